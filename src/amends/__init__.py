@@ -1,0 +1,1 @@
+"""Durable sagas: every saga completes, or makes amends."""

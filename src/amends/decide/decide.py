@@ -1,0 +1,142 @@
+"""The heart: what follows from one message.
+
+`decide(plan, state, message, now) -> Decision`. Given equal arguments it gives equal results.
+
+Guarantees: the decision's state is the old state evolved by the decision's events; an ended
+saga never changes; a saga that is neither ended nor parked has something that moves it.
+Must not: do anything. The shell commits the events, then acts on them.
+"""
+
+from __future__ import annotations
+
+from amends.decide import events as e
+from amends.decide import messages as m
+from amends.decide.acts import answer, pivot_in_doubt, take_cancel, take_operate, take_signal_mail
+from amends.decide.compensate import retreat
+from amends.decide.draft import Decision, Draft, Reply, Word
+from amends.decide.events import Cause
+from amends.decide.forward import advance, expire_waits, turn_back
+from amends.decide.messages import Message
+from amends.decide.outcome import (
+    take_adopt,
+    take_begin,
+    take_done,
+    take_failure,
+    take_halt,
+    take_no,
+    take_overdue,
+)
+from amends.decide.plan import Plan
+from amends.decide.state import Action, State, Status, Undo, begin
+from amends.errors import ImpossibleTransition
+
+
+def decide(plan: Plan, state: State | None, message: Message, now: float) -> Decision:
+    """What follows from a message.
+
+    state: what the history gives so far, None for a new saga. now: an instant, in seconds.
+    """
+    if state is None:
+        return _start(plan, message, now)
+    draft = Draft(plan, state.copy(), now)
+    if state.ended:
+        _answer_ended(draft, message)
+        return draft.decision()
+    _take(draft, message)
+    _move(draft)
+    return draft.decision()
+
+
+def _start(plan: Plan, message: Message, now: float) -> Decision:
+    if not isinstance(message, m.Start):
+        raise ImpossibleTransition(f"a saga begins with a start, not with {message!r}: this is a bug in amends")
+    started = e.Started(message.input, None if plan.deadline is None else now + plan.deadline)
+    draft = Draft(plan, begin(started), now)
+    draft.events.append(started)
+    if not message.hold:
+        _move(draft)
+    return draft.decision()
+
+
+def _take(draft: Draft, message: Message) -> None:
+    match message:
+        case m.Done():
+            take_done(draft, message)
+        case m.Tick():
+            pass
+        case m.No():
+            take_no(draft, message)
+        case m.Failure():
+            take_failure(draft, message)
+        case m.Answers():
+            answer(draft, message)
+        case m.Overdue():
+            take_overdue(draft, message)
+        case m.Begin():
+            take_begin(draft, message)
+        case m.Adopt():
+            take_adopt(draft, message)
+        case m.Signal():
+            take_signal_mail(draft, message)
+        case m.Cancel():
+            take_cancel(draft, message)
+        case m.Operate():
+            take_operate(draft, message)
+        case m.Halt():
+            take_halt(draft, message)
+        case m.Move():
+            draft.emit(e.Moved(message.fingerprint))
+        case m.Start():
+            raise ImpossibleTransition("a saga starts once: this is a bug in amends")
+
+
+def _move(draft: Draft) -> None:
+    """Let the saga go as far as it goes by itself."""
+    state = draft.state
+    if state.status is Status.RUNNING:
+        expire_waits(draft)
+        _turn_if_asked(draft)
+    if state.status is Status.RUNNING:
+        if advance(draft, draft.plan.root):
+            draft.emit(e.Completed())
+        elif not draft.moving:
+            draft.park(_stuck_reason(state))
+    elif state.status is Status.COMPENSATING:
+        if state.running:
+            draft.moving = True
+        elif retreat(draft, draft.plan.root):
+            draft.emit(e.Compensated())
+        elif not draft.moving:
+            draft.park(_stuck_reason(state))
+
+
+def _turn_if_asked(draft: Draft) -> None:
+    """A deadline or a noted cancel takes effect before the pivot, unless it is being decided."""
+    state = draft.state
+    if state.passed or state.status is not Status.RUNNING:
+        return
+    late = state.deadline is not None and draft.now >= state.deadline
+    if state.deadline is not None and not late:
+        draft.wake = state.deadline
+    if not (late or state.cancels) or pivot_in_doubt(draft):
+        return
+    if state.cancels:
+        turn_back(draft, Cause.CANCELLED, "", state.cancels[0].reason)
+    else:
+        turn_back(draft, Cause.DEADLINE, "", "its deadline passed")
+
+
+def _stuck_reason(state: State) -> str:
+    """Why nothing moves, in the words of the first step that is stuck."""
+    for address, step in state.steps.items():
+        if step.undo is not None and step.undo.status is Undo.STUCK:
+            return f"the undo of {address}: {step.undo.reason}"
+        if step.undo is None and step.action.status in (Action.STUCK, Action.UNKNOWN):
+            return f"{address}: {step.action.reason}"
+    raise ImpossibleTransition("a saga came to rest and nothing in it is stuck: this is a bug in amends")
+
+
+def _answer_ended(draft: Draft, message: Message) -> None:
+    """Nothing changes any more; whoever asked is told."""
+    if isinstance(message, (m.Signal, m.Cancel, m.Operate)):
+        draft.replies.append(Reply(message.mail, Word.TOO_LATE, f"the saga is {draft.state.status}"))

@@ -1,0 +1,275 @@
+"""How an event changes a state.
+
+Guarantees: `evolve` gives a new state and leaves the old one alone; a transition that the
+tables do not have raises `ImpossibleTransition`, in production too.
+Must not: decide. An event has happened; it is only written down here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from amends.decide import events as e
+from amends.decide.events import Event, Phase
+from amends.decide.plan import group_of, index_of
+from amends.decide.state import (
+    ACTION_TABLE,
+    NEW,
+    PENDING,
+    SAGA_TABLE,
+    UNDO_PENDING,
+    UNDO_TABLE,
+    Action,
+    Group,
+    Lane,
+    State,
+    Status,
+    StepState,
+    Track,
+    Turn,
+    Undo,
+    begin,
+)
+from amends.errors import ImpossibleTransition
+
+OnStep = (
+    e.Issued
+    | e.Succeeded
+    | e.Undone
+    | e.Voided
+    | e.Rejected
+    | e.Failed
+    | e.Unknown
+    | e.Stuck
+    | e.Waiting
+    | e.Chosen
+    | e.Listed
+    | e.Abandoned
+    | e.Retried
+    | e.Closed
+)
+# What holds one of the places that a `for_each`'s limit gives.
+_LIVE = frozenset({Action.PENDING, Action.RUNNING, Action.WAITING, Undo.PENDING, Undo.RUNNING, Undo.WAITING})
+
+
+def evolve(state: State | None, event: Event) -> State:
+    """The state after one more event. `None` is the state before `Started`.
+
+    Raises ImpossibleTransition for an event that the tables do not allow here.
+    """
+    if state is None:
+        if not isinstance(event, e.Started):
+            raise ImpossibleTransition(f"a history begins with Started, not with {event!r}: this is a bug in amends")
+        return begin(event)
+    after = state.copy()
+    apply(after, event)
+    return after
+
+
+def replay(history: Iterable[Event]) -> State:
+    """The state that a whole history gives."""
+    events = iter(history)
+    state = evolve(None, next(events))
+    for event in events:
+        apply(state, event)
+    return state
+
+
+def apply(state: State, event: Event) -> None:
+    """Change a state that nobody else holds by one event."""
+    state.length += 1
+    match event:
+        case e.Issued(address, Phase.ACTION):
+            old = state.step(address).action
+            _set_action(state, event, Track(old.status, old.attempts + 1, old.doubt))
+        case e.Succeeded(address, result):
+            old = state.step(address).action
+            _set_action(state, event, Track(old.status, old.attempts, old.doubt), result)
+            _progress(state)
+        case e.Issued(address, Phase.UNDO):
+            undo = _undo(state, address)
+            _set_undo(state, event, Track(undo.status, undo.attempts + 1, undo.doubt))
+        case e.Undone(address) | e.Voided(address):
+            _set_undo(state, event, _undo(state, address)._replace(due=None))
+            _progress(state)
+        case e.Rejected() | e.Failed() | e.Unknown() | e.Stuck():
+            _apply_trouble(state, event)
+        case e.Waiting(address, until):
+            _set_action(state, event, Track(Action.PENDING, due=until))
+        case e.Chosen(address, taken):
+            _set_action(state, event, PENDING)
+            state.chosen = {**state.chosen, address: taken}
+        case e.Listed(address, items):
+            _set_action(state, event, PENDING)
+            state.groups[address] = Group(items)
+        case _:
+            _apply_rare(state, event)
+
+
+def _apply_trouble(state: State, event: e.Rejected | e.Failed | e.Unknown | e.Stuck) -> None:
+    match event:
+        case e.Rejected(address, reason):
+            _set_action(state, event, state.step(address).action._replace(due=None, reason=reason))
+            _progress(state)
+        case e.Unknown(address, reason):
+            _set_action(state, event, state.step(address).action._replace(due=None, reason=reason))
+        case e.Failed(address, phase, reason, resolved, due, lost):
+            if phase is Phase.ACTION:
+                old = state.step(address).action
+                _set_action(state, event, Track(old.status, old.attempts, old.doubt or not resolved, due, reason))
+            else:
+                _set_undo(state, event, _undo(state, address)._replace(due=due, reason=reason))
+            if not lost:
+                _progress(state)
+        case e.Stuck(address, phase, reason, resolved, rejected, overdue):
+            if phase is Phase.ACTION:
+                old = state.step(address).action
+                doubt = old.doubt or not resolved
+                _set_action(state, event, Track(old.status, old.attempts, doubt, None, reason, rejected, overdue))
+            else:
+                undo = _undo(state, address)._replace(due=None, reason=reason, overdue=overdue)
+                _set_undo(state, event, undo)
+
+
+def _apply_rare(state: State, event: Event) -> None:
+    match event:
+        case e.PivotPassed():
+            state.passed, state.cancels = True, ()
+        case e.Skipped(addresses):
+            for address in addresses:
+                status = _next(ACTION_TABLE, event, state.step(address).action.status)
+                state.steps[address] = StepState(Track(status))
+        case e.Abandoned(address):
+            _set_action(state, event, state.step(address).action._replace(due=None))
+        case e.Kept(address, value):
+            state.kept = {**state.kept, address: value}
+        case e.CancelNoted():
+            state.cancels = (*state.cancels, event)
+        case e.Begun(address, phase):
+            state.begun = (address, phase)
+        case e.Adopted(worker, deaths, kills):
+            state.adopted = (*state.adopted, (worker, state.begun is not None))
+            state.deaths, state.kills, state.begun = deaths, kills, None
+        case e.Moved(fingerprint):
+            state.fingerprint = fingerprint
+        case e.Retried() | e.Closed() | e.Late() | e.Operated() | e.Refused():
+            _apply_word(state, event)
+        case _:
+            _turn(state, event)
+
+
+def _apply_word(state: State, event: e.Retried | e.Closed | e.Late | e.Operated | e.Refused) -> None:
+    match event:
+        case e.Retried(address, phase, round_):
+            _retry(state, event, address, phase, round_)
+        case e.Closed(address, Phase.ACTION, reason, result):
+            old = state.step(address).action
+            _set_action(state, event, Track(old.status, old.attempts, old.doubt, reason=reason), result)
+        case e.Closed(address, Phase.UNDO, reason):
+            _set_undo(state, event, _undo(state, address)._replace(due=None, reason=reason, overdue=0))
+        case e.Late(address, phase, _, result):
+            _learn(state, address, phase, result)
+        case e.Operated():
+            state.length = 0
+            _forgive(state)
+        case _:
+            pass  # a refusal changes nothing
+
+
+def _turn(state: State, event: Event) -> None:
+    state.status = _next(SAGA_TABLE, event, state.status)
+    state.parked = event.reason if isinstance(event, e.Parked) else ""
+    state.cancels = ()
+    if isinstance(event, e.TurnedBack):
+        state.turned = Turn(*event)
+
+
+def _retry(state: State, event: e.Retried, address: str, phase: Phase, round_: int) -> None:
+    """The attempts begin anew. A new round keeps nothing of the old one."""
+    if phase is Phase.UNDO:
+        _set_undo(state, event, Track(_undo(state, address).status))
+        return
+    step = state.step(address)
+    same = round_ == step.round
+    _set_action(state, event, Track(step.action.status, doubt=step.action.doubt and same))
+    if not same:
+        state.steps[address] = state.steps[address]._replace(round=round_, result=None)
+
+
+def _learn(state: State, address: str, phase: Phase, result: bytes | None) -> None:
+    """A late answer: what a compensation may want to know, and that nothing runs any more."""
+    state.late += 1
+    step = state.step(address)
+    if phase is Phase.ACTION:
+        known = step.result if result is None else result
+        state.steps[address] = step._replace(action=step.action._replace(overdue=0), result=known)
+    elif step.undo is not None:
+        state.steps[address] = step._replace(undo=step.undo._replace(overdue=0))
+
+
+def _progress(state: State) -> None:
+    if state.adopted:
+        _forgive(state)
+
+
+def _forgive(state: State) -> None:
+    state.adopted, state.deaths, state.kills, state.begun = (), 0, 0, None
+
+
+def _undo(state: State, address: str) -> Track[Undo]:
+    return state.step(address).undo or UNDO_PENDING
+
+
+def _set_action(state: State, event: OnStep, track: Track[Action], result: bytes | None = None) -> None:
+    """Move an action by its table; `track` has the old status and all else as it will be."""
+    address = event.address
+    old = state.steps.get(address, NEW)
+    was = old.action.status
+    now = _next(ACTION_TABLE, event, was)
+    track = Track(now, *track[1:])
+    state.steps[address] = StepState(track, old.undo, old.round, old.result if result is None else result)
+    if now is Action.RUNNING:
+        state.running += 1
+    elif was is Action.RUNNING:
+        state.running -= 1
+    if address.endswith("]"):
+        name, index = group_of(address), index_of(address)
+        group = state.groups[name]
+        state.groups[name] = group._replace(forward=_lane(group.forward, index, index + 1, now))
+
+
+def _set_undo(state: State, event: OnStep, track: Track[Undo]) -> None:
+    """Move an undo by its table; `track` has the old status and all else as it will be."""
+    address = event.address
+    now = _next(UNDO_TABLE, event, track.status)
+    state.steps[address] = state.step(address)._replace(undo=Track(now, *track[1:]))
+    if address.endswith("]"):
+        name, index = group_of(address), index_of(address)
+        group = state.groups[name]
+        lane = _lane(group.backward, index, len(group.items) - index, now)
+        state.groups[name] = group._replace(backward=lane)
+
+
+def _lane(lane: Lane, index: int, begun: int, status: Action | Undo) -> Lane:
+    """A `for_each`'s count of its items, after one of them changed."""
+    open_ = tuple(item for item in lane.open if item != index)
+    held = tuple(item for item in lane.held if item != index)
+    if status in _LIVE:
+        open_ = (*open_, index)
+    elif status in (Action.STUCK, Undo.STUCK):
+        held = (*held, index)
+    return Lane(open_, held, max(lane.begun, begun))
+
+
+_S = TypeVar("_S", Status, Action, Undo)
+
+
+def _next(table: Mapping[type[Event], Mapping[_S, _S]], event: Event, status: _S) -> _S:
+    try:
+        return table[type(event)][status]
+    except KeyError:
+        raise ImpossibleTransition(
+            f"{type(event).__name__} cannot happen to what is {status}: {event!r:.200}. "
+            "This is a bug in amends: please report it with the saga's history"
+        ) from None

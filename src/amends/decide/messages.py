@@ -1,0 +1,148 @@
+"""What the core is told. Each message is a fact from outside, with its ids and encoded payloads.
+
+Guarantees: a message is a value; the shell puts into it all that the core may know.
+Must not: hold a callable, a clock or a live object.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from amends.decide.events import Phase
+
+
+class Start(NamedTuple):
+    """A new saga with its encoded input; with `hold` its first steps wait for whoever claims it."""
+
+    input: bytes
+    hold: bool = False
+
+
+class Tick(NamedTuple):
+    """Look at the clock: something may be due, or the saga was just claimed."""
+
+
+class Done(NamedTuple):
+    """An attempt returned. For an undo, `void` says it found nothing to undo."""
+
+    address: str
+    phase: Phase
+    result: bytes = b"null"
+    void: bool = False
+
+
+class No(NamedTuple):
+    """An attempt said `Reject`. `sure`: a barrier vouches for every earlier attempt too."""
+
+    address: str
+    phase: Phase
+    reason: str
+    sure: bool = False
+
+
+class Failure(NamedTuple):
+    """An attempt ended in any other way.
+
+    resolved: it is known that nothing stayed. final: another attempt would give the same.
+    park: the step asked for a person. after: seconds until the next attempt, as the step asked.
+    share: a number from 0 to 1 that says how much of the jitter is used.
+    """
+
+    address: str
+    phase: Phase
+    reason: str
+    resolved: bool = False
+    final: bool = False
+    park: bool = False
+    after: float | None = None
+    share: float = 0.0
+
+
+class Overdue(NamedTuple):
+    """An attempt was asked to stop, did not, and its grace is over; it still runs in `worker`."""
+
+    address: str
+    phase: Phase
+    worker: int
+
+
+class Begin(NamedTuple):
+    """Careful running: the next attempt is about to be made."""
+
+    address: str
+    phase: Phase
+
+
+class Adopt(NamedTuple):
+    """The saga was taken over from `worker`; `survived` are those of the workers it was ever
+    taken over from that turned out not to have died."""
+
+    worker: int
+    survived: frozenset[int] = frozenset()
+
+
+class Signal(NamedTuple):
+    """A value for a wait."""
+
+    mail: str
+    address: str
+    value: bytes
+
+
+class Cancel(NamedTuple):
+    """Somebody wants the saga undone."""
+
+    mail: str
+    actor: str
+    reason: str
+
+
+class Operate(NamedTuple):
+    """A person's act on a step or, with no address, on the saga.
+
+    verb: retry, skip, resolve, compensate or unpark. live: the workers that are alive, for a
+    function that may still be running. result: what a resolved action gave, encoded.
+    """
+
+    mail: str
+    verb: str
+    address: str
+    actor: str
+    reason: str
+    result: bytes | None = None
+    live: frozenset[int] = frozenset()
+
+
+class Halt(NamedTuple):
+    """A limit is reached: whatever waits for another attempt goes to a person."""
+
+    reason: str
+
+
+class Move(NamedTuple):
+    """The saga changes over to this plan."""
+
+    fingerprint: str
+
+
+class Answer(NamedTuple):
+    """The shell's answer to a question: a bool, an instant, or the encoded items; or `error`,
+    what the user's function raised."""
+
+    kind: str
+    address: str
+    flag: bool = False
+    instant: float = 0.0
+    items: tuple[bytes, ...] = ()
+    error: str | None = None
+
+
+class Answers(NamedTuple):
+    """All answers to the questions of one decision."""
+
+    answers: tuple[Answer, ...]
+
+
+Message = (
+    Start | Tick | Done | No | Failure | Overdue | Begin | Adopt | Signal | Cancel | Operate | Halt | Move | Answers
+)

@@ -1,0 +1,153 @@
+"""Outcomes: what an attempt's end means for its step and for the saga.
+
+Guarantees: an action ends succeeded, rejected or unknown, or waits for a person; a rejection
+after an unresolved attempt is unknown unless a barrier vouches for it; a late answer is
+recorded and moves nothing.
+Must not: start anything; the walks do.
+"""
+
+from __future__ import annotations
+
+from amends.decide import events as e
+from amends.decide import messages as m
+from amends.decide.draft import Draft
+from amends.decide.events import Cause, Phase
+from amends.decide.forward import turn_back
+from amends.decide.plan import EachNode, Place, StepNode, group_of
+from amends.decide.policy import Policy
+from amends.decide.state import Action, Status, Undo, in_flight
+
+POISON_KILLS = 3
+
+
+def take_done(draft: Draft, message: m.Done) -> None:
+    """The attempt returned."""
+    if not _open(draft, message.address, message.phase):
+        _late(draft, message.address, message.phase, "succeeded", message.result)
+    elif message.phase is Phase.UNDO:
+        draft.emit(e.Voided(message.address) if message.void else e.Undone(message.address))
+    else:
+        draft.emit(e.Succeeded(message.address, message.result))
+        if draft.plan.step(message.address).place is Place.PIVOT:
+            draft.pass_pivot(message.address)
+
+
+def take_no(draft: Draft, message: m.No) -> None:
+    """The attempt said `Reject`."""
+    address = message.address
+    if not _open(draft, address, message.phase):
+        _late(draft, address, message.phase, f"rejected: {message.reason}")
+    elif message.phase is Phase.UNDO:
+        draft.emit(e.Stuck(address, Phase.UNDO, message.reason, resolved=True))
+    elif draft.state.step(address).action.doubt and not message.sure:
+        _unknown(draft, address, f"{message.reason} (but an earlier attempt may have worked)", Cause.REJECTED)
+    elif draft.plan.step(address).place is Place.AFTER and not _collected(draft, address):
+        draft.emit(e.Stuck(address, Phase.ACTION, message.reason, resolved=True, rejected=True))
+    else:
+        draft.emit(e.Rejected(address, message.reason))
+        if not _collected(draft, address):
+            turn_back(draft, Cause.REJECTED, address, message.reason)
+
+
+def take_failure(draft: Draft, message: m.Failure, *, lost: bool = False) -> None:
+    """The attempt ended without an answer. `lost`: it went down with its worker."""
+    address, phase = message.address, message.phase
+    if not _open(draft, address, phase):
+        _late(draft, address, phase, message.reason)
+        return
+    node = draft.plan.step(address)
+    step = draft.state.step(address)
+    attempts = step.action.attempts if step.undo is None or phase is Phase.ACTION else step.undo.attempts
+    policy = node.retry if phase is Phase.ACTION else node.undo_retry
+    if phase is Phase.ACTION and draft.state.status is Status.COMPENSATING:
+        draft.emit(e.Unknown(address, message.reason))
+    elif message.park or (message.final and (phase is Phase.UNDO or node.place is Place.AFTER)):
+        draft.emit(e.Stuck(address, phase, message.reason, resolved=message.resolved))
+    elif not message.final and policy.allows(attempts):
+        due = draft.now if lost else draft.now + _delay(message, policy, attempts)
+        draft.emit(e.Failed(address, phase, message.reason, message.resolved, due, lost))
+    elif phase is Phase.UNDO:
+        draft.emit(e.Stuck(address, phase, message.reason, resolved=message.resolved))
+    else:
+        _unknown(draft, address, message.reason, Cause.UNKNOWN)
+
+
+def take_overdue(draft: Draft, message: m.Overdue) -> None:
+    """The attempt does not stop when asked: a person must know."""
+    if _open(draft, message.address, message.phase):
+        draft.emit(e.Stuck(message.address, message.phase, "still running", overdue=message.worker))
+
+
+def take_begin(draft: Draft, message: m.Begin) -> None:
+    """Careful running: this attempt is next."""
+    if _open(draft, message.address, message.phase):
+        draft.emit(e.Begun(message.address, message.phase))
+
+
+def take_adopt(draft: Draft, message: m.Adopt) -> None:
+    """The worker that ran the saga is gone. What it had in flight is unresolved.
+
+    A saga that already runs carefully had one attempt in flight at most, the one it had
+    recorded as begun. When that attempt has taken its worker with it too often, a person
+    must look.
+    """
+    state = draft.state
+    lost = in_flight(state)
+    if not lost:
+        return
+    careful, begun = state.careful, state.begun
+    gone = [*state.adopted, (message.worker, begun is not None)]
+    died = [alone for worker, alone in gone if worker not in message.survived]
+    kills = sum(died)
+    draft.emit(e.Adopted(message.worker, len(died), kills))
+    if begun is not None and kills >= POISON_KILLS:
+        reason = f"it took its worker down {kills} times, running alone"
+        draft.emit(e.Stuck(begun[0], begun[1], reason))
+        return
+    if careful:
+        lost = [] if begun is None else [begun]
+    for address, phase in lost:
+        take_failure(draft, m.Failure(address, phase, "its worker died"), lost=True)
+
+
+def take_halt(draft: Draft, message: m.Halt) -> None:
+    """Nothing waits for another attempt any more."""
+    for address, step in list(draft.state.steps.items()):
+        if step.undo is not None and step.undo.status is Undo.WAITING:
+            draft.emit(e.Stuck(address, Phase.UNDO, message.reason, resolved=not step.undo.doubt))
+        elif step.action.status is Action.WAITING and isinstance(draft.plan.node(address), StepNode):
+            draft.emit(e.Stuck(address, Phase.ACTION, message.reason, resolved=not step.action.doubt))
+
+
+def _unknown(draft: Draft, address: str, reason: str, cause: Cause) -> None:
+    """Nobody knows whether the action worked: go back, unless this is the pivot, or lies
+    behind it; there a person decides."""
+    place = draft.plan.step(address).place
+    if place is Place.AFTER:
+        draft.emit(e.Stuck(address, Phase.ACTION, reason))
+        return
+    draft.emit(e.Unknown(address, reason))
+    if place is Place.BEFORE:
+        turn_back(draft, cause, address, reason)
+
+
+def _collected(draft: Draft, address: str) -> bool:
+    """Whether the step is an item whose rejection goes into the list."""
+    group = draft.plan.by_address.get(group_of(address)) if address.endswith("]") else None
+    return isinstance(group, EachNode) and group.collect
+
+
+def _open(draft: Draft, address: str, phase: Phase) -> bool:
+    """Whether an outcome of this half of the step is awaited."""
+    step = draft.state.step(address)
+    if phase is Phase.ACTION:
+        return step.action.status is Action.RUNNING
+    return step.undo is not None and step.undo.status is Undo.RUNNING
+
+
+def _delay(message: m.Failure, policy: Policy, attempts: int) -> float:
+    return policy.delay(attempts, message.share) if message.after is None else message.after
+
+
+def _late(draft: Draft, address: str, phase: Phase, outcome: str, result: bytes | None = None) -> None:
+    draft.emit(e.Late(address, phase, outcome, result if phase is Phase.ACTION else None))

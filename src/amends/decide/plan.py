@@ -1,0 +1,268 @@
+"""The plan: the storable form of a saga. Names, order and policies, no callables.
+
+Guarantees: a plan is a value; two equal plans have one fingerprint; a node is found by its
+address, never by its position.
+Must not: hold a function, a class or anything that cannot be written as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from functools import cached_property
+
+from amends.decide.policy import ACTION_POLICY, UNDO_POLICY, Policy
+
+
+class Place(StrEnum):
+    """Where a node stands to the point of no return."""
+
+    BEFORE = "before"
+    PIVOT = "pivot"
+    AFTER = "after"
+
+
+@dataclass(frozen=True, slots=True)
+class StepNode:
+    """One local transaction. `work` says who does it: "local", "tx" (in a transaction of
+    ours, with the barrier), later "command:<service>/<name>"."""
+
+    address: str
+    place: Place = Place.BEFORE
+    work: str = "local"
+    readonly: bool = False
+    compensated: bool = False
+    retry: Policy = ACTION_POLICY
+    undo_retry: Policy = UNDO_POLICY
+    timeout: float = 30.0
+    undo_timeout: float = 30.0
+    reads: tuple[str, ...] = ()
+    result: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PivotNode:
+    """The bare marker: the point of no return between two nodes."""
+
+    address: str = "pivot"
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceNode:
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ParallelNode:
+    branches: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WhenNode:
+    """A branch. `condition` names what is asked: a function of the input, or a step's address."""
+
+    address: str
+    condition: str
+    then: Node
+    otherwise: Node | None = None
+    place: Place = Place.BEFORE
+
+
+@dataclass(frozen=True, slots=True)
+class EachNode:
+    """One step over many items; item `i` has the address `name[i]`."""
+
+    address: str
+    step: StepNode
+    over: str
+    limit: int = 20
+    collect: bool = False
+    place: Place = Place.BEFORE
+
+
+@dataclass(frozen=True, slots=True)
+class SleepNode:
+    """A wait for an instant. `seconds` where it is fixed, else `until` names what is asked."""
+
+    address: str
+    seconds: float | None = None
+    until: str = ""
+    place: Place = Place.BEFORE
+
+
+@dataclass(frozen=True, slots=True)
+class WaitNode:
+    """A wait for a signal. `default` is the encoded value taken at the timeout, if any;
+    `filtered` says that the answer is asked about (`reject_if`)."""
+
+    address: str
+    timeout: float | None = None
+    default: str | None = None
+    filtered: bool = False
+    place: Place = Place.BEFORE
+    result: str = ""
+
+
+Node = StepNode | PivotNode | SequenceNode | ParallelNode | WhenNode | EachNode | SleepNode | WaitNode
+Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+
+_TAGS: dict[type[Node], str] = {
+    StepNode: "step",
+    PivotNode: "pivot",
+    SequenceNode: "sequence",
+    ParallelNode: "parallel",
+    WhenNode: "when",
+    EachNode: "each",
+    SleepNode: "sleep",
+    WaitNode: "wait",
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A saga's flow as it is stored, fingerprinted, drawn and compared.
+
+    name, version: of the saga. root: its node list. output: the address whose result is the
+    saga's, if any. deadline: seconds from the start. input: the fingerprint of the input's schema.
+    """
+
+    name: str
+    root: SequenceNode
+    version: str = ""
+    output: str | None = None
+    deadline: float | None = None
+    input: str = ""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """32 hex digits that equal plans share."""
+        return hashlib.blake2b(self.json.encode(), digest_size=16).hexdigest()
+
+    @cached_property
+    def json(self) -> str:
+        """The canonical JSON text of the plan."""
+        head: dict[str, Json] = {
+            "name": self.name,
+            "version": self.version,
+            "output": self.output,
+            "deadline": self.deadline,
+            "input": self.input,
+            "root": _node_json(self.root),
+        }
+        return json.dumps(head, sort_keys=True, separators=(",", ":"))
+
+    @cached_property
+    def by_address(self) -> dict[str, Node]:
+        """Every node that has an address; a `for_each` stands for its items."""
+        return {node.address: node for node in walk(self.root) if not isinstance(node, (SequenceNode, ParallelNode))}
+
+    @cached_property
+    def waits(self) -> tuple[WaitNode, ...]:
+        """Every wait for a signal."""
+        return tuple(node for node in walk(self.root) if isinstance(node, WaitNode))
+
+    @cached_property
+    def pivot(self) -> StepNode | None:
+        """The step that is the pivot, where a step is."""
+        steps = (node for node in walk(self.root) if isinstance(node, StepNode))
+        return next((node for node in steps if node.place is Place.PIVOT), None)
+
+    def node(self, address: str) -> Node | None:
+        """The node at an address, an item's step for `name[3]`; None if there is none."""
+        found = self.by_address.get(address)
+        if found is None and address.endswith("]"):
+            group = self.by_address.get(group_of(address))
+            return group.step if isinstance(group, EachNode) else None
+        return found
+
+    def step(self, address: str) -> StepNode:
+        """The step at an address, or an item's. Raises KeyError where no step stands."""
+        node = self.node(address)
+        if not isinstance(node, StepNode):
+            raise KeyError(address)
+        return node
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and all below it, in flow order."""
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The nodes directly below a node; a `for_each` has none, its step is its own."""
+    if isinstance(node, SequenceNode):
+        return node.nodes
+    if isinstance(node, ParallelNode):
+        return node.branches
+    if isinstance(node, WhenNode):
+        return (node.then,) if node.otherwise is None else (node.then, node.otherwise)
+    return ()
+
+
+def item_address(group: str, index: int) -> str:
+    """The address of a `for_each` item."""
+    return f"{group}[{index}]"
+
+
+def group_of(address: str) -> str:
+    """The `for_each` an item's address belongs to."""
+    return address[: address.rindex("[")]
+
+
+def index_of(address: str) -> int:
+    """The position of an item in its `for_each`."""
+    return int(address[address.rindex("[") + 1 : -1])
+
+
+def from_json(text: str) -> Plan:
+    """The plan that a canonical JSON text describes. Raises KeyError, TypeError or ValueError
+    for a text that is no plan."""
+    data = json.loads(text)
+    root = _node_from(data.pop("root"))
+    if not isinstance(root, SequenceNode):
+        raise ValueError("a plan's root is a sequence")
+    return Plan(root=root, **data)
+
+
+def _node_json(value: object) -> Json:
+    if isinstance(value, tuple):
+        return [_node_json(item) for item in value]
+    if isinstance(value, Policy):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    tag = _TAGS.get(type(value))  # type: ignore[arg-type]  # any type may be asked for
+    if tag is None:
+        if value is None or isinstance(value, (str, int, float)):
+            return value
+        raise TypeError(f"a plan holds names and numbers, not {value!r}")
+    shape: dict[str, Json] = {"kind": tag}
+    for field in fields(value):  # type: ignore[arg-type]  # every tagged type is a dataclass
+        shape[field.name] = _node_json(getattr(value, field.name))
+    return shape
+
+
+_KINDS: dict[str, type[Node]] = {tag: kind for kind, tag in _TAGS.items()}
+_POLICIES = frozenset({"retry", "undo_retry"})
+_NODES = frozenset({"then", "otherwise", "step"})
+_LISTS = frozenset({"nodes", "branches"})
+
+
+def _node_from(data: dict[str, object]) -> Node:
+    given = dict(data)
+    kind = _KINDS[str(given.pop("kind"))]
+    for name, value in given.items():
+        if name in _POLICIES:
+            given[name] = Policy(**value)  # type: ignore[arg-type]
+        elif name in _NODES and value is not None:
+            given[name] = _node_from(value)  # type: ignore[arg-type]
+        elif name in _LISTS:
+            given[name] = tuple(_node_from(item) for item in value)  # type: ignore[attr-defined]
+        elif name == "place":
+            given[name] = Place(str(value))
+        elif name == "reads":
+            given[name] = tuple(value)  # type: ignore[arg-type]
+    return kind(**given)  # type: ignore[arg-type]

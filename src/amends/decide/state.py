@@ -1,0 +1,275 @@
+"""The state of a saga, and the one table of its transitions.
+
+Guarantees: a state is a value, changed by `evolve.py` alone; what the tables below do not
+have cannot happen. The diagrams in the docs are drawn from them.
+Must not: decide. What should happen next is in `forward.py` and `compensate.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Generic, NamedTuple, TypeVar
+
+from amends.decide import events as e
+from amends.decide.events import Event, Phase
+
+
+class Status(StrEnum):
+    """Of a saga."""
+
+    RUNNING = "running"
+    COMPENSATING = "compensating"
+    COMPLETED = "completed"
+    COMPENSATED = "compensated"
+    PARKED = "parked"
+
+
+class Action(StrEnum):
+    """Of a step's action; of a sleep, a wait, a condition and a list of items too."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    SUCCEEDED = "succeeded"
+    REJECTED = "rejected"
+    UNKNOWN = "unknown"
+    STUCK = "stuck"
+    SKIPPED = "skipped"
+    CLOSED = "closed"
+
+
+class Undo(StrEnum):
+    """Of a step's compensation, once the saga goes back."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    WAITING = "waiting"
+    COMPENSATED = "compensated"
+    VOID = "void"
+    STUCK = "stuck"
+    CLOSED = "closed"
+
+
+SAGA_TABLE: Mapping[type[Event], Mapping[Status, Status]] = {
+    e.TurnedBack: {Status.RUNNING: Status.COMPENSATING, Status.PARKED: Status.COMPENSATING},
+    e.Parked: {Status.RUNNING: Status.PARKED, Status.COMPENSATING: Status.PARKED},
+    e.Resumed: {Status.PARKED: Status.RUNNING},
+    e.ResumedBack: {Status.PARKED: Status.COMPENSATING},
+    e.Completed: {Status.RUNNING: Status.COMPLETED},
+    e.Compensated: {Status.COMPENSATING: Status.COMPENSATED},
+}
+
+ACTION_TABLE: Mapping[type[Event], Mapping[Action, Action]] = {
+    e.Issued: {Action.PENDING: Action.RUNNING, Action.WAITING: Action.RUNNING},
+    e.Succeeded: {Action.RUNNING: Action.SUCCEEDED, Action.WAITING: Action.SUCCEEDED},
+    e.Rejected: {Action.RUNNING: Action.REJECTED, Action.WAITING: Action.REJECTED},
+    e.Failed: {Action.RUNNING: Action.WAITING},
+    e.Unknown: {Action.RUNNING: Action.UNKNOWN, Action.WAITING: Action.UNKNOWN},
+    e.Stuck: {Action.PENDING: Action.STUCK, Action.RUNNING: Action.STUCK, Action.WAITING: Action.STUCK},
+    e.Waiting: {Action.PENDING: Action.WAITING},
+    e.Chosen: {Action.PENDING: Action.SUCCEEDED},
+    e.Listed: {Action.PENDING: Action.SUCCEEDED},
+    e.Skipped: {Action.PENDING: Action.SKIPPED},
+    e.Abandoned: {Action.WAITING: Action.SKIPPED, Action.STUCK: Action.SKIPPED},
+    e.Retried: {Action.STUCK: Action.PENDING, Action.UNKNOWN: Action.PENDING, Action.WAITING: Action.PENDING},
+    e.Closed: {Action.STUCK: Action.CLOSED, Action.UNKNOWN: Action.CLOSED, Action.WAITING: Action.CLOSED},
+}
+
+UNDO_TABLE: Mapping[type[Event], Mapping[Undo, Undo]] = {
+    e.Issued: {Undo.PENDING: Undo.RUNNING, Undo.WAITING: Undo.RUNNING},
+    e.Undone: {Undo.RUNNING: Undo.COMPENSATED},
+    e.Voided: {Undo.RUNNING: Undo.VOID},
+    e.Failed: {Undo.RUNNING: Undo.WAITING},
+    e.Stuck: {Undo.RUNNING: Undo.STUCK, Undo.WAITING: Undo.STUCK},
+    e.Retried: {Undo.STUCK: Undo.PENDING, Undo.WAITING: Undo.PENDING},
+    e.Closed: {Undo.STUCK: Undo.CLOSED, Undo.WAITING: Undo.CLOSED},
+}
+
+ENDED = frozenset({Status.COMPLETED, Status.COMPENSATED})
+CAREFUL_DEATHS = 2
+
+StatusT = TypeVar("StatusT", Action, Undo)
+
+
+class Track(NamedTuple, Generic[StatusT]):
+    """One half of a step: its status and its attempts in this round.
+
+    doubt: an earlier attempt is unresolved. due: when the next attempt, or the end of a
+    sleep or wait, is due. rejected: the round is over, with a definite no. overdue: the
+    worker in which a function still runs, or 0.
+    """
+
+    status: StatusT
+    attempts: int = 0
+    doubt: bool = False
+    due: float | None = None
+    reason: str = ""
+    rejected: bool = False
+    overdue: int = 0
+
+
+PENDING = Track(Action.PENDING)
+UNDO_PENDING = Track(Undo.PENDING)
+
+
+class StepState(NamedTuple):
+    """All that is known of one address."""
+
+    action: Track[Action] = PENDING
+    undo: Track[Undo] | None = None
+    round: int = 1
+    result: bytes | None = None
+
+
+NEW = StepState()
+
+
+class Lane(NamedTuple):
+    """How far a `for_each` has come in one direction: items in flight, items stuck, and how
+    many were ever begun."""
+
+    open: tuple[int, ...] = ()
+    held: tuple[int, ...] = ()
+    begun: int = 0
+
+
+class Group(NamedTuple):
+    """The items of a `for_each`, encoded, and its two lanes."""
+
+    items: tuple[bytes, ...]
+    forward: Lane = Lane()
+    backward: Lane = Lane()
+
+
+class Turn(NamedTuple):
+    """Why and where a saga turned back."""
+
+    cause: str
+    address: str
+    reason: str
+
+
+class State:
+    """A saga as its history tells it. Treat it as frozen: `evolve` gives the next one."""
+
+    __slots__ = (
+        "adopted",
+        "begun",
+        "cancels",
+        "chosen",
+        "deadline",
+        "deaths",
+        "fingerprint",
+        "groups",
+        "input",
+        "kept",
+        "kills",
+        "late",
+        "length",
+        "parked",
+        "passed",
+        "running",
+        "status",
+        "steps",
+        "turned",
+    )
+
+    status: Status
+    input: bytes
+    deadline: float | None
+    passed: bool  # the pivot is behind
+    turned: Turn | None
+    parked: str  # why, while it is
+    steps: dict[str, StepState]
+    groups: dict[str, Group]
+    chosen: dict[str, bool]
+    kept: dict[str, bytes]  # signals that came before their wait
+    cancels: tuple[e.CancelNoted, ...]  # waiting for the pivot's outcome
+    running: int  # actions in flight
+    late: int  # late messages counted
+    length: int  # lines of history since the last act of a person
+    adopted: tuple[tuple[int, bool], ...]  # since the last progress: from whom, and in a begun attempt
+    deaths: int  # of workers, since the last progress
+    kills: int  # of those, in an attempt that was made alone
+    begun: tuple[str, Phase] | None  # careful running: the attempt being made
+    fingerprint: str  # of the plan it moved to, if it did
+
+    def copy(self) -> State:
+        """A state that may be changed without touching this one."""
+        new = State.__new__(State)
+        new.status = self.status
+        new.input = self.input
+        new.deadline = self.deadline
+        new.passed = self.passed
+        new.turned = self.turned
+        new.parked = self.parked
+        new.steps = self.steps.copy()
+        new.groups = self.groups.copy() if self.groups else self.groups
+        new.chosen = self.chosen
+        new.kept = self.kept
+        new.cancels = self.cancels
+        new.running = self.running
+        new.late = self.late
+        new.length = self.length
+        new.adopted = self.adopted
+        new.deaths = self.deaths
+        new.kills = self.kills
+        new.begun = self.begun
+        new.fingerprint = self.fingerprint
+        return new
+
+    def step(self, address: str) -> StepState:
+        """What is known of an address; a fresh record where nothing happened yet."""
+        return self.steps.get(address, NEW)
+
+    @property
+    def careful(self) -> bool:
+        """Whether its attempts are made one at a time, each recorded before it begins."""
+        return self.deaths >= CAREFUL_DEATHS
+
+    @property
+    def ended(self) -> bool:
+        """Whether the saga is completed or compensated."""
+        return self.status in ENDED
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, State) and all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]  # it holds dictionaries
+
+    def __repr__(self) -> str:
+        return f"State({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
+
+
+def begin(event: e.Started) -> State:
+    """The state of a saga of which nothing but its start is known."""
+    state = State.__new__(State)
+    state.status = Status.RUNNING
+    state.input = event.input
+    state.deadline = event.deadline
+    state.passed = False
+    state.turned = None
+    state.parked = ""
+    state.steps = {}
+    state.groups = {}
+    state.chosen = {}
+    state.kept = {}
+    state.cancels = ()
+    state.running = 0
+    state.late = 0
+    state.length = 1
+    state.adopted, state.deaths, state.kills, state.begun = (), 0, 0, None
+    state.fingerprint = ""
+    return state
+
+
+def in_flight(state: State) -> list[tuple[str, Phase]]:
+    """Every action and compensation that was issued and has no outcome, in the order begun."""
+    found: list[tuple[str, Phase]] = []
+    for address, step in state.steps.items():
+        if step.action.status is Action.RUNNING:
+            found.append((address, Phase.ACTION))
+        if step.undo is not None and step.undo.status is Undo.RUNNING:
+            found.append((address, Phase.UNDO))
+    return found

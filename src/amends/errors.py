@@ -1,0 +1,143 @@
+"""Everything amends raises.
+
+    AmendsError
+    ├── DefinitionError        a saga, step or service is written wrongly (raised when it is built)
+    ├── ValueRefused           a value that cannot be stored exactly
+    ├── LimitExceeded          over a documented limit
+    ├── NotRunning             the orchestrator is neither working nor a client yet
+    ├── UnknownSaga            no saga with this id, or no definition with this name
+    ├── IdConflict             the id belongs to another saga or another input
+    ├── TooLate                the saga has moved past the point where that could be done
+    ├── Refused                the saga, as it stands, does not allow that
+    ├── NotEnlisted            `within=` was given something that is no open transaction of this store
+    ├── SagaFailed             an outcome that is not `Completed` was unwrapped
+    │   ├── SagaCompensated
+    │   └── SagaParked
+    ├── StoreError             the database
+    │   ├── StoreUnavailable   it cannot be reached or written now; nothing was lost
+    │   ├── StoreDamaged       the file is not what it was
+    │   ├── SchemaMismatch     the schema is newer, or older, than this code can use
+    │   └── WorkerRunning      another worker holds this database
+    └── ImpossibleTransition   a bug in amends: the core was asked for what its table forbids
+
+Guarantees: every leaf has a stable `code`, and its text says what happened and what to do next.
+Must not: carry a payload in its text.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AmendsError(Exception):
+    """The root of all errors of amends. `code` is stable across releases."""
+
+    code: ClassVar[str] = "amends"
+
+
+class DefinitionError(AmendsError):
+    """A saga, step or service is written wrongly. Raised when it is built, never later."""
+
+    code = "definition"
+
+
+class ValueRefused(AmendsError):
+    """A value cannot be stored exactly as it is; the text names the field."""
+
+    code = "value-refused"
+
+
+class LimitExceeded(AmendsError):
+    """Something is over one of the documented limits."""
+
+    code = "limit-exceeded"
+
+
+class NotRunning(AmendsError):
+    """The orchestrator was used before it was entered, or after it was closed."""
+
+    code = "not-running"
+
+
+class UnknownSaga(AmendsError):
+    """There is no saga with this id, or no definition with this name."""
+
+    code = "unknown-saga"
+
+
+class IdConflict(AmendsError):
+    """The id is taken by another saga, or by the same saga with other input."""
+
+    code = "id-conflict"
+
+
+class TooLate(AmendsError):
+    """The saga has moved past the point where that could be done."""
+
+    code = "too-late"
+
+
+class Refused(AmendsError):
+    """The saga, as it stands, does not allow that."""
+
+    code = "refused"
+
+
+class NotEnlisted(AmendsError):
+    """`within=` was given something that is not an open transaction on this store."""
+
+    code = "not-enlisted"
+
+
+class SagaFailed(AmendsError):
+    """An outcome that is not `Completed` was unwrapped."""
+
+    code = "saga-failed"
+
+
+class SagaCompensated(SagaFailed):
+    """The saga was undone."""
+
+    code = "saga-compensated"
+
+
+class SagaParked(SagaFailed):
+    """The saga waits for a person."""
+
+    code = "saga-parked"
+
+
+class StoreError(AmendsError):
+    """Something is wrong with the database."""
+
+    code = "store"
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached or written now. What was acknowledged is not lost."""
+
+    code = "store-unavailable"
+
+
+class StoreDamaged(StoreError):
+    """The database file is not what it was."""
+
+    code = "store-damaged"
+
+
+class SchemaMismatch(StoreError):
+    """The database's schema is newer, or older, than this code can use."""
+
+    code = "schema-mismatch"
+
+
+class WorkerRunning(StoreError):
+    """Another worker holds this database."""
+
+    code = "worker-running"
+
+
+class ImpossibleTransition(AmendsError):
+    """A bug in amends: the core was asked for a transition that its table does not have."""
+
+    code = "impossible-transition"
