@@ -15,6 +15,7 @@ from amends.decide.forward import take_signal, turn_back
 from amends.decide.plan import Place, StepNode, WaitNode, walk
 from amends.decide.state import Action, Status, Undo
 
+_OPEN_PIVOT = frozenset({Action.RUNNING, Action.WAITING, Action.UNKNOWN, Action.STUCK})
 _RETRIABLE_ACTION = frozenset({Action.STUCK, Action.UNKNOWN, Action.WAITING})
 _RETRIABLE_UNDO = frozenset({Undo.STUCK, Undo.WAITING})
 
@@ -60,11 +61,12 @@ def take_cancel(draft: Draft, message: m.Cancel) -> None:
 
 
 def pivot_in_doubt(draft: Draft) -> bool:
-    """Whether the pivot step is in flight, or an attempt of it may have worked."""
+    """Whether the pivot step was ever tried and has not said yes or no. A retry that is still
+    to come counts: a copy of the command before it may be on its way."""
     if draft.plan.pivot is None:
         return False
     track = draft.state.step(draft.plan.pivot.address).action
-    return track.status in (Action.RUNNING, Action.UNKNOWN) or (track.doubt and track.status is not Action.SUCCEEDED)
+    return track.status in _OPEN_PIVOT or (track.doubt and track.status is Action.PENDING)
 
 
 def take_operate(draft: Draft, message: m.Operate) -> None:

@@ -24,10 +24,7 @@ from amends.decide.plan import (
     item_address,
     walk,
 )
-from amends.decide.state import UNDO_PENDING, Action, State, StepState, Undo
-
-_EFFECT_POSSIBLE = frozenset({Action.SUCCEEDED, Action.UNKNOWN, Action.STUCK})
-_SETTLED = frozenset({Undo.COMPENSATED, Undo.VOID, Undo.CLOSED})
+from amends.decide.state import EFFECT_POSSIBLE, UNDO_PENDING, Action, State, Undo
 
 
 class Unsettled(NamedTuple):
@@ -59,18 +56,11 @@ def retreat(draft: Draft, node: Node) -> bool:
             return True
 
 
-def needs_undo(node: StepNode, step: StepState) -> bool:
-    """Whether going back has to call this step's compensation."""
-    return node.compensated and not node.readonly and step.action.status in _EFFECT_POSSIBLE
-
-
 def _undo(draft: Draft, node: StepNode, address: str) -> bool:
     step = draft.state.step(address)
-    if not needs_undo(node, step):
+    if step.settled or not node.compensated:
         return True
     undo = step.undo or UNDO_PENDING
-    if undo.status in _SETTLED:
-        return True
     if undo.status is Undo.RUNNING:
         draft.moving = True
     elif undo.status is Undo.WAITING and undo.due is not None and undo.due > draft.now:
@@ -82,21 +72,22 @@ def _undo(draft: Draft, node: StepNode, address: str) -> bool:
 
 
 def _undo_items(draft: Draft, node: EachNode) -> bool:
+    """The last items first, at most `limit` at a time; one that is stuck holds up no other."""
     group = draft.state.groups.get(node.address)
     if group is None:
         return True
-    for index in group.backward.open:
+    for index in group.undoing:
         _undo(draft, node.step, item_address(node.address, index))
-    lane = draft.state.groups[node.address].backward
-    settled = not lane.open and not lane.held
-    room = node.limit - len(lane.open)
-    index = min(len(group.items) - lane.begun, group.forward.begun) - 1
-    while index >= 0 and room > 0:
-        if not _undo(draft, node.step, item_address(node.address, index)):
+    settled = True
+    for index in range(len(group.items) - group.cleared - 1, -1, -1):
+        undoing = draft.state.groups[node.address].undoing
+        if index in undoing:
             settled = False
-            room -= 1
-        index -= 1
-    return settled and index < 0
+        elif len(undoing) >= node.limit:
+            return False
+        elif not _undo(draft, node.step, item_address(node.address, index)):
+            settled = False
+    return settled
 
 
 def unsettled(plan: Plan, state: State) -> tuple[Unsettled, ...]:
@@ -144,8 +135,7 @@ def _collect(found: list[Unsettled], state: State, node: StepNode, address: str)
     if state.passed:
         open_ = action.attempts > 0 and action.status not in (Action.SUCCEEDED, Action.CLOSED)
     else:
-        open_ = not node.readonly and action.status in _EFFECT_POSSIBLE
-        open_ = open_ and (undo is None or undo.status not in _SETTLED)
+        open_ = not node.readonly and action.status in EFFECT_POSSIBLE and not step.settled
     if open_:
         reason = action.reason if undo is None else undo.reason
         found.append(Unsettled(address, Action(action.status), undo and Undo(undo.status), reason))

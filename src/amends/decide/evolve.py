@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from amends.decide import events as e
 from amends.decide.events import Event, Phase
-from amends.decide.plan import group_of, index_of
+from amends.decide.plan import group_of, index_of, item_address
 from amends.decide.state import (
     ACTION_TABLE,
     NEW,
@@ -50,7 +50,7 @@ OnStep = (
     | e.Closed
 )
 # What holds one of the places that a `for_each`'s limit gives.
-_LIVE = frozenset({Action.PENDING, Action.RUNNING, Action.WAITING, Undo.PENDING, Undo.RUNNING, Undo.WAITING})
+_LIVE = frozenset({Action.RUNNING, Action.WAITING, Undo.RUNNING, Undo.WAITING})
 
 
 def evolve(state: State | None, event: Event) -> State:
@@ -234,9 +234,7 @@ def _set_action(state: State, event: OnStep, track: Track[Action], result: bytes
     elif was is Action.RUNNING:
         state.running -= 1
     if address.endswith("]"):
-        name, index = group_of(address), index_of(address)
-        group = state.groups[name]
-        state.groups[name] = group._replace(forward=_lane(group.forward, index, index + 1, now))
+        _count_item(state, group_of(address), index_of(address), now)
 
 
 def _set_undo(state: State, event: OnStep, track: Track[Undo]) -> None:
@@ -245,21 +243,32 @@ def _set_undo(state: State, event: OnStep, track: Track[Undo]) -> None:
     now = _next(UNDO_TABLE, event, track.status)
     state.steps[address] = state.step(address)._replace(undo=Track(now, *track[1:]))
     if address.endswith("]"):
-        name, index = group_of(address), index_of(address)
-        group = state.groups[name]
-        lane = _lane(group.backward, index, len(group.items) - index, now)
-        state.groups[name] = group._replace(backward=lane)
+        _count_undo(state, group_of(address), index_of(address), now)
 
 
-def _lane(lane: Lane, index: int, begun: int, status: Action | Undo) -> Lane:
-    """A `for_each`'s count of its items, after one of them changed."""
-    open_ = tuple(item for item in lane.open if item != index)
-    held = tuple(item for item in lane.held if item != index)
+def _count_item(state: State, name: str, index: int, status: Action) -> None:
+    group = state.groups[name]
+    lane = group.forward
+    kept = (tuple(item for item in items if item != index) for items in (lane.open, lane.again, lane.held))
+    open_, again, held = kept
     if status in _LIVE:
         open_ = (*open_, index)
-    elif status in (Action.STUCK, Undo.STUCK):
+    elif status is Action.PENDING:
+        again = (*again, index)
+    elif status is Action.STUCK:
         held = (*held, index)
-    return Lane(open_, held, max(lane.begun, begun))
+    state.groups[name] = group._replace(forward=Lane(open_, again, held, max(lane.begun, index + 1)))
+
+
+def _count_undo(state: State, name: str, index: int, status: Undo) -> None:
+    group = state.groups[name]
+    undoing = tuple(item for item in group.undoing if item != index)
+    if status in _LIVE:
+        undoing = (*undoing, index)
+    cleared = group.cleared
+    while cleared < len(group.items) and state.step(item_address(name, len(group.items) - cleared - 1)).settled:
+        cleared += 1
+    state.groups[name] = group._replace(undoing=undoing, cleared=cleared)
 
 
 _S = TypeVar("_S", Status, Action, Undo)

@@ -78,7 +78,8 @@ def turn_back(draft: Draft, cause: Cause, address: str, reason: str) -> None:
     draft.turn(cause, address, reason)
     for waiting, step in list(draft.state.steps.items()):
         if isinstance(draft.plan.node(waiting), StepNode):
-            if step.action.status is Action.WAITING:
+            retried = step.action.status is Action.PENDING and step.action.doubt
+            if step.action.status is Action.WAITING or retried:
                 draft.emit(e.Unknown(waiting, "the saga went back before another attempt"))
         elif step.action.status in (Action.WAITING, Action.STUCK):
             draft.emit(e.Abandoned(waiting))
@@ -123,11 +124,11 @@ def _each(draft: Draft, node: EachNode) -> bool:
         return False
     for index in group.forward.open:
         _step(draft, item_address(node.address, index))
-    lane = draft.state.groups[node.address].forward
-    for index in range(lane.begun, min(lane.begun + node.limit - len(lane.open), len(group.items))):
+    lane = group.forward
+    for index in (*lane.again, *range(lane.begun, len(group.items)))[: node.limit - len(lane.open)]:
         _step(draft, item_address(node.address, index))
     lane = draft.state.groups[node.address].forward
-    return lane.begun == len(group.items) and not lane.open and not lane.held
+    return lane.begun == len(group.items) and not (lane.open or lane.again or lane.held)
 
 
 def _sleep(draft: Draft, node: SleepNode) -> bool:

@@ -65,7 +65,7 @@ ACTION_TABLE: Mapping[type[Event], Mapping[Action, Action]] = {
     e.Succeeded: {Action.RUNNING: Action.SUCCEEDED, Action.WAITING: Action.SUCCEEDED},
     e.Rejected: {Action.RUNNING: Action.REJECTED, Action.WAITING: Action.REJECTED},
     e.Failed: {Action.RUNNING: Action.WAITING},
-    e.Unknown: {Action.RUNNING: Action.UNKNOWN, Action.WAITING: Action.UNKNOWN},
+    e.Unknown: {Action.PENDING: Action.UNKNOWN, Action.RUNNING: Action.UNKNOWN, Action.WAITING: Action.UNKNOWN},
     e.Stuck: {Action.PENDING: Action.STUCK, Action.RUNNING: Action.STUCK, Action.WAITING: Action.STUCK},
     e.Waiting: {Action.PENDING: Action.WAITING},
     e.Chosen: {Action.PENDING: Action.SUCCEEDED},
@@ -111,6 +111,8 @@ class Track(NamedTuple, Generic[StatusT]):
 
 PENDING = Track(Action.PENDING)
 UNDO_PENDING = Track(Undo.PENDING)
+EFFECT_POSSIBLE = frozenset({Action.SUCCEEDED, Action.UNKNOWN, Action.STUCK})
+UNDO_SETTLED = frozenset({Undo.COMPENSATED, Undo.VOID, Undo.CLOSED})
 
 
 class StepState(NamedTuple):
@@ -121,25 +123,41 @@ class StepState(NamedTuple):
     round: int = 1
     result: bytes | None = None
 
+    @property
+    def settled(self) -> bool:
+        """Whether no compensation is owed, for a step that has one."""
+        if self.undo is None:
+            return self.action.status not in EFFECT_POSSIBLE
+        return self.undo.status in UNDO_SETTLED
+
 
 NEW = StepState()
 
 
 class Lane(NamedTuple):
-    """How far a `for_each` has come in one direction: items in flight, items stuck, and how
-    many were ever begun."""
+    """How far a `for_each` has come forward.
+
+    open: items that hold one of the places its limit gives. again: items that a person had
+    tried again and that wait for a place. held: items stuck. begun: how many ever had a place.
+    """
 
     open: tuple[int, ...] = ()
+    again: tuple[int, ...] = ()
     held: tuple[int, ...] = ()
     begun: int = 0
 
 
 class Group(NamedTuple):
-    """The items of a `for_each`, encoded, and its two lanes."""
+    """The items of a `for_each`, encoded.
+
+    undoing: items whose undo holds one of the places that the limit gives. cleared: how many
+    items, counted from the last, have nothing left to undo.
+    """
 
     items: tuple[bytes, ...]
     forward: Lane = Lane()
-    backward: Lane = Lane()
+    undoing: tuple[int, ...] = ()
+    cleared: int = 0
 
 
 class Turn(NamedTuple):

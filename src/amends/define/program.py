@@ -1,0 +1,65 @@
+"""A saga, built: its plan, and the callables that the plan only names.
+
+Guarantees: a value made by `build.py` alone, complete and checked.
+Must not: run, store or open anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from amends.decide import plan as p
+from amends.decide.plan import Plan
+from amends.define.bind import Call
+from amends.define.step import Step
+from amends.define.values import Codec
+
+
+@dataclass(frozen=True, slots=True)
+class StepProgram:
+    """The callables of one step. `item`: the codec of a `for_each`'s items."""
+
+    step: Step[..., Any, Any]
+    action: Call
+    undo: Call | None
+    result: Codec[Any]
+    item: Codec[Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A function that steers: a condition, the items, an instant. `of`: a step's address where
+    the answer is that step's result; else the function is called with the saga's input."""
+
+    fn: Callable[[Any], Any] | None = None
+    of: str = ""
+
+
+@dataclass(slots=True)
+class Program:
+    """All that the shell needs to run a plan."""
+
+    plan: Plan
+    input: Codec[Any]
+    output: Codec[Any] | None = None
+    steps: dict[str, StepProgram] = field(default_factory=dict)
+    asks: dict[str, Ask] = field(default_factory=dict)
+    signals: dict[str, Codec[Any]] = field(default_factory=dict)
+    filters: dict[str, Callable[[Any], bool]] = field(default_factory=dict)
+    codecs: dict[str, Codec[Any]] = field(default_factory=dict)
+    lists: dict[str, Any] = field(default_factory=dict)
+
+    def step(self, address: str) -> StepProgram:
+        """The step at an address, or of an item."""
+        return self.steps[p.group_of(address) if address.endswith("]") else address]
+
+    def calls(self) -> list[tuple[str, Call]]:
+        """Every function with its place in the saga, for checks of the whole."""
+        found: list[tuple[str, Call]] = []
+        for address, step in self.steps.items():
+            found.append((f"step {address}", step.action))
+            if step.undo is not None:
+                found.append((f"the compensation of {address}", step.undo))
+        return found

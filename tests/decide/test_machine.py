@@ -1,0 +1,351 @@
+"""Random plans driven by random messages, checked against a ledger and an order of their own.
+
+The machine plays the world: it knows which attempts really had their effect, also when the
+core was told nothing but "unresolved". What the core concludes is compared with that.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from plans import base, order, plans
+
+from amends.decide import events as e
+from amends.decide import messages as m
+from amends.decide.compensate import unsettled
+from amends.decide.decide import decide
+from amends.decide.draft import Decision, Word
+from amends.decide.events import Event, Phase
+from amends.decide.evolve import replay
+from amends.decide.messages import Message
+from amends.decide.plan import EachNode, Place, Plan, StepNode, WaitNode, walk
+from amends.decide.state import Action, State, Status, Undo, in_flight
+
+CHOICES = st.randoms(use_true_random=False)
+
+
+class Saga(RuleBasedStateMachine):
+    """One saga, its world, and everything that can be said to it."""
+
+    plan: Plan
+    state: State
+    now: float
+    wake: float | None
+
+    @initialize(plan=plans(), hold=st.booleans(), choices=CHOICES)
+    def start(self, plan: Plan, hold: bool, choices: Random) -> None:
+        self.plan, self.now, self.wake, self.choices = plan, 0.0, None, choices
+        self.history: list[Event] = []
+        self.effects: set[str] = set()
+        self.fenced: set[str] = set()  # undone: a late action does nothing any more
+        self.by_hand: set[str] = set()
+        self.mails = 0
+        self.told: dict[str, Word] = {}
+        self.workers = 1
+        _, self.before = order(plan.root)
+        self.mended = False
+        self._settle(decide(plan, None, m.Start(b"{}", hold), self.now))
+        if hold:
+            self.say(m.Tick())
+
+    # What can happen
+
+    @precondition(lambda self: in_flight(self.state))
+    @rule(pick=st.integers(0, 50), how=st.sampled_from(["done", "done", "done", "no", "lost", "lost after", "failed"]))
+    def attempt_ends(self, pick: int, how: str) -> None:
+        running = in_flight(self.state)
+        address, phase = running[pick % len(running)]
+        if phase is Phase.UNDO:
+            self.undo_ends(address, how)
+        elif how == "done":
+            self.have_effect(address)
+            self.say(m.Done(address, phase, b'"r"'))
+        elif how == "no":
+            self.say(m.No(address, phase, "no", sure=False))
+        elif how == "failed":
+            self.say(m.Failure(address, phase, "rolled back", resolved=True))
+        else:
+            if how == "lost after":
+                self.have_effect(address)
+            self.say(m.Failure(address, phase, "timeout"))
+
+    def undo_ends(self, address: str, how: str) -> None:
+        if how in ("done", "lost after"):
+            self.effects.discard(address)
+            self.fenced.add(address)
+        if how == "done":
+            self.say(m.Done(address, Phase.UNDO))
+        elif how == "no":
+            self.say(m.No(address, Phase.UNDO, "cannot"))
+        else:
+            self.say(m.Failure(address, Phase.UNDO, "timeout"))
+
+    @precondition(lambda self: in_flight(self.state))
+    @rule(pick=st.integers(0, 50), how=st.sampled_from(["park", "never", "overdue", "after"]))
+    def attempt_ends_oddly(self, pick: int, how: str) -> None:
+        running = in_flight(self.state)
+        address, phase = running[pick % len(running)]
+        if phase is Phase.ACTION and how == "overdue":
+            self.have_effect(address)
+        if how == "overdue":
+            self.say(m.Overdue(address, phase, self.workers))
+        elif how == "after":
+            self.say(m.Failure(address, phase, "busy", after=3.0))
+        else:
+            self.say(m.Failure(address, phase, how, park=how == "park", final=how == "never"))
+
+    @rule(pick=st.integers(0, 50), good=st.booleans())
+    def late_answer(self, pick: int, good: bool) -> None:
+        quiet = [address for address in self.state.steps if (address, Phase.ACTION) not in in_flight(self.state)]
+        quiet = [address for address in quiet if isinstance(self.plan.node(address), StepNode)]
+        if quiet:
+            address = quiet[pick % len(quiet)]
+            before = self.state
+            self.say(m.Done(address, Phase.ACTION, b'"late"') if good else m.No(address, Phase.ACTION, "late"))
+            assert self.state.status is before.status, "a late answer moved the saga"
+
+    @precondition(lambda self: self.wake is not None)
+    @rule()
+    def time_comes(self) -> None:
+        assert self.wake is not None
+        self.now = max(self.now, self.wake)
+        self.say(m.Tick())
+
+    @rule(seconds=st.sampled_from([0.0, 0.5, 60.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.say(m.Tick())
+
+    @rule()
+    def cancel(self) -> None:
+        self.say(m.Cancel(self.mail(), "ann", "changed her mind"))
+
+    @rule(pick=st.integers(0, 50))
+    def signal(self, pick: int) -> None:
+        waits = [node.address for node in walk(self.plan.root) if isinstance(node, WaitNode)]
+        self.say(m.Signal(self.mail(), [*waits, "nothing"][pick % (len(waits) + 1)], b'"yes"'))
+
+    @rule(survived=st.booleans())
+    def worker_dies(self, survived: bool) -> None:
+        gone, self.workers = self.workers, self.workers + 1
+        before = self.state
+        self.say(m.Adopt(gone, frozenset({gone}) if survived else frozenset()))
+        if not in_flight(before):
+            assert self.state == before or self.state.status is not before.status or self.wake is not None
+
+    @precondition(lambda self: self.state.careful and in_flight(self.state))
+    @rule()
+    def begins_carefully(self) -> None:
+        self.say(m.Begin(*in_flight(self.state)[0]))
+
+    @rule()
+    def limit_is_reached(self) -> None:
+        self.say(m.Halt("too long a history"))
+
+    @rule(
+        verb=st.sampled_from(["retry", "skip", "resolve", "compensate", "unpark"]),
+        pick=st.integers(0, 50),
+        live=st.booleans(),
+    )
+    def operate(self, verb: str, pick: int, live: bool) -> None:
+        names = [*self.state.steps, *self.plan.by_address, "nothing"]
+        address = "" if verb in ("compensate", "unpark") else names[pick % len(names)]
+        result = b'"by hand"' if verb == "resolve" else None
+        workers = frozenset({self.workers}) if live else frozenset()
+        self.say(m.Operate(self.mail(), verb, address, "bob", "knows", result, workers))
+
+    # What must hold
+
+    @invariant()
+    def history_gives_the_state(self) -> None:
+        assert replay(self.history) == self.state
+
+    @invariant()
+    def an_open_saga_has_something_that_moves_it(self) -> None:
+        if self.state.status in (Status.RUNNING, Status.COMPENSATING):
+            open_wait = any(
+                isinstance(self.plan.node(address), WaitNode) and step.action.status is Action.WAITING
+                for address, step in self.state.steps.items()
+            )
+            assert in_flight(self.state) or self.wake is not None or open_wait
+
+    @invariant()
+    def a_parked_saga_says_what_is_stuck(self) -> None:
+        if self.state.status is Status.PARKED:
+            assert self.state.parked
+            assert not in_flight(self.state)
+
+    @invariant()
+    def no_effect_outlives_a_finished_compensation(self) -> None:
+        if self.state.status is Status.COMPENSATED:
+            assert unsettled(self.plan, self.state) == ()
+            assert self.effects <= self.by_hand | self.harmless()
+
+    @invariant()
+    def a_completed_saga_has_every_effect_of_its_path(self) -> None:
+        if self.state.status is Status.COMPLETED:
+            assert self.state.turned is None
+            for address, step in self.state.steps.items():
+                assert step.undo is None
+                if isinstance(self.plan.node(address), StepNode) and step.action.status is Action.SUCCEEDED:
+                    assert address in self.effects
+
+    @invariant()
+    def what_is_unsettled_is_listed(self) -> None:
+        """Before the pivot, what stands in the ledger is on the list, or was settled by hand."""
+        if self.state.status is Status.PARKED and not self.state.passed:
+            listed = {entry.step for entry in unsettled(self.plan, self.state)}
+            assert self.effects <= listed | self.by_hand | self.harmless()
+
+    @invariant()
+    def the_pivot_holds(self) -> None:
+        if self.state.passed:
+            assert self.state.turned is None
+        if self.state.turned is not None:
+            assert not self.state.passed
+
+    @invariant()
+    def counts_agree(self) -> None:
+        running = sum(step.action.status is Action.RUNNING for step in self.state.steps.values())
+        assert self.state.running == running
+        for name, group in self.state.groups.items():
+            node = self.plan.node(name)
+            assert isinstance(node, EachNode)
+            assert len(group.forward.open) <= node.limit
+            assert len(group.undoing) <= node.limit
+
+    def teardown(self) -> None:
+        """Whatever happened, good outcomes and an operator bring the saga to an end."""
+        if not hasattr(self, "state"):
+            return
+        self.mended = True
+        for _ in range(400):
+            if self.state.ended:
+                return
+            self._help()
+        raise AssertionError(f"the saga does not end: {self.state}")
+
+    def _help(self) -> None:
+        running = in_flight(self.state)
+        if running:
+            address, phase = running[0]
+            if phase is Phase.ACTION:
+                self.have_effect(address)
+                self.say(m.Done(address, phase, b'"r"'))
+            else:
+                self.undo_ends(address, "done")
+        elif self.state.status is Status.PARKED:
+            self.say(m.Operate(self.mail(), "unpark", "", "bob", "mended", None, frozenset()))
+            if self.state.status is Status.PARKED:
+                self.say(m.Operate(self.mail(), "compensate", "", "bob", "give up", None, frozenset()))
+        elif waits := [node for node in self.plan.waits if self._waiting(node.address)]:
+            self.say(m.Signal(self.mail(), waits[0].address, b'"yes"'))
+        else:
+            self.time_comes()
+
+    def _waiting(self, address: str) -> bool:
+        return self.state.step(address).action.status is Action.WAITING and address not in self.state.kept
+
+    # The world
+
+    def have_effect(self, address: str) -> None:
+        if address not in self.fenced:
+            self.effects.add(address)
+
+    def harmless(self) -> set[str]:
+        return {address for address in self.effects if self._step(address).readonly}
+
+    def _step(self, address: str) -> StepNode:
+        return self.plan.step(address)
+
+    def mail(self) -> str:
+        self.mails += 1
+        return f"mail-{self.mails}"
+
+    def say(self, message: Message) -> None:
+        frozen = repr(self.state)
+        decision = decide(self.plan, self.state, message, self.now)
+        assert repr(self.state) == frozen, "decide changed the state it was given"
+        assert decide(self.plan, self.state, message, self.now) == decision, "decide is not a function"
+        if self.state.ended:
+            assert decision.events == ()
+            assert decision.state == self.state
+        self._settle(decision, message)
+
+    def _settle(self, decision: Decision, message: Message | None = None) -> None:
+        for _ in range(100):
+            self._take(decision)
+            if not decision.questions:
+                break
+            answers = tuple(self._answer(question.kind, question.address) for question in decision.questions)
+            decision = decide(self.plan, self.state, m.Answers(answers), self.now)
+        else:
+            raise AssertionError("the core asks without end")
+        if isinstance(message, (m.Signal, m.Cancel, m.Operate)):
+            waits = any(cancel.mail == message.mail for cancel in self.state.cancels)
+            assert (message.mail in self.told) != waits, "a sender was told nothing"
+
+    def _answer(self, kind: str, address: str) -> m.Answer:
+        draw = 0.5 if self.mended else self.choices.random()
+        if draw < 0.15:
+            return m.Answer(kind, address, error="it raised")
+        items = tuple(b'"i"' for _ in range(int(draw * 100) % 5))
+        return m.Answer(kind, address, draw < 0.6, self.now + draw * 10, items)
+
+    def _take(self, decision: Decision) -> None:
+        for event in decision.events:
+            self._check(event)
+            self.history.append(event)
+        self.state, self.wake = decision.state, decision.wake
+        for mail, word, _ in decision.replies:
+            assert mail not in self.told, "a sender was told twice"
+            self.told[mail] = word
+
+    def _check(self, event: Event) -> None:
+        if isinstance(event, e.Issued):
+            self._check_order(event)
+        elif isinstance(event, e.Closed):
+            self.by_hand.add(event.address)
+        elif isinstance(event, e.Retried) and event.phase is Phase.ACTION:
+            self.fenced.discard(event.address)
+
+    def _check_order(self, event: e.Issued) -> None:
+        """Nothing starts before what is in front of it, nothing is undone before what is behind."""
+        history = replay(self.history)
+        mine = base(event.address)
+        for first, then in self.before:
+            if event.phase is Phase.ACTION and then == mine:
+                assert self._done(history, first), f"{event.address} started before {first} was done"
+            if event.phase is Phase.UNDO and first == mine:
+                assert self._undone(history, then), f"{event.address} was undone before {then}"
+        if event.phase is Phase.UNDO:
+            assert not history.running, "an undo started while an action was in flight"
+            status = history.step(event.address).action.status
+            assert status in (Action.SUCCEEDED, Action.UNKNOWN, Action.STUCK)
+            assert self._step(event.address).place is Place.BEFORE
+
+    def _done(self, state: State, name: str) -> bool:
+        node = self.plan.node(name)
+        good = (Action.SUCCEEDED, Action.SKIPPED, Action.CLOSED)
+        if isinstance(node, EachNode) and name in state.groups:
+            items = [state.step(f"{name}[{index}]").action.status for index in range(len(state.groups[name].items))]
+            return all(status in good or (node.collect and status is Action.REJECTED) for status in items)
+        return state.step(name).action.status in good
+
+    def _undone(self, state: State, name: str) -> bool:
+        settled = (Undo.COMPENSATED, Undo.VOID, Undo.CLOSED)
+        for address, step in state.steps.items():
+            node = self.plan.node(address)
+            if base(address) != name or not isinstance(node, StepNode) or not node.compensated:
+                continue
+            if step.action.status in (Action.SUCCEEDED, Action.UNKNOWN, Action.STUCK):
+                if step.undo is None or step.undo.status not in settled:
+                    return False
+        return True
+
+
+Saga.TestCase.settings = settings(max_examples=1500, stateful_step_count=60, deadline=None)
+TestSaga = Saga.TestCase
