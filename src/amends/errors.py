@@ -9,6 +9,7 @@
     ├── IdConflict             the id belongs to another saga or another input
     ├── TooLate                the saga has moved past the point where that could be done
     ├── Refused                the saga, as it stands, does not allow that
+    ├── NotAnswered            no worker has answered yet; what was asked is kept
     ├── NotEnlisted            `within=` was given something that is no open transaction of this store
     ├── SagaFailed             an outcome that is not `Completed` was unwrapped
     │   ├── SagaCompensated
@@ -81,6 +82,12 @@ class Refused(AmendsError):
     """The saga, as it stands, does not allow that."""
 
     code = "refused"
+
+
+class NotAnswered(AmendsError):
+    """No worker has answered yet. What was asked is kept, and will be answered."""
+
+    code = "not-answered"
 
 
 class NotEnlisted(AmendsError):

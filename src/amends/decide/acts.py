@@ -34,6 +34,8 @@ def take_signal_mail(draft: Draft, message: m.Signal) -> None:
         draft.refuse("signal", message.mail, f"{message.address!r} has its value already")
     elif track.status not in (Action.PENDING, Action.WAITING):
         draft.refuse("signal", message.mail, f"{message.address!r} is {track.status}", Word.TOO_LATE)
+    elif message.flaw:
+        draft.refuse("signal", message.mail, message.flaw)
     else:
         if node.filtered or track.status is Action.PENDING:
             draft.emit(e.Kept(message.address, message.value))
@@ -71,7 +73,8 @@ def pivot_in_doubt(draft: Draft) -> bool:
 
 def take_operate(draft: Draft, message: m.Operate) -> None:
     """An operator's act: done and recorded, or refused with the reason."""
-    why = _ACTS[message.verb](draft, message)
+    act = _ACTS.get(message.verb)
+    why = message.flaw or (f"there is no act {message.verb!r}" if act is None else act(draft, message))
     if why:
         draft.refuse(message.verb, message.mail, why)
     else:

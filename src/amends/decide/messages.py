@@ -82,11 +82,12 @@ class Adopt(NamedTuple):
 
 
 class Signal(NamedTuple):
-    """A value for a wait."""
+    """A value for a wait. `flaw`: why the value cannot be what is waited for, if it cannot."""
 
     mail: str
     address: str
     value: bytes
+    flaw: str = ""
 
 
 class Cancel(NamedTuple):
@@ -101,7 +102,8 @@ class Operate(NamedTuple):
     """A person's act on a step or, with no address, on the saga.
 
     verb: retry, skip, resolve, compensate or unpark. live: the workers that are alive, for a
-    function that may still be running. result: what a resolved action gave, encoded.
+    function that may still be running. result: what a resolved action gave, encoded; `flaw`
+    says why it cannot be that.
     """
 
     mail: str
@@ -111,6 +113,7 @@ class Operate(NamedTuple):
     reason: str
     result: bytes | None = None
     live: frozenset[int] = frozenset()
+    flaw: str = ""
 
 
 class Halt(NamedTuple):

@@ -52,6 +52,7 @@ class Argument(NamedTuple):
     key: Hashable = None
     optional: bool = False
     label: str = ""
+    own: bool = False  # the result of the step that this compensation undoes
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Call:
     @property
     def reads(self) -> tuple[str, ...]:
         """The addresses without whose result it cannot be called."""
-        needed = (argument for argument in self.arguments if not argument.optional)
+        needed = (argument for argument in self.arguments if not (argument.optional or argument.own))
         return tuple(address for argument in needed for address in argument.addresses)
 
 
@@ -185,9 +186,8 @@ class Binder:
         optional = candidate.key != canonical(hint)
         if not candidate.sure and not optional and without_none(hint) is None:
             raise DefinitionError(f"{where}: {_must_be_optional(candidate)}")
-        return Argument(
-            name, candidate.kind, candidate.addresses, None, optional or not candidate.sure, candidate.label
-        )
+        missing = optional or not candidate.sure
+        return Argument(name, candidate.kind, candidate.addresses, None, missing, candidate.label, candidate.own)
 
     def _ambiguous(self, found: list[Candidate], where: str) -> str:
         lines = "".join(f"\n    {candidate.paste()}" for candidate in found)

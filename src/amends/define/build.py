@@ -181,7 +181,7 @@ class Builder:
             undo_retry=undo_retry,
             timeout=_timeout(body.action, action),
             undo_timeout=TIMEOUT_SECONDS if body.undo is None or undo is None else _timeout(body.undo, undo),
-            reads=action.reads,
+            reads=tuple(dict.fromkeys((*action.reads, *(undo.reads if undo is not None else ())))),
             result=codec.schema,
         )
         return planned, result_type

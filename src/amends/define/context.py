@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,7 +43,7 @@ class StillAttempt:
         self.heartbeats += 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Context:
     """The attempt that a step runs in.
 
@@ -113,6 +113,3 @@ class _StepLog(logging.LoggerAdapter[logging.Logger]):
         fields = dict(self.extra or {})
         kwargs["extra"] = {**fields, **(kwargs.get("extra") or {})}
         return f"[{fields['saga_id']} {fields['step']}] {msg}", kwargs
-
-
-Heartbeat = Callable[[], None]

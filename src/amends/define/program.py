@@ -55,6 +55,10 @@ class Program:
         """The step at an address, or of an item."""
         return self.steps[p.group_of(address) if address.endswith("]") else address]
 
+    def codec_at(self, address: str) -> Codec[Any]:
+        """The codec of the value that a node, or an item's step, gives."""
+        return self.steps[p.group_of(address)].result if address.endswith("]") else self.codecs[address]
+
     def calls(self) -> list[tuple[str, Call]]:
         """Every function with its place in the saga, for checks of the whole."""
         found: list[tuple[str, Call]] = []

@@ -71,7 +71,8 @@ class Native:
         facts.look(described)
         self.type = type_
         self.careful, self.plain, self.frozen = facts.careful, facts.plain, facts.frozen
-        self.encode: Callable[[object], bytes] = msgspec.json.Encoder(enc_hook=_dump_model).encode
+        encoder = msgspec.json.Encoder(enc_hook=_dump_model, order="deterministic" if facts.unordered else None)
+        self.encode: Callable[[object], bytes] = encoder.encode
         self.decode: Callable[[bytes], object] = msgspec.json.Decoder(type_, dec_hook=_load_model).decode
         self._described = described
         schema = msgspec.json.schema(type_, schema_hook=_model_schema)
@@ -241,6 +242,7 @@ class _Facts:
         self.careful = False
         self.plain = False
         self.frozen = True
+        self.unordered = False  # equal values may be written in another order
         self._seen: set[object] = set()
 
     def look(self, node: object) -> None:
@@ -256,6 +258,8 @@ class _Facts:
             self.careful = True
         elif isinstance(node, (info.ListType, info.DictType, info.SetType, info.TypedDictType, info.ByteArrayType)):
             self.frozen = False
+        if isinstance(node, (info.SetType, info.FrozenSetType, info.DictType, info.AnyType, info.CustomType)):
+            self.unordered = True
         cls = getattr(node, "cls", None)
         if cls is not None:
             if cls in self._seen:

@@ -1,0 +1,68 @@
+"""Named fault points, compiled in and off by default.
+
+`AMENDS_FAULT=commit.after:3` kills this process with SIGKILL the third time it passes the
+point; a test or a simulation may put a function in `hook` instead. Crash sweeps need no
+patched code, so what is tested is what runs.
+
+Guarantees: a point that nobody watches costs one comparison.
+Must not: do anything else than what was asked for by name.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+
+POINTS: dict[str, str] = {
+    "start.before": "a start was accepted in memory, nothing is written",
+    "commit.before": "a batch is about to be written",
+    "commit.inside": "a batch is written, its transaction still open",
+    "commit.after": "a batch is on disk, nobody knows",
+    "attempt.before": "an attempt is about to call the function",
+    "attempt.after": "the function returned, nothing is written",
+    "tx.before": "a transactional step ran, its transaction still open",
+    "tx.after": "a transactional step is on disk, the journal does not know",
+    "claim.after": "sagas were claimed, nothing is decided",
+    "adopt.after": "sagas of a dead worker were taken over, nothing is decided",
+    "release.after": "a saga that only waits was let go",
+    "mail.after": "a signal, cancel or act is in the mailbox, nobody has taken it",
+    "drain.before": "the worker was asked to stop",
+}
+
+hook: Callable[[str], None] | None = None
+
+
+def point(name: str) -> None:
+    """Pass a fault point."""
+    if hook is not None:
+        hook(name)
+
+
+def killer(spec: str) -> Callable[[str], None]:
+    """The hook for `name` or `name:count`: SIGKILL at the count-th pass, 1 by default.
+
+    Raises ValueError for a name that is no fault point.
+    """
+    name, _, count = spec.partition(":")
+    if name not in POINTS:
+        raise ValueError(f"AMENDS_FAULT={spec}: no such fault point; known: {', '.join(sorted(POINTS))}")
+    left = int(count or 1)
+
+    def kill(passed: str) -> None:
+        nonlocal left
+        if passed == name:
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    return kill
+
+
+def from_environment(environment: Mapping[str, str]) -> Callable[[str], None] | None:
+    """The hook that the environment asks for, if it does."""
+    spec = environment.get("AMENDS_FAULT", "")
+    return killer(spec) if spec else None
+
+
+hook = from_environment(os.environ)

@@ -1,0 +1,217 @@
+"""One attempt: a single call of a user's function, and the message that says how it ended.
+
+Guarantees: every attempt ends in exactly one message, whatever the function does; the message
+says "no effect" only where that is known. An attempt is over when the function has returned,
+not when its timeout fires.
+Must not: retry, or decide what the outcome means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Protocol
+
+from amends import fault
+from amends.decide import messages as m
+from amends.decide.events import Phase
+from amends.decide.messages import Message
+from amends.define.bind import Call
+from amends.define.context import Context
+from amends.define.policy import Park, Reject, RetryAfter
+from amends.define.step import Work
+from amends.define.values import clean, describe
+from amends.errors import LimitExceeded, ValueRefused
+
+if TYPE_CHECKING:
+    from amends.run.live import Live
+
+_log = logging.getLogger("amends.attempt")
+
+
+class Runner(Protocol):
+    """What an attempt needs from the worker it runs in."""
+
+    def in_thread(self, fn: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Run a sync function off the loop."""
+        ...
+
+    async def around(self, ctx: Context, stack: AsyncExitStack) -> None:
+        """Enter what the user put around every attempt."""
+        ...
+
+    @property
+    def has_around(self) -> bool:
+        """Whether there is anything around attempts."""
+        ...
+
+    def share(self) -> float:
+        """A random number from 0 to 1, for jitter."""
+        ...
+
+
+class Attempt:
+    """The attempt in flight, and what its context sees of it."""
+
+    __slots__ = (
+        "_beat",
+        "_loop",
+        "_timer",
+        "address",
+        "cancelled",
+        "interrupt",
+        "live",
+        "overdue",
+        "phase",
+        "stopping",
+        "task",
+        "timeout",
+    )
+
+    def __init__(self, live: Live, address: str, phase: Phase, timeout: float) -> None:
+        self.live = live
+        self.address = address
+        self.phase = phase
+        self.timeout = timeout
+        self.cancelled = False
+        self.overdue = False
+        self.stopping = False
+        self.task: asyncio.Task[Any] | None = None  # what a request to stop cancels
+        self.interrupt: Callable[[], None] | None = None  # what it interrupts in another thread
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._beat = 0.0
+
+    def start_clock(self) -> None:
+        """Begin to count the timeout."""
+        self._beat = self._loop.time()
+        self._timer = self._loop.call_later(self.timeout, self._look)
+
+    def stop_clock(self) -> None:
+        """The function has returned."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def start_clock_from_thread(self) -> None:
+        """The same, from another thread."""
+        self._loop.call_soon_threadsafe(self.start_clock)
+
+    def stop_clock_from_thread(self) -> None:
+        """The same, from another thread."""
+        self._loop.call_soon_threadsafe(self.stop_clock)
+
+    def heartbeat(self) -> None:
+        """Start the timeout anew; called from any thread."""
+        self._beat = self._loop.time()
+
+    def stop(self) -> None:
+        """Ask the function to stop: the worker is going."""
+        self.stopping = True
+        self._ask_to_stop()
+
+    def _look(self) -> None:
+        """The timeout, or the grace after it, may be over."""
+        left = self._beat + self.timeout - self._loop.time()
+        if left > 0.0005:
+            self._timer = self._loop.call_later(left, self._look)
+        elif not self.cancelled:
+            self._beat = self._loop.time()
+            self._timer = self._loop.call_later(self.timeout, self._look)
+            self._ask_to_stop()
+        else:
+            self._timer = None
+            self.overdue = True
+            self.live.overdue(self)
+
+    def _ask_to_stop(self) -> None:
+        self.cancelled = True
+        if self.interrupt is not None:
+            self.interrupt()
+        if self.task is not None and self.live.is_async(self.address, self.phase):
+            self.task.cancel()
+
+
+async def outcome(attempt: Attempt, runner: Runner, call: Call, work: Work, ctx: Context) -> Message:
+    """Call the function; how it ended, as a message for the core."""
+    address, phase = attempt.address, attempt.phase
+    try:
+        given = attempt.live.arguments(call, ctx)
+    except ValueRefused as error:
+        return m.Failure(address, phase, describe(error), resolved=True, park=True)
+    attempt.start_clock()
+    try:
+        if runner.has_around:
+            result = await _inside(runner, call, given, ctx)
+        elif call.is_async:
+            fault.point("attempt.before")
+            result = await call.fn(**given)
+        else:
+            fault.point("attempt.before")
+            result = await runner.in_thread(lambda: call.fn(**given))
+    except BaseException as error:  # noqa: BLE001  # whatever a user's function raises is an outcome
+        return failure(attempt, error, work, runner)
+    finally:
+        attempt.stop_clock()
+    return returned(attempt, result)
+
+
+def returned(attempt: Attempt, result: Any) -> Message:
+    """The function returned. What it returned must be storable."""
+    address, phase = attempt.address, attempt.phase
+    if phase is Phase.UNDO:
+        return m.Done(address, phase)
+    try:
+        return m.Done(address, phase, attempt.live.admit(address, result))
+    except (ValueRefused, LimitExceeded) as error:
+        return m.Failure(address, phase, describe(error), final=True)
+
+
+def failure(attempt: Attempt, error: BaseException, work: Work, runner: Runner, *, resolved: bool = False) -> Message:
+    """The function raised. `resolved`: it is known that nothing stayed."""
+    address, phase = attempt.address, attempt.phase
+    rejects = attempt.live.rejects(address) if phase is Phase.ACTION else ()
+    resolved = resolved or (phase is Phase.ACTION and attempt.live.readonly(address))
+    match error:
+        case Reject():
+            return m.No(address, phase, clean(str(error)) or "rejected", sure=resolved)
+        case Park():
+            return m.Failure(address, phase, describe(error), resolved=resolved, park=True)
+        case RetryAfter():
+            return m.Failure(address, phase, describe(error), resolved=resolved, after=error.seconds)
+        case asyncio.CancelledError():
+            why = "its worker was stopped" if attempt.stopping else f"it took longer than {attempt.timeout:g} s"
+            return m.Failure(address, phase, why, resolved=resolved, share=runner.share())
+        case KeyboardInterrupt() | GeneratorExit():
+            raise error
+        case Exception() if isinstance(error, rejects):
+            return m.No(address, phase, f"{type(error).__name__}: {describe(error)}", sure=resolved)
+    reason = f"{type(error).__name__}: {describe(error)}"
+    final = isinstance(error, Exception) and not work.retry.allows(error)
+    _log.debug("an attempt of %s failed", address, exc_info=error)
+    return m.Failure(address, phase, reason, resolved=resolved, final=final, share=runner.share())
+
+
+async def _inside(runner: Runner, call: Call, given: dict[str, Any], ctx: Context) -> Any:
+    """The call inside what the user put around it, which sees how it ends and changes nothing."""
+    ended: BaseException | None = None
+    result: Any = None
+    try:
+        async with AsyncExitStack() as stack:
+            await runner.around(ctx, stack)
+            try:
+                fault.point("attempt.before")
+                result = await (call.fn(**given) if call.is_async else runner.in_thread(lambda: call.fn(**given)))
+            except BaseException as error:
+                ended = error
+                raise
+    except BaseException as error:  # noqa: BLE001  # raised again below, unless it came from around
+        if ended is None and result is None and not isinstance(error, Exception):
+            raise
+        if error is not ended:
+            _log.exception("what stands around the attempts of %s raised; the outcome stays as it is", ctx.address)
+    if ended is not None:
+        raise ended
+    return result

@@ -1,0 +1,56 @@
+"""Which store a database is.
+
+Guarantees: a URL that cannot be meant is refused with what can be.
+Must not: open anything.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from amends.errors import DefinitionError
+from amends.store.base import Store
+from amends.store.memory import MemoryStore
+from amends.store.sqlite import SqliteStore
+
+DEFAULT_DATABASE = "sqlite:///amends.db"
+Database = str | Path | Store | None
+
+
+def store_of(database: Database, namespace: str) -> Store:
+    """The store of a database: the argument, else AMENDS_DATABASE, else a file `amends.db`.
+
+    Raises DefinitionError for what is no database that amends knows.
+    """
+    if database is None:
+        database = os.environ.get("AMENDS_DATABASE") or DEFAULT_DATABASE
+    if isinstance(database, Path):
+        return SqliteStore(database, namespace)
+    if not isinstance(database, str):
+        return database
+    if urlsplit(database).scheme == "memory":
+        return MemoryStore()
+    return SqliteStore(sqlite_path(database), namespace)
+
+
+def sqlite_path(url: str) -> Path:
+    """The file of a SQLite URL: `sqlite:///relative.db` or `sqlite:////absolute.db`."""
+    parts = urlsplit(url)
+    if parts.scheme in ("postgresql", "postgres"):
+        raise DefinitionError("PostgreSQL is not supported yet; use sqlite:///orders.db")
+    if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2:
+        raise DefinitionError(
+            f"{masked(url)!r} is no database that amends knows: sqlite:///orders.db is a file in this directory, "
+            "sqlite:////var/lib/orders.db an absolute one, memory:// is gone with the process"
+        )
+    return Path(unquote(parts.path[1:]))
+
+
+def masked(url: str) -> str:
+    """A URL fit to be shown: without its password."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return url.replace(f":{parts.password}@", ":***@", 1)

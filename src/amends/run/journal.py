@@ -1,0 +1,90 @@
+"""Journal rows: a decision's events as JSON, and back.
+
+A row is `[at, worker, [[name, field, …], …]]`. Payloads stand in it as the JSON they are, so a
+row can be read with any tool. Names and the order of fields never change; fields are added at
+the end, with a default.
+
+Guarantees: what is encoded decodes to equal events.
+Must not: look into payloads.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple, get_args
+
+import msgspec
+
+from amends.decide import events as e
+from amends.decide.events import Event, Phase
+from amends.errors import StoreDamaged
+
+
+class Row(NamedTuple):
+    """One journal row: when, by which worker (0: a client), and what happened."""
+
+    at: float
+    worker: int
+    events: tuple[Event, ...]
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+_NAMES: dict[type[Event], str] = {kind: _snake(kind.__name__) for kind in get_args(Event)}
+_KINDS: dict[str, type[Event]] = {name: kind for kind, name in _NAMES.items()}
+# Which field of an event is a payload.
+_PAYLOAD: dict[type[Event], int] = {e.Started: 0, e.Succeeded: 1, e.Kept: 1, e.Closed: 3, e.Late: 3}
+_PHASE: dict[type[Event], int] = {
+    kind: index for kind in _KINDS.values() for index, name in enumerate(kind._fields) if name == "phase"
+}
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(tuple[float, int, list[list[msgspec.Raw]]]).decode
+_any = msgspec.json.decode
+
+
+def encode(at: float, worker: int, events: Iterable[Event]) -> bytes:
+    """A row's bytes."""
+    return _encode((at, worker, [_to_list(event) for event in events]))
+
+
+def decode(row: bytes) -> Row:
+    """The row of some bytes. Raises StoreDamaged for what is none."""
+    try:
+        at, worker, events = _decode(row)
+        return Row(at, worker, tuple(_from_list(event) for event in events))
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        raise StoreDamaged(f"a journal row cannot be read ({error}); was it written by a newer amends?") from None
+
+
+def _to_list(event: Event) -> list[object]:
+    kind = type(event)
+    values: list[object] = [_NAMES[kind], *event]
+    if isinstance(event, e.Listed):
+        values[2] = [msgspec.Raw(item) for item in event.items]
+    at = _PAYLOAD.get(kind)
+    if at is not None:
+        payload = values[at + 1]
+        if isinstance(payload, bytes):
+            values[at + 1] = msgspec.Raw(payload)
+    return values
+
+
+def _from_list(raws: list[msgspec.Raw]) -> Event:
+    kind = _KINDS[_any(raws[0], type=str)]
+    payload, phase = _PAYLOAD.get(kind), _PHASE.get(kind)
+    values: list[Any] = []
+    for index, raw in enumerate(raws[1:]):
+        if index == payload:
+            text = bytes(raw)
+            values.append(None if text == b"null" and kind in (e.Closed, e.Late) else text)
+        elif kind is e.Listed and index == 1:
+            values.append(tuple(bytes(item) for item in _any(raw, type=list[msgspec.Raw])))
+        else:
+            value = _any(raw)
+            values.append(tuple(value) if isinstance(value, list) else value)
+    if phase is not None:
+        values[phase] = Phase(values[phase])
+    return kind(*values)

@@ -1,0 +1,97 @@
+"""The mailbox: what comes from outside, as messages for the core.
+
+Guarantees: a mail is told to its saga once per worker; what it says is checked here, so that
+nonsense is refused with its reason and harms nothing.
+Must not: answer. The answer is written with the decision that the mail causes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from amends.decide import messages as m
+from amends.decide.events import Phase
+from amends.decide.messages import Message
+from amends.define.program import Program
+from amends.define.values import describe
+from amends.errors import ValueRefused
+from amends.store.base import MailAnswer, MailRow
+
+
+class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A mail's body.
+
+    name: the wait that a signal is for. value: of a signal, or the result of a resolved step.
+    verb, address: of an act. actor, reason: who and why. phase, outcome: of a late answer.
+    """
+
+    name: str = ""
+    value: msgspec.Raw = msgspec.Raw(b"")
+    verb: str = ""
+    address: str = ""
+    actor: str = ""
+    reason: str = ""
+    phase: str = ""
+    outcome: str = ""
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Letter).decode
+
+
+def write(**fields: Any) -> bytes:
+    """A mail's body."""
+    return _encode(Letter(**{**fields, "value": msgspec.Raw(fields.get("value") or b"null")}))
+
+
+def read(mail: MailRow) -> Letter:
+    """The letter in a mail; an empty one where the body is none."""
+    try:
+        return _decode(mail.body)
+    except msgspec.MsgspecError:
+        return Letter()
+
+
+def message_of(mail: MailRow, program: Program, live_workers: frozenset[int]) -> Message:
+    """What the core is told."""
+    letter = read(mail)
+    value = bytes(letter.value) or b"null"
+    match mail.kind:
+        case "signal":
+            return m.Signal(mail.message, letter.name, value, _flaw(program.signals.get(letter.name), value))
+        case "cancel":
+            return m.Cancel(mail.message, letter.actor, letter.reason)
+        case "late" if letter.outcome == "succeeded":
+            return m.Done(letter.address, Phase(letter.phase), value)
+        case "late":
+            return m.Failure(letter.address, Phase(letter.phase), letter.outcome, final=True)
+    result = None if value == b"null" else value
+    flaw = "" if result is None else _flaw(_codec(program, letter.address), result)
+    return m.Operate(mail.message, letter.verb, letter.address, letter.actor, letter.reason, result, live_workers, flaw)
+
+
+def answer_of(mail: MailRow) -> tuple[MailAnswer, ...]:
+    """The answer to a mail that the core only takes note of."""
+    return (MailAnswer(mail.message, "accepted", ""),) if mail.kind == "late" else ()
+
+
+def _codec(program: Program, address: str) -> Any:
+    node = program.plan.node(address)
+    if node is None:
+        return None
+    if address.endswith("]"):
+        return program.step(address).result
+    return program.codecs.get(address)
+
+
+def _flaw(codec: Any, value: bytes) -> str:
+    """Why a value is not what is asked for; empty where it is, or where the core will say."""
+    if codec is None:
+        return ""
+    try:
+        codec.decode(value)
+    except ValueRefused as error:
+        return describe(error).replace("a stored", "what was sent for a")
+    return ""

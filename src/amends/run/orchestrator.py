@@ -1,0 +1,223 @@
+"""The orchestrator: what a user builds once, at module level, and enters where it runs.
+
+Guarantees: building it does no I/O and checks everything; entered, it works (runs sagas) or is
+a client (starts, signals, cancels and waits); left, it has let go of everything.
+Must not: hold anything between two entries.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
+
+from amends.define.context import Context
+from amends.define.node import check_name
+from amends.define.nodes import Signal
+from amends.define.outcome import Compensated, Completed, Parked
+from amends.define.policy import Duration, seconds
+from amends.define.registry import Registry
+from amends.define.resources import Resources
+from amends.define.saga import Saga
+from amends.errors import DefinitionError, NotRunning
+from amends.run.blocking import Blocking
+from amends.run.database import Database, sqlite_path
+from amends.run.session import Config, Session
+from amends.run.settings import Settings
+
+I = TypeVar("I")  # noqa: E741  # the input, as in the documented signatures
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Around = Callable[[Context], AbstractAsyncContextManager[Any]]
+
+
+class Handle(Generic[T_co]):
+    """One started saga."""
+
+    def __init__(self, saga: Saga[Any, T_co], saga_id: str, session: Callable[[], Session]) -> None:
+        self.saga = saga
+        self.saga_id = saga_id
+        self._session = session
+
+    async def outcome(self, *, timeout: Duration | None = None) -> Completed[T_co] | Compensated | Parked:
+        """How the saga ended, or that it is parked. Raises TimeoutError after `timeout`; that
+        stops the waiting, never the saga."""
+        limit = None if timeout is None else seconds(timeout, "outcome(timeout=…)")
+        found = await self._session().outcome(self.saga, self.saga_id, limit)
+        return cast("Completed[T_co] | Compensated | Parked", found)
+
+    def __repr__(self) -> str:
+        return f"Handle({self.saga.name!r}, {self.saga_id!r})"
+
+
+class Orchestrator:
+    """Runs sagas, keeps them in a database, and never loses track.
+
+    database: a URL (`sqlite:///orders.db`), a path or a store; else AMENDS_DATABASE, else
+        `sqlite:///amends.db`.
+    sagas: those it knows. resources: functions that make what steps ask for. effects: the
+        database of steps that take a transaction, by default the sagas' own. around: functions
+        of the context that give an async context manager, entered around every attempt.
+    namespace: a share of the database that sees nothing of the others. settings: the limits.
+
+    Raises DefinitionError for what cannot be right. Does no I/O: it may live at module level.
+    """
+
+    def __init__(
+        self,
+        database: Database = None,
+        *,
+        sagas: Sequence[Saga[Any, Any]],
+        services: Sequence[object] = (),
+        broker: str | None = None,
+        resources: Sequence[Callable[..., Any]] = (),
+        effects: str | None = None,
+        around: Sequence[Around] = (),
+        namespace: str = "default",
+        settings: Settings | None = None,
+    ) -> None:
+        if services or broker is not None:
+            raise DefinitionError("Orchestrator(services=…, broker=…): services over brokers are not supported yet")
+        if isinstance(database, str) and not database.startswith("memory:"):
+            sqlite_path(database)
+        if effects is not None:
+            sqlite_path(effects)
+        for enter in around:
+            if not callable(enter):
+                raise DefinitionError(f"Orchestrator(around=…): a function of the context is expected, not {enter!r}")
+        provided = Resources(resources, depth=2)
+        registry = Registry(sagas, provided)
+        name = check_name(namespace, "Orchestrator(namespace=…)")
+        self.config = Config(database, registry, provided, name, settings or Settings(), effects, tuple(around))
+        self._session: Session | None = None
+        self._blocking: Blocking | None = None
+
+    # Where it runs
+
+    async def __aenter__(self) -> Self:
+        await self._enter(work=True)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Self]:
+        """Be a client in this process: start, signal, cancel, read and wait; run no step."""
+        await self._enter(work=False)
+        try:
+            yield self
+        finally:
+            await self._leave()
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """Work while a web application runs: `FastAPI(lifespan=orchestrator.lifespan)`."""
+        async with self:
+            yield
+
+    @asynccontextmanager
+    async def client_lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """Be a client while a web application runs, beside an `amends worker`."""
+        async with self.client():
+            yield
+
+    def blocking(self, *, work: bool = False) -> Blocking:
+        """The same for synchronous programs: one object per process, started on first use,
+        started again after a fork, closed at exit. A client, unless `work`."""
+        if self._blocking is None or self._blocking.work != work:
+            self._blocking = Blocking(self.config, work=work)
+        return self._blocking
+
+    # Sagas
+
+    async def start(self, saga: Saga[I, T], input: I, /, *, id: str | None = None, within: object = None) -> Handle[T]:
+        """Start a saga; once this returns, it is on disk and will end.
+
+        id: yours to choose, so that a repeated start is the same saga; by default a new one.
+        within: an open transaction of your own on the same database; the saga exists if and
+            only if that commits.
+
+        Raises IdConflict where the id belongs to another saga or another input, ValueRefused
+        and LimitExceeded for an input that cannot be stored, UnknownSaga, NotEnlisted.
+        """
+        session = self._need()
+        if within is None:
+            return Handle(saga, await session.start(saga, input, id), self._need)
+        key = session.enlist(saga, input, id, within)
+        session.hint_later()
+        return Handle(saga, key, self._need)
+
+    async def run(self, saga: Saga[I, T], input: I, /, *, id: str | None = None) -> Completed[T] | Compensated | Parked:
+        """Start a saga and wait for it to end or to park. Raises what `start` raises, and
+        nothing for a business no."""
+        session = self._need()
+        key = await session.start(saga, input, id)
+        return cast("Completed[T] | Compensated | Parked", await session.outcome(saga, key))
+
+    def handle(self, saga: Saga[I, T], saga_id: str, /) -> Handle[T]:
+        """A handle on a saga that was started before, here or elsewhere."""
+        return Handle(saga, saga_id, self._need)
+
+    async def signal(
+        self, saga_id: str, signal: Signal[T], value: T, /, *, id: str | None = None, within: object = None
+    ) -> None:
+        """Send a value to a wait of a saga. One sent before the wait is kept for it.
+
+        id: a repeated signal with the same id counts once. within: as in `start`; what became
+        of it is then in the history.
+
+        Raises TooLate and Refused, UnknownSaga, NotAnswered where no worker answers in time.
+        """
+        session = self._need()
+        if within is None:
+            await session.signal(saga_id, signal, value, id)
+        else:
+            session.enlist_signal(saga_id, signal, value, id, within)
+            session.hint_later()
+
+    async def cancel(self, saga_id: str, /, *, reason: str, actor: str | None = None) -> None:
+        """Have a saga go back. Returns once it is decided that it does.
+
+        Raises TooLate where the saga has passed its pivot or ended first, Refused, UnknownSaga,
+        NotAnswered.
+        """
+        await self._need().cancel(saga_id, reason=reason, actor=actor or _user())
+
+    @property
+    def session(self) -> Session:
+        """The entered session, for operations and tools. Raises NotRunning."""
+        return self._need()
+
+    # Parts
+
+    async def _enter(self, *, work: bool) -> None:
+        if self._session is not None:
+            raise NotRunning("this orchestrator is entered already; leave it first, or build another")
+        session = Session(self.config)
+        await session.open(work=work)
+        self._session = session
+
+    async def _leave(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _need(self) -> Session:
+        if self._session is None:
+            raise NotRunning(
+                "the orchestrator is not running: use `async with orchestrator:` to work in this process, "
+                "`async with orchestrator.client():` beside a worker, or `orchestrator.blocking()` in synchronous code"
+            )
+        return self._session
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"

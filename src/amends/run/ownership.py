@@ -1,0 +1,301 @@
+"""Ownership: how a worker comes by sagas and lets them go.
+
+One loop, woken by hints and by a slow poll: renew the lease, retire workers that are gone and
+take over what they owned, claim what is due, take the mail, answer what came too late.
+
+Guarantees: a saga is taken over only after its worker is retired for good; others are retired
+only by one that has held its own lease without a gap for a whole lease.
+Must not: run anything on the hot path of a saga that is in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from amends import fault
+from amends.decide import messages as m
+from amends.decide.evolve import replay
+from amends.errors import StoreDamaged, StoreUnavailable
+from amends.run import journal, mailbox
+from amends.run.live import Live
+from amends.run.plans import Plans
+from amends.store.base import Head, Loaded, NewMail, Retired, WorkerRow
+
+if TYPE_CHECKING:
+    from amends.run.attempt import Attempt
+    from amends.run.worker import Worker
+
+CLAIM_BATCH = 100
+SLOW_TURNS = 10  # every how many polls the rarer duties come
+REPORT_SECONDS = 20.0
+_log = logging.getLogger("amends.ownership")
+Duty = Callable[[], Awaitable[object]]
+
+
+class Ownership:
+    """The loop of one worker."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.plans = Plans(worker.registry)
+        self.backlog = False  # there was more to claim than room
+        self._woken = asyncio.Event()
+        self._todo: deque[Duty] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._lease_until = 0.0
+        self._steady_since = 0.0
+        self._gone: list[int] = []
+        self._turns = 0
+        self._reported = 0.0
+
+    # Coming and going
+
+    async def start(self) -> None:
+        """Take over and claim what is there, then keep looking."""
+        self._renewed(self._loop_time(), first=True)
+        store = self._worker.store
+        if not store.leases:
+            self._gone = await store.retire_expired(self._worker.worker)
+        await store.unstall(self.plans.claimable)
+        store.listen(self._hinted)
+        await self._turn()
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="amends-ownership")
+
+    async def stop(self) -> None:
+        """Look no more. What was to be let go is let go."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+        await self._do_todo()
+
+    def wake(self) -> None:
+        """Look now."""
+        self._woken.set()
+
+    def begin_anew(self) -> None:
+        """The registration is gone: the next turn makes a new one."""
+        old = self._worker.worker
+        self._todo.clear()
+        self._todo.append(lambda: self._register_again(old))
+        self._lease_until = 0.0
+        self.wake()
+
+    def lease_holds(self) -> bool:
+        """Whether an attempt may still start under this registration."""
+        return not self._worker.store.leases or self._loop_time() < self._lease_until
+
+    # What the worker asks for, done in the loop's own time
+
+    def release(self, saga: bytes, wake: float | None) -> None:
+        """Let a saga go that has nothing to do."""
+        self._do(lambda: self._worker.store.release(self._worker.worker, [(saga, wake)]))
+
+    def look_again(self, key: str) -> None:
+        """Read a saga again that moved on without this worker."""
+        self._do(lambda: self._read_again(key))
+
+    def report_late(self, key: str, attempt: Attempt, message: Any) -> None:
+        """Let a saga know how an attempt ended that nobody waited for any more."""
+        done = isinstance(message, m.Done)
+        body = mailbox.write(
+            address=attempt.address,
+            phase=str(attempt.phase),
+            outcome="succeeded" if done else str(message.reason),
+            value=message.result if done else None,
+        )
+        mail = NewMail(key, f"late-{self._worker.operation()}", "late", body)
+        self._do(lambda: self._worker.store.send([mail]))
+
+    def _do(self, duty: Duty) -> None:
+        self._todo.append(duty)
+        self.wake()
+
+    # The loop
+
+    async def _run(self) -> None:
+        poll = self._worker.settings.poll_seconds
+        while True:
+            try:
+                async with asyncio.timeout(self._until_next(poll)):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass  # the poll
+            self._woken.clear()
+            try:
+                await self._turn()
+            except Retired:
+                self._worker.retired()
+            except StoreDamaged as error:
+                self._worker.broken(error)
+                return
+            except StoreUnavailable as error:
+                _log.warning("the store is away: %s", error)
+                await asyncio.sleep(min(poll, 1.0))
+
+    async def _turn(self) -> None:
+        """One look at the store."""
+        self._turns += 1
+        await self._do_todo()
+        await self._keep_lease()
+        await self._take_over()
+        seen = await self._worker.store.peek()
+        if seen.mail:
+            await self._take_mail()
+        if seen.due or seen.mail:
+            await self._claim()
+        if seen.mail or self._turns % SLOW_TURNS == 0:
+            await self._worker.store.answer_ended(CLAIM_BATCH)
+        if self._turns % SLOW_TURNS == 0:
+            await self._report_stranded()
+
+    async def _do_todo(self) -> None:
+        while self._todo:
+            await self._todo[0]()
+            self._todo.popleft()
+
+    async def _keep_lease(self) -> None:
+        store, lease = self._worker.store, self._worker.settings.lease_seconds
+        asked = self._loop_time()
+        if not store.leases or self._lease_until - asked > lease * 2 / 3:
+            return
+        if not await store.renew(self._worker.worker, self._worker.info()):
+            raise Retired(f"worker {self._worker.worker} was retired")
+        self._renewed(asked, first=asked >= self._lease_until)
+        self._worker.start_held()
+
+    def _renewed(self, asked: float, *, first: bool) -> None:
+        """The lease counts from before it was asked for; a gap makes it a new beginning."""
+        self._lease_until = asked + self._worker.settings.lease_seconds
+        if first:
+            self._steady_since = asked
+
+    async def _take_over(self) -> None:
+        store = self._worker.store
+        steady = self._loop_time() - self._steady_since
+        if store.leases and steady >= self._worker.settings.lease_seconds:
+            self._gone = await store.retire_expired(self._worker.worker)
+        while self._gone and self._worker.room:
+            gone = self._gone[0]
+            batch = await store.adopt(self._worker.worker, gone, min(CLAIM_BATCH, self._worker.room))
+            fault.point("adopt.after")
+            if not batch:
+                self._gone.pop(0)
+                continue
+            fates = {row.id: row for row in await store.workers()}
+            for loaded in batch:
+                live = await self._take(loaded)
+                if live is not None:
+                    live.adopt(gone, _not_died(live, fates))
+
+    async def _claim(self) -> None:
+        store, worker = self._worker.store, self._worker
+        self.backlog = False
+        while worker.room:
+            limit = min(CLAIM_BATCH, worker.room)
+            claimed = await store.claim(worker.worker, self.plans.claimable, limit)
+            fault.point("claim.after")
+            lives = [live for loaded in claimed if (live := await self._take(loaded)) is not None]
+            for live in lives:
+                live.claim()
+            await self._take_mail()  # before the look at the clock, which may find nothing to do
+            for live in lives:
+                live.tell(m.Tick())
+            if len(claimed) < limit:
+                return
+        self.backlog = True
+
+    async def _take_mail(self) -> None:
+        worker = self._worker
+        mails = await worker.store.owned_mail(worker.worker)
+        if mails:
+            worker.take_mail(mails, await self._live_workers())
+
+    async def _live_workers(self) -> frozenset[int]:
+        rows = await self._worker.store.workers()
+        return frozenset(row.id for row in rows if row.retired_at is None)
+
+    # One saga
+
+    async def _take(self, loaded: Loaded) -> Live | None:
+        """Hold a saga that is owned now, or say why this worker cannot run it."""
+        head, worker = loaded.head, self._worker
+        if head.id in worker.lives:
+            return None
+        state = replay(event for row in loaded.rows for event in journal.decode(row).events)
+        program, word = self.plans.program_for(head.plan, state)
+        if program is None:
+            await worker.store.stall(worker.worker, head.id, word)
+            _log.warning("saga %s is stalled: %s", head.key, word)
+            return None
+        live = Live(worker, program, head.id, head.key, head.epoch)
+        live.resume(state, len(loaded.rows), Head(head.status, worker.worker, None, head.stuck, head.reason))
+        worker.hold(live)
+        if word:
+            live.move(self.plans.number_of(word), word)
+        return live
+
+    async def _read_again(self, key: str) -> None:
+        """A write was lost. If the saga is still this worker's, what was in flight is unresolved."""
+        loaded = await self._worker.store.load(key)
+        if loaded is not None and loaded.head.owner == self._worker.worker:
+            live = await self._take(loaded)
+            if live is not None:
+                live.adopt(self._worker.worker, frozenset({self._worker.worker}))
+
+    async def _register_again(self, old: int) -> None:
+        await self._worker.store.deregister(old, survived=True)
+        await self._worker.register()
+        self._renewed(self._loop_time(), first=True)
+
+    # Reporting
+
+    async def _report_stranded(self) -> None:
+        """Within a minute: the open sagas that no live worker can run."""
+        now = self._loop_time()
+        if now - self._reported < REPORT_SECONDS:
+            return
+        self._reported = now
+        store = self._worker.store
+        await self.plans.refresh(store)
+        runs = {plan for row in await store.workers() if row.retired_at is None for plan in row.plans}
+        names = {self.plans.name_of(plan) for plan in runs}
+        for (plan, status), count in sorted((await store.count()).items()):
+            name = self.plans.name_of(plan)
+            if status in ("running", "compensating") and name not in names:
+                _log.warning("%d sagas of %r are %s, and no live worker knows that saga", count, name, status)
+
+    def _hinted(self, topic: str) -> None:
+        if topic == "work":
+            self.wake()
+        elif topic.startswith("watched\n"):
+            self._do(lambda: self._answer_watch(topic.removeprefix("watched\n")))
+        else:
+            self._worker.waiting.tell(topic)
+
+    async def _answer_watch(self, key: str) -> None:
+        """Somebody watches a saga: if it is at rest already, say so."""
+        head = await self._worker.store.head(key)
+        if head is not None and head.status in ("completed", "compensated", "parked"):
+            self._worker.store.hint([key], work=False)
+
+    def _until_next(self, poll: float) -> float:
+        if not self._worker.store.leases:
+            return poll
+        renew_at = self._lease_until - self._worker.settings.lease_seconds * 2 / 3
+        return min(poll, max(renew_at - self._loop_time(), 0.0))
+
+    def _loop_time(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _not_died(live: Live, fates: dict[int, WorkerRow]) -> frozenset[int]:
+    """Of the workers that a saga was taken over from, those that did not die."""
+    known = () if live.state is None else (worker for worker, _ in live.state.adopted)
+    return frozenset(
+        worker for worker in known if worker in fates and (fates[worker].survived or fates[worker].left_at is not None)
+    )

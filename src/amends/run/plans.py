@@ -1,0 +1,90 @@
+"""Which stored plans a worker can run.
+
+Guarantees: a saga runs on the plan it has, or moves to a changed one that fits, or is stalled
+with the reason; never on one that does not fit.
+Must not: decide whether plans fit; the core does (`decide/upgrade.py`).
+"""
+
+from __future__ import annotations
+
+from amends.decide import plan as p
+from amends.decide.state import State
+from amends.decide.upgrade import obstacle
+from amends.define.program import Program
+from amends.define.registry import Registry
+from amends.errors import ValueRefused
+from amends.store.base import PlanRow, Store
+
+
+class Plans:
+    """The numbers of plans, as the store gave them."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._rows: dict[int, PlanRow] = {}
+        self._numbers: dict[str, int] = {}
+        self.exact: tuple[int, ...] = ()
+
+    async def register(self, store: Store) -> None:
+        """Make the plans of this process known."""
+        sagas = self._registry.by_fingerprint
+        given = [(fingerprint, saga.name, saga.plan.json) for fingerprint, saga in sagas.items()]
+        numbers = await store.add_plans(given)
+        self._numbers = dict(zip(sagas, numbers, strict=True))
+        self.exact = tuple(sorted(numbers))
+        await self.refresh(store)
+
+    async def refresh(self, store: Store) -> None:
+        """Learn of plans that others have registered."""
+        self._rows = {row.id: row for row in await store.plans()}
+
+    @property
+    def claimable(self) -> frozenset[int]:
+        """Plans of sagas that this worker knows by name; it runs them, moves them or says why not."""
+        names = set(self._registry.names)
+        return frozenset(number for number, row in self._rows.items() if row.name in names)
+
+    def number_of(self, fingerprint: str) -> int:
+        """The number of one of this process's plans."""
+        return self._numbers[fingerprint]
+
+    def name_of(self, number: int) -> str:
+        """The name of the saga that a plan is of; empty for a plan that is not known."""
+        row = self._rows.get(number)
+        return "" if row is None else row.name
+
+    def program_for(self, number: int, state: State) -> tuple[Program | None, str]:
+        """The program that runs a saga of this plan; the fingerprint to move to, or the reason
+        why there is none."""
+        row = self._rows.get(number)
+        if row is None:
+            return None, "its plan is not registered"
+        saga = self._registry.by_fingerprint.get(row.fingerprint)
+        if saga is not None:
+            return saga.program, ""
+        current = self._registry.named(row.name).program
+        reason = obstacle(p.from_json(row.body), current.plan, state) or _unreadable(current, state)
+        if reason:
+            return None, reason
+        return current, current.plan.fingerprint
+
+
+def _unreadable(program: Program, state: State) -> str:
+    """Why the changed code cannot read what is stored; empty if it can."""
+    try:
+        program.input.decode(state.input)
+        for address, step in state.steps.items():
+            codec = program.codecs.get(address)
+            if step.result is not None and codec is not None and address not in program.lists:
+                codec.decode(step.result)
+        for name, group in state.groups.items():
+            item, result = program.steps[name].item, program.steps[name].result
+            for index, payload in enumerate(group.items):
+                if item is not None:
+                    item.decode(payload)
+                kept = state.step(p.item_address(name, index)).result
+                if kept is not None:
+                    result.decode(kept)
+    except ValueRefused as error:
+        return str(error)
+    return ""

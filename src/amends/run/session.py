@@ -1,0 +1,369 @@
+"""A session: an orchestrator at work, or as a client, on one event loop.
+
+Guarantees: what it says is started is on disk; what it says was answered is what happened; a
+wait that is given up stops the waiting, never the saga.
+Must not: outlive its loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from amends import fault
+from amends.decide import messages as m
+from amends.decide.decide import decide
+from amends.decide.evolve import replay
+from amends.decide.state import State
+from amends.define.context import Context
+from amends.define.nodes import Signal
+from amends.define.registry import Registry
+from amends.define.resources import Resources
+from amends.define.saga import Saga
+from amends.define.values import codec_for
+from amends.errors import (
+    IdConflict,
+    LimitExceeded,
+    NotAnswered,
+    Refused,
+    StoreUnavailable,
+    TooLate,
+    UnknownSaga,
+    ValueRefused,
+)
+from amends.run import journal, mailbox
+from amends.run.chance import Chance, id_text
+from amends.run.committer import Committer
+from amends.run.database import Database, sqlite_path, store_of
+from amends.run.live import Live
+from amends.run.outcomes import Outcome, outcome_of
+from amends.run.plans import Plans
+from amends.run.settings import ID_CHARACTERS_MAX, Settings
+from amends.run.transactions import Transactions
+from amends.run.waiting import Waiting
+from amends.run.worker import Executor, Worker
+from amends.store.base import OPEN, Fate, Head, Loaded, MailRow, NewMail, NewSaga, SagaRow, Store, Write
+from amends.store.sqlite import SqliteStore
+
+LATER_HINTS_SECONDS = (0.02, 0.1, 0.5)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What an orchestrator was built with."""
+
+    database: Database
+    registry: Registry
+    resources: Resources
+    namespace: str
+    settings: Settings
+    effects: str | None = None
+    around: tuple[Callable[[Context], Any], ...] = ()
+    chance: Chance = field(default_factory=Chance)
+    threads: Executor | None = None
+
+
+class Session:
+    """One entered orchestrator."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.store: Store = store_of(config.database, config.namespace)
+        self.worker: Worker | None = None
+        self.waiting = Waiting(self.store)
+        self.plans = Plans(config.registry)
+        self._committer: Committer | None = None
+        self._broken: BaseException | None = None
+
+    # Coming and going
+
+    async def open(self, *, work: bool) -> None:
+        """Open the store and, to work, everything else. Raises StoreError."""
+        await self.store.open(work=work)
+        try:
+            if work:
+                await self._open_worker()
+            else:
+                await self.plans.register(self.store)
+                self.store.listen(self._hinted)
+                self._committer = Committer(
+                    self.store, None, self.config.settings.batch_writes, retired=_never, broken=self._break
+                )
+        except BaseException:
+            await self.store.close()
+            raise
+
+    async def _open_worker(self) -> None:
+        config = self.config
+        self.worker = Worker(
+            self.store,
+            config.registry,
+            config.settings,
+            namespace=config.namespace,
+            resources=config.resources,
+            waiting=self.waiting,
+            chance=config.chance,
+            around=config.around,
+            transactions=self._transactions(),
+            threads=config.threads,
+        )
+        await self.worker.start()
+        self.plans = self.worker.ownership.plans
+
+    def _transactions(self) -> Transactions | None:
+        """The effects database, if any step takes a transaction."""
+        programs = [saga.program for saga in self.config.registry.by_fingerprint.values()]
+        if not any(call.transaction for program in programs for _, call in program.calls()):
+            return None
+        if self.config.effects is not None:
+            return Transactions(sqlite_path(self.config.effects), self.store.now)
+        if isinstance(self.store, SqliteStore):
+            return Transactions(self.store.path, self.store.now)
+        raise StoreUnavailable("a step takes a sqlite3 transaction, and the sagas are not on SQLite: give effects=")
+
+    async def close(self) -> None:
+        """Drain the worker, if there is one, and close the store."""
+        if self.worker is not None:
+            await self.worker.drain()
+        if self._committer is not None:
+            await self._committer.drain()
+            self._committer.close()
+        await self.store.close()
+
+    # Starting
+
+    async def start(self, saga: Saga[Any, Any], value: Any, key: str | None) -> str:
+        """Start a saga; gives its id. Raises UnknownSaga, ValueRefused, LimitExceeded, IdConflict."""
+        write, live = self._prepare(saga, value, key)
+        new = _new(write)
+        fault.point("start.before")
+        fate = await self._write_start(write, live)
+        if fate is Fate.EXISTS:
+            existing = await self.store.head(new.key)
+            if existing is not None:
+                await self.plans.refresh(self.store)
+                self._same_or_conflict(saga, new, existing)
+        if self.worker is None:
+            self.store.hint([], work=True)
+        return new.key
+
+    def enlist(self, saga: Saga[Any, Any], value: Any, key: str | None, within: object) -> str:
+        """Start a saga inside a transaction of the user's, on the caller's thread."""
+        write, _ = self._prepare(saga, value, key, hold=True)
+        new = _new(write)
+        existing = self.store.join(within).add(write)
+        if existing is not None:
+            self._same_or_conflict(saga, new, existing)
+        return new.key
+
+    def hint_later(self) -> None:
+        """A transaction of the user's will commit soon: have the worker look then."""
+        loop = asyncio.get_running_loop()
+        for delay in LATER_HINTS_SECONDS:
+            loop.call_later(delay, partial(self.store.hint, [], work=True))
+
+    def _prepare(
+        self, saga: Saga[Any, Any], value: Any, key: str | None, *, hold: bool = False
+    ) -> tuple[Write, Live | None]:
+        """Everything about a new saga that can be wrong, checked before anything is written."""
+        self._raise_if_broken()
+        registry, settings = self.config.registry, self.config.settings
+        registry.check_known(saga)
+        program = saga.program
+        payload, _ = program.input.admit(value, f"the input of {saga.name}", settings.payload_bytes)
+        now = self.store.now()
+        internal_id = self.config.chance.uuid7(now)
+        name = id_text(internal_id) if key is None else check_id(key)
+        number = self.plans.number_of(program.plan.fingerprint)
+        new = NewSaga(name, number, input_hash(saga.name, payload), now)
+        worker = self.worker
+        if worker is None or hold or not worker.room:
+            return self._held_write(saga, payload, internal_id, new, now), None
+        live = Live(worker, program, internal_id, name, 1)
+        return live.prepare(payload, new), live
+
+    def _held_write(self, saga: Saga[Any, Any], payload: bytes, internal_id: bytes, new: NewSaga, now: float) -> Write:
+        """The rows of a saga that goes to whichever worker claims it."""
+        row = journal.encode(now, 0, decide(saga.plan, None, m.Start(payload, hold=True), now).events)
+        operation = self.config.chance.operation()
+        return Write(internal_id, 0, operation, row, new, Head("running", None, now))
+
+    async def _write_start(self, write: Write, live: Live | None) -> Fate:
+        told: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
+        if live is not None and self.worker is not None:
+            self.worker.hold(live)
+            live.start(write, told)
+        elif self.worker is not None:
+            self.worker.ownership.backlog = True
+            self.worker.submit(write, partial(_tell, told))
+        elif self._committer is not None:
+            self._committer.submit(write, partial(_tell, told))
+        return await told
+
+    def _same_or_conflict(self, saga: Saga[Any, Any], new: NewSaga, existing: SagaRow) -> None:
+        """The same id with equal saga and input is the same saga."""
+        name = self.plans.name_of(existing.plan)
+        if existing.input_hash != new.input_hash:
+            other = f"another input of {saga.name}" if name == saga.name else f"the saga {name or 'of another name'}"
+            raise IdConflict(f"the id {new.key!r} belongs to {other}; choose another id, or pass the same input")
+
+    # Waiting
+
+    async def outcome(self, saga: Saga[Any, Any] | None, key: str, timeout: float | None = None) -> Outcome:
+        """How a saga ended, or that it is parked. Raises UnknownSaga, and TimeoutError after
+        `timeout` seconds; that stops the waiting, never the saga."""
+        async with asyncio.timeout(timeout):
+            while True:
+                live = self._live(key)
+                if live is None:
+                    return await self.waiting.until(key, partial(self._look, saga, key))
+                found = await live.wait()
+                if found is not None:
+                    return found
+
+    def _live(self, key: str) -> Live | None:
+        return None if self.worker is None else self.worker.by_key.get(key)
+
+    async def _look(self, saga: Saga[Any, Any] | None, key: str) -> Outcome | None:
+        self._raise_if_broken()
+        head = await self._patiently(lambda: self.store.head(key))
+        if head is None:
+            raise UnknownSaga(f"there is no saga with the id {key!r} in this namespace")
+        if head.status in OPEN and head.status != "parked":
+            return None
+        loaded = await self._patiently(lambda: self.store.load(key))
+        if loaded is None:
+            raise UnknownSaga(f"the saga {key!r} has been pruned")
+        program = self.program_of(loaded, saga)
+        return outcome_of(program, state_of(loaded))
+
+    def program_of(self, loaded: Loaded, saga: Saga[Any, Any] | None = None) -> Any:
+        """The program that can read a saga. Raises UnknownSaga where this process has none."""
+        state = state_of(loaded)
+        program, word = self.plans.program_for(loaded.head.plan, state)
+        if program is None and saga is not None:
+            program = saga.program
+        if program is None:
+            raise UnknownSaga(f"this process cannot read the saga {loaded.head.key!r}: {word}")
+        return program
+
+    async def _patiently(self, read: Callable[[], Any]) -> Any:
+        """Read, however long the store is away."""
+        while True:
+            try:
+                return await read()
+            except StoreUnavailable:
+                await asyncio.sleep(0.1)
+
+    # Asking something of a saga
+
+    async def signal(self, key: str, signal: Signal[Any], value: Any, message: str | None) -> None:
+        """Send a value to a wait, and hear what became of it."""
+        await self.ask(self.signal_mail(key, signal, value, message))
+
+    def signal_mail(self, key: str, signal: Signal[Any], value: Any, message: str | None) -> NewMail:
+        """The mail of a signal. Raises ValueRefused or LimitExceeded."""
+        codec = codec_for(signal.type, f"the signal {signal.stored_name}")
+        size = self.config.settings.payload_bytes
+        payload, _ = codec.admit(value, f"the value of the signal {signal.stored_name}", size)
+        body = mailbox.write(name=signal.stored_name, value=payload)
+        return NewMail(key, self._message_id(message), "signal", body)
+
+    def enlist_signal(self, key: str, signal: Signal[Any], value: Any, message: str | None, within: object) -> None:
+        """Send a signal inside a transaction of the user's, on the caller's thread."""
+        if not self.store.join(within).send(self.signal_mail(key, signal, value, message)):
+            raise UnknownSaga(f"there is no saga with the id {key!r} in this namespace")
+
+    async def cancel(self, key: str, *, reason: str, actor: str) -> None:
+        """Have a saga go back."""
+        body = mailbox.write(actor=actor, reason=reason)
+        await self.ask(NewMail(key, self._message_id(None), "cancel", body))
+
+    async def act(self, key: str, verb: str, address: str, *, actor: str, reason: str, result: bytes | None) -> None:
+        """An operator's act on a step, or on the saga."""
+        body = mailbox.write(verb=verb, address=address, actor=actor, reason=reason, value=result)
+        await self.ask(NewMail(key, self._message_id(None), "act", body))
+
+    async def ask(self, mail: NewMail) -> None:
+        """Put a mail into the mailbox and wait for the answer.
+
+        Raises UnknownSaga, Refused, TooLate, and NotAnswered after `Settings.answer_seconds`.
+        """
+        sent = (await self._patiently(lambda: self.store.send([mail])))[0]
+        if sent is None:
+            raise UnknownSaga(f"there is no saga with the id {mail.key!r} in this namespace")
+        self.store.hint([], work=True)
+        if self.worker is not None:
+            self.worker.ownership.wake()
+        seconds = self.config.settings.answer_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                answered: MailRow = await self.waiting.until(mail.key, partial(self._answered, mail))
+        except TimeoutError:
+            raise NotAnswered(
+                f"no worker has answered for {mail.key!r} within {seconds:g} s; the {mail.kind} is kept and will be "
+                "answered when one does. Is a worker running? See `amends doctor`"
+            ) from None
+        if answered.answer == "refused":
+            raise Refused(f"{mail.key}: {answered.detail}")
+        if answered.answer == "too late":
+            raise TooLate(f"{mail.key}: {answered.detail}")
+
+    async def _answered(self, mail: NewMail) -> MailRow | None:
+        row: MailRow | None = await self._patiently(lambda: self.store.sent(mail.key, mail.message))
+        return row if row is not None and row.answer is not None else None
+
+    def _message_id(self, given: str | None) -> str:
+        return id_text(self.config.chance.uuid7(self.store.now())) if given is None else check_id(given)
+
+    # Parts
+
+    def _hinted(self, topic: str) -> None:
+        if topic != "work":
+            self.waiting.tell(topic)
+
+    def _break(self, error: BaseException) -> None:
+        self._broken = error
+        self.waiting.tell_all()
+
+    def _raise_if_broken(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+
+
+def state_of(loaded: Loaded) -> State:
+    """The state that a saga's journal tells."""
+    return replay(event for row in loaded.rows for event in journal.decode(row).events)
+
+
+def input_hash(name: str, payload: bytes) -> bytes:
+    """What two starts with the same id must have in common."""
+    return hashlib.blake2b(payload, digest_size=16, key=name.encode()[:64]).digest()
+
+
+def check_id(key: str) -> str:
+    """A user's id, fit to be a key. Raises ValueRefused or LimitExceeded."""
+    if not isinstance(key, str) or not key or not key.isprintable():
+        raise ValueRefused(f"id={key!r:.80}: a text of printable characters is expected")
+    if len(key) > ID_CHARACTERS_MAX:
+        raise LimitExceeded(f"id: {len(key)} characters, the limit is {ID_CHARACTERS_MAX}")
+    return key
+
+
+def _new(write: Write) -> NewSaga:
+    if write.new is None:
+        raise TypeError("a start carries its saga")
+    return write.new
+
+
+def _tell(told: asyncio.Future[Fate], fate: Fate) -> None:
+    if not told.done():
+        told.set_result(fate)
+
+
+def _never() -> None:
+    raise RuntimeError("a client has no registration to lose")

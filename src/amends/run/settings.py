@@ -1,0 +1,52 @@
+"""The settings and limits of an orchestrator, in one frozen value.
+
+Guarantees: checked when it is built; every limit has a default, and the docs print this table.
+Must not: be read from the environment by anything but the command line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from amends.define.values import PAYLOAD_BYTES_MAX
+from amends.errors import DefinitionError
+
+ID_CHARACTERS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What may be tuned.
+
+    in_flight: sagas a worker holds in memory; the rest wait in the store.
+    payload_bytes: of one input, result, item or signal, encoded.
+    fan_out: items of one `for_each`.
+    history_lines: lines of a saga's history, between two acts of a person, after which a
+        step that fails once more is not tried again but parks.
+    threads: in which sync functions run.
+    batch_writes: decisions in one commit.
+    poll_seconds: how often an idle worker looks at the store; hints make it look at once.
+    rest_seconds: a saga that has nothing to do for longer leaves the worker's memory.
+    lease_seconds: how long a worker's registration lasts unrenewed, where stores have leases.
+    drain_seconds: how long a worker that was asked to stop waits for attempts in flight.
+    answer_seconds: how long signal, cancel and operations wait for their answer.
+    """
+
+    in_flight: int = 1000
+    payload_bytes: int = PAYLOAD_BYTES_MAX
+    fan_out: int = 1000
+    history_lines: int = 10_000
+    threads: int = 32
+    batch_writes: int = 1000
+    poll_seconds: float = 1.0
+    rest_seconds: float = 5.0
+    lease_seconds: float = 15.0
+    drain_seconds: float = 25.0
+    answer_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Raises DefinitionError for a value that is not positive."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+                raise DefinitionError(f"Settings({field.name}={value!r}): a positive number is expected")

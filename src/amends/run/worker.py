@@ -1,0 +1,306 @@
+"""A worker: the sagas it holds, the attempts it runs, its coming and going.
+
+Guarantees: it starts no attempt after its lease by its own clock; found retired, it drops all
+it holds and registers anew; asked to stop, it finishes what is in flight and lets the rest go.
+Must not: decide, write SQL, or talk to users.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Protocol
+
+from amends import fault
+from amends.decide.draft import Decision
+from amends.decide.events import Phase
+from amends.decide.messages import Message
+from amends.define.context import Context
+from amends.define.registry import Registry
+from amends.define.resources import Resources
+from amends.errors import AmendsError, StoreError
+from amends.run import mailbox
+from amends.run.attempt import Attempt
+from amends.run.chance import Chance
+from amends.run.committer import Committer
+from amends.run.live import Live
+from amends.run.ownership import Ownership
+from amends.run.settings import Settings
+from amends.run.threads import Threads
+from amends.run.transactions import Transactions
+from amends.run.waiting import Waiting
+from amends.store.base import Fate, MailRow, Retired, Store, WorkerInfo, Write
+
+Around = Callable[[Context], Any]
+_log = logging.getLogger("amends.worker")
+
+
+class Executor(Protocol):
+    """Where sync functions run."""
+
+    def submit(self, fn: Callable[[], Any]) -> Any:
+        """A `concurrent.futures.Future` of the function's result."""
+        ...
+
+
+class Worker:
+    """The working half of an orchestrator. To the sagas it holds it is their `Shell`."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        settings: Settings,
+        *,
+        namespace: str,
+        resources: Resources,
+        waiting: Waiting,
+        chance: Chance,
+        around: Sequence[Around] = (),
+        transactions: Transactions | None = None,
+        threads: Executor | None = None,
+    ) -> None:
+        self.store = store
+        self.registry = registry
+        self.settings = settings
+        self.namespace = namespace
+        self.waiting = waiting
+        self.resources: dict[Any, Any] = {}
+        self.worker = 0
+        self.lives: dict[bytes, Live] = {}
+        self.by_key: dict[str, Live] = {}
+        self.alone = asyncio.Lock()
+        self.draining = False
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ownership = Ownership(self)
+        self._providers = resources
+        self._around = tuple(around)
+        self._transactions = transactions
+        self._chance = chance
+        self._threads: Executor = threads or Threads(settings.threads)
+        self._stack = AsyncExitStack()
+        self._committer: Committer | None = None
+        self._held: list[tuple[Live, str, Phase]] = []
+        self._quieter = asyncio.Event()
+
+    # Coming and going
+
+    async def start(self) -> None:
+        """Open the resources, register, take over what is there, and look for work from now on."""
+        try:
+            self.resources = await self._providers.open(self._stack)
+            if self._transactions is not None:
+                await self._transactions.open()
+            await self.ownership.plans.register(self.store)
+            await self.register()
+            await self.ownership.start()
+        except BaseException:
+            await self._close()
+            raise
+
+    async def register(self) -> None:
+        """Be a worker that was never there before."""
+        self.worker = await self.store.register(self.info())
+        self._committer = Committer(
+            self.store, self.worker, self.settings.batch_writes, retired=self.retired, broken=self.broken
+        )
+
+    def info(self) -> WorkerInfo:
+        """What the registration says."""
+        return WorkerInfo(socket.gethostname(), os.getpid(), self.ownership.plans.exact, self.settings.lease_seconds)
+
+    async def drain(self) -> None:
+        """Finish what is in flight, let everything go, and leave. Gives up waiting after
+        `drain_seconds`; what is in flight then is unresolved to whoever takes over."""
+        if self.draining:
+            return
+        fault.point("drain.before")
+        self.draining = True
+        try:
+            await self.ownership.stop()
+            async with asyncio.timeout(self.settings.drain_seconds):
+                await self._until_quiet()
+            await self._leave()
+        except TimeoutError:
+            _log.warning("attempts are still in flight; they are left unresolved")
+            await self._leave()
+        except (Retired, StoreError) as error:
+            _log.warning("the worker leaves without letting go: %s", error)
+        finally:
+            self._drop_all()
+            await self._close()
+
+    async def _until_quiet(self) -> None:
+        while any(live.running for live in self.lives.values()):
+            self._quieter.clear()
+            await self._quieter.wait()
+        if self._committer is not None:
+            await self._committer.drain()
+
+    async def _leave(self) -> None:
+        now = self.store.now()
+        quiet = [(live.id, now) for live in self.lives.values() if not live.running]
+        await self.store.release(self.worker, quiet)
+        await self.store.deregister(self.worker, survived=False)
+
+    async def _close(self) -> None:
+        if self._committer is not None:
+            self._committer.close()
+        if self._transactions is not None:
+            await self._transactions.close()
+        await self._stack.aclose()
+
+    def retired(self) -> None:
+        """Somebody took over what this worker owned: begin anew, with nothing."""
+        _log.warning("worker %d was retired while it was away; it registers anew", self.worker)
+        self._drop_all()
+        if self._committer is not None:
+            self._committer.close()
+        self.waiting.tell_all()
+        self.ownership.begin_anew()
+
+    def broken(self, error: BaseException) -> None:
+        """The store cannot be worked with any more."""
+        if not self.failed.done():
+            _log.error("the worker stops: %s", error)
+            self.failed.set_exception(error)
+            self.failed.exception()  # seen, also where nobody waits for it
+
+    def _drop_all(self) -> None:
+        for live in list(self.lives.values()):
+            live.drop()
+        self.lives.clear()
+        self.by_key.clear()
+        self._held.clear()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written at the moment; empty if it can."""
+        return "" if self._committer is None else self._committer.trouble
+
+    # What the sagas in memory ask
+
+    def now(self) -> float:
+        """The store's clock."""
+        return self.store.now()
+
+    def operation(self) -> int:
+        """A new operation number."""
+        return self._chance.operation()
+
+    def share(self) -> float:
+        """A random number from 0 to 1."""
+        return self._chance.share()
+
+    def new_id(self) -> bytes:
+        """A fresh internal id."""
+        return self._chance.uuid7(self.store.now())
+
+    def submit(self, write: Write, told: Callable[[Fate], None]) -> None:
+        """Have a decision written."""
+        if self._committer is not None:
+            self._committer.submit(write, told)
+
+    def may_start(self, live: Live, address: str, phase: Phase) -> bool:
+        """Whether an attempt may start; one that the lease holds back starts when it is renewed."""
+        if self.draining:
+            return False
+        if self.ownership.lease_holds():
+            return True
+        self._held.append((live, address, phase))
+        return False
+
+    def start_held(self) -> None:
+        """The lease was renewed: start what waited for that."""
+        held, self._held = self._held, []
+        for live, address, phase in held:
+            live.begin(address, phase)
+
+    def at_rest(self, live: Live, decision: Decision) -> None:
+        """The saga ended, parked, or waits for long; that is written."""
+        fault.point("release.after")
+        self._remove(live)
+        if decision.state.ended or decision.state.parked:
+            self.answered(live)
+
+    def let_go(self, live: Live, wake: float | None) -> None:
+        """Nothing is to be done until an instant, or a mail."""
+        self._remove(live)
+        self.ownership.release(live.id, wake)
+
+    def lost(self, live: Live, fate: Fate) -> None:
+        """A decision was not written: the saga has moved on without this worker."""
+        _log.warning("saga %s has moved on without this worker (%s); it is read again", live.key, fate.value)
+        self._remove(live)
+        self.ownership.look_again(live.key)
+
+    def late(self, live: Live, attempt: Attempt, message: Message) -> None:
+        """An attempt ended that nobody waited for any more."""
+        if attempt.overdue and not self.draining:
+            self.ownership.report_late(live.key, attempt, message)
+
+    def answered(self, live: Live) -> None:
+        """Something became of the saga that others may wait for."""
+        self.waiting.tell(live.key)
+        self.store.hint([live.key], work=False)
+
+    def attempt_over(self) -> None:
+        """One attempt less is in flight."""
+        if self.draining:
+            self._quieter.set()
+
+    def in_thread(self, fn: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Run a sync function off the loop."""
+        return asyncio.wrap_future(self._threads.submit(fn))
+
+    async def around(self, ctx: Context, stack: AsyncExitStack) -> None:
+        """Enter what the user put around every attempt."""
+        for enter in self._around:
+            await stack.enter_async_context(enter(ctx))
+
+    @property
+    def has_around(self) -> bool:
+        """Whether there is anything around attempts."""
+        return bool(self._around)
+
+    def transaction(self, kind: str) -> Transactions:
+        """Who runs steps that take a transaction."""
+        if self._transactions is None:
+            raise AmendsError(f"a step takes a {kind} transaction and there is no database for it: give effects=")
+        return self._transactions
+
+    # The sagas it holds
+
+    @property
+    def room(self) -> int:
+        """How many more sagas fit in memory."""
+        return 0 if self.draining else max(self.settings.in_flight - len(self.lives), 0)
+
+    def hold(self, live: Live) -> None:
+        """Keep a saga in memory."""
+        self.lives[live.id] = live
+        self.by_key.setdefault(live.key, live)
+
+    def forget(self, live: Live) -> None:
+        """The saga was never started: its id is taken."""
+        self._remove(live)
+
+    def take_mail(self, mails: Sequence[MailRow], live_workers: frozenset[int]) -> None:
+        """Tell the sagas in memory what came for them, each mail once."""
+        for mail in mails:
+            live = self.lives.get(mail.saga)
+            if live is not None and mail.message not in live.mails:
+                live.mails.add(mail.message)
+                live.tell(mailbox.message_of(mail, live.program, live_workers), mailbox.answer_of(mail))
+
+    def _remove(self, live: Live) -> None:
+        self.lives.pop(live.id, None)
+        if self.by_key.get(live.key) is live:
+            del self.by_key[live.key]
+        live.drop()
+        if self.ownership.backlog:
+            self.ownership.wake()

@@ -1,0 +1,362 @@
+"""The store: what every place that keeps sagas must do.
+
+The words. A *head* is the row that says where a saga stands for finding it: status, owner,
+when to wake. The *journal* is the truth: one row per decision, `(saga, seq)`. *Mail* is what
+comes from outside the worker that decides. A *worker* row is a registration; it is retired
+once and for all when somebody takes over what it owned.
+
+Guarantees that every implementation gives, and the conformance suite checks:
+- What a call has returned from is durable.
+- `commit` writes all of one saga's part of a batch or nothing of it, and only if the worker
+  is registered and not retired, and only if the saga's rows before it are there and its own
+  are not. A row that is there under the same operation number is that same commit, made
+  before: success.
+- Nobody but `claim` and `adopt` makes a worker the owner of a saga that it did not start.
+Must not: know what is in a journal row or in a mail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+OPEN = ("running", "compensating", "parked")
+
+
+class NewSaga(NamedTuple):
+    """A saga that does not exist yet. `key` is the user's id, `plan` a registered plan's number."""
+
+    key: str
+    plan: int
+    input_hash: bytes
+    created_at: float
+
+
+class Head(NamedTuple):
+    """What finding a saga needs.
+
+    owner: a worker, or None for a saga that waits or ended. wake_at: when an unowned one is
+    due. stuck: its first stuck step, in words. reason: why it is parked or went back.
+    """
+
+    status: str
+    owner: int | None
+    wake_at: float | None
+    stuck: str | None = None
+    reason: str | None = None
+    plan: int | None = None  # where the saga moved to another plan
+
+
+class MailAnswer(NamedTuple):
+    """The answer to a mail: accepted, refused or too late, and why. With no word, the mail is
+    only taken: a decision knows of it, and the answer comes with a later one."""
+
+    message: str
+    word: str | None
+    detail: str
+
+
+class Write(NamedTuple):
+    """One decision on its way to the store.
+
+    saga: the internal id. seq: the journal row's, 0 for the first. op: the operation number,
+    unique to this decision for ever. new: with the first row. head: where it changed.
+    """
+
+    saga: bytes
+    seq: int
+    op: int
+    row: bytes
+    new: NewSaga | None = None
+    head: Head | None = None
+    answers: tuple[MailAnswer, ...] = ()
+
+
+class Fate(Enum):
+    """What became of a write."""
+
+    WRITTEN = "written"
+    LOST = "lost"  # the saga has moved on without it
+    EXISTS = "exists"  # the key of a new saga is taken
+
+
+class Retired(Exception):
+    """The worker that wants to write is not registered any more: nothing was written."""
+
+
+class WorkerInfo(NamedTuple):
+    """What a registration says about its process. `plans`: the numbers of the plans it can run."""
+
+    host: str
+    pid: int
+    plans: tuple[int, ...]
+    lease_seconds: float
+
+
+class WorkerRow(NamedTuple):
+    """A registration. `expires_at`, `retired_at`, `left_at`: instants, by the store's clock."""
+
+    id: int
+    host: str
+    pid: int
+    plans: tuple[int, ...]
+    started_at: float
+    expires_at: float
+    retired_at: float | None
+    survived: bool
+    left_at: float | None
+
+
+class PlanRow(NamedTuple):
+    """A plan some worker or client has registered."""
+
+    id: int
+    fingerprint: str
+    name: str
+    body: str
+
+
+class SagaRow(NamedTuple):
+    """A head as it is read."""
+
+    id: bytes
+    key: str
+    plan: int
+    status: str
+    owner: int | None
+    epoch: int
+    wake_at: float | None
+    created_at: float
+    updated_at: float
+    stuck: str | None
+    reason: str | None
+    stalled: str | None
+    input_hash: bytes
+
+
+class Loaded(NamedTuple):
+    """A saga with its journal rows, in order."""
+
+    head: SagaRow
+    rows: tuple[bytes, ...]
+
+
+class NewMail(NamedTuple):
+    """A mail to a saga. `message`: the sender's id for it; the same id counts once."""
+
+    key: str
+    message: str
+    kind: str
+    body: bytes
+
+
+class MailRow(NamedTuple):
+    """A mail as it is read. `answer` is None until it was taken."""
+
+    id: int
+    saga: bytes
+    message: str
+    kind: str
+    body: bytes
+    created_at: float
+    answer: str | None
+    detail: str | None
+    answered_at: float | None
+
+
+class Peek(NamedTuple):
+    """A cheap look at the store. due: an unowned saga is due. mail: some is not taken."""
+
+    due: bool
+    mail: bool
+
+
+class Filter(NamedTuple):
+    """Which sagas to list: newest first, `limit` of them, those older than `before`."""
+
+    statuses: tuple[str, ...] = ()
+    plans: tuple[int, ...] | None = None
+    stuck: bool = False
+    before: bytes | None = None
+    limit: int = 50
+
+
+class Health(NamedTuple):
+    """One line of `amends doctor`. level: ok, warning or error."""
+
+    level: str
+    what: str
+    detail: str
+
+
+class Joined(Protocol):
+    """A transaction of the user's. What is written here exists if and only if that commits."""
+
+    def add(self, write: Write) -> SagaRow | None:
+        """Add a saga; the one that is there where its key is taken."""
+        ...
+
+    def send(self, mail: NewMail) -> bool:
+        """Add a mail; False where there is no such saga."""
+        ...
+
+
+class Store(Protocol):
+    """One namespace of one database, in one process. All methods but `listen` and `hint` may
+    raise StoreUnavailable; then nothing, or nothing that a repeat would not find, was written."""
+
+    leases: bool
+    """Whether registrations expire. Without, one worker at a time holds the whole store."""
+
+    async def open(self, *, work: bool) -> None:
+        """Connect, check and migrate. `work`: this process is going to register a worker.
+
+        Raises WorkerRunning, SchemaMismatch, StoreDamaged, StoreUnavailable.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of everything. May be called twice."""
+        ...
+
+    def now(self) -> float:
+        """The store's clock: seconds since 1970. It never steps back in one process."""
+        ...
+
+    # Plans
+
+    async def add_plans(self, plans: Sequence[tuple[str, str, str]]) -> list[int]:
+        """Register plans, `(fingerprint, name, body)`; gives their numbers, old or new."""
+        ...
+
+    async def plans(self) -> list[PlanRow]:
+        """All registered plans."""
+        ...
+
+    # Workers
+
+    async def register(self, info: WorkerInfo) -> int:
+        """A new worker number, never used before."""
+        ...
+
+    async def renew(self, worker: int, info: WorkerInfo) -> bool:
+        """Extend the lease; False for a worker that was retired."""
+        ...
+
+    async def deregister(self, worker: int, *, survived: bool) -> None:
+        """Say that a worker is gone for good without having died: it drained, or, `survived`,
+        it found itself retired."""
+        ...
+
+    async def retire_expired(self, worker: int) -> list[int]:
+        """Retire the workers that are gone, one by one and for good, on behalf of `worker`.
+        Gives those that are retired and still own sagas. Without leases all others are gone."""
+        ...
+
+    async def workers(self) -> list[WorkerRow]:
+        """All registrations that matter: alive, or recorded by open sagas."""
+        ...
+
+    # Work
+
+    async def commit(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
+        """Write a batch. `worker` is None for a client, which may only add sagas.
+
+        Raises Retired.
+        """
+        ...
+
+    async def peek(self) -> Peek:
+        """Whether there may be anything to claim or to answer: one cheap look."""
+        ...
+
+    async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
+        """Become the owner of unowned open sagas that are due or have mail, the longest due
+        first. `plans`: those the worker can run or move. Stalled sagas are left alone unless
+        their plan is in the worker's registration. Raises Retired."""
+        ...
+
+    async def adopt(self, worker: int, gone: int, limit: int) -> list[Loaded]:
+        """Become the owner of sagas that a retired worker owned. Raises Retired."""
+        ...
+
+    async def stall(self, worker: int, saga: bytes, reason: str) -> None:
+        """Let go of a saga that this worker cannot run, and say why. Raises Retired."""
+        ...
+
+    async def release(self, worker: int, sagas: Sequence[tuple[bytes, float | None]]) -> None:
+        """Let go of sagas of which nothing is in flight; each is due for whoever comes at the
+        instant beside it. Raises Retired."""
+        ...
+
+    async def unstall(self, plans: Collection[int]) -> int:
+        """Have stalled sagas of these plans looked at again; gives how many."""
+        ...
+
+    async def owned_mail(self, worker: int) -> list[MailRow]:
+        """Mail that nobody has taken, for sagas that the worker owns."""
+        ...
+
+    async def answer_ended(self, limit: int) -> int:
+        """Answer `too late` to mail of ended sagas; gives how many."""
+        ...
+
+    # Reading and the outside
+
+    async def send(self, mails: Sequence[NewMail]) -> list[MailRow | None]:
+        """Put mails into the mailbox. A mail that was sent before is given as it is; None
+        where there is no such saga."""
+        ...
+
+    async def sent(self, key: str, message: str) -> MailRow | None:
+        """One mail, with its answer if it has one."""
+        ...
+
+    def join(self, within: object) -> Joined:
+        """The user's own transaction, to write into. Raises NotEnlisted for what is no open
+        transaction on this very database."""
+        ...
+
+    async def mail(self, saga: bytes) -> list[MailRow]:
+        """All mail of a saga, oldest first."""
+        ...
+
+    async def head(self, key: str) -> SagaRow | None:
+        """The saga with this id of the user's."""
+        ...
+
+    async def load(self, key: str) -> Loaded | None:
+        """A saga with its journal, without owning it."""
+        ...
+
+    async def find(self, wanted: Filter) -> list[SagaRow]:
+        """Heads, newest first."""
+        ...
+
+    async def count(self) -> dict[tuple[int, str], int]:
+        """How many sagas there are, by plan and status."""
+        ...
+
+    async def prune(self, before: float, limit: int) -> int:
+        """Forget sagas that ended before an instant; gives how many, at most `limit`."""
+        ...
+
+    async def check(self) -> list[Health]:
+        """What `amends doctor` says about this store."""
+        ...
+
+    # Hints: never relied upon, a poll stands behind each
+
+    def listen(self, callback: Callable[[str], None]) -> None:
+        """Have `callback` called, on the loop, with "work" when there may be work, and with a
+        saga's key when it came to rest or one of its mails was answered."""
+        ...
+
+    def hint(self, keys: Sequence[str], *, work: bool) -> None:
+        """Wake the worker (`work`), and whoever watches one of these sagas."""
+        ...
+
+    def watch(self, key: str) -> None:
+        """Ask to be called with this key."""
+        ...

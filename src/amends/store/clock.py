@@ -1,0 +1,29 @@
+"""The clock of a store on this machine.
+
+Guarantees: never steps back in one process, and never stands still: where the wall clock is
+set back, time goes on from where it was; where it is set forward, time follows.
+Must not: be compared with the clock of another machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class Clock:
+    """Seconds since 1970, as the wall clock says, but never less than has passed."""
+
+    def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._steady = steady
+        self._last = wall()
+        self._last_steady = steady()
+
+    def now(self) -> float:
+        """The instant."""
+        steady = self._steady()
+        passed = self._last + (steady - self._last_steady)
+        self._last = max(self._wall(), passed)
+        self._last_steady = steady
+        return self._last

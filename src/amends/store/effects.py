@@ -1,0 +1,94 @@
+"""The database of transactional steps' effects: one connection, one transaction at a time.
+
+Guarantees: what a step did, its inbox row and its result become durable together or not at all.
+Must not: know what the rows mean; `decide/barrier.py` does.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Never
+
+from amends.errors import AmendsError
+from amends.store.sql import migrations, split, statements
+from amends.store.sqlite_file import BUSY_SECONDS, translate
+
+SQL = statements("sqlite_effects")
+InboxRow = tuple[int, str, bool, bool, bytes | None, str]
+
+
+class StepConnection(sqlite3.Connection):
+    """The connection that a step is given. The transaction on it is the saga's to end."""
+
+    def commit(self) -> Never:
+        """Refused."""
+        raise AmendsError("a step's transaction is committed with its result by amends; take the commit() out")
+
+    def rollback(self) -> Never:
+        """Refused."""
+        raise AmendsError("a step's transaction is rolled back by raising; take the rollback() out")
+
+    def executescript(self, sql_script: str, /) -> Never:
+        """Refused: it would commit first."""
+        raise AmendsError("executescript() commits; use execute() in a step's transaction")
+
+    def __exit__(self, *_: object) -> Any:
+        """`with tx:` ends nothing."""
+        return False
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the database and see that it has the inbox. Raises StoreError."""
+    try:
+        connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=StepConnection
+        )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        for _, script in migrations("sqlite_effects"):
+            for statement in split(script):
+                connection.execute(statement)
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
+    return connection
+
+
+def begin(connection: sqlite3.Connection, key: tuple[str, bytes, str]) -> list[InboxRow]:
+    """Open the step's transaction and read what the inbox says of it, all rounds."""
+    connection.execute("BEGIN IMMEDIATE")
+    rows = connection.execute(SQL["rounds"], key).fetchall()
+    connection.execute("SAVEPOINT step")
+    return [(r[0], r[1], bool(r[2]), bool(r[3]), None if r[4] is None else r[4].encode(), r[5]) for r in rows]
+
+
+def undo_step(connection: sqlite3.Connection) -> None:
+    """Take back what the step did, and keep the transaction."""
+    connection.execute("ROLLBACK TO step")
+
+
+def keep(connection: sqlite3.Connection, key: tuple[str, bytes, str], row: InboxRow, at: float) -> None:
+    """Write an inbox row."""
+    round_, action, compensated, missing, result, reason = row
+    text = None if result is None else result.decode()
+    connection.execute(SQL["keep"], (*key, round_, action, int(compensated), int(missing), text, reason, at))
+
+
+def finish(connection: sqlite3.Connection) -> None:
+    """Make all of it durable."""
+    connection.row_factory = None
+    connection.execute("COMMIT")
+
+
+def give_up(connection: sqlite3.Connection) -> None:
+    """Leave nothing of it."""
+    connection.row_factory = None
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def others(rows: Iterable[InboxRow], round_: int) -> list[InboxRow]:
+    """The rows of the other rounds."""
+    return [row for row in rows if row[0] != round_]

@@ -1,0 +1,363 @@
+"""The in-memory store: for tests, simulations and trying things out.
+
+Several stores may share one `MemoryDatabase`, as processes share a server, so that the
+simulation can have many workers, leases and takeovers.
+
+Guarantees: all that `base.py` says, as long as the process lives.
+Must not: be used where anything may be lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+from amends.errors import NotEnlisted, StoreUnavailable
+from amends.store.base import (
+    OPEN,
+    Fate,
+    Filter,
+    Health,
+    Joined,
+    Loaded,
+    MailRow,
+    NewMail,
+    NewSaga,
+    Peek,
+    PlanRow,
+    Retired,
+    SagaRow,
+    WorkerInfo,
+    WorkerRow,
+    Write,
+)
+
+Entry = tuple[int, bytes]  # operation number and row
+
+
+@dataclass
+class MemoryDatabase:
+    """What several stores share: one dictionary per table, of one namespace."""
+
+    clock: Callable[[], float] = time.time
+    sagas: dict[bytes, SagaRow] = field(default_factory=dict)
+    keys: dict[str, bytes] = field(default_factory=dict)
+    journal: dict[bytes, list[Entry]] = field(default_factory=dict)
+    mails: dict[int, MailRow] = field(default_factory=dict)
+    open_mails: dict[int, MailRow] = field(default_factory=dict)
+    taken: set[int] = field(default_factory=set)
+    workers: dict[int, WorkerRow] = field(default_factory=dict)
+    plans: list[PlanRow] = field(default_factory=list)
+    numbers: "count[int]" = field(default_factory=lambda: count(1))
+    listeners: list[Callable[[str], None]] = field(default_factory=list)
+
+
+class MemoryStore:
+    """A connection to a `MemoryDatabase`."""
+
+    leases = True
+
+    def __init__(self, database: MemoryDatabase | None = None) -> None:
+        self._db = MemoryDatabase() if database is None else database
+        self._open = False
+        self._listener: Callable[[str], None] | None = None
+
+    async def open(self, *, work: bool) -> None:
+        self._open = True
+
+    async def close(self) -> None:
+        self._open = False
+        if self._listener in self._db.listeners:
+            self._db.listeners.remove(self._listener)
+
+    def now(self) -> float:
+        return self._db.clock()
+
+    # Plans
+
+    async def add_plans(self, plans: Sequence[tuple[str, str, str]]) -> list[int]:
+        db = self._up()
+        numbers: list[int] = []
+        for fingerprint, name, body in plans:
+            row = next((row for row in db.plans if row.fingerprint == fingerprint), None)
+            if row is None:
+                row = PlanRow(len(db.plans) + 1, fingerprint, name, body)
+                db.plans.append(row)
+            numbers.append(row.id)
+        return numbers
+
+    async def plans(self) -> list[PlanRow]:
+        return list(self._up().plans)
+
+    # Workers
+
+    async def register(self, info: WorkerInfo) -> int:
+        db = self._up()
+        number, now = next(db.numbers), db.clock()
+        expires = now + info.lease_seconds
+        db.workers[number] = WorkerRow(number, info.host, info.pid, info.plans, now, expires, None, False, None)
+        return number
+
+    async def renew(self, worker: int, info: WorkerInfo) -> bool:
+        db = self._up()
+        row = db.workers.get(worker)
+        if row is None or row.retired_at is not None:
+            return False
+        db.workers[worker] = row._replace(expires_at=db.clock() + info.lease_seconds, plans=info.plans)
+        return True
+
+    async def deregister(self, worker: int, *, survived: bool) -> None:
+        db = self._up()
+        row = db.workers[worker]
+        retired = row.retired_at or db.clock()
+        db.workers[worker] = row._replace(retired_at=retired, left_at=db.clock(), survived=survived or row.survived)
+
+    async def retire_expired(self, worker: int) -> list[int]:
+        db = self._up()
+        now = db.clock()
+        for row in list(db.workers.values()):
+            if row.id != worker and row.retired_at is None and row.expires_at < now:
+                db.workers[row.id] = row._replace(retired_at=now)
+        owners = {saga.owner for saga in db.sagas.values() if saga.owner is not None}
+        return [number for number in sorted(owners) if db.workers[number].retired_at is not None]
+
+    async def workers(self) -> list[WorkerRow]:
+        return list(self._up().workers.values())
+
+    # Work
+
+    async def commit(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
+        db = self._up()
+        if worker is not None:
+            self._alive(worker)
+        lost: set[bytes] = set()
+        return [self._write(db, write, lost) for write in writes]
+
+    async def peek(self) -> Peek:
+        db = self._up()
+        now = db.clock()
+        due = any(
+            saga.owner is None and saga.status in OPEN and saga.wake_at is not None and saga.wake_at <= now
+            for saga in db.sagas.values()
+        )
+        return Peek(due, any(mail not in db.taken for mail in db.open_mails))
+
+    async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
+        db = self._up()
+        runs = self._alive(worker).plans
+        now = db.clock()
+        mailed = {mail.saga for mail in db.open_mails.values() if mail.id not in db.taken}
+        due = [
+            saga
+            for saga in db.sagas.values()
+            if saga.owner is None
+            and saga.status in OPEN
+            and saga.plan in plans
+            and (saga.stalled is None or saga.plan in runs)
+            and ((saga.wake_at is not None and saga.wake_at <= now) or saga.id in mailed)
+        ]
+        due.sort(key=lambda saga: saga.wake_at or 0.0)
+        return [self._own(saga, worker) for saga in due[:limit]]
+
+    async def adopt(self, worker: int, gone: int, limit: int) -> list[Loaded]:
+        db = self._up()
+        self._alive(worker)
+        if db.workers[gone].retired_at is None:
+            return []
+        owned = [saga for saga in db.sagas.values() if saga.owner == gone]
+        return [self._own(saga, worker) for saga in owned[:limit]]
+
+    async def stall(self, worker: int, saga: bytes, reason: str) -> None:
+        db = self._up()
+        self._alive(worker)
+        row = db.sagas[saga]
+        if row.owner == worker:
+            db.sagas[saga] = row._replace(owner=None, stalled=reason, wake_at=db.clock(), updated_at=db.clock())
+
+    async def release(self, worker: int, sagas: Sequence[tuple[bytes, float | None]]) -> None:
+        db = self._up()
+        self._alive(worker)
+        for saga, wake_at in sagas:
+            if db.sagas[saga].owner == worker:
+                db.sagas[saga] = db.sagas[saga]._replace(owner=None, wake_at=wake_at)
+
+    async def unstall(self, plans: Collection[int]) -> int:
+        db = self._up()
+        held = [saga for saga in db.sagas.values() if saga.stalled is not None and saga.plan in plans]
+        for saga in held:
+            db.sagas[saga.id] = saga._replace(stalled=None)
+        return len(held)
+
+    async def owned_mail(self, worker: int) -> list[MailRow]:
+        db = self._up()
+        fresh = [mail for mail in db.open_mails.values() if mail.id not in db.taken]
+        return [mail for mail in fresh if db.sagas[mail.saga].owner == worker]
+
+    async def answer_ended(self, limit: int) -> int:
+        db = self._up()
+        late = [mail for mail in db.open_mails.values() if db.sagas[mail.saga].status not in OPEN][:limit]
+        for mail in late:
+            self._answer(mail, "too late", f"the saga is {db.sagas[mail.saga].status}")
+        return len(late)
+
+    # Reading and the outside
+
+    async def send(self, mails: Sequence[NewMail]) -> list[MailRow | None]:
+        return [self._send(mail) for mail in mails]
+
+    async def sent(self, key: str, message: str) -> MailRow | None:
+        db = self._up()
+        saga = db.keys.get(key)
+        return next((mail for mail in db.mails.values() if mail.saga == saga and mail.message == message), None)
+
+    def join(self, within: object) -> Joined:
+        raise NotEnlisted("the in-memory store takes part in no transaction; leave within= out")
+
+    async def mail(self, saga: bytes) -> list[MailRow]:
+        return [mail for mail in self._up().mails.values() if mail.saga == saga]
+
+    async def head(self, key: str) -> SagaRow | None:
+        db = self._up()
+        number = db.keys.get(key)
+        return None if number is None else db.sagas[number]
+
+    async def load(self, key: str) -> Loaded | None:
+        head = await self.head(key)
+        return None if head is None else self._loaded(head)
+
+    async def find(self, wanted: Filter) -> list[SagaRow]:
+        found = [
+            saga
+            for saga in self._up().sagas.values()
+            if (not wanted.statuses or saga.status in wanted.statuses)
+            and (wanted.plans is None or saga.plan in wanted.plans)
+            and (not wanted.stuck or saga.stuck is not None or saga.stalled is not None)
+            and (wanted.before is None or saga.id < wanted.before)
+        ]
+        return sorted(found, key=lambda saga: saga.id, reverse=True)[: wanted.limit]
+
+    async def count(self) -> dict[tuple[int, str], int]:
+        counts: dict[tuple[int, str], int] = {}
+        for saga in self._up().sagas.values():
+            counts[saga.plan, saga.status] = counts.get((saga.plan, saga.status), 0) + 1
+        return counts
+
+    async def prune(self, before: float, limit: int) -> int:
+        db = self._up()
+        old = [saga for saga in db.sagas.values() if saga.status not in OPEN and saga.updated_at < before][:limit]
+        for saga in old:
+            del db.sagas[saga.id], db.keys[saga.key], db.journal[saga.id]
+            for mail in [mail for mail in db.mails.values() if mail.saga == saga.id]:
+                del db.mails[mail.id]
+                db.open_mails.pop(mail.id, None)
+        return len(old)
+
+    async def check(self) -> list[Health]:
+        return [Health("warning", "store", "in memory: everything is gone when the process ends")]
+
+    # Hints
+
+    def listen(self, callback: Callable[[str], None]) -> None:
+        self._listener = callback
+        self._db.listeners.append(callback)
+
+    def hint(self, keys: Sequence[str], *, work: bool) -> None:
+        for listener in list(self._db.listeners):
+            for key in [*keys, "work"] if work else keys:
+                listener(key)
+
+    def watch(self, key: str) -> None:
+        """Every store of the database hears of every key."""
+
+    # Parts
+
+    def _up(self) -> MemoryDatabase:
+        if not self._open:
+            raise StoreUnavailable("the store is closed")
+        return self._db
+
+    def _alive(self, worker: int) -> WorkerRow:
+        row = self._db.workers.get(worker)
+        if row is None or row.retired_at is not None:
+            raise Retired(f"worker {worker} is not registered any more")
+        return row
+
+    def _write(self, db: MemoryDatabase, write: Write, lost: set[bytes]) -> Fate:
+        rows = db.journal.get(write.saga, [])
+        if write.seq < len(rows) and rows[write.seq][0] == write.op:
+            return Fate.WRITTEN
+        if write.saga in lost or write.seq != len(rows):
+            lost.add(write.saga)
+            return Fate.LOST
+        if write.new is not None and write.new.key in db.keys:
+            lost.add(write.saga)
+            return Fate.EXISTS
+        db.journal.setdefault(write.saga, []).append((write.op, write.row))
+        now = db.clock()
+        if write.new is not None:
+            db.keys[write.new.key] = write.saga
+            db.sagas[write.saga] = _head(write.saga, write.new)
+        if write.head is not None:
+            old = db.sagas[write.saga]
+            status, owner, wake_at, stuck, reason, plan = write.head
+            db.sagas[write.saga] = old._replace(
+                status=status,
+                owner=owner,
+                wake_at=wake_at,
+                stuck=stuck,
+                reason=reason,
+                plan=old.plan if plan is None else plan,
+                updated_at=now,
+            )
+        for answer in write.answers:
+            for mail in list(db.open_mails.values()):
+                if mail.saga == write.saga and mail.message == answer.message:
+                    self._answer(mail, answer.word, answer.detail)
+        return Fate.WRITTEN
+
+    def _own(self, saga: SagaRow, worker: int) -> Loaded:
+        owned = saga._replace(owner=worker, epoch=saga.epoch + 1, stalled=None, updated_at=self._db.clock())
+        self._db.sagas[saga.id] = owned
+        return self._loaded(owned)
+
+    def _loaded(self, saga: SagaRow) -> Loaded:
+        return Loaded(saga, tuple(row for _, row in self._db.journal[saga.id]))
+
+    def _send(self, mail: NewMail) -> MailRow | None:
+        db = self._up()
+        saga = db.keys.get(mail.key)
+        if saga is None:
+            return None
+        for known in db.mails.values():
+            if known.saga == saga and known.message == mail.message:
+                return known
+        row = MailRow(next(db.numbers), saga, mail.message, mail.kind, mail.body, db.clock(), None, None, None)
+        db.mails[row.id] = db.open_mails[row.id] = row
+        return row
+
+    def _answer(self, mail: MailRow, word: str | None, detail: str) -> None:
+        self._db.taken.add(mail.id)
+        if word is None:
+            return
+        del self._db.open_mails[mail.id]
+        self._db.mails[mail.id] = mail._replace(answer=word, detail=detail, answered_at=self._db.clock())
+
+
+def _head(saga: bytes, new: NewSaga) -> SagaRow:
+    return SagaRow(
+        saga,
+        new.key,
+        new.plan,
+        "running",
+        None,
+        1,
+        None,
+        new.created_at,
+        new.created_at,
+        None,
+        None,
+        None,
+        new.input_hash,
+    )

@@ -1,0 +1,319 @@
+"""The SQLite store: one file, one worker, any number of clients.
+
+Guarantees: all that `base.py` says. What is acknowledged is on disk (`synchronous=FULL`);
+every write stands in an IMMEDIATE transaction.
+Must not: run anything on the loop's thread but what the hints need.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from amends import fault
+from amends.errors import StoreUnavailable
+from amends.store.base import (
+    Fate,
+    Filter,
+    Health,
+    Joined,
+    Loaded,
+    MailRow,
+    NewMail,
+    Peek,
+    PlanRow,
+    SagaRow,
+    WorkerInfo,
+    WorkerRow,
+    Write,
+)
+from amends.store.clock import Clock
+from amends.store.hints import Hints
+from amends.store.sqlite_check import check_file
+from amends.store.sqlite_commit import check_alive, write_batch
+from amends.store.sqlite_file import SQL, WorkerLock, connect
+from amends.store.sqlite_join import SqliteTransaction
+from amends.store.sqlite_thread import ConnectionThread
+
+TIDY_SECONDS = 7 * 24 * 3600.0
+
+
+class SqliteStore:
+    """One namespace of one file."""
+
+    leases = False
+
+    def __init__(self, path: Path, namespace: str, clock: Clock | None = None) -> None:
+        self.path = path.absolute()
+        self._namespace = namespace
+        self._number = 0
+        self._clock = clock or Clock()
+        self._lock = WorkerLock(self.path)
+        self._thread = ConnectionThread(self.path)
+        self._hints: Hints | None = None
+        self._work = False
+
+    async def open(self, *, work: bool) -> None:
+        self._work = work
+        if work:
+            if not self.path.parent.is_dir():
+                raise StoreUnavailable(f"{self.path}: there is no directory {self.path.parent}; create it first")
+            self._lock.take()
+        try:
+            await self._thread.start(lambda: connect(self.path, self._lock, work=work))
+            self._number = await self._thread.run(self._find_namespace)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        if self._hints is not None:
+            self._hints.close()
+        await self._thread.stop()
+        self._lock.release()
+
+    def now(self) -> float:
+        return self._clock.now()
+
+    # Plans
+
+    async def add_plans(self, plans: Sequence[tuple[str, str, str]]) -> list[int]:
+        def job(connection: sqlite3.Connection) -> list[int]:
+            known = [self._plan_number(connection, fingerprint) for fingerprint, _, _ in plans]
+            if all(number is not None for number in known):
+                return [number for number in known if number is not None]
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(SQL["plan_add"], [(self._number, *plan) for plan in plans])
+            connection.execute("COMMIT")
+            return [int(self._plan_number(connection, fingerprint) or 0) for fingerprint, _, _ in plans]
+
+        return await self._thread.run(job)
+
+    async def plans(self) -> list[PlanRow]:
+        return [PlanRow(*row) for row in await self._rows("plans", self._number)]
+
+    # Workers
+
+    async def register(self, info: WorkerInfo) -> int:
+        def job(connection: sqlite3.Connection) -> int:
+            now = self.now()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute(SQL["worker_tidy"], (now - TIDY_SECONDS,))
+            plans = json.dumps(info.plans)
+            row = (self._number, info.host, info.pid, plans, now, now + info.lease_seconds)
+            number = connection.execute(SQL["worker_add"], row).lastrowid
+            connection.execute("COMMIT")
+            return int(number or 0)
+
+        return await self._thread.run(job)
+
+    async def renew(self, worker: int, info: WorkerInfo) -> bool:
+        values = (self.now() + info.lease_seconds, json.dumps(info.plans), worker)
+        return await self._change("worker_renew", *values) == 1
+
+    async def deregister(self, worker: int, *, survived: bool) -> None:
+        await self._change("worker_leave", self.now(), int(survived), worker)
+
+    async def retire_expired(self, worker: int) -> list[int]:
+        def job(connection: sqlite3.Connection) -> list[int]:
+            connection.execute("BEGIN IMMEDIATE")
+            check_alive(connection, worker)
+            connection.execute(SQL["worker_retire_others"], (self.now(), worker))
+            connection.execute("COMMIT")
+            return [row[0] for row in connection.execute(SQL["worker_owners"], (self._number,))]
+
+        return await self._thread.run(job)
+
+    async def workers(self) -> list[WorkerRow]:
+        rows = await self._rows("workers", self._number)
+        return [WorkerRow._make((*row[:3], tuple(json.loads(row[3])), *row[4:7], bool(row[7]), row[8])) for row in rows]
+
+    # Work
+
+    async def commit(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
+        now = self.now()
+        return await self._thread.run(lambda connection: write_batch(connection, self._number, worker, writes, now))
+
+    async def peek(self) -> Peek:
+        rows = await self._rows("peek", self._number, self.now())
+        return Peek(bool(rows[0][0]), bool(rows[0][1]))
+
+    async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
+        mine = json.dumps(sorted(plans))
+
+        def find(connection: sqlite3.Connection, runs: str) -> list[SagaRow]:
+            due = connection.execute(SQL["claim_due"], (self._number, self.now(), mine, runs, limit)).fetchall()
+            rest = (self._number, mine, runs, limit - len(due))
+            mailed = connection.execute(SQL["claim_mailed"], rest).fetchall() if len(due) < limit else []
+            return [SagaRow(*row) for row in dict.fromkeys([*due, *mailed])]
+
+        return await self._thread.run(lambda connection: self._own(connection, worker, find))
+
+    async def adopt(self, worker: int, gone: int, limit: int) -> list[Loaded]:
+        def find(connection: sqlite3.Connection, _: str) -> list[SagaRow]:
+            return [SagaRow(*row) for row in connection.execute(SQL["owned_by"], (gone, self._number, limit))]
+
+        return await self._thread.run(lambda connection: self._own(connection, worker, find))
+
+    async def stall(self, worker: int, saga: bytes, reason: str) -> None:
+        def job(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            check_alive(connection, worker)
+            connection.execute(SQL["saga_stall"], (reason, self.now(), self._number, saga, worker))
+            connection.execute("COMMIT")
+
+        await self._thread.run(job)
+
+    async def release(self, worker: int, sagas: Sequence[tuple[bytes, float | None]]) -> None:
+        def job(connection: sqlite3.Connection) -> None:
+            connection.execute("BEGIN IMMEDIATE")
+            check_alive(connection, worker)
+            rows = [(wake_at, self._number, saga, worker) for saga, wake_at in sagas]
+            connection.executemany(SQL["saga_release"], rows)
+            connection.execute("COMMIT")
+
+        await self._thread.run(job)
+
+    async def unstall(self, plans: Collection[int]) -> int:
+        return await self._change("saga_unstall", self._number, json.dumps(sorted(plans)))
+
+    async def owned_mail(self, worker: int) -> list[MailRow]:
+        return [_mail(row) for row in await self._rows("mail_owned", self._number, worker)]
+
+    async def answer_ended(self, limit: int) -> int:
+        return await self._change("mail_answer_ended", self.now(), self._number, limit)
+
+    # Reading and the outside
+
+    async def send(self, mails: Sequence[NewMail]) -> list[MailRow | None]:
+        now = self.now()
+
+        def job(connection: sqlite3.Connection) -> list[MailRow | None]:
+            connection.execute("BEGIN IMMEDIATE")
+            found = [self._send(connection, mail, now) for mail in mails]
+            connection.execute("COMMIT")
+            return found
+
+        sent = await self._thread.run(job)
+        fault.point("mail.after")
+        return sent
+
+    async def sent(self, key: str, message: str) -> MailRow | None:
+        rows = await self._rows("mail_sent", self._number, key, message)
+        return _mail(rows[0]) if rows else None
+
+    def join(self, within: object) -> Joined:
+        return SqliteTransaction(within, self.path, self._number, self.now())
+
+    async def mail(self, saga: bytes) -> list[MailRow]:
+        return [_mail(row) for row in await self._rows("mail_of", self._number, saga)]
+
+    async def head(self, key: str) -> SagaRow | None:
+        rows = await self._rows("head", self._number, key)
+        return SagaRow(*rows[0]) if rows else None
+
+    async def load(self, key: str) -> Loaded | None:
+        def job(connection: sqlite3.Connection) -> Loaded | None:
+            row = connection.execute(SQL["head"], (self._number, key)).fetchone()
+            return None if row is None else self._loaded(connection, SagaRow(*row))
+
+        return await self._thread.run(job)
+
+    async def find(self, wanted: Filter) -> list[SagaRow]:
+        statuses = json.dumps(wanted.statuses) if wanted.statuses else None
+        plans = None if wanted.plans is None else json.dumps(wanted.plans)
+        values = (self._number, statuses, plans, int(wanted.stuck), wanted.before, wanted.limit)
+        return [SagaRow(*row) for row in await self._rows("find", *values)]
+
+    async def count(self) -> dict[tuple[int, str], int]:
+        return {(row[0], row[1]): row[2] for row in await self._rows("count", self._number)}
+
+    async def prune(self, before: float, limit: int) -> int:
+        def job(connection: sqlite3.Connection) -> int:
+            connection.execute("BEGIN IMMEDIATE")
+            old = [(self._number, row[0]) for row in connection.execute(SQL["prunable"], (self._number, before, limit))]
+            for name in ("prune_journal", "prune_mail", "prune_saga"):
+                connection.executemany(SQL[name], old)
+            connection.execute("COMMIT")
+            return len(old)
+
+        return await self._thread.run(job)
+
+    async def check(self) -> list[Health]:
+        return await self._thread.run(lambda connection: check_file(connection, self.path, self._number, self.now()))
+
+    # Hints
+
+    def listen(self, callback: Callable[[str], None]) -> None:
+        self._hints = Hints(self.path, work=self._work)
+        self._hints.open(callback)
+
+    def hint(self, keys: Sequence[str], *, work: bool) -> None:
+        if self._hints is not None:
+            self._hints.announce(keys)
+            if work:
+                self._hints.wake_worker()
+
+    def watch(self, key: str) -> None:
+        if self._hints is not None:
+            self._hints.watch(key)
+
+    # Parts
+
+    def _find_namespace(self, connection: sqlite3.Connection) -> int:
+        row = connection.execute(SQL["namespace"], (self._namespace,)).fetchone()
+        if row is None:
+            connection.execute(SQL["namespace_add"], (self._namespace,))
+            row = connection.execute(SQL["namespace"], (self._namespace,)).fetchone()
+        return int(row[0])
+
+    def _plan_number(self, connection: sqlite3.Connection, fingerprint: str) -> int | None:
+        row = connection.execute(SQL["plan_number"], (self._number, fingerprint)).fetchone()
+        return None if row is None else int(row[0])
+
+    def _own(
+        self,
+        connection: sqlite3.Connection,
+        worker: int,
+        find: Callable[[sqlite3.Connection, str], list[SagaRow]],
+    ) -> list[Loaded]:
+        """Make the worker the owner of what `find` finds, if it finds anything."""
+        if not find(connection, check_alive(connection, worker)):
+            return []
+        connection.execute("BEGIN IMMEDIATE")
+        found = find(connection, check_alive(connection, worker))
+        connection.executemany(SQL["saga_own"], [(worker, self._number, saga.id) for saga in found])
+        owned = [saga._replace(owner=worker, epoch=saga.epoch + 1, stalled=None) for saga in found]
+        loaded = [self._loaded(connection, saga) for saga in owned]
+        connection.execute("COMMIT")
+        return loaded
+
+    def _loaded(self, connection: sqlite3.Connection, saga: SagaRow) -> Loaded:
+        rows = connection.execute(SQL["journal_rows"], (self._number, saga.id))
+        return Loaded(saga, tuple(row[0].encode() for row in rows))
+
+    def _send(self, connection: sqlite3.Connection, mail: NewMail, now: float) -> MailRow | None:
+        values = (self._number, mail.key, mail.message, mail.kind, mail.body.decode(), now)
+        connection.execute(SQL["mail_add"], values)
+        row = connection.execute(SQL["mail_sent"], (self._number, mail.key, mail.message)).fetchone()
+        return None if row is None else _mail(row)
+
+    async def _rows(self, name: str, *values: object) -> list[tuple[Any, ...]]:
+        return await self._thread.run(lambda connection: connection.execute(SQL[name], values).fetchall())
+
+    async def _change(self, name: str, *values: object) -> int:
+        def job(connection: sqlite3.Connection) -> int:
+            connection.execute("BEGIN IMMEDIATE")
+            changed = connection.execute(SQL[name], values).rowcount
+            connection.execute("COMMIT")
+            return changed
+
+        return await self._thread.run(job)
+
+
+def _mail(row: tuple[Any, ...]) -> MailRow:
+    number, saga, message, kind, body, created_at, answer, detail, answered_at = row
+    return MailRow(number, saga, message, kind, body.encode(), created_at, answer, detail, answered_at)

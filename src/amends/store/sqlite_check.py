@@ -1,0 +1,81 @@
+"""What `amends doctor` looks at in a SQLite file.
+
+Guarantees: reads only.
+Must not: repair anything.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+from amends.store.base import Health
+from amends.store.sqlite_file import SQL, library_is_fixed, schema_of
+
+LAG_SECONDS = 60.0
+SPACE_BYTES = 100 * 1024 * 1024
+
+
+def check_file(connection: sqlite3.Connection, path: Path, namespace: int, now: float) -> list[Health]:
+    """Every line, good or bad."""
+    return [
+        _library(connection),
+        _integrity(connection, path),
+        _schema(connection),
+        _space(path),
+        _lag(connection, namespace, now),
+        _mail(connection, namespace, now),
+    ]
+
+
+def _library(connection: sqlite3.Connection) -> Health:
+    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    version = sqlite3.sqlite_version
+    if library_is_fixed():
+        return Health("ok", "library", f"SQLite {version}, journal mode {mode}")
+    if mode == "wal":
+        return Health("error", "library", f"SQLite {version} can corrupt a WAL file: close all that uses it")
+    detail = f"SQLite {version}, journal mode {mode}: its WAL has a defect (fixed in 3.51.3) and is not used"
+    return Health("ok", "library", detail)
+
+
+def _integrity(connection: sqlite3.Connection, path: Path) -> Health:
+    try:
+        found = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
+    except sqlite3.DatabaseError as error:
+        found = [str(error)]
+    if found == ["ok"]:
+        size = os.path.getsize(path)
+        return Health("ok", "integrity", f"{path}, {size:,} bytes, every page and index is sound")
+    return Health("error", "integrity", f"{path} is damaged: {'; '.join(found)}. Keep a copy and restore a backup")
+
+
+def _schema(connection: sqlite3.Connection) -> Health:
+    version, floor = schema_of(connection)
+    return Health("ok", "schema", f"version {version}, usable from {floor} on")
+
+
+def _space(path: Path) -> Health:
+    free = shutil.disk_usage(path.parent).free
+    level = "ok" if free >= SPACE_BYTES else "warning"
+    return Health(level, "space", f"{free:,} bytes free beside the file")
+
+
+def _lag(connection: sqlite3.Connection, namespace: int, now: float) -> Health:
+    count, oldest = connection.execute(SQL["doctor_lag"], (namespace, now)).fetchone()
+    if not count:
+        return Health("ok", "lag", "nothing is overdue")
+    late = now - oldest
+    level = "warning" if late > LAG_SECONDS else "ok"
+    return Health(level, "lag", f"{count} sagas are due and nobody has them, the oldest for {late:.0f} s")
+
+
+def _mail(connection: sqlite3.Connection, namespace: int, now: float) -> Health:
+    count, oldest = connection.execute(SQL["doctor_mail"], (namespace,)).fetchone()
+    if not count:
+        return Health("ok", "mail", "every signal, cancel and act is answered")
+    late = now - oldest
+    level = "warning" if late > LAG_SECONDS else "ok"
+    return Health(level, "mail", f"{count} wait for an answer, the oldest for {late:.0f} s")
