@@ -113,6 +113,7 @@ class Live:
         "_unwritten",
         "_values",
         "_waiters",
+        "claimed_again",
         "dropped",
         "epoch",
         "id",
@@ -136,6 +137,7 @@ class Live:
         self.running: dict[tuple[str, Phase], Attempt] = {}
         self.mails: set[str] = set()  # those it was told
         self.dropped = False
+        self.claimed_again = False
         self._head: Head | None = None
         self._last_written: asyncio.Future[None] | None = None
         self._first: Decision | None = None

@@ -49,6 +49,7 @@ class Ownership:
         self._lease_until = 0.0
         self._steady_since = 0.0
         self._gone: list[int] = []
+        self._unsure: int | None = None  # a claim (0) or an adoption from a worker may have come through unheard
         self._turns = 0
         self._reported = 0.0
 
@@ -80,6 +81,8 @@ class Ownership:
     def begin_anew(self) -> None:
         """The registration is gone: the next turn makes a new one."""
         old = self._worker.worker
+        self._unsure = None
+        self._gone = []
         self._todo.clear()
         self._todo.append(lambda: self._register_again(old))
         self._lease_until = 0.0
@@ -142,6 +145,7 @@ class Ownership:
         self._turns += 1
         await self._do_todo()
         await self._keep_lease()
+        await self._make_sure()
         await self._take_over()
         seen = await self._worker.store.peek()
         if seen.mail:
@@ -180,34 +184,61 @@ class Ownership:
         if store.leases and steady >= self._worker.settings.lease_seconds:
             self._gone = await store.retire_expired(self._worker.worker)
         while self._gone and self._worker.room:
-            gone = self._gone[0]
+            gone = self._unsure = self._gone[0]
             batch = await store.adopt(self._worker.worker, gone, min(CLAIM_BATCH, self._worker.room))
             fault.point("adopt.after")
+            await self._hold_adopted(batch, gone)
+            self._unsure = None
             if not batch:
                 self._gone.pop(0)
-                continue
-            fates = {row.id: row for row in await store.workers()}
-            for loaded in batch:
-                live = await self._take(loaded)
-                if live is not None:
-                    live.adopt(gone, _not_died(live, fates))
 
     async def _claim(self) -> None:
-        store, worker = self._worker.store, self._worker
+        worker = self._worker
         self.backlog = False
         while worker.room:
             limit = min(CLAIM_BATCH, worker.room)
-            claimed = await store.claim(worker.worker, self.plans.claimable, limit)
+            self._unsure = 0
+            claimed = await worker.store.claim(worker.worker, self.plans.claimable, limit)
             fault.point("claim.after")
-            lives = [live for loaded in claimed if (live := await self._take(loaded)) is not None]
-            for live in lives:
-                live.claim()
-            await self._take_mail()  # before the look at the clock, which may find nothing to do
-            for live in lives:
-                live.tell(m.Tick())
+            await self._hold_claimed(claimed)
+            self._unsure = None
             if len(claimed) < limit:
                 return
         self.backlog = True
+
+    async def _make_sure(self) -> None:
+        """The answer to a claim or an adoption was lost: find what it gave."""
+        if self._unsure is None:
+            return
+        found = await self._worker.store.owned(self._worker.worker, self._worker.lives)
+        if self._unsure:
+            await self._hold_adopted(found, self._unsure)
+        else:
+            await self._hold_claimed(found)
+        self._unsure = None
+
+    async def _hold_claimed(self, claimed: list[Loaded]) -> None:
+        """All that can fail comes first, so that sagas are held all or not at all."""
+        if not claimed:
+            return
+        store, worker = self._worker.store, self._worker
+        mails = await store.owned_mail(worker.worker)
+        alive = await self._live_workers() if mails else frozenset()
+        lives = [live for loaded in claimed if (live := self._take(loaded)) is not None]
+        for live in lives:
+            live.claim()
+        worker.take_mail(mails, alive)  # before the look at the clock, which may find nothing to do
+        for live in lives:
+            live.tell(m.Tick())
+
+    async def _hold_adopted(self, batch: list[Loaded], gone: int) -> None:
+        if not batch:
+            return
+        fates = {row.id: row for row in await self._worker.store.workers()}
+        for loaded in batch:
+            live = self._take(loaded)
+            if live is not None:
+                live.adopt(gone, _not_died(live, fates))
 
     async def _take_mail(self) -> None:
         worker = self._worker
@@ -221,16 +252,18 @@ class Ownership:
 
     # One saga
 
-    async def _take(self, loaded: Loaded) -> Live | None:
+    def _take(self, loaded: Loaded) -> Live | None:
         """Hold a saga that is owned now, or say why this worker cannot run it."""
         head, worker = loaded.head, self._worker
         if head.id in worker.lives:
+            # It was let go in a commit whose answer is not back yet, and claimed again behind it.
+            worker.lives[head.id].claimed_again = True
             return None
         state = replay(event for row in loaded.rows for event in journal.decode(row).events)
         program, word = self.plans.program_for(head.plan, state)
         if program is None:
-            await worker.store.stall(worker.worker, head.id, word)
             _log.warning("saga %s is stalled: %s", head.key, word)
+            self._do(lambda: worker.store.stall(worker.worker, head.id, word))
             return None
         live = Live(worker, program, head.id, head.key, head.epoch)
         live.resume(state, len(loaded.rows), Head(head.status, worker.worker, None, head.stuck, head.reason))
@@ -243,7 +276,7 @@ class Ownership:
         """A write was lost. If the saga is still this worker's, what was in flight is unresolved."""
         loaded = await self._worker.store.load(key)
         if loaded is not None and loaded.head.owner == self._worker.worker:
-            live = await self._take(loaded)
+            live = self._take(loaded)
             if live is not None:
                 live.adopt(self._worker.worker, frozenset({self._worker.worker}))
 

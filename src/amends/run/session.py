@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,6 +51,8 @@ from amends.store.base import OPEN, Fate, Head, Loaded, MailRow, NewMail, NewSag
 from amends.store.sqlite import SqliteStore
 
 LATER_HINTS_SECONDS = (0.02, 0.1, 0.5)
+AWAY_PAUSE_SECONDS = 0.1
+_log = logging.getLogger("amends.session")
 
 
 @dataclass(frozen=True)
@@ -143,9 +146,9 @@ class Session:
         fault.point("start.before")
         fate = await self._write_start(write, live)
         if fate is Fate.EXISTS:
-            existing = await self.store.head(new.key)
+            existing = await self._patiently(lambda: self.store.head(new.key))
             if existing is not None:
-                await self.plans.refresh(self.store)
+                await self._patiently(lambda: self.plans.refresh(self.store))
                 self._same_or_conflict(saga, new, existing)
         if self.worker is None:
             self.store.hint([], work=True)
@@ -253,11 +256,15 @@ class Session:
 
     async def _patiently(self, read: Callable[[], Any]) -> Any:
         """Read, however long the store is away."""
+        warned = False
         while True:
             try:
                 return await read()
-            except StoreUnavailable:
-                await asyncio.sleep(0.1)
+            except StoreUnavailable as error:
+                if not warned:
+                    _log.warning("the store is away, waiting for it: %s", error)
+                warned = True
+                await asyncio.sleep(AWAY_PAUSE_SECONDS)
 
     # Asking something of a saga
 

@@ -224,6 +224,8 @@ class Worker:
         """The saga ended, parked, or waits for long; that is written."""
         fault.point("release.after")
         self._remove(live)
+        if live.claimed_again:
+            self.ownership.release(live.id, decision.wake)
         if decision.state.ended or decision.state.parked:
             self.answered(live)
 

@@ -281,6 +281,10 @@ class Store(Protocol):
         """Become the owner of sagas that a retired worker owned. Raises Retired."""
         ...
 
+    async def owned(self, worker: int, held: Collection[bytes]) -> list[Loaded]:
+        """What the worker owns beside what it holds: claims and adoptions whose answer was lost."""
+        ...
+
     async def stall(self, worker: int, saga: bytes, reason: str) -> None:
         """Let go of a saga that this worker cannot run, and say why. Raises Retired."""
         ...

@@ -169,6 +169,10 @@ class MemoryStore:
         owned = [saga for saga in db.sagas.values() if saga.owner == gone]
         return [self._own(saga, worker) for saga in owned[:limit]]
 
+    async def owned(self, worker: int, held: Collection[bytes]) -> list[Loaded]:
+        sagas = self._up().sagas.values()
+        return [self._loaded(saga) for saga in sagas if saga.owner == worker and saga.id not in held]
+
     async def stall(self, worker: int, saga: bytes, reason: str) -> None:
         db = self._up()
         self._alive(worker)

@@ -158,6 +158,13 @@ class SqliteStore:
 
         return await self._thread.run(lambda connection: self._own(connection, worker, find))
 
+    async def owned(self, worker: int, held: Collection[bytes]) -> list[Loaded]:
+        def job(connection: sqlite3.Connection) -> list[Loaded]:
+            rows = connection.execute(SQL["owned_by"], (worker, self._number, -1)).fetchall()
+            return [self._loaded(connection, SagaRow(*row)) for row in rows if row[0] not in held]
+
+        return await self._thread.run(job)
+
     async def stall(self, worker: int, saga: bytes, reason: str) -> None:
         def job(connection: sqlite3.Connection) -> None:
             connection.execute("BEGIN IMMEDIATE")

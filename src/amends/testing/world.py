@@ -1,0 +1,142 @@
+"""A simulated outside: services that keep their word, over a network that does not.
+
+Every action is keyed; a service that sees a key twice answers as before, and an action whose
+undo was there first does nothing. So whatever stands in the ledger at the end was put there
+by the engine under test.
+
+Guarantees: the ledger tells what really happened, whatever the callers were told.
+Must not: import the engine's rules.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from random import Random
+from typing import NamedTuple
+
+from amends.define.context import Context
+from amends.define.policy import Park, Reject, Retry
+from amends.testing.faults import Gate
+
+
+class Effect(NamedTuple):
+    """One effect in the ledger: of which saga, which step, under which key."""
+
+    saga: str
+    address: str
+    key: str
+
+
+@dataclass
+class Troubles:
+    """How often a service misbehaves, per call."""
+
+    reject: float = 0.0
+    error_before: float = 0.0
+    error_after: float = 0.0
+    slow: float = 0.0
+    park: float = 0.0
+    later: float = 0.0
+    undo_error: float = 0.0
+    undo_reject: float = 0.0
+
+    def heal(self) -> None:
+        """Everything works from here on."""
+        for name in vars(self):
+            setattr(self, name, 0.0)
+
+
+@dataclass
+class World:
+    """All services together, and their ledger."""
+
+    chance: Random
+    troubles: Troubles
+    effects: dict[str, Effect] = field(default_factory=dict)  # by key: what stands
+    undone: set[str] = field(default_factory=set)  # keys of actions whose undo was there
+    answers: dict[str, str] = field(default_factory=dict)  # what a key was answered
+    keys: dict[tuple[str, str, int], set[str]] = field(default_factory=dict)
+    calls: int = 0
+    repeated: int = 0
+    fenced: int = 0
+
+    def act(self, ctx: Context) -> str:
+        """An action arrives at its service. Raises what the service answers."""
+        self.calls += 1
+        self.keys.setdefault((ctx.saga_id, ctx.address, ctx.round), set()).add(ctx.key)
+        if ctx.key in self.answers:
+            self.repeated += 1
+            return self.answers[ctx.key]
+        if ctx.key in self.undone:
+            self.fenced += 1
+            raise RuntimeError("the undo was here first")
+        if self._happens(self.troubles.reject):
+            raise Reject("no")
+        if self._happens(self.troubles.error_before):
+            raise ConnectionError("before")
+        self.effects[ctx.key] = Effect(ctx.saga_id, ctx.address, ctx.key)
+        self.answers[ctx.key] = f"{ctx.saga_id}/{ctx.address}"
+        return self.answers[ctx.key]
+
+    def undo(self, ctx: Context) -> None:
+        """A compensation arrives at its service."""
+        self.calls += 1
+        if self._happens(self.troubles.undo_reject):
+            raise Reject("cannot")
+        if self._happens(self.troubles.undo_error):
+            raise ConnectionError("undo")
+        self.undone.add(ctx.action_key)
+        self.effects.pop(ctx.action_key, None)
+
+    def of(self, saga: str) -> set[str]:
+        """The addresses of a saga whose effect stands."""
+        return {effect.address for effect in self.effects.values() if effect.saga == saga}
+
+    def _happens(self, rate: float) -> bool:
+        return rate > 0.0 and self.chance.random() < rate
+
+
+class Line:
+    """What one simulated process reaches the world by; the resource that its steps ask for."""
+
+    def __init__(self, world: World, gate: Gate) -> None:
+        self._world = world
+        self._gate = gate
+
+    async def act(self, ctx: Context) -> str:
+        """Call the service of a step's action."""
+        world, troubles = self._world, self._world.troubles
+        if world.chance.random() < troubles.park:
+            raise Park("the credentials are wrong")
+        if world.chance.random() < troubles.later:
+            raise Retry.after(3.0)
+
+        async def arrive() -> str:
+            return world.act(ctx)
+
+        answer = await self._gate.call(f"act {ctx.address}", arrive)
+        if world.chance.random() < troubles.error_after:
+            raise ConnectionError("after")
+        if world.chance.random() < troubles.slow:
+            await self._linger(world.chance.uniform(0.0, 30.0))
+        return answer
+
+    async def undo(self, ctx: Context) -> None:
+        """Call the service of a step's compensation."""
+
+        async def arrive() -> None:
+            self._world.undo(ctx)
+
+        await self._gate.call(f"undo {ctx.address}", arrive)
+        if self._world.chance.random() < self._world.troubles.slow:
+            await self._linger(self._world.chance.uniform(0.0, 30.0))
+
+    async def _linger(self, seconds: float) -> None:
+        """Be slow, and now and then deaf to being asked to stop."""
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            if self._world.chance.random() < 0.7:
+                raise
+            await asyncio.sleep(seconds)
