@@ -79,13 +79,17 @@ class Ownership:
         self._woken.set()
 
     def begin_anew(self) -> None:
-        """The registration is gone: the next turn makes a new one."""
+        """The registration is gone: make a new one. Whatever the loop was about to do was for
+        the old one, and is not done."""
         old = self._worker.worker
         self._unsure = None
         self._gone = []
         self._todo.clear()
         self._todo.append(lambda: self._register_again(old))
         self._lease_until = 0.0
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="amends-ownership")
         self.wake()
 
     def lease_holds(self) -> bool:

@@ -34,6 +34,7 @@ from amends.define.registry import Registry
 from amends.define.resources import Resources
 from amends.define.saga import Saga
 from amends.errors import AmendsError, NotAnswered, Refused, StoreUnavailable, TooLate
+from amends.run import journal
 from amends.run.chance import Chance
 from amends.run.outcomes import outcome_of
 from amends.run.session import Config, Session, state_of
@@ -83,17 +84,19 @@ class Simulation:
         self.report = Report(seed)
         self.rates = Rates(
             death=self._some(0.004, 0.012),
-            pause=self._some(0.002, 0.006),
+            pause=self._some(0.004, 0.03),
             away=self._some(0.01, 0.05),
             answer_lost=self._some(0.005, 0.03),
             hint_lost=self._some(0.1, 0.5),
             slow=self._some(0.02, 0.1),
+            pause_seconds=self.chance.choice([40.0, 120.0]),
         )
         self.troubles = Troubles(
-            reject=self._some(0.02, 0.08),
+            reject=self._some(0.02, 0.2),
             error_before=self._some(0.05, 0.15),
             error_after=self._some(0.05, 0.15),
             slow=self._some(0.02, 0.05),
+            held=self._some(0.01, 0.1),
             park=self._some(0.0, 0.02),
             later=self._some(0.0, 0.05),
             undo_error=self._some(0.05, 0.3),
@@ -104,12 +107,21 @@ class Simulation:
         self.database = MemoryDatabase(clock=self.loop.now)
         self.sagas = self.chance.sample(POOL, 3)
         self.plans = self._plans()
+        self.world.poisoned = self._poison()
+        self.was_poisoned = self.world.poisoned[0]
+        self.rates_could_kill = self.rates.death > 0.0  # by chance three times in the same attempt
         self.open_gates: list[Gate] = []
         self.stormy = True
 
     def _some(self, low: float, high: float) -> float:
         """Half of all runs go without a given fault, so that faults are met alone too."""
         return self.chance.uniform(low, high) if self.chance.random() < 0.5 else 0.0
+
+    def _poison(self) -> tuple[str, str]:
+        """Now and then one step of one saga takes down whichever worker runs it."""
+        plan = self.chance.choice(self.plans)
+        steps = [name for name in plan.saga.program.steps if name not in plan.saga.program.lists]
+        return (plan.key, self.chance.choice(steps)) if steps and self.chance.random() < 0.15 else ("", "")
 
     def _plans(self) -> list[Plan]:
         return [
@@ -151,6 +163,7 @@ class Simulation:
 
     def _heal(self) -> None:
         self.stormy = False
+        self.world.poisoned = ("", "")
         self.rates.heal()
         self.client_rates.heal()
         self.troubles.heal()
@@ -273,7 +286,7 @@ class Simulation:
 
     async def _operate(self, session: Session, plan: Plan) -> None:
         """Bring a parked saga to its end, by one of the ways there are."""
-        for _ in range(60):
+        for _ in range(300):
             loaded = self._loaded(plan.key)
             if loaded is None or loaded.head.status in ("completed", "compensated"):
                 return
@@ -336,10 +349,15 @@ class Simulation:
             self._check_head(plan, loaded, state)
             self._check_ledger(plan, state)
             self._check_answers(plan, state)
+            self._check_poison(plan, state)
             if finally_ and not state.ended:
                 self._fail(plan, "did not end")
+            if finally_:
+                self._count_events(loaded)
             self.report.counts[f"{'finally ' if finally_ else ''}{state.status}"] += 1
         self._check_keys()
+        retired = [worker for worker in self.database.workers.values() if worker.retired_at and worker.survived]
+        self.report.counts["workers retired alive"] = len(retired)
         self.report.counts["calls"] = self.world.calls
         self.report.counts["repeated calls"] = self.world.repeated
         self.report.counts["fenced calls"] = self.world.fenced
@@ -385,12 +403,22 @@ class Simulation:
         if cancel == "too late" and not (state.passed or state.ended):
             self._fail(plan, "the cancel was told to be too late, and it was not")
 
+    def _check_poison(self, plan: Plan, state: State) -> None:
+        """A saga that takes its workers down is parked for it; its neighbours are not."""
+        if "took its worker down" in state.parked and not self.rates_could_kill and plan.key != self.was_poisoned:
+            self._fail(plan, "was parked for taking down workers, and it was another one")
+
     def _check_keys(self) -> None:
         for (saga, address, round_), keys in self.world.keys.items():
             if len(keys) != 1:
                 raise SimulationFailed(self._text(f"saga {saga}: {address}, round {round_}, had {len(keys)} keys"))
 
     # Parts
+
+    def _count_events(self, loaded: Loaded) -> None:
+        for row in loaded.rows:
+            for event in journal.decode(row).events:
+                self.report.counts[f"event {type(event).__name__}"] += 1
 
     def _loaded(self, key: str) -> Loaded | None:
         internal = self.database.keys.get(key)

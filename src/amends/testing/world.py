@@ -11,13 +11,18 @@ Must not: import the engine's rules.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from amends.define.context import Context
 from amends.define.policy import Park, Reject, Retry
 from amends.testing.faults import Gate
+
+
+T = TypeVar("T")
+HELD_SECONDS = 60.0
 
 
 class Effect(NamedTuple):
@@ -36,6 +41,7 @@ class Troubles:
     error_before: float = 0.0
     error_after: float = 0.0
     slow: float = 0.0
+    held: float = 0.0  # a request arrives long after it was sent
     park: float = 0.0
     later: float = 0.0
     undo_error: float = 0.0
@@ -56,6 +62,7 @@ class World:
     effects: dict[str, Effect] = field(default_factory=dict)  # by key: what stands
     undone: set[str] = field(default_factory=set)  # keys of actions whose undo was there
     answers: dict[str, str] = field(default_factory=dict)  # what a key was answered
+    poisoned: tuple[str, str] = ("", "")  # the saga and step that take their worker down
     keys: dict[tuple[str, str, int], set[str]] = field(default_factory=dict)
     calls: int = 0
     repeated: int = 0
@@ -98,7 +105,10 @@ class World:
 
 
 class Line:
-    """What one simulated process reaches the world by; the resource that its steps ask for."""
+    """What one simulated process reaches the world by; the resource that its steps ask for.
+
+    A request, once sent, arrives whatever becomes of its sender, perhaps long after.
+    """
 
     def __init__(self, world: World, gate: Gate) -> None:
         self._world = world
@@ -107,15 +117,13 @@ class Line:
     async def act(self, ctx: Context) -> str:
         """Call the service of a step's action."""
         world, troubles = self._world, self._world.troubles
+        if world.poisoned == (ctx.saga_id, ctx.address):
+            self._gate.kill()
         if world.chance.random() < troubles.park:
             raise Park("the credentials are wrong")
         if world.chance.random() < troubles.later:
             raise Retry.after(3.0)
-
-        async def arrive() -> str:
-            return world.act(ctx)
-
-        answer = await self._gate.call(f"act {ctx.address}", arrive)
+        answer = await self._request(f"act {ctx.address}", lambda: world.act(ctx))
         if world.chance.random() < troubles.error_after:
             raise ConnectionError("after")
         if world.chance.random() < troubles.slow:
@@ -124,13 +132,32 @@ class Line:
 
     async def undo(self, ctx: Context) -> None:
         """Call the service of a step's compensation."""
-
-        async def arrive() -> None:
-            self._world.undo(ctx)
-
-        await self._gate.call(f"undo {ctx.address}", arrive)
+        await self._request(f"undo {ctx.address}", lambda: self._world.undo(ctx))
         if self._world.chance.random() < self._world.troubles.slow:
             await self._linger(self._world.chance.uniform(0.0, 30.0))
+
+    async def _request(self, what: str, serve: Callable[[], T]) -> T:
+        """Send a request and wait for its answer."""
+        await self._gate.call(f"send {what}", _nothing)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        held = self._world.chance.random() < self._world.troubles.held
+        delay = self._world.chance.uniform(0.0, HELD_SECONDS) if held else self._world.chance.random() * 0.02
+
+        def arrive() -> None:
+            try:
+                result = serve()
+            except Exception as error:  # noqa: BLE001  # the service's answer, good or bad
+                if not answer.done():
+                    answer.set_exception(error)
+            else:
+                if not answer.done():
+                    answer.set_result(result)
+
+        loop.call_later(delay, arrive)
+        result = await answer
+        await self._gate.call(f"hear {what}", _nothing)
+        return result
 
     async def _linger(self, seconds: float) -> None:
         """Be slow, and now and then deaf to being asked to stop."""
@@ -140,3 +167,7 @@ class Line:
             if self._world.chance.random() < 0.7:
                 raise
             await asyncio.sleep(seconds)
+
+
+async def _nothing() -> None:
+    """What passes a gate when only the passing matters."""
