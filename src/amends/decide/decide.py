@@ -42,7 +42,10 @@ def decide(plan: Plan, state: State | None, message: Message, now: float) -> Dec
     if state.ended:
         _answer_ended(draft, message)
         return draft.decision()
-    _take(draft, message)
+    if isinstance(message, m.Done):
+        take_done(draft, message)
+    else:
+        _take(draft, message)
     _move(draft)
     return draft.decision()
 
@@ -60,8 +63,6 @@ def _start(plan: Plan, message: Message, now: float) -> Decision:
 
 def _take(draft: Draft, message: Message) -> None:
     match message:
-        case m.Done():
-            take_done(draft, message)
         case m.Tick():
             pass
         case m.No():
@@ -86,7 +87,7 @@ def _take(draft: Draft, message: Message) -> None:
             take_halt(draft, message)
         case m.Move():
             draft.emit(e.Moved(message.fingerprint))
-        case m.Start():
+        case m.Start() | m.Done():
             raise ImpossibleTransition("a saga starts once: this is a bug in amends")
 
 
@@ -94,8 +95,10 @@ def _move(draft: Draft) -> None:
     """Let the saga go as far as it goes by itself."""
     state = draft.state
     if state.status is Status.RUNNING:
-        expire_waits(draft)
-        _turn_if_asked(draft)
+        if draft.plan.waits:
+            expire_waits(draft)
+        if not state.passed and (state.deadline is not None or state.cancels):
+            _turn_if_asked(draft)
     if state.status is Status.RUNNING:
         if advance(draft, draft.plan.root):
             draft.emit(e.Completed())
@@ -113,7 +116,7 @@ def _move(draft: Draft) -> None:
 def _turn_if_asked(draft: Draft) -> None:
     """A deadline or a noted cancel takes effect before the pivot, unless it is being decided."""
     state = draft.state
-    if state.passed or state.status is not Status.RUNNING:
+    if state.status is not Status.RUNNING:
         return
     late = state.deadline is not None and draft.now >= state.deadline
     if state.deadline is not None and not late:

@@ -79,17 +79,38 @@ def replay(history: Iterable[Event]) -> State:
 def apply(state: State, event: Event) -> None:
     """Change a state that nobody else holds by one event."""
     state.length += 1
+    if isinstance(event, e.Issued):
+        _issue(state, event)
+    elif isinstance(event, e.Succeeded):
+        _succeed(state, event)
+    else:
+        _apply_other(state, event)
+
+
+def _issue(state: State, event: e.Issued) -> None:
+    address, phase = event
+    old = state.steps.get(address, NEW)
+    if phase is Phase.ACTION:
+        track = old.action
+        now = _next(ACTION_TABLE, event, track.status)
+        _put_action(state, address, old, Track(now, track.attempts + 1, track.doubt), old.result)
+    else:
+        undo = old.undo or UNDO_PENDING
+        _set_undo(state, event, Track(undo.status, undo.attempts + 1, undo.doubt))
+
+
+def _succeed(state: State, event: e.Succeeded) -> None:
+    address, result = event
+    old = state.steps.get(address, NEW)
+    track = old.action
+    now = _next(ACTION_TABLE, event, track.status)
+    _put_action(state, address, old, Track(now, track.attempts, track.doubt), result)
+    if state.adopted:
+        _forgive(state)
+
+
+def _apply_other(state: State, event: Event) -> None:
     match event:
-        case e.Issued(address, Phase.ACTION):
-            old = state.step(address).action
-            _set_action(state, event, Track(old.status, old.attempts + 1, old.doubt))
-        case e.Succeeded(address, result):
-            old = state.step(address).action
-            _set_action(state, event, Track(old.status, old.attempts, old.doubt), result)
-            _progress(state)
-        case e.Issued(address, Phase.UNDO):
-            undo = _undo(state, address)
-            _set_undo(state, event, Track(undo.status, undo.attempts + 1, undo.doubt))
         case e.Undone(address) | e.Voided(address):
             _set_undo(state, event, _undo(state, address)._replace(due=None))
             _progress(state)
@@ -103,6 +124,10 @@ def apply(state: State, event: Event) -> None:
         case e.Listed(address, items):
             _set_action(state, event, PENDING)
             state.groups[address] = Group(items)
+        case e.PivotPassed():
+            state.passed, state.cancels = True, ()
+        case e.Completed():
+            _turn(state, event)
         case _:
             _apply_rare(state, event)
 
@@ -134,8 +159,6 @@ def _apply_trouble(state: State, event: e.Rejected | e.Failed | e.Unknown | e.St
 
 def _apply_rare(state: State, event: Event) -> None:
     match event:
-        case e.PivotPassed():
-            state.passed, state.cancels = True, ()
         case e.Skipped(addresses):
             for address in addresses:
                 status = _next(ACTION_TABLE, event, state.step(address).action.status)
@@ -222,19 +245,22 @@ def _undo(state: State, address: str) -> Track[Undo]:
 
 
 def _set_action(state: State, event: OnStep, track: Track[Action], result: bytes | None = None) -> None:
-    """Move an action by its table; `track` has the old status and all else as it will be."""
+    """Move an action by its table; `track` is all else as it will be."""
     address = event.address
     old = state.steps.get(address, NEW)
-    was = old.action.status
-    now = _next(ACTION_TABLE, event, was)
-    track = Track(now, *track[1:])
-    state.steps[address] = StepState(track, old.undo, old.round, old.result if result is None else result)
-    if now is Action.RUNNING:
+    now = _next(ACTION_TABLE, event, old.action.status)
+    _put_action(state, address, old, Track(now, *track[1:]), old.result if result is None else result)
+
+
+def _put_action(state: State, address: str, old: StepState, track: Track[Action], result: bytes | None) -> None:
+    """Write an action's new track down, and keep the counts that follow from it."""
+    state.steps[address] = StepState(track, old.undo, old.round, result)
+    if track.status is Action.RUNNING:
         state.running += 1
-    elif was is Action.RUNNING:
+    elif old.action.status is Action.RUNNING:
         state.running -= 1
-    if address.endswith("]"):
-        _count_item(state, group_of(address), index_of(address), now)
+    if address[-1] == "]":
+        _count_item(state, group_of(address), index_of(address), track.status)
 
 
 def _set_undo(state: State, event: OnStep, track: Track[Undo]) -> None:
@@ -242,7 +268,7 @@ def _set_undo(state: State, event: OnStep, track: Track[Undo]) -> None:
     address = event.address
     now = _next(UNDO_TABLE, event, track.status)
     state.steps[address] = state.step(address)._replace(undo=Track(now, *track[1:]))
-    if address.endswith("]"):
+    if address[-1] == "]":
         _count_undo(state, group_of(address), index_of(address), now)
 
 

@@ -30,18 +30,25 @@ FINISHED = frozenset({Action.SUCCEEDED, Action.CLOSED, Action.SKIPPED})
 
 def advance(draft: Draft, node: Node) -> bool:
     """Start what can start at or below a node; True once the node is done."""
+    if isinstance(node, StepNode):
+        return _step(draft, node.address)
+    if isinstance(node, SequenceNode):
+        for child in node.nodes:
+            if not advance(draft, child):
+                return False
+        return True
+    return _advance_other(draft, node)
+
+
+def _advance_other(draft: Draft, node: Node) -> bool:
     match node:
-        case StepNode():
-            return _step(draft, node.address)
-        case SequenceNode():
-            return all(advance(draft, child) for child in node.nodes)
-        case ParallelNode():
-            done = [advance(draft, branch) for branch in node.branches]  # every branch, not until the first
-            return all(done)
         case PivotNode():
             if not draft.state.passed:
                 draft.pass_pivot(node.address)
             return True
+        case ParallelNode():
+            done = [advance(draft, branch) for branch in node.branches]  # every branch, not until the first
+            return all(done)
         case WhenNode():
             return _when(draft, node)
         case EachNode():
@@ -50,6 +57,8 @@ def advance(draft: Draft, node: Node) -> bool:
             return _sleep(draft, node)
         case WaitNode():
             return _wait(draft, node)
+        case _:
+            return advance(draft, node)
 
 
 def expire_waits(draft: Draft) -> None:
@@ -87,13 +96,14 @@ def turn_back(draft: Draft, cause: Cause, address: str, reason: str) -> None:
 
 def _step(draft: Draft, address: str) -> bool:
     """Issue a step whose turn it is; also an item of a `for_each`."""
-    track = draft.state.step(address).action
-    if track.status in FINISHED:
+    step = draft.state.steps.get(address)
+    status = Action.PENDING if step is None else step.action.status
+    if status in FINISHED:
         return True
-    if track.status is Action.PENDING or (track.status is Action.WAITING and _due(draft, track.due)):
+    if status is Action.PENDING or (status is Action.WAITING and step is not None and _due(draft, step.action.due)):
         draft.emit(e.Issued(address, Phase.ACTION))
         draft.moving = True
-    elif track.status is Action.RUNNING:
+    elif status is Action.RUNNING:
         draft.moving = True
     return False
 

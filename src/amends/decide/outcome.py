@@ -28,7 +28,8 @@ def take_done(draft: Draft, message: m.Done) -> None:
         draft.emit(e.Voided(message.address) if message.void else e.Undone(message.address))
     else:
         draft.emit(e.Succeeded(message.address, message.result))
-        if draft.plan.step(message.address).place is Place.PIVOT:
+        pivot = draft.plan.pivot
+        if pivot is not None and pivot.address == message.address:
             draft.pass_pivot(message.address)
 
 

@@ -56,11 +56,10 @@ class Attempt:
     """The attempt in flight, and what its context sees of it."""
 
     __slots__ = (
-        "_beat",
         "_loop",
-        "_timer",
         "address",
         "cancelled",
+        "deadline",
         "interrupt",
         "live",
         "overdue",
@@ -75,25 +74,22 @@ class Attempt:
         self.address = address
         self.phase = phase
         self.timeout = timeout
+        self.deadline = float("inf")
         self.cancelled = False
         self.overdue = False
         self.stopping = False
         self.task: asyncio.Task[Any] | None = None  # what a request to stop cancels
         self.interrupt: Callable[[], None] | None = None  # what it interrupts in another thread
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._beat = 0.0
+        self._loop = live.shell.loop
 
     def start_clock(self) -> None:
         """Begin to count the timeout."""
-        self._beat = self._loop.time()
-        self._timer = self._loop.call_later(self.timeout, self._look)
+        self.deadline = self._loop.time() + self.timeout
+        self.live.shell.deadlines.watch(self)
 
     def stop_clock(self) -> None:
         """The function has returned."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.live.shell.deadlines.forget(self)
 
     def start_clock_from_thread(self) -> None:
         """The same, from another thread."""
@@ -105,26 +101,22 @@ class Attempt:
 
     def heartbeat(self) -> None:
         """Start the timeout anew; called from any thread."""
-        self._beat = self._loop.time()
+        self.deadline = self._loop.time() + self.timeout
 
     def stop(self) -> None:
         """Ask the function to stop: the worker is going."""
         self.stopping = True
         self._ask_to_stop()
 
-    def _look(self) -> None:
-        """The timeout, or the grace after it, may be over."""
-        left = self._beat + self.timeout - self._loop.time()
-        if left > 0.0005:
-            self._timer = self._loop.call_later(left, self._look)
-        elif not self.cancelled:
-            self._beat = self._loop.time()
-            self._timer = self._loop.call_later(self.timeout, self._look)
-            self._ask_to_stop()
-        else:
-            self._timer = None
+    def expire(self) -> bool:
+        """The timeout is over: ask the function to stop. Or the grace after that is."""
+        if self.cancelled:
             self.overdue = True
             self.live.overdue(self)
+            return False
+        self.deadline = self._loop.time() + self.timeout
+        self._ask_to_stop()
+        return True
 
     def _ask_to_stop(self) -> None:
         self.cancelled = True

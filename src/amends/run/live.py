@@ -33,6 +33,7 @@ from amends.run import journal
 from amends.run.attempt import Attempt, Runner, outcome
 from amends.run.outcomes import Outcome, first_trouble, list_of, outcome_of, why_back
 from amends.run.settings import Settings
+from amends.run.timers import Deadlines
 from amends.store.base import Fate, Head, MailAnswer, NewSaga, Write
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 # Events after which the head's word on trouble may be another.
 _TROUBLE = (e.Stuck, e.Parked, e.Retried, e.Closed, e.Resumed, e.ResumedBack, e.Abandoned, e.Late, e.Undone, e.Unknown)
+_PLAIN = frozenset({e.Issued, e.Succeeded, e.PivotPassed})
 _AT_REST = (Status.COMPLETED, Status.COMPENSATED, Status.PARKED)
 
 
@@ -47,10 +49,12 @@ class Shell(Runner, Protocol):
     """What a saga in memory needs from the worker that holds it."""
 
     settings: Settings
+    loop: asyncio.AbstractEventLoop
     worker: int
     namespace: str
     resources: dict[Any, Any]
     alone: asyncio.Lock  # held by the one attempt that runs carefully
+    deadlines: Deadlines
 
     def now(self) -> float:
         """The store's clock."""
@@ -176,7 +180,7 @@ class Live:
 
     async def wait(self) -> Outcome | None:
         """The outcome, once the saga is at rest; None where it leaves the memory before."""
-        future: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Outcome | None] = self.shell.loop.create_future()
         self._waiters.append(future)
         return await future
 
@@ -219,18 +223,18 @@ class Live:
         """Let a message have its effect, and wait until that is written. Raises CancelledError
         where the saga leaves the memory first."""
         if self.tell(message):
-            self._last_written = asyncio.get_running_loop().create_future()
+            self._last_written = self.shell.loop.create_future()
             await self._last_written
 
     def _write(self, decision: Decision, now: float, answers: tuple[MailAnswer, ...]) -> None:
         seq = self.seq
         self.seq = seq + 1
         self._unwritten += 1
-        head = self._head_of(decision, now)
-        if head == self._head:
-            changed = None
-        else:
-            changed = self._head = head
+        changed: Head | None = None
+        if not self._goes_on(decision):
+            head = self._head_of(decision, now)
+            if head != self._head:
+                changed = self._head = head
         row = journal.encode(now, self.shell.worker, decision.events)
         answers = (*_answers(decision), *answers) if decision.replies or answers or decision.state.cancels else ()
         write = Write(self.id, seq, self.shell.operation(), row, None, changed, answers)
@@ -273,7 +277,7 @@ class Live:
             if self._waiters:
                 self._tell_waiters(outcome_of(self.program, decision.state))
             self.shell.at_rest(self, decision)
-        else:
+        elif decision.wake is not None:
             self._sleep_until(decision.wake, self.shell.now())
 
     def begin(self, address: str, phase: Phase) -> None:
@@ -283,7 +287,7 @@ class Live:
         node = self.program.plan.step(address)
         attempt = Attempt(self, address, phase, node.timeout if phase is Phase.ACTION else node.undo_timeout)
         self.running[address, phase] = attempt
-        attempt.task = asyncio.get_running_loop().create_task(self._attempt(attempt, node))
+        attempt.task = self.shell.loop.create_task(self._attempt(attempt, node))
 
     def begin_all(self, durable: State) -> None:
         """Start everything that a state on disk has issued and that does not run yet."""
@@ -369,8 +373,7 @@ class Live:
             self._timer.cancel()
             self._timer = None
         if wake is not None and not self.dropped:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(wake - now, 0.0), self._tick)
+            self._timer = self.shell.loop.call_later(max(wake - now, 0.0), self._tick)
 
     def _tick(self) -> None:
         self._timer = None
@@ -378,6 +381,12 @@ class Live:
             self.tell(m.Tick())
 
     # The head
+
+    def _goes_on(self, decision: Decision) -> bool:
+        """Whether a step just goes on, and the head stays as it is: what nearly always happens."""
+        if self._head is None or self._head.owner is None or not decision.state.running:
+            return False
+        return all(type(event) in _PLAIN for event in decision.events)
 
     def _head_of(self, decision: Decision, now: float) -> Head:
         state = decision.state

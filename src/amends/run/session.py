@@ -81,11 +81,13 @@ class Session:
         self.plans = Plans(config.registry)
         self._committer: Committer | None = None
         self._broken: BaseException | None = None
+        self.loop: asyncio.AbstractEventLoop
 
     # Coming and going
 
     async def open(self, *, work: bool) -> None:
         """Open the store and, to work, everything else. Raises StoreError."""
+        self.loop = asyncio.get_running_loop()
         await self.store.open(work=work)
         try:
             if work:
@@ -165,9 +167,8 @@ class Session:
 
     def hint_later(self) -> None:
         """A transaction of the user's will commit soon: have the worker look then."""
-        loop = asyncio.get_running_loop()
         for delay in LATER_HINTS_SECONDS:
-            loop.call_later(delay, partial(self.store.hint, [], work=True))
+            self.loop.call_later(delay, partial(self.store.hint, [], work=True))
 
     def _prepare(
         self, saga: Saga[Any, Any], value: Any, key: str | None, *, hold: bool = False
@@ -196,7 +197,7 @@ class Session:
         return Write(internal_id, 0, operation, row, new, Head("running", None, now))
 
     async def _write_start(self, write: Write, live: Live | None) -> Fate:
-        told: asyncio.Future[Fate] = asyncio.get_running_loop().create_future()
+        told: asyncio.Future[Fate] = self.loop.create_future()
         if live is not None and self.worker is not None:
             self.worker.hold(live)
             live.start(write, told)
@@ -219,14 +220,19 @@ class Session:
     async def outcome(self, saga: Saga[Any, Any] | None, key: str, timeout: float | None = None) -> Outcome:
         """How a saga ended, or that it is parked. Raises UnknownSaga, and TimeoutError after
         `timeout` seconds; that stops the waiting, never the saga."""
+        if timeout is None:
+            return await self._outcome(saga, key)
         async with asyncio.timeout(timeout):
-            while True:
-                live = self._live(key)
-                if live is None:
-                    return await self.waiting.until(key, partial(self._look, saga, key))
-                found = await live.wait()
-                if found is not None:
-                    return found
+            return await self._outcome(saga, key)
+
+    async def _outcome(self, saga: Saga[Any, Any] | None, key: str) -> Outcome:
+        while True:
+            live = self._live(key)
+            if live is None:
+                return await self.waiting.until(key, partial(self._look, saga, key))
+            found = await live.wait()
+            if found is not None:
+                return found
 
     def _live(self, key: str) -> Live | None:
         return None if self.worker is None else self.worker.by_key.get(key)

@@ -31,6 +31,7 @@ from amends.run.live import Live
 from amends.run.ownership import Ownership
 from amends.run.settings import Settings
 from amends.run.threads import Threads
+from amends.run.timers import Deadlines
 from amends.run.transactions import Transactions
 from amends.run.waiting import Waiting
 from amends.store.base import Fate, MailRow, Retired, Store, WorkerInfo, Write
@@ -74,8 +75,10 @@ class Worker:
         self.lives: dict[bytes, Live] = {}
         self.by_key: dict[str, Live] = {}
         self.alone = asyncio.Lock()
+        self.deadlines = Deadlines(asyncio.get_running_loop())
         self.draining = False
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.loop = asyncio.get_running_loop()  # kept: asking for it costs a system call
+        self.failed: asyncio.Future[None] = self.loop.create_future()
         self.ownership = Ownership(self)
         self._providers = resources
         self._around = tuple(around)
@@ -150,6 +153,7 @@ class Worker:
     async def _close(self) -> None:
         if self._committer is not None:
             self._committer.close()
+        self.deadlines.close()
         if self._transactions is not None:
             await self._transactions.close()
         await self._stack.aclose()
@@ -209,7 +213,7 @@ class Worker:
         """Whether an attempt may start; one that the lease holds back starts when it is renewed."""
         if self.draining:
             return False
-        if self.ownership.lease_holds():
+        if not self.store.leases or self.ownership.lease_holds():
             return True
         self._held.append((live, address, phase))
         return False

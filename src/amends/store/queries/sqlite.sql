@@ -39,12 +39,13 @@ UPDATE worker SET retired_at = ?1 WHERE id <> ?2 AND retired_at IS NULL
 
 -- name: worker_owners
 SELECT DISTINCT w.id FROM saga s JOIN worker w ON w.id = s.owner
-WHERE s.owner IS NOT NULL AND s.ns = ? AND w.retired_at IS NOT NULL ORDER BY w.id
+WHERE s.ns = ? AND s.owner IS NOT NULL AND s.status IN ('running', 'compensating', 'parked')
+  AND w.retired_at IS NOT NULL ORDER BY w.id
 
 -- name: worker_tidy
 DELETE FROM worker
 WHERE retired_at IS NOT NULL AND left_at IS NOT NULL AND left_at < ?
-  AND id NOT IN (SELECT owner FROM saga WHERE owner IS NOT NULL)
+  AND id NOT IN (SELECT owner FROM saga WHERE owner IS NOT NULL AND status IN ('running', 'compensating', 'parked'))
 
 -- name: workers
 SELECT id, host, pid, plans, started_at, expires_at, retired_at, survived, left_at
@@ -72,7 +73,7 @@ UPDATE mail SET taken = 1, answer = ?, detail = ?, answered_at = ?
 WHERE ns = ? AND saga = ? AND message = ? AND answer IS NULL
 
 -- name: peek
-SELECT EXISTS (SELECT 1 FROM saga WHERE ns = ?1 AND owner IS NULL AND wake_at IS NOT NULL AND wake_at <= ?2
+SELECT EXISTS (SELECT 1 FROM saga WHERE ns = ?1 AND owner IS NULL AND wake_at <= ?2
                AND status IN ('running', 'compensating', 'parked')),
        EXISTS (SELECT 1 FROM mail WHERE ns = ?1 AND answer IS NULL AND taken = 0)
 
@@ -80,7 +81,7 @@ SELECT EXISTS (SELECT 1 FROM saga WHERE ns = ?1 AND owner IS NULL AND wake_at IS
 -- name: claim_due
 SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
 FROM saga
-WHERE ns = ?1 AND owner IS NULL AND wake_at IS NOT NULL AND wake_at <= ?2
+WHERE ns = ?1 AND owner IS NULL AND wake_at <= ?2
   AND status IN ('running', 'compensating', 'parked')
   AND plan IN (SELECT value FROM json_each(?3))
   AND (stalled IS NULL OR plan IN (SELECT value FROM json_each(?4)))
@@ -99,7 +100,7 @@ LIMIT ?4
 
 -- name: owned_by
 SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
-FROM saga WHERE owner = ?1 AND ns = ?2 LIMIT ?3
+FROM saga WHERE ns = ?2 AND owner = ?1 AND status IN ('running', 'compensating', 'parked') LIMIT ?3
 
 -- name: saga_own
 UPDATE saga SET owner = ?, epoch = epoch + 1, stalled = NULL WHERE ns = ? AND id = ?
@@ -173,7 +174,7 @@ DELETE FROM saga WHERE ns = ? AND id = ?
 
 -- name: doctor_lag
 SELECT count(*), min(wake_at) FROM saga
-WHERE ns = ? AND owner IS NULL AND wake_at IS NOT NULL AND wake_at < ? AND status IN ('running', 'compensating')
+WHERE ns = ? AND owner IS NULL AND wake_at < ? AND status IN ('running', 'compensating', 'parked')
 
 -- name: doctor_mail
 SELECT count(*), min(created_at) FROM mail WHERE ns = ? AND answer IS NULL
