@@ -18,10 +18,11 @@ from amends import fault
 from amends.decide import messages as m
 from amends.decide.events import Phase
 from amends.decide.messages import Message
+from amends.decide.plan import StepNode
 from amends.define.bind import Call
 from amends.define.context import Context
 from amends.define.policy import Park, Reject, RetryAfter
-from amends.define.step import Work
+from amends.define.program import StepProgram
 from amends.define.values import clean, describe
 from amends.errors import LimitExceeded, ValueRefused
 
@@ -58,22 +59,35 @@ class Attempt:
     __slots__ = (
         "_loop",
         "address",
+        "call",
         "cancelled",
         "deadline",
+        "in_transaction",
         "interrupt",
         "live",
         "overdue",
         "phase",
+        "readonly",
+        "rejects",
         "stopping",
         "task",
         "timeout",
+        "work",
     )
 
-    def __init__(self, live: Live, address: str, phase: Phase, timeout: float) -> None:
+    def __init__(self, live: Live, step: StepProgram, node: StepNode, address: str, phase: Phase) -> None:
+        body = step.step.body
         self.live = live
+        self.call, self.work = step.action, body.action
+        self.rejects: tuple[type[Exception], ...] = body.rejects  # the exceptions that mean no
+        self.readonly = body.readonly
+        if phase is Phase.UNDO:
+            self.call, self.work = step.undo or step.action, body.undo or body.action
+            self.rejects, self.readonly = (), False
         self.address = address
         self.phase = phase
-        self.timeout = timeout
+        self.timeout = node.timeout if phase is Phase.ACTION else node.undo_timeout
+        self.in_transaction = node.work == "tx"
         self.deadline = float("inf")
         self.cancelled = False
         self.overdue = False
@@ -122,13 +136,13 @@ class Attempt:
         self.cancelled = True
         if self.interrupt is not None:
             self.interrupt()
-        if self.task is not None and self.live.is_async(self.address, self.phase):
+        if self.task is not None and self.call.is_async:
             self.task.cancel()
 
 
-async def outcome(attempt: Attempt, runner: Runner, call: Call, work: Work, ctx: Context) -> Message:
+async def outcome(attempt: Attempt, runner: Runner, ctx: Context) -> Message:
     """Call the function; how it ended, as a message for the core."""
-    address, phase = attempt.address, attempt.phase
+    address, phase, call = attempt.address, attempt.phase, attempt.call
     try:
         given = attempt.live.arguments(call, ctx)
     except ValueRefused as error:
@@ -144,7 +158,7 @@ async def outcome(attempt: Attempt, runner: Runner, call: Call, work: Work, ctx:
             fault.point("attempt.before")
             result = await runner.in_thread(lambda: call.fn(**given))
     except BaseException as error:  # noqa: BLE001  # whatever a user's function raises is an outcome
-        return failure(attempt, error, work, runner)
+        return failure(attempt, error, runner)
     finally:
         attempt.stop_clock()
     return returned(attempt, result)
@@ -161,11 +175,10 @@ def returned(attempt: Attempt, result: Any) -> Message:
         return m.Failure(address, phase, describe(error), final=True)
 
 
-def failure(attempt: Attempt, error: BaseException, work: Work, runner: Runner, *, resolved: bool = False) -> Message:
+def failure(attempt: Attempt, error: BaseException, runner: Runner, *, resolved: bool = False) -> Message:
     """The function raised. `resolved`: it is known that nothing stayed."""
     address, phase = attempt.address, attempt.phase
-    rejects = attempt.live.rejects(address) if phase is Phase.ACTION else ()
-    resolved = resolved or (phase is Phase.ACTION and attempt.live.readonly(address))
+    resolved = resolved or attempt.readonly
     match error:
         case Reject():
             return m.No(address, phase, clean(str(error)) or "rejected", sure=resolved)
@@ -178,10 +191,10 @@ def failure(attempt: Attempt, error: BaseException, work: Work, runner: Runner, 
             return m.Failure(address, phase, why, resolved=resolved, share=runner.share())
         case KeyboardInterrupt() | GeneratorExit():
             raise error
-        case Exception() if isinstance(error, rejects):
+        case Exception() if isinstance(error, attempt.rejects):
             return m.No(address, phase, f"{type(error).__name__}: {describe(error)}", sure=resolved)
     reason = f"{type(error).__name__}: {describe(error)}"
-    final = isinstance(error, Exception) and not work.retry.allows(error)
+    final = isinstance(error, Exception) and not attempt.work.retry.allows(error)
     _log.debug("an attempt of %s failed", address, exc_info=error)
     return m.Failure(address, phase, reason, resolved=resolved, final=final, share=runner.share())
 
@@ -199,7 +212,7 @@ async def _inside(runner: Runner, call: Call, given: dict[str, Any], ctx: Contex
             except BaseException as error:
                 ended = error
                 raise
-    except BaseException as error:  # noqa: BLE001  # raised again below, unless it came from around
+    except BaseException as error:  # raised again below, unless it came from around
         if ended is None and result is None and not isinstance(error, Exception):
             raise
         if error is not ended:

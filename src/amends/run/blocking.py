@@ -163,8 +163,8 @@ class Blocking:
 def _after_fork() -> None:
     """The parent's thread does not exist in the child: begin anew on the next use."""
     for blocking in list(_all):
-        blocking._lock = Lock()  # noqa: SLF001  # the parent may have held it
-        blocking._forget()  # noqa: SLF001
+        blocking._lock = Lock()  # the parent may have held it
+        blocking._forget()
 
 
 def _at_exit() -> None:

@@ -11,98 +11,28 @@ Must not: decide, or know how the store writes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from amends import fault
 from amends.decide import events as e
 from amends.decide import messages as m
 from amends.decide.decide import decide
-from amends.decide.draft import Decision, Question
+from amends.decide.draft import Decision
 from amends.decide.events import Phase
 from amends.decide.messages import Message
-from amends.decide.plan import StepNode, index_of
 from amends.decide.state import Action, State, Status, in_flight
-from amends.define.bind import Argument, Call, Kind
+from amends.define.bind import Call
 from amends.define.context import Context
-from amends.define.policy import seconds
 from amends.define.program import Program
-from amends.define.values import describe
-from amends.errors import LimitExceeded, ValueRefused
 from amends.run import journal
-from amends.run.attempt import Attempt, Runner, outcome
-from amends.run.outcomes import Outcome, first_trouble, list_of, outcome_of, why_back
-from amends.run.settings import Settings
-from amends.run.timers import Deadlines
+from amends.run.attempt import Attempt, outcome
+from amends.run.heads import goes_on, head_after, rests
+from amends.run.outcomes import Outcome, outcome_of
+from amends.run.shell import Shell
+from amends.run.supply import Supply
 from amends.store.base import Fate, Head, MailAnswer, NewSaga, Write
 
-if TYPE_CHECKING:
-    from amends.run.transactions import Transactions
-
-# Events after which the head's word on trouble may be another.
-_TROUBLE = (e.Stuck, e.Parked, e.Retried, e.Closed, e.Resumed, e.ResumedBack, e.Abandoned, e.Late, e.Undone, e.Unknown)
-_PLAIN = frozenset({e.Issued, e.Succeeded, e.PivotPassed})
 _AT_REST = (Status.COMPLETED, Status.COMPENSATED, Status.PARKED)
-
-
-class Shell(Runner, Protocol):
-    """What a saga in memory needs from the worker that holds it."""
-
-    settings: Settings
-    loop: asyncio.AbstractEventLoop
-    worker: int
-    namespace: str
-    resources: dict[Any, Any]
-    alone: asyncio.Lock  # held by the one attempt that runs carefully
-    deadlines: Deadlines
-
-    def now(self) -> float:
-        """The store's clock."""
-        ...
-
-    def operation(self) -> int:
-        """A new operation number."""
-        ...
-
-    def submit(self, write: Write, told: Callable[[Fate], None]) -> None:
-        """Have a decision written."""
-        ...
-
-    def may_start(self, live: Live, address: str, phase: Phase) -> bool:
-        """Whether an attempt may start now; if not, the worker starts it when it may."""
-        ...
-
-    def at_rest(self, live: Live, decision: Decision) -> None:
-        """The saga ended, parked, or waits for long; that is written."""
-        ...
-
-    def let_go(self, live: Live, wake: float | None) -> None:
-        """Nothing is to be done until an instant, or a mail: the saga may go to whoever comes."""
-        ...
-
-    def late(self, live: Live, attempt: Attempt, message: Message) -> None:
-        """An attempt ended that nobody waits for any more."""
-        ...
-
-    def forget(self, live: Live) -> None:
-        """The saga was never started: its id is taken."""
-        ...
-
-    def lost(self, live: Live, fate: Fate) -> None:
-        """A decision was not written: the saga has moved on without this worker."""
-        ...
-
-    def transaction(self, kind: str) -> Transactions:
-        """Who runs steps that take a transaction of this kind."""
-        ...
-
-    def answered(self, live: Live) -> None:
-        """Whoever sent a mail to the saga has an answer."""
-        ...
-
-    def attempt_over(self) -> None:
-        """One attempt less is in flight."""
-        ...
 
 
 class Live:
@@ -113,9 +43,9 @@ class Live:
         "_head",
         "_last_written",
         "_plan",
+        "_supply",
         "_timer",
         "_unwritten",
-        "_values",
         "_waiters",
         "claimed_again",
         "dropped",
@@ -149,7 +79,7 @@ class Live:
         self._plan: int | None = None  # where it moved to another
         self._unwritten = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._values: dict[str, Any] = {}
+        self._supply = Supply(program, shell.resources, shell.settings)
 
     # Messages
 
@@ -213,7 +143,7 @@ class Live:
         if decision.events or decision.replies or answers:
             self._write(decision, now, answers)
             return True
-        if self._unwritten == 0 and self._resting(decision, now):
+        if self._unwritten == 0 and self._rests(decision, now):
             self.shell.let_go(self, decision.wake)
         else:
             self._sleep_until(decision.wake, now)
@@ -231,7 +161,7 @@ class Live:
         self.seq = seq + 1
         self._unwritten += 1
         changed: Head | None = None
-        if not self._goes_on(decision):
+        if not goes_on(self._head, decision):
             head = self._head_of(decision, now)
             if head != self._head:
                 changed = self._head = head
@@ -248,7 +178,7 @@ class Live:
             return decision
         events, replies = decision.events, decision.replies
         while decision.questions:
-            answers = tuple(self._answer(question, decision.state, now) for question in decision.questions)
+            answers = tuple(self._supply.answer(question, decision.state, now) for question in decision.questions)
             decision = decide(plan, decision.state, m.Answers(answers), now)
             events, replies = events + decision.events, replies + decision.replies
         return decision._replace(events=events, replies=replies)
@@ -285,24 +215,23 @@ class Live:
         if self.dropped or (address, phase) in self.running or not self.shell.may_start(self, address, phase):
             return
         node = self.program.plan.step(address)
-        attempt = Attempt(self, address, phase, node.timeout if phase is Phase.ACTION else node.undo_timeout)
-        self.running[address, phase] = attempt
-        attempt.task = self.shell.loop.create_task(self._attempt(attempt, node))
+        self.running[address, phase] = attempt = Attempt(self, self.program.step(address), node, address, phase)
+        attempt.task = self.shell.loop.create_task(self._attempt(attempt))
 
     def begin_all(self, durable: State) -> None:
         """Start everything that a state on disk has issued and that does not run yet."""
         for address, phase in in_flight(durable):
             self.begin(address, phase)
 
-    async def _attempt(self, attempt: Attempt, node: StepNode) -> None:
+    async def _attempt(self, attempt: Attempt) -> None:
         if self._state().careful:
-            await self._attempt_alone(attempt, node)
+            await self._attempt_alone(attempt)
             return
-        message = await self._call(attempt, node)
+        message = await self._call(attempt)
         fault.point("attempt.after")
         self._ended(attempt, message)
 
-    async def _attempt_alone(self, attempt: Attempt, node: StepNode) -> None:
+    async def _attempt_alone(self, attempt: Attempt) -> None:
         """Careful running: nothing beside it, a durable "begun" before it, its outcome durable
         before the next."""
         wanted = (attempt.address, attempt.phase)
@@ -311,20 +240,16 @@ class Live:
                 self.running.pop(wanted, None)
                 return
             await self.told(m.Begin(*wanted))
-            message = await self._call(attempt, node)
+            message = await self._call(attempt)
             fault.point("attempt.after")
             if self._heard(attempt, message):
                 await self.told(message)
 
-    async def _call(self, attempt: Attempt, node: StepNode) -> Message:
-        step = self.program.step(attempt.address)
-        call, work = step.action, step.step.body.action
-        if attempt.phase is Phase.UNDO:
-            call, work = step.undo or call, step.step.body.undo or work
+    async def _call(self, attempt: Attempt) -> Message:
         ctx = self.context(attempt)
-        if node.work == "tx":
-            return await self.shell.transaction(call.transaction or "").run(self.shell, attempt, call, work, ctx)
-        return await outcome(attempt, self.shell, call, work, ctx)
+        if attempt.in_transaction:
+            return await self.shell.transaction(attempt.address).run(self.shell, attempt, ctx)
+        return await outcome(attempt, self.shell, ctx)
 
     def _ended(self, attempt: Attempt, message: Message) -> None:
         if not self._heard(attempt, message):
@@ -380,36 +305,12 @@ class Live:
         if not self.dropped:
             self.tell(m.Tick())
 
-    # The head
-
-    def _goes_on(self, decision: Decision) -> bool:
-        """Whether a step just goes on, and the head stays as it is: what nearly always happens."""
-        if self._head is None or self._head.owner is None or not decision.state.running:
-            return False
-        return all(type(event) in _PLAIN for event in decision.events)
-
     def _head_of(self, decision: Decision, now: float) -> Head:
-        state = decision.state
-        old = self._head
-        stuck = old.stuck if old is not None else None
-        if any(isinstance(event, _TROUBLE) for event in decision.events):
-            stuck = first_trouble(state)
-        if state.status is Status.PARKED:
-            return Head(str(state.status), None, None, stuck, state.parked, self._plan)
-        reason = why_back(state) or None
-        if state.ended:
-            return Head(str(state.status), None, None, stuck, reason, self._plan)
-        if self._resting(decision, now):
-            return Head(str(state.status), None, decision.wake, stuck, reason, self._plan)
-        return Head(str(state.status), self.shell.worker, None, stuck, reason, self._plan)
+        at_rest = self._rests(decision, now)
+        return head_after(decision, self._head, self.shell.worker, at_rest=at_rest, plan=self._plan)
 
-    def _resting(self, decision: Decision, now: float) -> bool:
-        """Whether the saga only waits, and for long enough to leave the memory."""
-        if self.running or decision.state.running or any(type(event) is e.Issued for event in decision.events):
-            return False
-        if decision.wake is not None and decision.wake - now <= self.shell.settings.rest_seconds:
-            return False
-        return not in_flight(decision.state)
+    def _rests(self, decision: Decision, now: float) -> bool:
+        return not self.running and rests(decision, now + self.shell.settings.rest_seconds)
 
     # What attempts ask
 
@@ -434,126 +335,20 @@ class Live:
     def arguments(self, call: Call, ctx: Context) -> dict[str, Any]:
         """What the function is called with. Raises ValueRefused for a stored value that the
         code cannot read any more."""
-        return {argument.name: self._argument(argument, ctx) for argument in call.arguments}
+        return self._supply.arguments(call, ctx, self._state())
 
     def admit(self, address: str, result: Any) -> bytes:
         """The payload of a result. Raises ValueRefused or LimitExceeded."""
-        codec = self.program.step(address).result
-        payload, value = codec.admit(result, f"the result of {address}", self.shell.settings.payload_bytes)
-        if codec.shared:
-            self._values[address] = value
-        return payload
-
-    def is_async(self, address: str, phase: Phase) -> bool:
-        """Whether the function of an attempt can be cancelled."""
-        step = self.program.step(address)
-        call = step.action if phase is Phase.ACTION or step.undo is None else step.undo
-        return call.is_async
-
-    def rejects(self, address: str) -> tuple[type[Exception], ...]:
-        """The exceptions that mean no."""
-        return self.program.step(address).step.body.rejects
+        return self._supply.admit(address, result)
 
     def action_status(self, address: str) -> Action:
         """What is known of a step's action."""
         return self._state().step(address).action.status
 
-    def readonly(self, address: str) -> bool:
-        """Whether a failed attempt has certainly left nothing."""
-        return self.program.step(address).step.body.readonly
-
-    def _argument(self, argument: Argument, ctx: Context) -> Any:
-        match argument.kind:
-            case Kind.INPUT:
-                return self._value("", self._state().input)
-            case Kind.RESULT:
-                return self._result((ctx.address,) if argument.own else argument.addresses)
-            case Kind.CONTEXT:
-                return ctx
-            case Kind.RESOURCE:
-                return self.shell.resources[argument.key]
-            case Kind.ITEM:
-                return self._item(ctx.address)
-            case Kind.ITEMS:
-                return list_of(self.program, self._state(), argument.addresses[0])
-            case Kind.TX:
-                return None  # filled by whoever opens the transaction
-
-    def _result(self, addresses: tuple[str, ...]) -> Any:
-        state = self._state()
-        for address in addresses:
-            payload = state.step(address).result
-            if payload is not None:
-                return self._value(address, payload)
-        return None
-
-    def _item(self, address: str) -> Any:
-        group = address[: address.rindex("[")]
-        codec = self.program.steps[group].item
-        if codec is None:
-            raise ValueRefused(f"{address} is an item of a step that takes none")
-        return codec.decode(self._state().groups[group].items[index_of(address)])
-
-    def _value(self, address: str, payload: bytes) -> Any:
-        """A stored value: one copy for all where it cannot change, else one for each reader."""
-        if address in self._values:
-            return self._values[address]
-        codec = self.program.codec_at(address) if address else self.program.input
-        value = codec.decode(payload)
-        if codec.shared:
-            self._values[address] = value
-        return value
-
     def _state(self) -> State:
         if self.state is None:
             raise RuntimeError("the saga has no state yet")
         return self.state
-
-    # What steers the saga
-
-    def _answer(self, question: Question, state: State, now: float) -> m.Answer:
-        """Call the user's function that a question is about; what it raises is an answer too."""
-        kind, address = question.kind, question.address
-        try:
-            if kind == "accept":
-                value = self.program.signals[address].decode(question.value)
-                return m.Answer(kind, address, flag=not self.program.filters[address](value))
-            ask = self.program.asks[address]
-            if ask.fn is None:
-                given = self._value(ask.of, state.step(ask.of).result or b"null")
-            else:
-                given = ask.fn(self._value("", state.input))
-            if kind == "condition":
-                return m.Answer(kind, address, flag=_bool(given))
-            if kind == "until":
-                return m.Answer(kind, address, instant=_instant(given, now))
-            return m.Answer(kind, address, items=self._items(address, given))
-        except Exception as error:  # noqa: BLE001  # a user's function; the saga parks with its words
-            return m.Answer(kind, address, error=f"{type(error).__name__}: {describe(error)}")
-
-    def _items(self, address: str, given: Any) -> tuple[bytes, ...]:
-        codec = self.program.steps[address].item
-        items = list(given)
-        limit = self.shell.settings.fan_out
-        if codec is None or len(items) > limit:
-            raise LimitExceeded(f"over= gave {len(items):,} items, the limit is {limit:,} (Settings.fan_out)")
-        size = self.shell.settings.payload_bytes
-        return tuple(codec.admit(item, f"item {index} of {address}", size)[0] for index, item in enumerate(items))
-
-
-def _bool(given: Any) -> bool:
-    if not isinstance(given, bool):
-        raise TypeError(f"the condition gave {type(given).__name__}, True or False is expected")
-    return given
-
-
-def _instant(given: Any, now: float) -> float:
-    timestamp = getattr(given, "timestamp", None)
-    if timestamp is None:
-        return now + seconds(given, "sleep(…)")
-    if given.tzinfo is None:
-        raise ValueError("the datetime to sleep until has no time zone")
-    return float(timestamp())
 
 
 def _answers(decision: Decision) -> tuple[MailAnswer, ...]:

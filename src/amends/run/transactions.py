@@ -23,9 +23,8 @@ from amends.decide.barrier import Entry, Kept, Ruling, Verdict, action_arrives, 
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.decide.state import Action
-from amends.define.bind import Call, Kind
+from amends.define.bind import Kind
 from amends.define.context import Context
-from amends.define.step import Work
 from amends.define.values import describe
 from amends.errors import LimitExceeded, StoreUnavailable, ValueRefused
 from amends.run.attempt import Attempt, Runner, failure
@@ -59,13 +58,13 @@ class Transactions:
         """Let go. May be called twice."""
         await self._thread.stop()
 
-    async def run(self, runner: Runner, attempt: Attempt, call: Call, work: Work, ctx: Context) -> Message:
+    async def run(self, runner: Runner, attempt: Attempt, ctx: Context) -> Message:
         """One attempt; how it ended, as a message for the core."""
         attempt.task = None  # a cancelled task would leave the transaction open
         async with self._one:
             while not attempt.cancelled:
                 try:
-                    return await self._try(_Try(runner, attempt, call, work, ctx))
+                    return await self._try(_Try(runner, attempt, ctx))
                 except StoreUnavailable:
                     await asyncio.sleep(BUSY_PAUSE_SECONDS)
         return m.Failure(attempt.address, attempt.phase, "its worker was stopped", resolved=True)
@@ -134,7 +133,7 @@ class Transactions:
         return m.Done(address, phase, b"null" if payload is None else payload)
 
     def _raised(self, connection: sqlite3.Connection, it: _Try, error: BaseException) -> Message:
-        message = failure(it.attempt, error, it.work, it.runner, resolved=True)
+        message = failure(it.attempt, error, it.runner, resolved=True)
         if isinstance(message, m.No) and it.attempt.phase is Phase.ACTION:
             effects.undo_step(connection)
             entry = Entry(Kept.REJECTED, reason=message.reason)
@@ -154,11 +153,10 @@ class Transactions:
 class _Try:
     """What one attempt is about."""
 
-    def __init__(self, runner: Runner, attempt: Attempt, call: Call, work: Work, ctx: Context) -> None:
+    def __init__(self, runner: Runner, attempt: Attempt, ctx: Context) -> None:
         self.runner = runner
         self.attempt = attempt
-        self.call = call
-        self.work = work
+        self.call = attempt.call
         self.ctx = ctx
         self.key = (ctx.namespace, ctx.internal_id, ctx.address)
 

@@ -273,10 +273,10 @@ class Worker:
         """Whether there is anything around attempts."""
         return bool(self._around)
 
-    def transaction(self, kind: str) -> Transactions:
-        """Who runs steps that take a transaction."""
+    def transaction(self, address: str) -> Transactions:
+        """Who runs a step that takes a transaction."""
         if self._transactions is None:
-            raise AmendsError(f"a step takes a {kind} transaction and there is no database for it: give effects=")
+            raise AmendsError(f"{address} takes a transaction and there is no database for it: give effects=")
         return self._transactions
 
     # The sagas it holds

@@ -1,0 +1,49 @@
+"""The head row that a decision calls for: what can be listed and claimed without the journal.
+
+Guarantees: a saga that has nothing to do for a while has a head without an owner, in the commit
+that makes it so.
+Must not: write.
+"""
+
+from __future__ import annotations
+
+from amends.decide import events as e
+from amends.decide.draft import Decision
+from amends.decide.state import Status, in_flight
+from amends.run.outcomes import first_trouble, why_back
+from amends.store.base import Head
+
+# Events after which the head's word on trouble may be another.
+_TROUBLE = (e.Stuck, e.Parked, e.Retried, e.Closed, e.Resumed, e.ResumedBack, e.Abandoned, e.Late, e.Undone, e.Unknown)
+_PLAIN = frozenset({e.Issued, e.Succeeded, e.PivotPassed})
+
+
+def goes_on(head: Head | None, decision: Decision) -> bool:
+    """Whether a step just goes on, and the head stays as it is: what nearly always happens."""
+    if head is None or head.owner is None or not decision.state.running:
+        return False
+    return all(type(event) in _PLAIN for event in decision.events)
+
+
+def rests(decision: Decision, latest: float) -> bool:
+    """Whether the saga only waits, and beyond an instant, so that it may leave the memory."""
+    if decision.state.running or any(type(event) is e.Issued for event in decision.events):
+        return False
+    return (decision.wake is None or decision.wake > latest) and not in_flight(decision.state)
+
+
+def head_after(decision: Decision, old: Head | None, worker: int, *, at_rest: bool, plan: int | None) -> Head:
+    """The head once the decision is written. `plan`: the one the saga has moved to."""
+    state = decision.state
+    status = str(state.status)
+    stuck = old.stuck if old is not None else None
+    if any(isinstance(event, _TROUBLE) for event in decision.events):
+        stuck = first_trouble(state)
+    if state.status is Status.PARKED:
+        return Head(status, None, None, stuck, state.parked, plan)
+    reason = why_back(state) or None
+    if state.ended:
+        return Head(status, None, None, stuck, reason, plan)
+    if at_rest:
+        return Head(status, None, decision.wake, stuck, reason, plan)
+    return Head(status, worker, None, stuck, reason, plan)

@@ -1,0 +1,135 @@
+"""What a saga's functions are called with, and what they gave: values in, payloads out.
+
+Guarantees: each reader of a value that could be changed gets a copy of its own; what cannot be
+stored, or read any more, is refused by the name of its place.
+Must not: call a step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from amends.decide import messages as m
+from amends.decide.draft import Question
+from amends.decide.plan import index_of
+from amends.decide.state import State
+from amends.define.bind import Argument, Call, Kind
+from amends.define.context import Context
+from amends.define.policy import seconds
+from amends.define.program import Program
+from amends.define.values import describe
+from amends.errors import LimitExceeded, ValueRefused
+from amends.run.outcomes import list_of
+from amends.run.settings import Settings
+
+
+class Supply:
+    """The values of one saga."""
+
+    __slots__ = ("_program", "_resources", "_settings", "_values")
+
+    def __init__(self, program: Program, resources: dict[Any, Any], settings: Settings) -> None:
+        self._program = program
+        self._resources = resources
+        self._settings = settings
+        self._values: dict[str, Any] = {}  # those that cannot be changed, decoded once
+
+    def arguments(self, call: Call, ctx: Context, state: State) -> dict[str, Any]:
+        """What a function is called with. Raises ValueRefused for a stored value that the code
+        cannot read any more."""
+        return {argument.name: self._argument(argument, ctx, state) for argument in call.arguments}
+
+    def admit(self, address: str, result: Any) -> bytes:
+        """The payload of a result. Raises ValueRefused or LimitExceeded."""
+        codec = self._program.step(address).result
+        payload, value = codec.admit(result, f"the result of {address}", self._settings.payload_bytes)
+        if codec.shared:
+            self._values[address] = value
+        return payload
+
+    def answer(self, question: Question, state: State, now: float) -> m.Answer:
+        """Call the user's function that a question is about; what it raises is an answer too."""
+        kind, address = question.kind, question.address
+        try:
+            if kind == "accept":
+                value = self._program.signals[address].decode(question.value)
+                return m.Answer(kind, address, flag=not self._program.filters[address](value))
+            given = self._asked(address, state)
+            if kind == "condition":
+                return m.Answer(kind, address, flag=_bool(given))
+            if kind == "until":
+                return m.Answer(kind, address, instant=_instant(given, now))
+            return m.Answer(kind, address, items=self._items(address, given))
+        except Exception as error:  # noqa: BLE001  # a user's function; the saga parks with its words
+            return m.Answer(kind, address, error=f"{type(error).__name__}: {describe(error)}")
+
+    def _argument(self, argument: Argument, ctx: Context, state: State) -> Any:
+        match argument.kind:
+            case Kind.INPUT:
+                return self._value("", state.input)
+            case Kind.RESULT:
+                return self._result((ctx.address,) if argument.own else argument.addresses, state)
+            case Kind.CONTEXT:
+                return ctx
+            case Kind.RESOURCE:
+                return self._resources[argument.key]
+            case Kind.ITEM:
+                return self._item(ctx.address, state)
+            case Kind.ITEMS:
+                return list_of(self._program, state, argument.addresses[0])
+            case Kind.TX:
+                return None  # filled by whoever opens the transaction
+
+    def _result(self, addresses: tuple[str, ...], state: State) -> Any:
+        for address in addresses:
+            payload = state.step(address).result
+            if payload is not None:
+                return self._value(address, payload)
+        return None
+
+    def _item(self, address: str, state: State) -> Any:
+        group = address[: address.rindex("[")]
+        codec = self._program.steps[group].item
+        if codec is None:
+            raise ValueRefused(f"{address} is an item of a step that takes none")
+        return codec.decode(state.groups[group].items[index_of(address)])
+
+    def _value(self, address: str, payload: bytes) -> Any:
+        if address in self._values:
+            return self._values[address]
+        codec = self._program.codec_at(address) if address else self._program.input
+        value = codec.decode(payload)
+        if codec.shared:
+            self._values[address] = value
+        return value
+
+    def _asked(self, address: str, state: State) -> Any:
+        """What steers: a function of the input, or an earlier result."""
+        ask = self._program.asks[address]
+        if ask.fn is None:
+            return self._value(ask.of, state.step(ask.of).result or b"null")
+        return ask.fn(self._value("", state.input))
+
+    def _items(self, address: str, given: Any) -> tuple[bytes, ...]:
+        codec = self._program.steps[address].item
+        items = list(given)
+        limit = self._settings.fan_out
+        if codec is None or len(items) > limit:
+            raise LimitExceeded(f"over= gave {len(items):,} items, the limit is {limit:,} (Settings.fan_out)")
+        size = self._settings.payload_bytes
+        return tuple(codec.admit(item, f"item {index} of {address}", size)[0] for index, item in enumerate(items))
+
+
+def _bool(given: Any) -> bool:
+    if not isinstance(given, bool):
+        raise TypeError(f"the condition gave {type(given).__name__}, True or False is expected")
+    return given
+
+
+def _instant(given: Any, now: float) -> float:
+    timestamp = getattr(given, "timestamp", None)
+    if timestamp is None:
+        return now + seconds(given, "sleep(…)")
+    if given.tzinfo is None:
+        raise ValueError("the datetime to sleep until has no time zone")
+    return float(timestamp())
