@@ -20,7 +20,6 @@ from amends.define.context import Context
 from amends.define.policy import Park, Reject, Retry
 from amends.testing.faults import Gate
 
-
 T = TypeVar("T")
 HELD_SECONDS = 60.0
 
