@@ -62,9 +62,7 @@ def plans(draw: st.DrawFn) -> Plan:
 def _step(shape: Shape, readonly: bool) -> StepNode:
     undone = shape.place is Place.BEFORE and not readonly
     retry = QUICK if shape.place is Place.BEFORE else ENDLESS
-    return StepNode(
-        shape.name("s"), shape.place, readonly=readonly, compensated=undone, retry=retry, undo_retry=QUICK
-    )
+    return StepNode(shape.name("s"), shape.place, readonly=readonly, compensated=undone, retry=retry, undo_retry=QUICK)
 
 
 @st.composite

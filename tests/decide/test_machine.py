@@ -341,9 +341,9 @@ class Saga(RuleBasedStateMachine):
             node = self.plan.node(address)
             if base(address) != name or not isinstance(node, StepNode) or not node.compensated:
                 continue
-            if step.action.status in (Action.SUCCEEDED, Action.UNKNOWN, Action.STUCK):
-                if step.undo is None or step.undo.status not in settled:
-                    return False
+            possible = step.action.status in (Action.SUCCEEDED, Action.UNKNOWN, Action.STUCK)
+            if possible and (step.undo is None or step.undo.status not in settled):
+                return False
         return True
 
 

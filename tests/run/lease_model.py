@@ -130,7 +130,10 @@ def _commit(world: World, index: int, process: Process, queued: Queued, guards: 
     yield f"commits {queued.row!r}", _put(after, index, told)
     if world.faults and not queued.again:
         silent = process._replace(queued=queued._replace(again=True))
-        yield f"commits {queued.row!r}, the answer is lost", _put(after._replace(faults=world.faults - 1), index, silent)
+        yield (
+            f"commits {queued.row!r}, the answer is lost",
+            _put(after._replace(faults=world.faults - 1), index, silent),
+        )
 
 
 def _is_own(world: World, queued: Queued) -> bool:

@@ -206,7 +206,8 @@ class Builder:
                 return None
             raise DefinitionError(
                 f"{where}: it stands before the point of no return and has no compensation; add "
-                f"`@{node.stored_name}.compensation`, or step(readonly=True) if it changes nothing, or move it behind the pivot"
+                f"`@{node.stored_name}.compensation`, or step(readonly=True) if it changes nothing, or move it behind "
+                "the pivot"
             )
         where = f"{self._saga}, the compensation of {address}"
         hints = self._hints(body.undo, where)

@@ -245,7 +245,7 @@ MISSING: Final = _Missing()
 
 def wait_for(
     name: str,
-    type: type[T],  # noqa: A002  # as in the documented signature
+    type: type[T],  # as in the documented signature
     /,
     *,
     timeout: Duration | None = None,

@@ -105,7 +105,7 @@ class Choice:
                 rest.append(member)
         if len(self._classes) < 2:
             raise TypeError("of the members of the union msgspec can tell no two apart")
-        self._rest = shape_of(Union[tuple(rest)]) if rest else None
+        self._rest = shape_of(Union[tuple(rest)]) if rest else None  # noqa: UP007  # built from a tuple
         shapes = [shape for _, shape in self._classes.values()] + ([self._rest] if self._rest else [])
         self.careful = any(shape.careful for shape in shapes)
         self.frozen = all(shape.frozen for shape in shapes)

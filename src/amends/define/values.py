@@ -35,7 +35,7 @@ class Codec(Generic[T]):
     `shared`: its values cannot change, so one copy may serve many readers.
     """
 
-    __slots__ = ("_careful", "_decode", "_encode", "schema", "shared", "shape", "type")
+    __slots__ = ("_careful", "_decode", "_encode", "schema", "shape", "shared", "type")
 
     def __init__(self, type_: object, shape: Shape) -> None:
         self.type = type_

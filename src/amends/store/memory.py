@@ -50,7 +50,7 @@ class MemoryDatabase:
     taken: set[int] = field(default_factory=set)
     workers: dict[int, WorkerRow] = field(default_factory=dict)
     plans: list[PlanRow] = field(default_factory=list)
-    numbers: "count[int]" = field(default_factory=lambda: count(1))
+    numbers: count[int] = field(default_factory=lambda: count(1))
     listeners: list[Callable[[str], None]] = field(default_factory=list)
 
 

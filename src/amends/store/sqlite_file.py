@@ -62,8 +62,8 @@ class WorkerLock:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 raise StoreUnavailable(f"{self._path} cannot be locked: {error.strerror}") from None
             raise WorkerRunning(
-                f"another worker (process {holder}) works on {self._path.name.removesuffix('-worker')}; one SQLite file "
-                "has one worker and any number of clients. Use `async with orchestrator.client()` or "
+                f"another worker (process {holder}) works on {self._path.name.removesuffix('-worker')}; one SQLite "
+                "file has one worker and any number of clients. Use `async with orchestrator.client()` or "
                 "`client_lifespan` in this process, or a PostgreSQL database for several workers"
             ) from None
         os.ftruncate(descriptor, 0)
