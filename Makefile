@@ -1,0 +1,83 @@
+# Everything a newcomer or a machine does here. `make demo` and `make test` do all their own set-up
+# on a machine that has Python 3.11 or later and make.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(VENV)/.run
+DEV := $(VENV)/.dev
+JOBS ?= 2
+SEEDS ?= 0:5000
+HOURS ?= 1
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
+
+.PHONY: help demo test check types lint test-fast test-core simulate soak bench docs lock clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+
+demo: $(RUN) ## the order system at work: failures, compensations, a killed worker, a ledger that balances
+	@$(BIN)/amends demo $(DEMO)
+
+test: $(DEV) ## everything: style, types, layers, tests, simulation (under 10 minutes on 2 cores)
+	@$(MAKE) --no-print-directory check
+	@$(MAKE) --no-print-directory test-core
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests --ignore tests/decide
+	@$(MAKE) --no-print-directory simulate
+
+check: $(DEV) ## style, types and layers, without running anything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+test-core: $(DEV) ## the pure core, with every branch of it covered
+	@rm -f .coverage
+	$(BIN)/coverage run --source-pkgs=amends.decide -m pytest tests/decide
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --include='*/amends/decide/*' --fail-under=100
+
+simulate: $(DEV) ## seeded faults under a virtual clock: make simulate SEEDS=0:5000
+	$(BIN)/python -m amends.testing.simulate --seeds $(SEEDS) --jobs $(JOBS)
+
+soak: $(DEV) ## the same for hours, with seeds that were never run: make soak HOURS=1
+	$(BIN)/python tests/soak.py --hours $(HOURS) --jobs $(JOBS)
+
+bench: $(DEV) ## benchmarks beside their peers, in one run
+	$(BIN)/python -m pip install --quiet -r requirements/bench.in
+	$(BIN)/python -m bench
+
+docs: $(DEV) ## the documentation as a site, in site/
+	$(BIN)/python -m pip install --quiet -r requirements/docs.in
+	$(BIN)/zensical build --clean
+
+lock: $(BIN)/python ## resolve requirements/*.in anew, with hashes
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-package amends \
+		--no-header --no-emit-index-url --no-emit-find-links --output-file requirements/run.lock requirements/run.in
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-package amends \
+		--no-header --no-emit-index-url --no-emit-find-links --output-file requirements/dev.lock requirements/dev.in
+
+clean: ## remove what these commands have made
+	rm -rf $(VENV) site build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "amends needs Python 3.11 or later on the PATH (or: make PYTHON=/path/to/python)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv"; exit 1; }
+
+$(RUN): requirements/run.lock pyproject.toml | $(BIN)/python
+	@echo "installing amends into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV): requirements/dev.lock $(RUN)
+	@echo "installing the development tools into $(VENV) (once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@touch $@
