@@ -1,0 +1,63 @@
+"""Hours of what `make test` does for minutes, with seeds that were never run before.
+
+    python tests/soak.py --hours 8
+
+Each round runs fresh seeds of the simulation, a deeper state machine of the core, and the long
+crash sweep. It ends at the first failure, whose text holds the command that repeats it.
+
+Guarantees: ends by itself; the last line says how much was run.
+Must not: run what `make test` would not understand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SEEDS_A_ROUND = 2_000
+
+
+def run(*command: str, **environment: str) -> bool:
+    """Run a command in the project; whether it ended well."""
+    sys.stdout.write(f"$ {' '.join(command)}\n")
+    sys.stdout.flush()
+    return subprocess.run(command, cwd=ROOT, env={**os.environ, **environment}, check=False).returncode == 0
+
+
+def one_round(first: int, jobs: int) -> bool:
+    """One round; False at the first failure."""
+    python = sys.executable
+    seeds = f"{first}:{first + SEEDS_A_ROUND}"
+    return (
+        run(python, "-m", "amends.testing.simulate", "--seeds", seeds, "--jobs", str(jobs))
+        and run(python, "-m", "pytest", "tests/decide/test_machine.py", HYPOTHESIS_PROFILE="soak")
+        and run(python, "-m", "pytest", "-n", str(jobs), "tests/run/test_crash_sweep.py", AMENDS_SWEEP="long")
+    )
+
+
+def main() -> int:
+    """Rounds until the time is up."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--hours", type=float, default=1.0)
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    until = time.monotonic() + options.hours * 3600
+    first = int(time.time()) * 1_000  # never run before
+    rounds = 0
+    while time.monotonic() < until:
+        if not one_round(first, options.jobs):
+            sys.stdout.write(f"FAILED in round {rounds + 1}; seeds from {first}\n")
+            return 1
+        rounds += 1
+        first += SEEDS_A_ROUND
+    sys.stdout.write(f"{rounds} rounds held, {rounds * SEEDS_A_ROUND:,} fresh seeds\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
