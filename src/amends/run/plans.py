@@ -48,6 +48,11 @@ class Plans:
         """The number of one of this process's plans."""
         return self._numbers[fingerprint]
 
+    @property
+    def rows(self) -> dict[int, PlanRow]:
+        """All registered plans by number, as of the last look."""
+        return self._rows
+
     def name_of(self, number: int) -> str:
         """The name of the saga that a plan is of; empty for a plan that is not known."""
         row = self._rows.get(number)

@@ -284,7 +284,7 @@ class Session:
         size = self.config.settings.payload_bytes
         payload, _ = codec.admit(value, f"the value of the signal {signal.stored_name}", size)
         body = mailbox.write(name=signal.stored_name, value=payload)
-        return NewMail(key, self._message_id(message), "signal", body)
+        return NewMail(key, self.message_id(message), "signal", body)
 
     def enlist_signal(self, key: str, signal: Signal[Any], value: Any, message: str | None, within: object) -> None:
         """Send a signal inside a transaction of the user's, on the caller's thread."""
@@ -294,15 +294,15 @@ class Session:
     async def cancel(self, key: str, *, reason: str, actor: str) -> None:
         """Have a saga go back."""
         body = mailbox.write(actor=actor, reason=reason)
-        await self.ask(NewMail(key, self._message_id(None), "cancel", body))
+        await self.ask(NewMail(key, self.message_id(), "cancel", body))
 
     async def act(self, key: str, verb: str, address: str, *, actor: str, reason: str, result: bytes | None) -> None:
         """An operator's act on a step, or on the saga."""
         body = mailbox.write(verb=verb, address=address, actor=actor, reason=reason, value=result)
-        await self.ask(NewMail(key, self._message_id(None), "act", body))
+        await self.ask(NewMail(key, self.message_id(), "act", body))
 
-    async def ask(self, mail: NewMail) -> None:
-        """Put a mail into the mailbox and wait for the answer.
+    async def ask(self, mail: NewMail) -> str:
+        """Put a mail into the mailbox and wait for the answer; gives what was said with it.
 
         Raises UnknownSaga, Refused, TooLate, and NotAnswered after `Settings.answer_seconds`.
         """
@@ -325,12 +325,14 @@ class Session:
             raise Refused(f"{mail.key}: {answered.detail}")
         if answered.answer == "too late":
             raise TooLate(f"{mail.key}: {answered.detail}")
+        return answered.detail or ""
 
     async def _answered(self, mail: NewMail) -> MailRow | None:
         row: MailRow | None = await self._patiently(lambda: self.store.sent(mail.key, mail.message))
         return row if row is not None and row.answer is not None else None
 
-    def _message_id(self, given: str | None) -> str:
+    def message_id(self, given: str | None = None) -> str:
+        """The id of a mail: the sender's own, or a new one. Raises ValueRefused or LimitExceeded."""
         return id_text(self.config.chance.uuid7(self.store.now())) if given is None else check_id(given)
 
     # Parts
