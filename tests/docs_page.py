@@ -64,7 +64,7 @@ class Page:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.namespace: dict[str, Any] = {"__name__": "page"}
+        self.namespace: dict[str, Any] = _module("page").__dict__
         self.environment = {**os.environ, "NO_COLOR": "1", "COLUMNS": "120", "PYTHONUNBUFFERED": "1"}
         self.environment["PATH"] = f"{Path(sys.executable).parent}:{self.environment['PATH']}"
         self.background: list[subprocess.Popen[bytes]] = []
@@ -92,11 +92,10 @@ class Page:
         namespace = self.namespace
         if title:
             Path(title).write_text(block.body)
-            module = types.ModuleType(Path(title).stem)
-            sys.modules[module.__name__] = module
+            module = _module(Path(title).stem)
             module.__file__ = str(Path(title).absolute())
             namespace = module.__dict__
-        code = compile(source, f"{self.name} (its line numbers)", "exec")
+        code = compile(source, f"{self.name} (its line numbers)", "exec", dont_inherit=True)
         exec(code, namespace)  # noqa: S102  # running the docs is the point
         if title:
             self.namespace.update({key: value for key, value in namespace.items() if not key.startswith("__")})
@@ -145,6 +144,12 @@ class Page:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+
+def _module(name: str) -> types.ModuleType:
+    """An empty module that can be imported."""
+    sys.modules[name] = module = types.ModuleType(name)
+    return module
 
 
 def _commands(block: Block) -> Iterator[tuple[str, str, int]]:
