@@ -59,6 +59,11 @@ def decode(row: bytes) -> Row:
         raise StoreDamaged(f"a journal row cannot be read ({error}); was it written by a newer amends?") from None
 
 
+def name_of(event: Event) -> str:
+    """The stable name that an event has in a row."""
+    return _NAMES[type(event)]
+
+
 def _to_list(event: Event) -> list[object]:
     kind = type(event)
     values: list[object] = [_NAMES[kind], *event]
