@@ -4,3 +4,8 @@ Stage: beside all others. A virtual clock, an in-memory orchestrator, a context 
 seeded simulations, and the suite that every store must pass.
 May import: everything. Must never: be imported by the rest of amends.
 """
+
+from amends.testing.by_hand import context
+from amends.testing.sandbox import NewSandbox, Sandbox, Started
+
+__all__ = ["NewSandbox", "Sandbox", "Started", "context"]

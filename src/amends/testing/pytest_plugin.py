@@ -1,1 +1,49 @@
-"""."""
+"""The pytest plugin: the fixture `amends`, an orchestrator in memory on a virtual clock.
+
+    def test_a_declined_card_releases_the_stock(amends: NewSandbox) -> None:
+        app = amends([place_order], resources=[FakeShop()])
+        ...
+
+Guarantees: costs a session that does not use it an import of amends and nothing else; whatever
+a test made is closed; a test that fails shows the histories of its sagas.
+Must not: configure anything, or run where the fixture is not asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from amends.testing.sandbox import NewSandbox, Sandbox
+
+_MADE: pytest.StashKey[list[Sandbox]] = pytest.StashKey()
+
+
+@pytest.fixture
+def amends(request: pytest.FixtureRequest) -> Iterator[NewSandbox]:
+    """Makes orchestrators in memory, on a virtual clock: `app = amends([saga], resources=[fake])`."""
+    made: list[Sandbox] = []
+    request.node.stash[_MADE] = made
+    yield NewSandbox(made)
+    while made:
+        made.pop().close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the histories of the test's sagas to the report of its failure."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for sandbox in item.stash.get(_MADE, []):
+            report.sections.append(("amends: what happened to the sagas", _stories(sandbox)))
+    return report
+
+
+def _stories(sandbox: Sandbox) -> str:
+    try:
+        return sandbox.stories() or "(none was started)"
+    except Exception as error:  # noqa: BLE001  # a report must not fail on what it reports
+        return f"(not to be had: {error!r})"
