@@ -1,0 +1,187 @@
+"""Operations' values as JSON data: the shapes that scripts may rely on.
+
+Every shape is written out here by hand, so that renaming something inside amends changes none
+of them. Instants are ISO 8601 in UTC; what is not there is null; payloads stand as the JSON that
+they are.
+
+Guarantees: fields are added, never renamed or removed.
+Must not: hold anything that `docs/reference/cli.md` does not show.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from amends.operate.values import (
+    Act,
+    Answer,
+    Finding,
+    Line,
+    OpenStep,
+    Page,
+    SagaLine,
+    SagaView,
+    SchemaVersion,
+    StepLine,
+    StuckPage,
+)
+
+Json = dict[str, Any]
+
+
+def instant(at: float | None) -> str | None:
+    """An instant, to the millisecond."""
+    if at is None:
+        return None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def payload(value: bytes | None) -> Any:
+    """A stored payload as data; null where there is none."""
+    return None if value is None else msgspec.json.decode(value)
+
+
+def saga(line: SagaLine) -> Json:
+    """A saga in a list."""
+    return {
+        "id": line.id,
+        "saga": line.saga,
+        "status": line.status,
+        "started_at": instant(line.started_at),
+        "changed_at": instant(line.changed_at),
+        "due_at": instant(line.due_at),
+        "worker": line.worker,
+        "reason": line.reason or None,
+        "stuck": line.stuck or None,
+        "stalled": line.stalled or None,
+    }
+
+
+def page(found: Page) -> Json:
+    """`amends list`."""
+    return {"sagas": [saga(line) for line in found.sagas], "more": found.more}
+
+
+def stuck(found: StuckPage) -> Json:
+    """`amends stuck`."""
+    lines = [{**saga(line.saga), "trouble": str(line.trouble), "why": line.why} for line in found.lines]
+    return {"sagas": lines, "more": found.more}
+
+
+def step(line: StepLine) -> Json:
+    """One step of a saga."""
+    return {
+        "step": line.address,
+        "kind": line.kind,
+        "place": line.place or None,
+        "status": line.status,
+        "action": line.action,
+        "undo": line.undo or None,
+        "attempts": line.attempts,
+        "undo_attempts": line.undo_attempts,
+        "round": line.round,
+        "due_at": instant(line.due_at),
+        "reason": line.reason or None,
+        "result": payload(line.result),
+        "items": dict(line.items) or None,
+    }
+
+
+def history_line(line: Line) -> Json:
+    """One line of a history."""
+    return {
+        "at": instant(line.at),
+        "event": line.event,
+        "text": line.text,
+        "step": line.step or None,
+        "phase": str(line.phase) or None,
+        "attempt": line.attempt or None,
+        "round": line.round or None,
+        "worker": line.worker or None,
+        "actor": line.actor or None,
+        "reason": line.reason or None,
+        "value": payload(line.value),
+    }
+
+
+def open_step(entry: OpenStep) -> Json:
+    """One unsettled step."""
+    return {
+        "step": entry.step,
+        "action": entry.action,
+        "undo": entry.undo or None,
+        "reason": entry.reason or None,
+    }
+
+
+def act(found: Act, command: str) -> Json:
+    """Something that may be done now, and the command that does it."""
+    return {"verb": found.verb, "step": found.step or None, "needs_value": found.needs_value, "command": command}
+
+
+def view(found: SagaView, command: Callable[[Act], str]) -> Json:
+    """`amends show`."""
+    return {
+        **saga(found.line),
+        "version": found.plan.version or None,
+        "fingerprint": found.plan.fingerprint,
+        "deadline": instant(found.state.deadline),
+        "input": payload(found.input),
+        "result": payload(found.result),
+        "pivot_passed": found.state.passed,
+        "steps": [step(line) for line in found.steps],
+        "unsettled": [open_step(entry) for entry in found.unsettled],
+        "not_reached": list(found.not_reached),
+        "closed": list(found.closed),
+        "waiting_mail": found.waiting_mail,
+        "history": [history_line(line) for line in found.history],
+        "next": [act(entry, command(entry)) for entry in found.acts],
+    }
+
+
+def answer(found: Answer) -> Json:
+    """An act that was accepted."""
+    return {
+        "id": found.id,
+        "verb": found.verb,
+        "step": found.step or None,
+        "answer": "accepted",
+        "detail": found.detail or None,
+    }
+
+
+def outcome(found: SagaView) -> Json:
+    """How a saga ended, or where it stands."""
+    turned = found.state.turned
+    return {
+        "id": found.line.id,
+        "saga": found.line.saga,
+        "status": found.line.status,
+        "result": payload(found.result),
+        "reason": found.line.reason or None,
+        "cause": None if turned is None else turned.cause,
+        "step": (None if turned is None else turned.address) or None,
+        "unsettled": [open_step(entry) for entry in found.unsettled],
+        "not_reached": list(found.not_reached) if found.line.status == "parked" else [],
+        "closed": list(found.closed),
+    }
+
+
+def findings(found: Iterable[Finding], worst: str) -> Json:
+    """`amends doctor`."""
+    return {"worst": worst, "findings": [finding._asdict() for finding in found]}
+
+
+def schema(found: SchemaVersion, database: str) -> Json:
+    """`amends db version`."""
+    return {"database": database, "version": found.version, "floor": found.floor, "code": found.code}
+
+
+def text(data: object) -> str:
+    """JSON text that no terminal takes for anything else: every character beyond ASCII is written out."""
+    return json.dumps(data, indent=2, ensure_ascii=True).replace("\x7f", "\\u007f")

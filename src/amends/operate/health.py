@@ -1,0 +1,129 @@
+"""What needs somebody: sagas that are stuck, and workers that are not there.
+
+Guarantees: what is parked, stuck or stalled is found by an index, whatever its age. What is
+stranded or waits is looked for among the newest `LOOK_MAX` open sagas.
+Must not: repair anything.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Collection
+from importlib.metadata import PackageNotFoundError, version
+
+from amends.operate.preview import open_waits
+from amends.operate.sight import Sight, line_of
+from amends.operate.values import Finding, StuckLine, StuckPage, Trouble
+from amends.run.session import state_of
+from amends.store.base import Filter, SagaRow, WorkerRow
+
+LOOK_MAX = 1000
+WAITS_LOOK_MAX = 200
+LATE_SECONDS = 60.0
+_LIBRARIES = ("amends", "msgspec", "click", "rich", "uvloop")
+
+
+async def stuck(sight: Sight, limit: int) -> StuckPage:
+    """The sagas that wait for somebody, the troubled ones first, each list newest first."""
+    store = sight.session.store
+    troubled = await store.find(Filter(("running", "compensating", "parked"), None, True, None, limit + 1))
+    found = [_troubled(sight, row) for row in troubled]
+    seen = {row.id for row in troubled}
+    moving = await store.find(Filter(("running", "compensating"), None, False, None, LOOK_MAX))
+    rest = [row for row in moving if row.id not in seen and row.stalled is None]
+    known = {sight.name_of(plan) for worker in await sight.live_workers() for plan in worker.plans}
+    stranded = [line for row in rest if (line := _stranded(sight, row, known)) is not None]
+    found += stranded
+    ids = {line.saga.id for line in stranded}
+    waiting = await _waiting(sight, [row for row in rest if row.key not in ids])
+    found += waiting
+    more = len(found) > limit or len(moving) == LOOK_MAX
+    return StuckPage(tuple(found[:limit]), more)
+
+
+def _troubled(sight: Sight, row: SagaRow) -> StuckLine:
+    line = line_of(row, sight.name_of(row.plan))
+    if row.stalled is not None:
+        return StuckLine(line, Trouble.STALLED, row.stalled)
+    if row.status == "parked":
+        return StuckLine(line, Trouble.PARKED, row.reason or row.stuck or "")
+    return StuckLine(line, Trouble.STUCK, row.stuck or "")
+
+
+def _stranded(sight: Sight, row: SagaRow, known: Collection[str]) -> StuckLine | None:
+    name = sight.name_of(row.plan)
+    late = sight.session.store.now() - (row.wake_at or 0.0)
+    if name not in known:
+        return StuckLine(line_of(row, name), Trouble.STRANDED, f"no live worker runs {name!r}")
+    if row.owner is None and row.wake_at is not None and late > LATE_SECONDS:
+        why = f"it is due for {late:.0f} s and no worker takes it"
+        return StuckLine(line_of(row, name), Trouble.STRANDED, why)
+    return None
+
+
+async def _waiting(sight: Sight, rows: list[SagaRow]) -> list[StuckLine]:
+    """Of some sagas those that wait for a signal. Only what nobody holds can wait for long."""
+    may = [row for row in rows if row.owner is None and sight.plan_of(row.plan).waits][:WAITS_LOOK_MAX]
+    found: list[StuckLine] = []
+    for row in may:
+        loaded = await sight.session.store.load(row.key)
+        if loaded is None:
+            continue
+        waits = open_waits(sight.plan_of(loaded.head.plan), state_of(loaded))
+        if waits:
+            line = line_of(loaded.head, sight.name_of(row.plan))
+            found.append(StuckLine(line, Trouble.WAITING, f"for the signal {', '.join(waits)}"))
+    return found
+
+
+async def workers(sight: Sight) -> list[Finding]:
+    """The workers, what they leave alone, and the libraries of this process."""
+    live = await sight.live_workers()
+    counts = await sight.session.store.count()
+    found = [_libraries(), _workers(sight, live)]
+    known = {sight.name_of(plan) for worker in live for plan in worker.plans}
+    open_names: dict[str, int] = {}
+    for (plan, status), count in counts.items():
+        if status in ("running", "compensating"):
+            name = sight.name_of(plan)
+            open_names[name] = open_names.get(name, 0) + count
+    for name, count in sorted(open_names.items()):
+        if name not in known:
+            detail = f"{count} of {name!r} are open, and no live worker runs that saga"
+            found.append(Finding("error" if live else "warning", "stranded", detail))
+    found += await _stuck_counts(sight, counts)
+    return found
+
+
+async def _stuck_counts(sight: Sight, counts: dict[tuple[int, str], int]) -> list[Finding]:
+    parked = sum(count for (_, status), count in counts.items() if status == "parked")
+    rows = await sight.session.store.find(Filter(("running", "compensating", "parked"), None, True, None, LOOK_MAX))
+    stalled = sum(row.stalled is not None for row in rows)
+    waiting = sum(row.stalled is None and row.status != "parked" for row in rows)
+    texts = [
+        (parked, "parked", "wait for a person: `amends stuck` lists them"),
+        (stalled, "stalled", "run on a definition that no worker has: `amends stuck` says why"),
+        (waiting, "stuck steps", "go on, but have a step that waits for a person: `amends stuck` lists them"),
+    ]
+    bad = [Finding("warning", what, f"{count} sagas {text}") for count, what, text in texts if count]
+    return bad or [Finding("ok", "sagas", "none is parked, stuck or stalled")]
+
+
+def _workers(sight: Sight, live: list[WorkerRow]) -> Finding:
+    if not live:
+        return Finding("warning", "workers", "none is alive: nothing moves until `amends worker` runs")
+    texts = []
+    for worker in live:
+        names = sorted({sight.name_of(plan) for plan in worker.plans})
+        texts.append(f"worker {worker.id} ({worker.host}, process {worker.pid}) runs {', '.join(names) or 'nothing'}")
+    return Finding("ok", "workers", "; ".join(texts))
+
+
+def _libraries() -> Finding:
+    found = [f"Python {platform.python_version()}"]
+    for name in _LIBRARIES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return Finding("ok", "software", ", ".join(found))

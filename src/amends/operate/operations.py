@@ -1,0 +1,180 @@
+"""The only API for reading sagas and acting on them. Command line, HTTP and pages are thin over it.
+
+A session of an orchestrator is all it needs, as a client too. The plan of a saga is in the
+database, so nothing here needs the code that runs it; a value is the JSON that it is stored as.
+
+Guarantees: an act is a mail: durable, answered by whoever decides, and in the saga's own history
+with actor and reason. It is accepted, or TooLate, Refused, UnknownSaga or NotAnswered is raised.
+Must not: hold a rule of what a saga may do; the core has them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from amends.decide.plan import Plan, from_json
+from amends.decide.state import State
+from amends.errors import NotAnswered, Refused
+from amends.operate import health
+from amends.operate.sight import Sight, line_of
+from amends.operate.values import Answer, Finding, Line, Page, SagaView, StuckPage
+from amends.run import mailbox
+from amends.run.database import Database
+from amends.run.orchestrator import Orchestrator
+from amends.run.session import Config, Session, check_id
+from amends.run.settings import Settings
+from amends.store.base import Filter, NewMail
+
+LIST_LIMIT = 50
+REASON_CHARACTERS_MAX = 2000
+
+
+class Operations:
+    """What one may ask of the sagas in one namespace of a database."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._sight = Sight(session)
+
+    # Reading
+
+    async def find(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        sagas: Sequence[str] = (),
+        stuck: bool = False,
+        before: str | None = None,
+        limit: int = LIST_LIMIT,
+    ) -> Page:
+        """Sagas, newest first. sagas: names of definitions. stuck: only those with a stuck step,
+        parked or stalled. before: only those older than the saga with this id.
+
+        Raises UnknownSaga for a definition or an id that is not there.
+        """
+        await self._sight.refresh()
+        plans = self._sight.numbers(sagas) if sagas else None
+        older = None if before is None else (await self._sight.head(before)).id
+        rows = await self.session.store.find(Filter(tuple(statuses), plans, stuck, older, limit + 1))
+        found = tuple(line_of(row, self._sight.name_of(row.plan)) for row in rows[:limit])
+        return Page(found, len(rows) > limit)
+
+    async def show(self, saga_id: str) -> SagaView:
+        """All that is known of one saga. Raises UnknownSaga."""
+        return await self._sight.view(saga_id)
+
+    async def history(self, saga_id: str, *, after: int = 0) -> tuple[Line, ...]:
+        """The history of one saga, without its first `after` lines. Raises UnknownSaga."""
+        return (await self._sight.history(saga_id))[after:]
+
+    async def flow(self, saga_id: str) -> tuple[Plan, State]:
+        """The plan that a saga runs on, and where it stands. Raises UnknownSaga."""
+        return await self._sight.flow(saga_id)
+
+    async def plan(self, name: str) -> Plan:
+        """The newest stored plan of a definition. Raises UnknownSaga."""
+        await self._sight.refresh()
+        number = self._sight.numbers([name])[-1]
+        return from_json(self.session.plans.rows[number].body)
+
+    async def stuck(self, *, limit: int = LIST_LIMIT) -> StuckPage:
+        """The sagas that wait for somebody: parked, with a stuck step, stalled, stranded without a
+        worker, or waiting for a signal."""
+        await self._sight.refresh()
+        return await health.stuck(self._sight, limit)
+
+    async def doctor(self) -> tuple[Finding, ...]:
+        """The state of the database and of its workers, good and bad."""
+        await self._sight.refresh()
+        return (*await self.session.store.check(), *await health.workers(self._sight))
+
+    # Acting
+
+    async def retry(self, saga_id: str, step: str, *, actor: str, reason: str = "") -> Answer:
+        """Have a stuck or unknown step, or its undo, tried again now."""
+        return await self._act(saga_id, "retry", step, actor, reason)
+
+    async def skip(self, saga_id: str, step: str, *, actor: str, reason: str) -> Answer:
+        """Settle a step, or its undo, as it is. reason: the evidence."""
+        return await self._act(saga_id, "skip", step, actor, reason)
+
+    async def resolve(self, saga_id: str, step: str, *, actor: str, reason: str, result: bytes | None = None) -> Answer:
+        """Say that a step, or its undo, was done by hand. result: what the step would have given."""
+        return await self._act(saga_id, "resolve", step, actor, reason, result)
+
+    async def compensate(self, saga_id: str, *, actor: str, reason: str) -> Answer:
+        """Have a saga go back, its pivot in doubt counted as not happened."""
+        return await self._act(saga_id, "compensate", "", actor, reason)
+
+    async def unpark(self, saga_id: str, *, actor: str, reason: str = "") -> Answer:
+        """Have everything that is stuck in a parked saga tried again."""
+        return await self._act(saga_id, "unpark", "", actor, reason)
+
+    async def cancel(self, saga_id: str, *, actor: str, reason: str) -> Answer:
+        """Have a saga go back, if it has not passed its pivot."""
+        body = mailbox.write(actor=_said(actor, "actor"), reason=_said(reason, "reason"))
+        return await self._ask(saga_id, "cancel", "cancel", "", body, None)
+
+    async def signal(self, saga_id: str, name: str, value: bytes, *, actor: str, message: str | None = None) -> Answer:
+        """Send a value to a wait. value: JSON. message: an id; the same one counts once."""
+        body = mailbox.write(name=name, value=value, actor=_said(actor, "actor"))
+        return await self._ask(saga_id, "signal", "signal", name, body, message)
+
+    async def _act(
+        self, saga_id: str, verb: str, step: str, actor: str, reason: str, result: bytes | None = None
+    ) -> Answer:
+        body = mailbox.write(
+            verb=verb, address=step, actor=_said(actor, "actor"), reason=_said(reason, "reason"), value=result
+        )
+        return await self._ask(saga_id, "act", verb, step, body, None)
+
+    async def _ask(self, saga_id: str, kind: str, verb: str, step: str, body: bytes, message: str | None) -> Answer:
+        mail = NewMail(check_id(saga_id), self.session.message_id(message), kind, body)
+        seconds = self.session.config.settings.answer_seconds
+        try:
+            async with asyncio.timeout(seconds + 1):  # also where the store itself is away
+                return Answer(saga_id, verb, step, await self.session.ask(mail))
+        except TimeoutError:
+            raise NotAnswered(
+                f"the database of {saga_id!r} could not be written for {seconds:g} s, so the {verb} may not have "
+                "been sent. See `amends doctor`"
+            ) from None
+
+
+@asynccontextmanager
+async def operations(
+    source: Database | Orchestrator = None, *, namespace: str = "default", answer_seconds: float | None = None
+) -> AsyncIterator[Operations]:
+    """Operations on a database, or on an orchestrator's, as a client of its own.
+
+    answer_seconds: how long an act waits for its answer. Raises StoreError.
+    """
+    config = config_of(source, namespace, answer_seconds)
+    session = Session(config)
+    await session.open(work=False)
+    try:
+        yield Operations(session)
+    finally:
+        await session.close()
+
+
+def config_of(source: Database | Orchestrator, namespace: str, answer_seconds: float | None) -> Config:
+    """What a client of a database needs; an orchestrator brings its own."""
+    if isinstance(source, Orchestrator):
+        config = source.config
+    else:
+        config = Orchestrator(source, sagas=(), namespace=namespace).config
+    if answer_seconds is None:
+        return config
+    settings: Settings = replace(config.settings, answer_seconds=answer_seconds)
+    return replace(config, settings=settings)
+
+
+def _said(text: str, what: str) -> str:
+    """What goes into the history for good: bounded, and nothing a store refuses."""
+    if len(text) > REASON_CHARACTERS_MAX:
+        raise Refused(f"{what}: {len(text)} characters, the limit is {REASON_CHARACTERS_MAX}")
+    return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")

@@ -1,0 +1,175 @@
+"""What operations give: plain frozen values, typed, with nothing of the store in them.
+
+Guarantees: a value is complete when it is given; times are instants in seconds since 1970;
+payloads are the JSON they are stored as.
+Must not: know how they are shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from amends.decide.plan import Plan
+from amends.decide.state import State
+from amends.store.base import Health
+
+
+class SagaLine(NamedTuple):
+    """One saga in a list.
+
+    id: the user's. saga: the name of its definition. reason: why it went back or is parked.
+    stuck: its first stuck step. stalled: why no worker runs it. due_at: when an unowned one goes on.
+    """
+
+    id: str
+    saga: str
+    status: str
+    started_at: float
+    changed_at: float
+    due_at: float | None
+    worker: int | None
+    reason: str
+    stuck: str
+    stalled: str
+
+
+class Page(NamedTuple):
+    """Sagas, newest first. more: there are older ones that fit."""
+
+    sagas: tuple[SagaLine, ...]
+    more: bool
+
+
+class StepLine(NamedTuple):
+    """One node of a saga with what is known of it.
+
+    kind: step, wait, sleep, when, each. place: before, pivot or after. status: the undo's where
+    there is one, else the action's. attempts, undo_attempts: in this round. due_at: the next
+    attempt, or the end of a wait. items: of a `for_each`, how many in which status.
+    """
+
+    address: str
+    kind: str
+    place: str
+    status: str
+    action: str
+    undo: str
+    attempts: int
+    undo_attempts: int
+    round: int
+    due_at: float | None
+    reason: str
+    result: bytes | None
+    items: tuple[tuple[str, int], ...] = ()
+
+
+class Line(NamedTuple):
+    """One line of a saga's history.
+
+    event: its stable name. text: what happened, for people. worker: who wrote it, 0 for a client.
+    tone: good, bad, person or empty.
+    """
+
+    at: float
+    event: str
+    text: str
+    worker: int = 0
+    step: str = ""
+    phase: str = ""
+    attempt: int = 0
+    round: int = 0
+    actor: str = ""
+    reason: str = ""
+    value: bytes | None = None
+    tone: str = ""
+
+
+class Act(NamedTuple):
+    """Something that a person may do now, and that would be accepted.
+
+    verb: retry, skip, resolve, compensate, unpark, cancel or signal. step: its address, or the
+    signal's name. needs_value: a result or value has to be given.
+    """
+
+    verb: str
+    step: str
+    needs_value: bool = False
+
+
+class OpenStep(NamedTuple):
+    """A step that is not settled: what is known of its action and of its undo."""
+
+    step: str
+    action: str
+    undo: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SagaView:
+    """All that is known of one saga.
+
+    result: of a completed one. acts: what a person may do now. waiting_mail: how many signals,
+    cancels and acts nobody has answered.
+    """
+
+    line: SagaLine
+    plan: Plan
+    state: State
+    input: bytes
+    result: bytes | None
+    steps: tuple[StepLine, ...]
+    history: tuple[Line, ...]
+    unsettled: tuple[OpenStep, ...]
+    not_reached: tuple[str, ...]
+    closed: tuple[str, ...]
+    acts: tuple[Act, ...]
+    waiting_mail: int
+
+
+class Trouble(StrEnum):
+    """Why a saga is among the stuck."""
+
+    PARKED = "parked"  # nothing moves without a person
+    STUCK = "stuck"  # one step waits for a person, others go on
+    STALLED = "stalled"  # no worker has a definition that fits
+    STRANDED = "stranded"  # no live worker knows its definition, or it is due and nobody takes it
+    WAITING = "waiting"  # for a signal
+
+
+class StuckLine(NamedTuple):
+    """One saga that waits for somebody, and why."""
+
+    saga: SagaLine
+    trouble: Trouble
+    why: str
+
+
+class StuckPage(NamedTuple):
+    """What is stuck. more: there is more than was asked for, or than was looked at."""
+
+    lines: tuple[StuckLine, ...]
+    more: bool
+
+
+class Answer(NamedTuple):
+    """An act that was accepted, and what was said with that."""
+
+    id: str
+    verb: str
+    step: str
+    detail: str
+
+
+class SchemaVersion(NamedTuple):
+    """A database's schema: its version, the oldest code that may use it, and what this code knows."""
+
+    version: int
+    floor: int
+    code: int
+
+
+Finding = Health
+"""One line of `doctor`: a level, what was looked at, and what was found."""
