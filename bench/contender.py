@@ -24,26 +24,27 @@ from bench.measure import drive, drive_threads, run_many, run_many_threads
 from bench.order import FLOWS
 
 
-def opened(
-    name: str, path: Path, flow: str, variant: str, in_flight: int
-) -> AbstractAsyncContextManager[Callable[[], Any]]:
-    """The contender, ready to run."""
-    if name == "amends":
+JOURNALS = ("delete", "persist", "wal")
+
+
+def opened(options: argparse.Namespace, path: Path) -> AbstractAsyncContextManager[Callable[[], Any]]:
+    """The contender, ready to run. Each is imported where it alone runs."""
+    if options.name == "amends":
         from bench import contender_amends
 
-        return contender_amends.running(path, flow)
-    if name == "bare":
+        return contender_amends.running(path, options.flow, options.journal)
+    if options.name == "bare":
         from bench import contender_bare
 
-        return contender_bare.running(path, flow)
+        return contender_bare.running(path, options.flow, options.journal)
     from bench import contender_dbos
 
-    return contender_dbos.running(path, flow, variant, in_flight)
+    return contender_dbos.running(path, options.flow, options.variant, options.journal, options.in_flight)
 
 
 async def measure(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     """One window of one contender."""
-    async with opened(options.name, path, options.flow, options.variant, options.in_flight) as run:
+    async with opened(options, path) as run:
         gc.collect()
         gc.freeze()
         if inspect.iscoroutinefunction(run):
@@ -56,7 +57,7 @@ async def measure(options: argparse.Namespace, path: Path) -> dict[str, Any]:
 async def count(options: argparse.Namespace, path: Path) -> dict[str, Any]:
     """Statements and commits per saga."""
     counts = statements.watch()
-    async with opened(options.name, path, options.flow, options.variant, options.in_flight) as run:
+    async with opened(options, path) as run:
         before = counts.copy()
         if inspect.iscoroutinefunction(run):
             await run_many(run, options.in_flight, options.count)
@@ -75,7 +76,8 @@ def main() -> None:
     parser.add_argument("--in-flight", type=int, default=20)
     parser.add_argument("--warm", type=float, default=0.5)
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--variant", default="async-persist", help="of dbos")
+    parser.add_argument("--variant", default="threads", help="of dbos: async or threads")
+    parser.add_argument("--journal", choices=JOURNALS, default="persist", help="how the file is kept")
     parser.add_argument("--count", type=int, help="run so many sagas and count statements")
     parser.add_argument("--dir", type=Path, help="where the file is to be")
     options = parser.parse_args()

@@ -22,7 +22,6 @@ import msgspec
 
 from amends.run.chance import Chance
 from amends.store.clock import Clock
-from amends.store.sqlite_file import library_is_fixed
 from bench.order import ORDER, PAYMENT, RESERVATION, SHIPMENT, Order
 
 Run = Callable[[], Awaitable[object]]
@@ -38,12 +37,12 @@ CREATE TABLE journal (saga BLOB NOT NULL, seq INTEGER NOT NULL, row TEXT NOT NUL
 class Pump:
     """All rows that wait, one transaction."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, journal: str) -> None:
         self._thread = ThreadPoolExecutor(1)
         self._loop = asyncio.get_running_loop()
         self._queue: list[tuple[Row, asyncio.Future[None]]] = []
         self._busy = False
-        self._connection = self._thread.submit(_connect, path).result()
+        self._connection = self._thread.submit(_connect, path, journal).result()
 
     def write(self, saga: bytes, seq: int, row: bytes, status: str | None = None) -> asyncio.Future[None]:
         """A future that is done once the row is on disk."""
@@ -85,9 +84,9 @@ class Pump:
         connection.execute("COMMIT")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, journal: str) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute(f"PRAGMA journal_mode = {'WAL' if library_is_fixed() else 'PERSIST'}")
+    connection.execute(f"PRAGMA journal_mode = {journal}")
     connection.execute("PRAGMA synchronous = FULL")
     for statement in SCHEMA.strip().split("\n"):
         connection.execute(statement)
@@ -114,9 +113,9 @@ async def undo(order: Order) -> None:
 
 
 @asynccontextmanager
-async def running(path: Path, flow: str) -> AsyncIterator[Run]:
+async def running(path: Path, flow: str, journal: str) -> AsyncIterator[Run]:
     """A function that runs one saga to its end."""
-    pump, chance, clock = Pump(path), Chance(), Clock()
+    pump, chance, clock = Pump(path, journal), Chance(), Clock()
     encode = msgspec.json.Encoder().encode
     started = 0
 
