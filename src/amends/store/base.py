@@ -251,7 +251,8 @@ class Store(Protocol):
 
     async def retire_expired(self, worker: int) -> list[int]:
         """Retire the workers that are gone, one by one and for good, on behalf of `worker`.
-        Gives those that are retired and still own sagas. Without leases all others are gone."""
+        Gives those that are retired and still own sagas. Without leases all others are gone.
+        Raises Retired."""
         ...
 
     async def workers(self) -> list[WorkerRow]:
@@ -261,9 +262,10 @@ class Store(Protocol):
     # Work
 
     async def commit(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
-        """Write a batch. `worker` is None for a client, which may only add sagas.
+        """Write a batch. `worker` is None for a client, which may only add sagas that nobody
+        owns.
 
-        Raises Retired.
+        Raises Retired, and ValueError for a client's write that is more than that.
         """
         ...
 
@@ -273,12 +275,14 @@ class Store(Protocol):
 
     async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
         """Become the owner of unowned open sagas that are due or have mail, the longest due
-        first. `plans`: those the worker can run or move. Stalled sagas are left alone unless
-        their plan is in the worker's registration. Raises Retired."""
+        first, then those that only have mail. `plans`: those the worker can run or move.
+        Stalled sagas are left alone, unless their plan is in the worker's registration: then
+        they come last. Raises Retired."""
         ...
 
     async def adopt(self, worker: int, gone: int, limit: int) -> list[Loaded]:
-        """Become the owner of sagas that a retired worker owned. Raises Retired."""
+        """Become the owner of sagas that a retired worker owned; of none that a living one
+        owns. Raises Retired."""
         ...
 
     async def owned(self, worker: int, held: Collection[bytes]) -> list[Loaded]:
@@ -286,7 +290,8 @@ class Store(Protocol):
         ...
 
     async def stall(self, worker: int, saga: bytes, reason: str) -> None:
-        """Let go of a saga that this worker cannot run, and say why. Raises Retired."""
+        """Let go of a saga that this worker cannot run, and say why. It is not due any more,
+        until `unstall`, so that looking for work does not meet it again and again. Raises Retired."""
         ...
 
     async def release(self, worker: int, sagas: Sequence[tuple[bytes, float | None]]) -> None:
@@ -295,7 +300,7 @@ class Store(Protocol):
         ...
 
     async def unstall(self, plans: Collection[int]) -> int:
-        """Have stalled sagas of these plans looked at again; gives how many."""
+        """Have stalled sagas of these plans looked at again: they are due now. Gives how many."""
         ...
 
     async def owned_mail(self, worker: int) -> list[MailRow]:
@@ -338,8 +343,9 @@ class Store(Protocol):
         """Heads, newest first."""
         ...
 
-    async def count(self) -> dict[tuple[int, str], int]:
-        """How many sagas there are, by plan and status."""
+    async def count(self, *, open_only: bool = False) -> dict[tuple[int, str], int]:
+        """How many sagas there are, by plan and status. The open ones alone are counted without
+        a look at those that ended."""
         ...
 
     async def prune(self, before: float, limit: int) -> int:

@@ -13,7 +13,8 @@ from typing import Any, Never
 
 from amends.errors import AmendsError
 from amends.store.sql import migrations, split, statements
-from amends.store.sqlite_file import BUSY_SECONDS, translate
+from amends.store.sqlite_errors import translate
+from amends.store.sqlite_file import BUSY_SECONDS
 
 SQL = statements("sqlite_effects")
 InboxRow = tuple[int, str, bool, bool, bytes | None, str]

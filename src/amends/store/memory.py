@@ -52,6 +52,16 @@ class MemoryDatabase:
     plans: list[PlanRow] = field(default_factory=list)
     numbers: count[int] = field(default_factory=lambda: count(1))
     listeners: list[Callable[[str], None]] = field(default_factory=list)
+    open: dict[bytes, SagaRow] = field(default_factory=dict)
+    mail_ids: dict[tuple[bytes, str], int] = field(default_factory=dict)
+
+    def put(self, saga: SagaRow) -> None:
+        """Keep a head; the open ones once more by themselves, so that nothing walks over the rest."""
+        self.sagas[saga.id] = saga
+        if saga.status in OPEN:
+            self.open[saga.id] = saga
+        else:
+            self.open.pop(saga.id, None)
 
 
 class MemoryStore:
@@ -116,11 +126,12 @@ class MemoryStore:
 
     async def retire_expired(self, worker: int) -> list[int]:
         db = self._up()
+        self._alive(worker)
         now = db.clock()
         for row in list(db.workers.values()):
             if row.id != worker and row.retired_at is None and row.expires_at < now:
                 db.workers[row.id] = row._replace(retired_at=now)
-        owners = {saga.owner for saga in db.sagas.values() if saga.owner is not None}
+        owners = {saga.owner for saga in db.open.values() if saga.owner is not None}
         return [number for number in sorted(owners) if db.workers[number].retired_at is not None]
 
     async def workers(self) -> list[WorkerRow]:
@@ -132,16 +143,15 @@ class MemoryStore:
         db = self._up()
         if worker is not None:
             self._alive(worker)
+        elif any(write.new is None or write.head is None or write.head.owner is not None for write in writes):
+            raise ValueError("a client may only add sagas, and own none")
         lost: set[bytes] = set()
         return [self._write(db, write, lost) for write in writes]
 
     async def peek(self) -> Peek:
         db = self._up()
         now = db.clock()
-        due = any(
-            saga.owner is None and saga.status in OPEN and saga.wake_at is not None and saga.wake_at <= now
-            for saga in db.sagas.values()
-        )
+        due = any(saga.owner is None and _is_due(saga, now) for saga in db.open.values())
         return Peek(due, any(mail not in db.taken for mail in db.open_mails))
 
     async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
@@ -149,49 +159,46 @@ class MemoryStore:
         runs = self._alive(worker).plans
         now = db.clock()
         mailed = {mail.saga for mail in db.open_mails.values() if mail.id not in db.taken}
-        due = [
-            saga
-            for saga in db.sagas.values()
-            if saga.owner is None
-            and saga.status in OPEN
-            and saga.plan in plans
-            and (saga.stalled is None or saga.plan in runs)
-            and ((saga.wake_at is not None and saga.wake_at <= now) or saga.id in mailed)
-        ]
+        free = [saga for saga in db.open.values() if saga.owner is None]
+        due = [saga for saga in free if saga.plan in plans and _is_due(saga, now)]
         due.sort(key=lambda saga: saga.wake_at or 0.0)
-        return [self._own(saga, worker) for saga in due[:limit]]
+        rest = [saga for saga in free if saga.plan in plans and saga.id in mailed and not _is_due(saga, now)]
+        found = [*due, *(saga for saga in rest if saga.stalled is None)]
+        found += [saga for saga in free if saga.stalled is not None and saga.plan in runs]
+        return [self._own(saga, worker) for saga in found[:limit]]
 
     async def adopt(self, worker: int, gone: int, limit: int) -> list[Loaded]:
         db = self._up()
         self._alive(worker)
         if db.workers[gone].retired_at is None:
             return []
-        owned = [saga for saga in db.sagas.values() if saga.owner == gone]
+        owned = [saga for saga in db.open.values() if saga.owner == gone]
         return [self._own(saga, worker) for saga in owned[:limit]]
 
     async def owned(self, worker: int, held: Collection[bytes]) -> list[Loaded]:
-        sagas = self._up().sagas.values()
+        sagas = self._up().open.values()
         return [self._loaded(saga) for saga in sagas if saga.owner == worker and saga.id not in held]
 
     async def stall(self, worker: int, saga: bytes, reason: str) -> None:
         db = self._up()
         self._alive(worker)
-        row = db.sagas[saga]
-        if row.owner == worker:
-            db.sagas[saga] = row._replace(owner=None, stalled=reason, wake_at=db.clock(), updated_at=db.clock())
+        row = db.open.get(saga)
+        if row is not None and row.owner == worker:
+            db.put(row._replace(owner=None, stalled=reason, wake_at=None, updated_at=db.clock()))
 
     async def release(self, worker: int, sagas: Sequence[tuple[bytes, float | None]]) -> None:
         db = self._up()
         self._alive(worker)
         for saga, wake_at in sagas:
-            if db.sagas[saga].owner == worker:
-                db.sagas[saga] = db.sagas[saga]._replace(owner=None, wake_at=wake_at)
+            row = db.open.get(saga)
+            if row is not None and row.owner == worker:
+                db.put(row._replace(owner=None, wake_at=wake_at))
 
     async def unstall(self, plans: Collection[int]) -> int:
         db = self._up()
-        held = [saga for saga in db.sagas.values() if saga.stalled is not None and saga.plan in plans]
+        held = [saga for saga in db.open.values() if saga.stalled is not None and saga.plan in plans]
         for saga in held:
-            db.sagas[saga.id] = saga._replace(stalled=None)
+            db.put(saga._replace(stalled=None, wake_at=db.clock()))
         return len(held)
 
     async def owned_mail(self, worker: int) -> list[MailRow]:
@@ -213,8 +220,8 @@ class MemoryStore:
 
     async def sent(self, key: str, message: str) -> MailRow | None:
         db = self._up()
-        saga = db.keys.get(key)
-        return next((mail for mail in db.mails.values() if mail.saga == saga and mail.message == message), None)
+        number = db.mail_ids.get((db.keys.get(key, b""), message))
+        return None if number is None else db.mails[number]
 
     def join(self, within: object) -> Joined:
         raise NotEnlisted("the in-memory store takes part in no transaction; leave within= out")
@@ -242,9 +249,9 @@ class MemoryStore:
         ]
         return sorted(found, key=lambda saga: saga.id, reverse=True)[: wanted.limit]
 
-    async def count(self) -> dict[tuple[int, str], int]:
+    async def count(self, *, open_only: bool = False) -> dict[tuple[int, str], int]:
         counts: dict[tuple[int, str], int] = {}
-        for saga in self._up().sagas.values():
+        for saga in (self._up().open if open_only else self._up().sagas).values():
             counts[saga.plan, saga.status] = counts.get((saga.plan, saga.status), 0) + 1
         return counts
 
@@ -254,8 +261,9 @@ class MemoryStore:
         for saga in old:
             del db.sagas[saga.id], db.keys[saga.key], db.journal[saga.id]
             for mail in [mail for mail in db.mails.values() if mail.saga == saga.id]:
-                del db.mails[mail.id]
+                del db.mails[mail.id], db.mail_ids[mail.saga, mail.message]
                 db.open_mails.pop(mail.id, None)
+                db.taken.discard(mail.id)
         return len(old)
 
     async def check(self) -> list[Health]:
@@ -302,28 +310,30 @@ class MemoryStore:
         now = db.clock()
         if write.new is not None:
             db.keys[write.new.key] = write.saga
-            db.sagas[write.saga] = _head(write.saga, write.new)
+            db.put(_head(write.saga, write.new))
         if write.head is not None:
             old = db.sagas[write.saga]
             status, owner, wake_at, stuck, reason, plan = write.head
-            db.sagas[write.saga] = old._replace(
-                status=status,
-                owner=owner,
-                wake_at=wake_at,
-                stuck=stuck,
-                reason=reason,
-                plan=old.plan if plan is None else plan,
-                updated_at=now,
+            db.put(
+                old._replace(
+                    status=status,
+                    owner=owner,
+                    wake_at=wake_at,
+                    stuck=stuck,
+                    reason=reason,
+                    plan=old.plan if plan is None else plan,
+                    updated_at=now,
+                )
             )
         for answer in write.answers:
-            for mail in list(db.open_mails.values()):
-                if mail.saga == write.saga and mail.message == answer.message:
-                    self._answer(mail, answer.word, answer.detail)
+            mail = db.open_mails.get(db.mail_ids.get((write.saga, answer.message), 0))
+            if mail is not None:
+                self._answer(mail, answer.word, answer.detail)
         return Fate.WRITTEN
 
     def _own(self, saga: SagaRow, worker: int) -> Loaded:
-        owned = saga._replace(owner=worker, epoch=saga.epoch + 1, stalled=None, updated_at=self._db.clock())
-        self._db.sagas[saga.id] = owned
+        owned = saga._replace(owner=worker, epoch=saga.epoch + 1, stalled=None)
+        self._db.put(owned)
         return self._loaded(owned)
 
     def _loaded(self, saga: SagaRow) -> Loaded:
@@ -334,11 +344,12 @@ class MemoryStore:
         saga = db.keys.get(mail.key)
         if saga is None:
             return None
-        for known in db.mails.values():
-            if known.saga == saga and known.message == mail.message:
-                return known
+        known = db.mail_ids.get((saga, mail.message))
+        if known is not None:
+            return db.mails[known]
         row = MailRow(next(db.numbers), saga, mail.message, mail.kind, mail.body, db.clock(), None, None, None)
         db.mails[row.id] = db.open_mails[row.id] = row
+        db.mail_ids[saga, mail.message] = row.id
         return row
 
     def _answer(self, mail: MailRow, word: str | None, detail: str) -> None:
@@ -347,6 +358,10 @@ class MemoryStore:
             return
         del self._db.open_mails[mail.id]
         self._db.mails[mail.id] = mail._replace(answer=word, detail=detail, answered_at=self._db.clock())
+
+
+def _is_due(saga: SagaRow, now: float) -> bool:
+    return saga.wake_at is not None and saga.wake_at <= now
 
 
 def _head(saga: bytes, new: NewSaga) -> SagaRow:

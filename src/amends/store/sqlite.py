@@ -8,13 +8,14 @@ Must not: run anything on the loop's thread but what the hints need.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from amends import fault
-from amends.errors import StoreUnavailable
 from amends.store.base import (
     Fate,
     Filter,
@@ -34,11 +35,14 @@ from amends.store.clock import Clock
 from amends.store.hints import Hints
 from amends.store.sqlite_check import check_file
 from amends.store.sqlite_commit import check_alive, write_batch
-from amends.store.sqlite_file import SQL, WorkerLock, connect
+from amends.store.sqlite_errors import moved
+from amends.store.sqlite_file import SQL, begin, check_place, connect
 from amends.store.sqlite_join import SqliteTransaction
+from amends.store.sqlite_lock import WorkerLock
+from amends.store.sqlite_read import find_rows, forget, look_for_old
 from amends.store.sqlite_thread import ConnectionThread
 
-TIDY_SECONDS = 7 * 24 * 3600.0
+TIDY_SECONDS = 24 * 3600.0
 
 
 class SqliteStore:
@@ -50,6 +54,7 @@ class SqliteStore:
         self.path = path.absolute()
         self._namespace = namespace
         self._number = 0
+        self._identity = (0, 0)
         self._clock = clock or Clock()
         self._lock = WorkerLock(self.path)
         self._thread = ConnectionThread(self.path)
@@ -58,9 +63,8 @@ class SqliteStore:
 
     async def open(self, *, work: bool) -> None:
         self._work = work
+        check_place(self.path)
         if work:
-            if not self.path.parent.is_dir():
-                raise StoreUnavailable(f"{self.path}: there is no directory {self.path.parent}; create it first")
             self._lock.take()
         try:
             await self._thread.start(lambda: connect(self.path, self._lock, work=work))
@@ -85,7 +89,7 @@ class SqliteStore:
             known = [self._plan_number(connection, fingerprint) for fingerprint, _, _ in plans]
             if all(number is not None for number in known):
                 return [number for number in known if number is not None]
-            connection.execute("BEGIN IMMEDIATE")
+            begin(connection)
             connection.executemany(SQL["plan_add"], [(self._number, *plan) for plan in plans])
             connection.execute("COMMIT")
             return [int(self._plan_number(connection, fingerprint) or 0) for fingerprint, _, _ in plans]
@@ -100,8 +104,8 @@ class SqliteStore:
     async def register(self, info: WorkerInfo) -> int:
         def job(connection: sqlite3.Connection) -> int:
             now = self.now()
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute(SQL["worker_tidy"], (now - TIDY_SECONDS,))
+            begin(connection)
+            connection.execute(SQL["worker_tidy"], (self._number, now - TIDY_SECONDS))
             plans = json.dumps(info.plans)
             row = (self._number, info.host, info.pid, plans, now, now + info.lease_seconds)
             number = connection.execute(SQL["worker_add"], row).lastrowid
@@ -119,7 +123,7 @@ class SqliteStore:
 
     async def retire_expired(self, worker: int) -> list[int]:
         def job(connection: sqlite3.Connection) -> list[int]:
-            connection.execute("BEGIN IMMEDIATE")
+            begin(connection)
             check_alive(connection, worker)
             connection.execute(SQL["worker_retire_others"], (self.now(), worker))
             connection.execute("COMMIT")
@@ -138,22 +142,33 @@ class SqliteStore:
         return await self._thread.run(lambda connection: write_batch(connection, self._number, worker, writes, now))
 
     async def peek(self) -> Peek:
-        rows = await self._rows("peek", self._number, self.now())
+        now = self.now()
+
+        def job(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            self._check_there()
+            return connection.execute(SQL["peek"], (self._number, now)).fetchall()
+
+        rows = await self._thread.run(job)
         return Peek(bool(rows[0][0]), bool(rows[0][1]))
 
     async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
         mine = json.dumps(sorted(plans))
 
         def find(connection: sqlite3.Connection, runs: str) -> list[SagaRow]:
-            due = connection.execute(SQL["claim_due"], (self._number, self.now(), mine, runs, limit)).fetchall()
-            rest = (self._number, mine, runs, limit - len(due))
-            mailed = connection.execute(SQL["claim_mailed"], rest).fetchall() if len(due) < limit else []
-            return [SagaRow(*row) for row in dict.fromkeys([*due, *mailed])]
+            now = self.now()
+            found = connection.execute(SQL["claim_due"], (self._number, now, mine, limit)).fetchall()
+            if len(found) < limit:
+                found += connection.execute(SQL["claim_mailed"], (self._number, now, mine, limit - len(found)))
+            if len(found) < limit:
+                found += connection.execute(SQL["claim_stalled"], (self._number, runs, limit - len(found)))
+            return [SagaRow(*row) for row in found]
 
         return await self._thread.run(lambda connection: self._own(connection, worker, find))
 
     async def adopt(self, worker: int, gone: int, limit: int) -> list[Loaded]:
         def find(connection: sqlite3.Connection, _: str) -> list[SagaRow]:
+            if connection.execute(SQL["worker_alive"], (gone,)).fetchone() is not None:
+                return []
             return [SagaRow(*row) for row in connection.execute(SQL["owned_by"], (gone, self._number, limit))]
 
         return await self._thread.run(lambda connection: self._own(connection, worker, find))
@@ -167,7 +182,7 @@ class SqliteStore:
 
     async def stall(self, worker: int, saga: bytes, reason: str) -> None:
         def job(connection: sqlite3.Connection) -> None:
-            connection.execute("BEGIN IMMEDIATE")
+            begin(connection)
             check_alive(connection, worker)
             connection.execute(SQL["saga_stall"], (reason, self.now(), self._number, saga, worker))
             connection.execute("COMMIT")
@@ -176,7 +191,7 @@ class SqliteStore:
 
     async def release(self, worker: int, sagas: Sequence[tuple[bytes, float | None]]) -> None:
         def job(connection: sqlite3.Connection) -> None:
-            connection.execute("BEGIN IMMEDIATE")
+            begin(connection)
             check_alive(connection, worker)
             rows = [(wake_at, self._number, saga, worker) for saga, wake_at in sagas]
             connection.executemany(SQL["saga_release"], rows)
@@ -185,7 +200,7 @@ class SqliteStore:
         await self._thread.run(job)
 
     async def unstall(self, plans: Collection[int]) -> int:
-        return await self._change("saga_unstall", self._number, json.dumps(sorted(plans)))
+        return await self._change("saga_unstall", self.now(), self._number, json.dumps(sorted(plans)))
 
     async def owned_mail(self, worker: int) -> list[MailRow]:
         return [_mail(row) for row in await self._rows("mail_owned", self._number, worker)]
@@ -199,7 +214,7 @@ class SqliteStore:
         now = self.now()
 
         def job(connection: sqlite3.Connection) -> list[MailRow | None]:
-            connection.execute("BEGIN IMMEDIATE")
+            begin(connection)
             found = [self._send(connection, mail, now) for mail in mails]
             connection.execute("COMMIT")
             return found
@@ -219,8 +234,12 @@ class SqliteStore:
         return [_mail(row) for row in await self._rows("mail_of", self._number, saga)]
 
     async def head(self, key: str) -> SagaRow | None:
-        rows = await self._rows("head", self._number, key)
-        return SagaRow(*rows[0]) if rows else None
+        def job(connection: sqlite3.Connection) -> SagaRow | None:
+            self._check_there()
+            row = connection.execute(SQL["head"], (self._number, key)).fetchone()
+            return None if row is None else SagaRow(*row)
+
+        return await self._thread.run(job)
 
     async def load(self, key: str) -> Loaded | None:
         def job(connection: sqlite3.Connection) -> Loaded | None:
@@ -230,24 +249,21 @@ class SqliteStore:
         return await self._thread.run(job)
 
     async def find(self, wanted: Filter) -> list[SagaRow]:
-        statuses = json.dumps(wanted.statuses) if wanted.statuses else None
-        plans = None if wanted.plans is None else json.dumps(wanted.plans)
-        values = (self._number, statuses, plans, int(wanted.stuck), wanted.before, wanted.limit)
-        return [SagaRow(*row) for row in await self._rows("find", *values)]
+        return await self._thread.run(lambda connection: find_rows(connection, self._number, wanted))
 
-    async def count(self) -> dict[tuple[int, str], int]:
-        return {(row[0], row[1]): row[2] for row in await self._rows("count", self._number)}
+    async def count(self, *, open_only: bool = False) -> dict[tuple[int, str], int]:
+        rows = await self._rows("count_open" if open_only else "count", self._number)
+        return {(row[0], row[1]): row[2] for row in rows}
 
     async def prune(self, before: float, limit: int) -> int:
-        def job(connection: sqlite3.Connection) -> int:
-            connection.execute("BEGIN IMMEDIATE")
-            old = [(self._number, row[0]) for row in connection.execute(SQL["prunable"], (self._number, before, limit))]
-            for name in ("prune_journal", "prune_mail", "prune_saga"):
-                connection.executemany(SQL[name], old)
-            connection.execute("COMMIT")
-            return len(old)
-
-        return await self._thread.run(job)
+        old: list[bytes] = []
+        last = b""
+        while len(old) < limit:
+            found, last = await self._thread.run(partial(look_for_old, self._number, before, last))
+            old += found
+            if not last:
+                break
+        return await self._thread.run(partial(forget, self._number, before, old[:limit])) if old else 0
 
     async def check(self) -> list[Health]:
         return await self._thread.run(lambda connection: check_file(connection, self.path, self._number, self.now()))
@@ -270,7 +286,18 @@ class SqliteStore:
 
     # Parts
 
+    def _check_there(self) -> None:
+        """Whoever only reads would never notice that the file was taken away."""
+        try:
+            there = os.stat(self.path)
+        except FileNotFoundError:
+            raise moved(self.path) from None
+        if (there.st_dev, there.st_ino) != self._identity:
+            raise moved(self.path)
+
     def _find_namespace(self, connection: sqlite3.Connection) -> int:
+        there = os.stat(self.path)
+        self._identity = (there.st_dev, there.st_ino)
         row = connection.execute(SQL["namespace"], (self._namespace,)).fetchone()
         if row is None:
             connection.execute(SQL["namespace_add"], (self._namespace,))
@@ -290,7 +317,7 @@ class SqliteStore:
         """Make the worker the owner of what `find` finds, if it finds anything."""
         if not find(connection, check_alive(connection, worker)):
             return []
-        connection.execute("BEGIN IMMEDIATE")
+        begin(connection)
         found = find(connection, check_alive(connection, worker))
         connection.executemany(SQL["saga_own"], [(worker, self._number, saga.id) for saga in found])
         owned = [saga._replace(owner=worker, epoch=saga.epoch + 1, stalled=None) for saga in found]
@@ -313,7 +340,7 @@ class SqliteStore:
 
     async def _change(self, name: str, *values: object) -> int:
         def job(connection: sqlite3.Connection) -> int:
-            connection.execute("BEGIN IMMEDIATE")
+            begin(connection)
             changed = connection.execute(SQL[name], values).rowcount
             connection.execute("COMMIT")
             return changed

@@ -26,6 +26,7 @@ def check_file(connection: sqlite3.Connection, path: Path, namespace: int, now: 
         _schema(connection),
         _space(path),
         _lag(connection, namespace, now),
+        _stalled(connection, namespace),
         _mail(connection, namespace, now),
     ]
 
@@ -70,6 +71,13 @@ def _lag(connection: sqlite3.Connection, namespace: int, now: float) -> Health:
     late = now - oldest
     level = "warning" if late > LAG_SECONDS else "ok"
     return Health(level, "lag", f"{count} sagas are due and nobody has them, the oldest for {late:.0f} s")
+
+
+def _stalled(connection: sqlite3.Connection, namespace: int) -> Health:
+    count, reason = connection.execute(SQL["doctor_stalled"], (namespace,)).fetchone()
+    if not count:
+        return Health("ok", "stalled", "every open saga has a plan that fits")
+    return Health("warning", "stalled", f"{count} sagas wait for a worker that can run them; one because {reason}")
 
 
 def _mail(connection: sqlite3.Connection, namespace: int, now: float) -> Health:

@@ -11,14 +11,16 @@ from collections.abc import Sequence
 
 from amends import fault
 from amends.store.base import Fate, Retired, Write
-from amends.store.sqlite_file import SQL
+from amends.store.sqlite_file import SQL, begin
 
 
 def write_batch(
     connection: sqlite3.Connection, namespace: int, worker: int | None, writes: Sequence[Write], now: float
 ) -> list[Fate]:
     """Write all, in order. Raises Retired, and sqlite3.Error; then nothing was written."""
-    connection.execute("BEGIN IMMEDIATE")
+    if worker is None:
+        _check_only_adds(writes)
+    begin(connection)
     if worker is not None:
         check_alive(connection, worker)
     try:
@@ -26,7 +28,7 @@ def write_batch(
         fates = [Fate.WRITTEN] * len(writes)
     except (sqlite3.IntegrityError, _Gap):
         connection.execute("ROLLBACK")
-        connection.execute("BEGIN IMMEDIATE")
+        begin(connection)
         if worker is not None:
             check_alive(connection, worker)
         fates = _write_each(connection, namespace, writes, now)
@@ -47,6 +49,11 @@ def check_alive(connection: sqlite3.Connection, worker: int) -> str:
 def add_new(connection: sqlite3.Connection, namespace: int, write: Write, now: float) -> None:
     """Add one saga inside whatever transaction is open."""
     _write_all(connection, namespace, [write], now)
+
+
+def _check_only_adds(writes: Sequence[Write]) -> None:
+    if any(write.new is None or write.head is None or write.head.owner is not None for write in writes):
+        raise ValueError("a client may only add sagas, and own none")
 
 
 class _Gap(Exception):

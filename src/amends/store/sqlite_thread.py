@@ -1,7 +1,8 @@
 """The one thread that owns a store's connection.
 
 Guarantees: jobs run one after the other in the order given; a job that fails leaves no open
-transaction; the loop gets each result once.
+transaction; the loop gets each result once. After an error that does not pass (a damaged file, a
+failed fsync) the connection does nothing more: what it thinks is written may not be.
 Must not: know what a job does.
 """
 
@@ -16,8 +17,8 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TypeVar
 
-from amends.errors import StoreUnavailable
-from amends.store.sqlite_file import translate
+from amends.errors import StoreDamaged, StoreError, StoreUnavailable
+from amends.store.sqlite_errors import translate
 
 T = TypeVar("T")
 Job = Callable[[], None]
@@ -31,9 +32,11 @@ class ConnectionThread:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._thread: Thread | None = None
         self._connection: sqlite3.Connection | None = None
+        self._broken: StoreDamaged | None = None
 
     async def start(self, connect: Callable[[], sqlite3.Connection]) -> None:
         """Start the thread and open its connection. Raises what `connect` raises."""
+        self._broken = None
         self._thread = Thread(target=self._run, name=f"amends-{self._path.name}", daemon=True)
         self._thread.start()
 
@@ -71,18 +74,27 @@ class ConnectionThread:
 
         def work() -> None:
             try:
+                if self._broken is not None:
+                    raise StoreDamaged(*self._broken.args)
                 result = job(self._connection)
             except sqlite3.Error as error:
                 self._roll_back()
-                _tell(loop, future, None, translate(error, self._path))
+                _tell(loop, future, None, self._judge(translate(error, self._path)))
             except BaseException as error:  # noqa: BLE001  # handed to whoever waits
                 self._roll_back()
+                if isinstance(error, StoreDamaged):
+                    self._broken = error
                 _tell(loop, future, None, error)
             else:
                 _tell(loop, future, result, None)
 
         self._jobs.put(work)
         return future
+
+    def _judge(self, error: StoreError) -> StoreError:
+        if isinstance(error, StoreDamaged):
+            self._broken = error
+        return error
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -208,8 +208,8 @@ class FaultyStore:
     async def find(self, wanted: Filter) -> list[SagaRow]:
         return await self._store.find(wanted)
 
-    async def count(self) -> dict[tuple[int, str], int]:
-        return await self._store.count()
+    async def count(self, *, open_only: bool = False) -> dict[tuple[int, str], int]:
+        return await self._store.count(open_only=open_only)
 
     async def prune(self, before: float, limit: int) -> int:
         return await self._store.prune(before, limit)

@@ -1,21 +1,22 @@
 -- Everything amends needs on one SQLite file.
 --
 -- `ns` is the number of a namespace and part of every key. A saga's `id` is its internal id
--- (a UUIDv7: rows of sagas started together lie together), its `key` the user's.
+-- (a UUIDv7: rows of sagas started together lie together), its `key` the user's. The names begin
+-- with `amends_`, because the file may well be the user's own, with tables of its own.
 -- The journal is the truth; the head (`saga`) is for finding: it changes when status, owner or
 -- wake-up change, never for a step that just goes on.
 
-CREATE TABLE schema (
+CREATE TABLE amends_schema (
     version INTEGER NOT NULL,          -- the last migration that was applied
     floor   INTEGER NOT NULL           -- the oldest code (its newest migration) that may still use it
 );
 
-CREATE TABLE namespace (
+CREATE TABLE amends_namespace (
     id   INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE
 );
 
-CREATE TABLE plan (
+CREATE TABLE amends_plan (
     id          INTEGER PRIMARY KEY,
     ns          INTEGER NOT NULL,
     fingerprint TEXT NOT NULL,
@@ -24,7 +25,7 @@ CREATE TABLE plan (
     UNIQUE (ns, fingerprint)
 );
 
-CREATE TABLE worker (
+CREATE TABLE amends_worker (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,  -- never given twice
     ns         INTEGER NOT NULL,
     host       TEXT NOT NULL,
@@ -37,7 +38,7 @@ CREATE TABLE worker (
     left_at    REAL                                -- it went by itself
 );
 
-CREATE TABLE saga (
+CREATE TABLE amends_saga (
     ns         INTEGER NOT NULL,
     id         BLOB NOT NULL,
     key        TEXT NOT NULL,
@@ -57,13 +58,14 @@ CREATE TABLE saga (
     PRIMARY KEY (ns, id)
 ) WITHOUT ROWID;
 
-CREATE UNIQUE INDEX saga_key ON saga (ns, key);
--- One index finds all that is open: due (owner NULL, by wake_at), owned, or waiting. Every index
--- more is a page more in every commit.
-CREATE INDEX saga_open ON saga (ns, owner, wake_at) WHERE status IN ('running', 'compensating', 'parked');
-CREATE INDEX saga_trouble ON saga (ns, id) WHERE stuck IS NOT NULL OR stalled IS NOT NULL;
+CREATE UNIQUE INDEX amends_saga_key ON amends_saga (ns, key);
+-- One index finds all that is open: due (owner NULL, by wake_at), owned, or waiting; with plan
+-- and status in it, it also counts and lists them. Every index more is a page more in every commit.
+CREATE INDEX amends_saga_open ON amends_saga (ns, owner, wake_at, plan, status)
+    WHERE status IN ('running', 'compensating', 'parked');
+CREATE INDEX amends_saga_trouble ON amends_saga (ns, id) WHERE stuck IS NOT NULL OR stalled IS NOT NULL;
 
-CREATE TABLE journal (
+CREATE TABLE amends_journal (
     ns   INTEGER NOT NULL,
     saga BLOB NOT NULL,
     seq  INTEGER NOT NULL,
@@ -72,7 +74,7 @@ CREATE TABLE journal (
     PRIMARY KEY (ns, saga, seq)
 ) WITHOUT ROWID;
 
-CREATE TABLE mail (
+CREATE TABLE amends_mail (
     id          INTEGER PRIMARY KEY,
     ns          INTEGER NOT NULL,
     saga        BLOB NOT NULL,
@@ -87,6 +89,6 @@ CREATE TABLE mail (
     UNIQUE (ns, saga, message)
 );
 
-CREATE INDEX mail_open ON mail (ns, saga) WHERE answer IS NULL;
+CREATE INDEX amends_mail_open ON amends_mail (ns, saga) WHERE answer IS NULL;
 
-INSERT INTO schema (version, floor) VALUES (1, 1);
+INSERT INTO amends_schema (version, floor) VALUES (1, 1);

@@ -1,0 +1,50 @@
+"""Finding sagas in a SQLite file, and forgetting them.
+
+Guarantees: statements are short, so that a commit never waits long for a reader; which one is
+used follows from the filter, so that looking for what is open or in trouble does not depend on
+how many have ended.
+Must not: be needed by the hot path.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from amends.store.base import OPEN, Filter, SagaRow
+from amends.store.sqlite_file import SQL, begin
+
+LOOK_ROWS = 5000  # looked through in one statement for what may be forgotten
+AFTER_ALL = b"\xff" * 17  # later than any internal id
+
+
+def find_rows(connection: sqlite3.Connection, namespace: int, wanted: Filter) -> list[SagaRow]:
+    """Heads, newest first."""
+    name = "find"
+    if wanted.stuck:
+        name = "find_trouble"
+    elif wanted.statuses and set(wanted.statuses) <= set(OPEN):
+        name = "find_open"
+    statuses = json.dumps(wanted.statuses) if wanted.statuses else None
+    plans = None if wanted.plans is None else json.dumps(wanted.plans)
+    values = (namespace, wanted.before or AFTER_ALL, statuses, plans, wanted.limit)
+    return [SagaRow(*row) for row in connection.execute(SQL[name], values)]
+
+
+def look_for_old(
+    namespace: int, before: float, after: bytes, connection: sqlite3.Connection
+) -> tuple[list[bytes], bytes]:
+    """What ended before an instant, in one stretch of ids; and where the next stretch begins,
+    empty at the end."""
+    rows = connection.execute(SQL["prunable"], (namespace, after, before, LOOK_ROWS)).fetchall()
+    return [row[0] for row in rows if row[1]], rows[-1][0] if len(rows) == LOOK_ROWS else b""
+
+
+def forget(namespace: int, before: float, old: list[bytes], connection: sqlite3.Connection) -> int:
+    """Forget sagas, if they still are what they were when they were found."""
+    begin(connection)
+    gone = [saga for saga in old if connection.execute(SQL["prune_saga"], (namespace, saga, before)).rowcount]
+    for name in ("prune_journal", "prune_mail"):
+        connection.executemany(SQL[name], [(namespace, saga) for saga in gone])
+    connection.execute("COMMIT")
+    return len(gone)
