@@ -64,9 +64,12 @@ class Pump:
         written.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._told, batch))
 
     def _told(self, batch: list[tuple[Row, asyncio.Future[None]]]) -> None:
-        self._busy = False
         for _, future in batch:
             future.set_result(None)
+        self._loop.call_soon(self._next)  # behind those who were just told: what they write now goes along
+
+    def _next(self) -> None:
+        self._busy = False
         if self._queue:
             self._flush()
 
