@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Hashable, Mapping
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from amends.define.values import type_name
+from amends.define.names import type_name
 from amends.errors import DefinitionError
 
 Function = Callable[..., Any]
@@ -25,8 +25,10 @@ def hints_of(fn: Function, local_names: Mapping[str, Any], where: str) -> dict[s
     try:
         return get_type_hints(fn, localns=dict(local_names), include_extras=True)
     except NameError as error:
-        raise DefinitionError(f"{where}: {_unresolved(fn, error.name or str(error))}") from None
-    except (TypeError, AttributeError, SyntaxError) as error:
+        raise DefinitionError(f"{where}: {unresolved(fn.__module__, error.name or str(error))}") from None
+    except DefinitionError:
+        raise
+    except Exception as error:  # noqa: BLE001  # an annotation in quotes is code, and may raise anything
         raise DefinitionError(f"{where}: its annotations cannot be read: {error}") from None
 
 
@@ -38,18 +40,25 @@ def canonical(type_: Any) -> Hashable:
     """
     if is_nothing(type_):
         return "nothing"
-    if type(type_).__name__ == "TypeAliasType":
-        return canonical(type_.__value__)
+    type_ = bare(type_)
     origin, args = get_origin(type_), get_args(type_)
     if origin is None:
         return type_  # type: ignore[no-any-return]  # whatever stands in an annotation
-    if origin is Annotated:
-        return canonical(args[0])
     if origin is Union or origin is types.UnionType:
-        return ("union", frozenset(canonical(arg) for arg in args))
+        return ("union", frozenset(canonical(member) for member in members(type_)))
     if origin is Literal:
-        return ("literal", args)
+        return ("literal", frozenset((type(arg), arg) for arg in args))
+    if not args and origin is not tuple:
+        return origin  # type: ignore[no-any-return]  # `typing.List` is `list`
     return (origin, tuple(canonical(arg) if not isinstance(arg, list) else tuple(arg) for arg in args))
+
+
+def members(type_: Any) -> tuple[Any, ...]:
+    """The members of a union, those of unions and aliases inside it too; else the type itself."""
+    type_ = bare(type_)
+    if get_origin(type_) is not Union and get_origin(type_) is not types.UnionType:
+        return (type_,)
+    return tuple(dict.fromkeys(inner for arg in get_args(type_) for inner in members(arg)))
 
 
 def is_nothing(type_: Any) -> bool:
@@ -59,13 +68,9 @@ def is_nothing(type_: Any) -> bool:
 
 def without_none(type_: Any) -> Any:
     """`X` for `X | None`; None for a type that is not optional."""
-    origin, args = get_origin(type_), get_args(type_)
-    if origin is Annotated:
-        return without_none(args[0])
-    if origin is not Union and origin is not types.UnionType:
-        return None
-    rest = tuple(arg for arg in args if arg is not type(None))
-    if len(rest) == len(args):
+    found = members(type_)
+    rest = tuple(member for member in found if not is_nothing(member))
+    if len(rest) == len(found) or not rest:
         return None
     return rest[0] if len(rest) == 1 else Union[rest]  # noqa: UP007  # built from a tuple
 
@@ -76,8 +81,14 @@ def markers(type_: Any) -> tuple[Any, ...]:
 
 
 def bare(type_: Any) -> Any:
-    """The type in `Annotated[T, …]`, or the type itself."""
-    return get_args(type_)[0] if get_origin(type_) is Annotated else type_
+    """The type in `Annotated[T, …]` and behind an alias, or the type itself."""
+    while True:
+        if get_origin(type_) is Annotated:
+            type_ = get_args(type_)[0]
+        elif type(type_).__name__ == "TypeAliasType":
+            type_ = type_.__value__
+        else:
+            return type_
 
 
 def has_type_variable(type_: Any) -> bool:
@@ -96,14 +107,18 @@ def shown(type_: Any) -> str:
     return type_name(bare(type_))
 
 
-def _unresolved(fn: Function, name: str) -> str:
-    module = sys.modules.get(fn.__module__)
+def unresolved(module_name: str, name: str) -> str:
+    """Why a name in an annotation means nothing when the program runs, and what to do."""
+    module = sys.modules.get(module_name)
     if module is not None and name in _type_checking_names(module):
         return (
             f"the name {name} is imported under `if TYPE_CHECKING:` only, so it does not exist when the program runs; "
             "import it without the condition"
         )
-    return f"the name {name} is neither in module {fn.__module__} nor in the function around the decorator"
+    return (
+        f"the name {name} is neither in module {module_name} nor among the local names where the decorator stands; "
+        "define or import it above, at module level"
+    )
 
 
 def _type_checking_names(module: types.ModuleType) -> set[str]:

@@ -1,7 +1,8 @@
 """Shapes: how values of a type turn into plain JSON data and back.
 
-msgspec carries nearly everything by itself. What it refuses, unions of several classes, is
-taken apart here: a value of such a union is written with the name of its class beside it.
+msgspec carries nearly everything by itself (`native.py`). What it refuses, unions of several
+classes, is taken apart here: a value of such a union is written with the name of its class
+beside it.
 
 Guarantees: a shape is built once per type; the only classes it ever makes are those the type
 names.
@@ -10,102 +11,48 @@ Must not: look at data to find out which class to load, beyond the names of the 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import types
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol, Union, get_args, get_origin, get_type_hints, is_typeddict
+from collections.abc import Callable
+from typing import Annotated, Any, NotRequired, Required, Union, cast, get_args, get_origin, is_typeddict
 
 import msgspec
-from msgspec import inspect as info
+
+from amends.define.examples import DEPTH_MAX
+from amends.define.names import type_name
+from amends.define.native import Native, NotNative
+from amends.define.shape import Shape, fields_of, is_class, is_frozen, is_model, make, placed, unaliased
 
 TAG = "$type"
+Known = dict[object, "Fields"]  # the classes that are being taken apart, so that one may contain itself
 
 
-class Shape(Protocol):
-    """How one type's values are written.
-
-    careful: they may hide a flaw that encoding does not see. plain: the type does not say what
-    it holds, so what comes back may differ. frozen: they cannot change.
-    """
-
-    careful: bool
-    plain: bool
-    frozen: bool
-    schema: str
-
-    def dump(self, value: object) -> object:
-        """Plain JSON data."""
-        ...
-
-    def load(self, data: object) -> object:
-        """The value of plain JSON data. Raises msgspec.ValidationError, TypeError or ValueError."""
-        ...
-
-    def example(self, depth: int) -> object:
-        """Plain JSON data of the right shape."""
-        ...
-
-
-def shape_of(type_: object) -> Shape:
+def shape_of(type_: object, known: Known | None = None) -> Shape:
     """The shape of a type. Raises TypeError where its values cannot be written."""
+    type_ = unaliased(type_)
     try:
         return Native(type_)
-    except _NotNative:
-        return _taken_apart(type_)
-
-
-class _NotNative(TypeError):
-    """msgspec does not carry this type by itself."""
-
-
-class Native:
-    """A type that msgspec carries by itself, pydantic models inside it included."""
-
-    def __init__(self, type_: object) -> None:
-        try:
-            described = info.type_info(type_)
-        except TypeError as error:
-            raise _NotNative(str(error)) from None
-        facts = _Facts()
-        facts.look(described)
-        self.type = type_
-        self.careful, self.plain, self.frozen = facts.careful, facts.plain, facts.frozen
-        encoder = msgspec.json.Encoder(enc_hook=_dump_model, order="deterministic" if facts.unordered else None)
-        self.encode: Callable[[object], bytes] = encoder.encode
-        self.decode: Callable[[bytes], object] = msgspec.json.Decoder(type_, dec_hook=_load_model).decode
-        self._described = described
-        schema = msgspec.json.schema(type_, schema_hook=_model_schema)
-        self.schema = json.dumps(schema, sort_keys=True, default=str)
-
-    def dump(self, value: object) -> object:
-        return msgspec.to_builtins(value, enc_hook=_dump_model)
-
-    def load(self, data: object) -> object:
-        return msgspec.convert(data, self.type, dec_hook=_load_model)
-
-    def example(self, depth: int) -> object:
-        return _example(self._described, depth)
+    except NotNative as error:
+        return _taken_apart(type_, {} if known is None else known, error)
 
 
 class Choice:
     """A union with several classes; the class's name is written beside its value."""
 
-    plain = False
-
-    def __init__(self, members: tuple[object, ...]) -> None:
+    def __init__(self, members: tuple[object, ...], known: Known) -> None:
         self._classes: dict[str, tuple[type, Shape]] = {}
         rest: list[object] = []
         for member in members:
-            if isinstance(member, type) and _is_class(member):
+            if isinstance(member, type) and is_class(member):
                 if member.__name__ in self._classes:
                     raise TypeError(f"two classes of the union are called {member.__name__}")
-                self._classes[member.__name__] = (member, shape_of(member))
+                self._classes[member.__name__] = (member, shape_of(member, known))
             else:
                 rest.append(member)
         if len(self._classes) < 2:
-            raise TypeError("of the members of the union msgspec can tell no two apart")
-        self._rest = shape_of(Union[tuple(rest)]) if rest else None  # noqa: UP007  # built from a tuple
+            alike = " and ".join(type_name(member) for member in members)
+            raise TypeError(f"in their JSON form, {alike} cannot be told apart; make each a class of its own")
+        self._rest = shape_of(Union[tuple(rest)], known) if rest else None  # noqa: UP007  # built from a tuple
         shapes = [shape for _, shape in self._classes.values()] + ([self._rest] if self._rest else [])
         self.careful = any(shape.careful for shape in shapes)
         self.frozen = all(shape.frozen for shape in shapes)
@@ -116,247 +63,249 @@ class Choice:
         known = self._classes.get(type(value).__name__)
         if known is not None and known[0] is type(value):
             data = known[1].dump(value)
-            return (
-                {TAG: type(value).__name__, **data} if isinstance(data, dict) else {TAG: known[0].__name__, "$": data}
-            )
+            return _tagged(known[0].__name__, data)
         if self._rest is None:
-            raise TypeError(f"{type(value).__name__} is none of {', '.join(self._classes)}")
+            raise TypeError(f"Expected {self._names()}, got `{type(value).__name__}`")
         return self._rest.dump(value)
 
     def load(self, data: object) -> object:
         if not isinstance(data, dict) or TAG not in data:
             if self._rest is None:
-                raise ValueError(f"an object with {TAG!r} is expected, one of {', '.join(self._classes)}")
+                raise ValueError(f"Expected an object with `{TAG}`: {self._names()}")
             return self._rest.load(data)
-        known = self._classes.get(data[TAG])
+        given = cast("dict[str, object]", data)
+        known = self._classes.get(str(given[TAG]))
         if known is None:
-            raise ValueError(f"{TAG!r} is none of {', '.join(self._classes)}")
-        rest = {key: value for key, value in data.items() if key != TAG}
+            raise ValueError(f"Invalid `{TAG}`, expected {self._names()}")
+        rest = {key: value for key, value in given.items() if key != TAG}
         return known[1].load(rest["$"] if rest.keys() == {"$"} else rest)
 
     def example(self, depth: int) -> object:
         name, (_, shape) = next(iter(self._classes.items()))
-        data = shape.example(depth + 1)
-        return {TAG: name, **data} if isinstance(data, dict) else {TAG: name, "$": data}
+        return _tagged(name, shape.example(depth + 1))
+
+    def _names(self) -> str:
+        return " or ".join(f"`{name}`" for name in self._classes)
 
 
 class Fields:
     """A class with a field that msgspec does not carry by itself."""
 
-    plain = False
-
-    def __init__(self, cls: type) -> None:
+    def __init__(self, cls: Any, known: Known) -> None:
         self._class = cls
-        self._shapes = {name: shape_of(hint) for name, hint in _hints(cls).items()}
+        self._is_dict = is_typeddict(cls)
+        self._shapes: dict[str, Shape] = {}
+        known[cls] = self
+        for name, hint in fields_of(cls).items():
+            with _Placed(f".{name}"):
+                self._shapes[name] = shape_of(_unrequired(hint), known)
+        del known[cls]
         self.careful = any(shape.careful for shape in self._shapes.values())
-        self.frozen = _is_frozen(cls) and all(shape.frozen for shape in self._shapes.values())
+        self.frozen = is_frozen(cls) and all(shape.frozen for shape in self._shapes.values())
         self.schema = json.dumps({name: shape.schema for name, shape in sorted(self._shapes.items())})
 
     def dump(self, value: object) -> object:
-        if is_typeddict(self._class):
-            given: Mapping[str, object] = value  # type: ignore[assignment]  # what is no mapping raises below
-            return {name: shape.dump(given[name]) for name, shape in self._shapes.items() if name in given}
-        if not isinstance(value, self._class):
-            raise TypeError(f"{type(value).__name__} is no {self._class.__name__}")
-        return {name: shape.dump(getattr(value, name)) for name, shape in self._shapes.items()}
+        dumped: dict[str, object] = {}
+        if self._is_dict:
+            if not isinstance(value, dict):
+                raise TypeError(f"Expected `object`, got `{type(value).__name__}`")
+            given = cast("dict[str, object]", value)
+        elif not isinstance(value, self._class):
+            raise TypeError(f"Expected `{self._class.__name__}`, got `{type(value).__name__}`")
+        else:
+            given = {name: getattr(value, name) for name in self._shapes}
+        for name, shape in self._shapes.items():
+            if name in given:
+                with _Placed(f".{name}"):
+                    dumped[name] = shape.dump(given[name])
+        return dumped
 
     def load(self, data: object) -> object:
         if not isinstance(data, dict):
-            raise ValueError(f"an object is expected for {self._class.__name__}")
-        given = {name: shape.load(data[name]) for name, shape in self._shapes.items() if name in data}
-        return self._class(**given)
+            raise ValueError(f"Expected `object`, got `{type(data).__name__}`")
+        loaded: dict[str, object] = {}
+        given = cast("dict[str, object]", data)
+        for name, shape in self._shapes.items():
+            if name in given:
+                with _Placed(f".{name}"):
+                    loaded[name] = shape.load(given[name])
+        if self._is_dict:
+            missing = [name for name in sorted(self._class.__required_keys__) if name not in loaded]
+            if missing:
+                raise ValueError(f"Object missing required field `{missing[0]}`")
+            return loaded
+        return make(self._class, loaded)
 
     def example(self, depth: int) -> object:
-        return {name: shape.example(depth + 1) for name, shape in self._shapes.items()} if depth < 4 else {}
+        if depth >= DEPTH_MAX:
+            return {}
+        return {name: shape.example(depth + 1) for name, shape in self._shapes.items()}
+
+
+class Again:
+    """A class inside itself."""
+
+    careful = True  # it may contain itself without end
+    frozen = False
+
+    def __init__(self, fields: Fields, name: str) -> None:
+        self._fields = fields
+        self.schema = json.dumps({"again": name})
+
+    def dump(self, value: object) -> object:
+        return self._fields.dump(value)
+
+    def load(self, data: object) -> object:
+        return self._fields.load(data)
+
+    def example(self, depth: int) -> object:
+        return self._fields.example(depth)
 
 
 class Items:
     """A list, set or tuple of what msgspec does not carry by itself."""
 
-    plain = False
-
-    def __init__(self, make: Callable[[list[object]], object], item: Shape) -> None:
-        self._make, self._item = make, item
+    def __init__(self, make_: Callable[[list[object]], object], item: Shape) -> None:
+        self._make, self._item = make_, item
         self.careful = item.careful
-        self.frozen = item.frozen and make in (tuple, frozenset)
+        self.frozen = item.frozen and make_ in (tuple, frozenset)
         self.schema = json.dumps({"items": item.schema})
 
     def dump(self, value: object) -> object:
         if not isinstance(value, (list, tuple, set, frozenset)):
-            raise TypeError(f"{type(value).__name__} is no list")
-        return [self._item.dump(item) for item in value]
+            raise TypeError(f"Expected `array`, got `{type(value).__name__}`")
+        dumped = _each(self._item.dump, list(cast("list[object]", value)))
+        return sorted(dumped, key=json.dumps) if self._make in (set, frozenset) else dumped
 
     def load(self, data: object) -> object:
         if not isinstance(data, list):
-            raise ValueError("a list is expected")
-        return self._make([self._item.load(item) for item in data])
+            raise ValueError(f"Expected `array`, got `{type(data).__name__}`")
+        return self._make(_each(self._item.load, cast("list[object]", data)))
 
     def example(self, depth: int) -> object:
-        return [self._item.example(depth + 1)] if depth < 4 else []
+        return [self._item.example(depth + 1)] if depth < DEPTH_MAX else []
+
+
+class Row:
+    """A tuple of fixed length with a member that msgspec does not carry by itself."""
+
+    def __init__(self, members: tuple[Shape, ...]) -> None:
+        self._members = members
+        self.careful = any(member.careful for member in members)
+        self.frozen = all(member.frozen for member in members)
+        self.schema = json.dumps({"row": [member.schema for member in members]})
+
+    def dump(self, value: object) -> object:
+        return self._all(value, lambda shape, item: shape.dump(item), TypeError)
+
+    def load(self, data: object) -> object:
+        return tuple(self._all(data, lambda shape, item: shape.load(item), ValueError))
+
+    def example(self, depth: int) -> object:
+        return [member.example(depth + 1) for member in self._members] if depth < DEPTH_MAX else []
+
+    def _all(
+        self, given: object, one: Callable[[Shape, object], object], wrong: type[TypeError] | type[ValueError]
+    ) -> list[object]:
+        items = cast("list[object]", given) if isinstance(given, (list, tuple)) else None
+        if items is None or len(items) != len(self._members):
+            raise wrong(f"Expected `array` of length {len(self._members)}")
+        done: list[object] = []
+        for index, (shape, item) in enumerate(zip(self._members, items, strict=True)):
+            with _Placed(f"[{index}]"):
+                done.append(one(shape, item))
+        return done
 
 
 class Table:
     """A dict whose values msgspec does not carry by itself."""
 
-    plain = False
     frozen = False
 
-    def __init__(self, key: Shape, value: Shape) -> None:
-        self._key, self._value = key, value
-        self.careful = key.careful or value.careful
-        self.schema = json.dumps({"key": key.schema, "value": value.schema})
+    def __init__(self, key: object, value: Shape) -> None:
+        self._keys = Native(dict[key, None])  # type: ignore[valid-type]  # built here
+        self._value = value
+        self.careful = True  # the keys may hide a flaw
+        self.schema = json.dumps({"key": self._keys.schema, "value": value.schema})
 
     def dump(self, value: object) -> object:
         if not isinstance(value, dict):
-            raise TypeError(f"{type(value).__name__} is no dict")
-        return {self._key.dump(key): self._value.dump(item) for key, item in value.items()}
+            raise TypeError(f"Expected `object`, got `{type(value).__name__}`")
+        dumped: dict[str, object] = {}
+        for key, item in cast("dict[object, object]", value).items():
+            with _Placed("[…]"):
+                (text,) = cast("dict[str, None]", self._keys.dump({key: None}))
+                dumped[text] = self._value.dump(item)
+        return dumped
 
     def load(self, data: object) -> object:
         if not isinstance(data, dict):
-            raise ValueError("an object is expected")
-        return {self._key.load(key): self._value.load(item) for key, item in data.items()}
+            raise ValueError(f"Expected `object`, got `{type(data).__name__}`")
+        loaded: dict[object, object] = {}
+        for text, item in cast("dict[str, object]", data).items():
+            with _Placed("[…]"):
+                (key,) = cast("dict[object, None]", self._keys.load({text: None}))
+                loaded[key] = self._value.load(item)
+        return loaded
 
     def example(self, depth: int) -> object:
         return {}
 
 
-def _taken_apart(type_: object) -> Shape:
+class _Placed:
+    """Puts one step in front of the path of an error."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, TypeError):
+            raise TypeError(placed(error, self._step)) from None
+        if isinstance(error, (ValueError, msgspec.MsgspecError)):
+            raise ValueError(placed(error, self._step)) from None
+
+
+def _taken_apart(type_: Any, known: Known, refusal: NotNative) -> Shape:
     origin, args = get_origin(type_), get_args(type_)
+    if origin is Annotated:
+        return shape_of(args[0], known)
     if origin is Union or origin is types.UnionType:
-        return Choice(args)
+        return Choice(args, known)
     if origin in (list, set, frozenset) and args:
-        return Items(origin, shape_of(args[0]))
+        return Items(origin, _inside("[…]", args[0], known))
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
-        return Items(tuple, shape_of(args[0]))
+        return Items(tuple, _inside("[…]", args[0], known))
+    if origin is tuple and args:
+        return Row(tuple(_inside(f"[{index}]", arg, known) for index, arg in enumerate(args)))
     if origin is dict and len(args) == 2:
-        return Table(shape_of(args[0]), shape_of(args[1]))
-    if isinstance(type_, type) and not _is_model(type_) and _hints(type_):
-        return Fields(type_)
-    return Native(type_)  # raises with msgspec's own words
+        return Table(args[0], _inside("[…]", args[1], known))
+    if type_ in known:
+        return Again(known[type_], type_name(type_))
+    if isinstance(type_, type) and not is_model(type_) and fields_of(type_):
+        return Fields(type_, known)
+    raise TypeError(str(refusal))
 
 
-class _Facts:
-    """What a type's description tells about its values."""
-
-    def __init__(self) -> None:
-        self.careful = False
-        self.plain = False
-        self.frozen = True
-        self.unordered = False  # equal values may be written in another order
-        self._seen: set[object] = set()
-
-    def look(self, node: object) -> None:
-        """Take in a node of msgspec's description and all below it."""
-        if isinstance(node, info.CustomType):
-            if not _is_model(node.cls):
-                raise TypeError(f"{_plain_name(node.cls)} is no data class")
-            self.careful, self.frozen = True, False
-        elif isinstance(node, info.AnyType):
-            self.careful = self.plain = True
-            self.frozen = False
-        elif isinstance(node, (info.FloatType, info.DateTimeType, info.TimeType, info.DecimalType)):
-            self.careful = True
-        elif isinstance(node, (info.ListType, info.DictType, info.SetType, info.TypedDictType, info.ByteArrayType)):
-            self.frozen = False
-        if isinstance(node, (info.SetType, info.FrozenSetType, info.DictType, info.AnyType, info.CustomType)):
-            self.unordered = True
-        cls = getattr(node, "cls", None)
-        if cls is not None:
-            if cls in self._seen:
-                self.careful = True  # it may contain itself
-                return
-            self._seen = self._seen | {cls}
-            self.frozen = self.frozen and (_is_frozen(cls) or isinstance(node, info.EnumType))
-        for child in _below(node):
-            before = self._seen
-            self.look(child)
-            self._seen = before
+def _inside(step: str, type_: object, known: Known) -> Shape:
+    with _Placed(step):
+        return shape_of(type_, known)
 
 
-def _below(node: object) -> list[object]:
-    if isinstance(node, info.Metadata):
-        return [node.type]
-    fields = [field.type for field in getattr(node, "fields", ())]
-    parts = [getattr(node, name) for name in ("item_type", "key_type", "value_type") if hasattr(node, name)]
-    return [*fields, *parts, *getattr(node, "item_types", ()), *getattr(node, "types", ())]
+def _unrequired(hint: Any) -> Any:
+    """The type in a typed dict's `Required[…]` or `NotRequired[…]`."""
+    return get_args(hint)[0] if get_origin(hint) in (Required, NotRequired) else hint
 
 
-def _example(node: object, depth: int) -> object:
-    if isinstance(node, info.Metadata):
-        return _example(node.type, depth)
-    fields = getattr(node, "fields", None)
-    if fields is not None and depth < 4:
-        return {field.encode_name: _example(field.type, depth + 1) for field in fields}
-    if isinstance(node, info.UnionType):
-        return _example(next(kind for kind in node.types if not isinstance(kind, info.NoneType)), depth)
-    if isinstance(node, (info.ListType, info.SetType, info.FrozenSetType, info.VarTupleType)):
-        return [_example(node.item_type, depth + 1)] if depth < 4 else []
-    if isinstance(node, (info.EnumType, info.LiteralType)):
-        values = node.values if isinstance(node, info.LiteralType) else [member.value for member in node.cls]
-        return values[0]
-    return next((text for kind, text in _EXAMPLES if isinstance(node, kind)), {})
+def _each(one: Callable[[object], object], items: list[object]) -> list[object]:
+    done: list[object] = []
+    for index, item in enumerate(items):
+        with _Placed(f"[{index}]"):
+            done.append(one(item))
+    return done
 
 
-_EXAMPLES: list[tuple[type, object]] = [
-    (info.StrType, "text"),
-    (info.IntType, 1),
-    (info.FloatType, 1.5),
-    (info.BoolType, True),
-    (info.NoneType, None),
-    (info.DateTimeType, "2026-01-31T12:00:00Z"),
-    (info.DateType, "2026-01-31"),
-    (info.TimeType, "12:00:00Z"),
-    (info.TimeDeltaType, "PT1H"),
-    (info.DecimalType, "9.99"),
-    (info.UUIDType, "01890a5d-ac96-774b-bcce-b302099a8057"),
-    (info.BytesType, "YmFzZTY0"),
-]
-
-
-def _is_model(cls: object) -> bool:
-    """Whether a class is a pydantic model; pydantic is not imported to find out."""
-    return isinstance(cls, type) and hasattr(cls, "__pydantic_core_schema__") and hasattr(cls, "model_validate")
-
-
-def _is_class(cls: type) -> bool:
-    return _is_model(cls) or hasattr(cls, "__struct_fields__") or bool(_hints(cls))
-
-
-def _hints(cls: type) -> dict[str, Any]:
-    """The fields of a data class and their types; empty for any other class."""
-    if is_typeddict(cls):
-        return get_type_hints(cls, include_extras=True)
-    if dataclasses.is_dataclass(cls):
-        names = [field.name for field in dataclasses.fields(cls)]
-    else:
-        attributes: Any = getattr(cls, "__attrs_attrs__", ())
-        names = [*getattr(cls, "__struct_fields__", ()), *(attribute.name for attribute in attributes)]
-    hints = get_type_hints(cls, include_extras=True) if names else {}
-    return {name: hints[name] for name in names}
-
-
-def _is_frozen(cls: type) -> bool:
-    if dataclasses.is_dataclass(cls):
-        return bool(cls.__dataclass_params__.frozen)  # type: ignore[attr-defined]  # every dataclass has it
-    if hasattr(cls, "__struct_config__"):
-        return bool(cls.__struct_config__.frozen)
-    return hasattr(cls, "_fields") and issubclass(cls, tuple)
-
-
-def _plain_name(cls: object) -> str:
-    return getattr(cls, "__name__", None) or str(cls)
-
-
-def _dump_model(value: Any) -> object:
-    if _is_model(type(value)):
-        return value.model_dump(mode="json")
-    raise TypeError(f"a {type(value).__name__} cannot be stored")
-
-
-def _load_model(cls: Any, data: object) -> object:
-    return cls.model_validate(data)
-
-
-def _model_schema(cls: Any) -> dict[str, Any]:
-    schema: dict[str, Any] = cls.model_json_schema()
-    return schema
+def _tagged(name: str, data: object) -> dict[str, object]:
+    return {TAG: name, **cast("dict[str, object]", data)} if isinstance(data, dict) else {TAG: name, "$": data}

@@ -18,8 +18,11 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from amends.define.admission import Flaw, find_change, find_flaw
-from amends.define.shapes import Native, Shape, shape_of
+from amends.define.admission import Flaw, find_change, find_flaw, find_largest, is_same
+from amends.define.names import type_name
+from amends.define.native import Native
+from amends.define.shape import Shape, path_of
+from amends.define.shapes import shape_of
 from amends.errors import DefinitionError, LimitExceeded, ValueRefused
 
 T = TypeVar("T")
@@ -49,7 +52,7 @@ class Codec(Generic[T]):
             self._encode = shape.encode
             self._decode = shape.decode
         else:
-            self._encode = lambda value: msgspec.json.encode(shape.dump(value))
+            self._encode = lambda value: msgspec.json.encode(shape.dump(value), order="deterministic")
             self._decode = lambda payload: shape.load(msgspec.json.decode(payload))
 
     def admit(self, value: object, where: str, limit: int = PAYLOAD_BYTES_MAX) -> tuple[bytes, T]:
@@ -59,32 +62,39 @@ class Codec(Generic[T]):
         """
         try:
             if self._careful:
-                _refuse(find_flaw(value), where)
+                _refuse(find_flaw(value, limit), where)
             payload = self._encode(value)
             if _SUSPICIOUS.search(payload):
-                _refuse(find_flaw(value), where)
-        except (TypeError, ValueError, RecursionError, AttributeError) as error:
-            _refuse(find_flaw(value), where)
-            raise ValueRefused(f"{where} is not a {self.name}: {describe(error)}") from None
+                _refuse(find_flaw(value, limit), where)
+        except (ValueRefused, LimitExceeded):
+            raise
+        except Exception as error:  # noqa: BLE001  # a value's own code may raise anything
+            _refuse(find_flaw(value, limit, strict=True), where)
+            raise ValueRefused(self._misfit(error, where)) from None
         if len(payload) > limit:
             raise LimitExceeded(
-                f"{where} takes {len(payload):,} bytes, the limit is {limit:,}: "
-                "store the large part elsewhere and pass a reference to it"
+                f"{where}{find_largest(value, limit)} is too large: all of it takes {len(payload):,} bytes, the limit "
+                f"is {limit:,}; store the large part elsewhere and pass a reference to it"
             )
         try:
             back = self._decode(payload)
-        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
-            raise ValueRefused(f"{where} is not a {self.name}: {describe(error)}") from None
-        if self.shape.plain:
+        except Exception as error:  # noqa: BLE001  # what builds the value may raise anything
+            raise ValueRefused(self._misfit(error, where)) from None
+        if back is not value and not is_same(value, back):
             _refuse(find_change(value, back), where)
         return payload, back  # type: ignore[return-value]  # the shape is T's
+
+    def _misfit(self, error: Exception, where: str) -> str:
+        """Why a value is not of this type, with the path of the part that is not."""
+        text, path = path_of(describe(error))
+        return f"{where}{path} does not fit {self.name}: {text}"
 
     def decode(self, payload: bytes) -> T:
         """The value of a payload that was admitted. Raises ValueRefused where the type has
         changed so that it cannot be read any more."""
         try:
             return self._decode(payload)  # type: ignore[return-value]  # the shape is T's
-        except (msgspec.MsgspecError, TypeError, ValueError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001  # what builds the value may raise anything
             raise ValueRefused(f"a stored {self.name} cannot be read: {describe(error)}") from None
 
     @property
@@ -99,7 +109,8 @@ class Codec(Generic[T]):
 
 def _refuse(flaw: Flaw | None, where: str) -> None:
     if flaw is not None:
-        raise ValueRefused(f"{where}{flaw.path}: {flaw.reason}")
+        refusal = LimitExceeded if flaw.too_large else ValueRefused
+        raise refusal(f"{where}{flaw.path}: {flaw.reason}")
 
 
 def codec_for(type_: object, where: str) -> Codec[object]:
@@ -107,30 +118,22 @@ def codec_for(type_: object, where: str) -> Codec[object]:
     says what has the type."""
     try:
         return Codec(type_, shape_of(type_))
-    except TypeError as error:
+    except (TypeError, RecursionError) as error:
+        text, path = path_of(describe(error))
+        inside = f" at {path}" if path else ""
         raise DefinitionError(
-            f"{where}: values of {type_name(type_)} cannot be stored: {error}. Use dataclasses, msgspec Structs, "
-            "attrs classes, typed dicts, pydantic models, enums, dates, decimals, uuids, and lists, dicts, tuples "
-            "and unions of these"
+            f"{where}: values of {type_name(type_)} cannot be stored{inside}: {text}. Use dataclasses, msgspec "
+            "Structs, attrs classes, typed dicts, pydantic models, enums, dates, decimals, uuids, and lists, dicts, "
+            "tuples and unions of these"
         ) from None
-
-
-def type_name(type_: object) -> str:
-    """How a type is written, without its module."""
-    if type_ is None or type_ is type(None):
-        return "None"
-    if isinstance(type_, type) and not hasattr(type_, "__args__"):
-        return type_.__name__
-    return re.sub(r"(?<![\w.])(?:[A-Za-z_]\w*\.)+(?=[A-Za-z_])", "", str(type_)).replace("<locals>.", "")
 
 
 def describe(error: BaseException) -> str:
     """An exception's text, fit to be stored and shown: bounded, printable, never raising."""
     try:
-        text = str(error)
+        return clean(str(error)) or type(error).__name__
     except Exception:  # noqa: BLE001  # a user's __str__ may raise anything, and must not hide the error
-        text = ""
-    return clean(text) or type(error).__name__
+        return type(error).__name__
 
 
 def clean(text: str, limit: int = 2000) -> str:
