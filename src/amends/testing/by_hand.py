@@ -36,15 +36,18 @@ def context(
 
     Raises DefinitionError for what is no step, and for a compensation of a step that has none.
     """
-    given: object = step
-    if not isinstance(given, Step):
-        name = getattr(given, "__name__", repr(given)[:80])
-        raise DefinitionError(
-            f"context({name}): a step is expected; for its compensation write context(the_step, compensating=True)"
-        )
+    _check(step)
     if compensating and step.body.undo is None:
         raise DefinitionError(f"context({step!r}, compensating=True): the step has no compensation")
     address = step.stored_name if item is None else f"{step.stored_name}[{item}]"
     phase = Phase.UNDO if compensating else Phase.ACTION
     internal_id = hashlib.blake2b(saga_id.encode(), digest_size=16).digest()
     return Context(NAMESPACE, saga_id, internal_id, address, phase, attempt, round, 1, None, StillAttempt())
+
+
+def _check(given: object) -> None:
+    if not isinstance(given, Step):
+        name = getattr(given, "__name__", repr(given)[:80])
+        raise DefinitionError(
+            f"context({name}): a step is expected; for its compensation write context(the_step, compensating=True)"
+        )

@@ -11,18 +11,19 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
 from amends.decide.state import Action, State
 from amends.errors import NotRunning, UnknownSaga
+from amends.operate.operations import Operations
 from amends.run.outcomes import Outcome
 from amends.run.session import Config, Session, state_of
-from amends.store.base import OPEN, Filter, Loaded
+from amends.store.base import OPEN
 from amends.store.memory import MemoryDatabase
 from amends.testing.inline import InlineSession, InlineSqliteStore, SandboxLoop, SoleMemoryStore
-from amends.testing.story import story
 from amends.testing.virtual import close
 
 T = TypeVar("T")
@@ -30,6 +31,7 @@ LOOK_FIRST_SECONDS = 60.0
 LOOK_LAST_SECONDS = 24 * 3600.0
 LOOKS_IN_TROUBLE_MAX = 4
 STORIES_SHOWN = 5
+AT_REST = ("completed", "compensated", "parked")
 
 
 class Rig:
@@ -90,20 +92,29 @@ class Rig:
 
     # What is asked of sagas
 
-    async def load(self, key: str) -> Loaded:
-        """A saga as the store has it. Raises UnknownSaga."""
-        loaded = await self.session.store.load(key)
-        if loaded is None:
+    @property
+    def operations(self) -> Operations:
+        """What an operator may ask."""
+        return Operations(self.session)
+
+    async def status(self, key: str) -> str:
+        """A saga's status as it stands. Raises UnknownSaga."""
+        head = await self.session.store.head(key)
+        if head is None:
             raise UnknownSaga(f"there is no saga with the id {key!r} in this sandbox")
-        return loaded
+        return head.status
+
+    async def history(self, key: str) -> list[str]:
+        """What has happened to a saga, with the time since its start. Raises UnknownSaga."""
+        lines = await self.operations.history(key)
+        return [f"{_passed(line.at - lines[0].at):>16}  {line.text}" for line in lines]
 
     async def settle(self, key: str) -> Outcome:
         """The outcome of a saga, however long it takes. Raises AssertionError where it would
         take for ever."""
         delay, looks_in_trouble = LOOK_FIRST_SECONDS, 0
         while True:
-            head = (await self.load(key)).head
-            if head.status not in OPEN or head.status == "parked":
+            if await self.status(key) in AT_REST:
                 return await self.session.outcome(None, key)
             looks_in_trouble = looks_in_trouble + 1 if self._trouble() else 0
             if looks_in_trouble > LOOKS_IN_TROUBLE_MAX:
@@ -114,11 +125,19 @@ class Rig:
 
     async def stories(self) -> str:
         """The histories of the last sagas."""
-        texts: list[str] = []
-        for head in reversed(await self.session.store.find(Filter(limit=STORIES_SHOWN))):
-            lines = story((await self.load(head.key)).rows)
-            texts.append("\n".join([f"{head.key}: {head.status}", *(f"  {line}" for line in lines)]))
-        return "\n".join(texts)
+        page = await self.operations.find(limit=STORIES_SHOWN)
+        return "\n".join([await self._story(saga.id, saga.status) for saga in reversed(page.sagas)])
+
+    async def act(self, key: str, verb: str, step: str, reason: str, result: object) -> None:
+        """An operator's act. Raises UnknownSaga, TooLate and Refused."""
+        payload = None
+        if result is not None:
+            loaded = await self.session.store.load(key)
+            if loaded is None:
+                raise UnknownSaga(f"there is no saga with the id {key!r} in this sandbox")
+            codec = self.session.program_of(loaded).codec_at(step)
+            payload = codec.admit(result, f"the result of {step}", self._config.settings.payload_bytes)[0]
+        await self.session.act(key, verb, step, actor="test", reason=reason, result=payload)
 
     # Parts
 
@@ -162,15 +181,27 @@ class Rig:
         """A saga that is not in memory is about to be claimed, or waits for a signal."""
         await self._loops[-1].quiet()
         await asyncio.sleep(1.0)
-        loaded = await self.load(key)
-        if loaded.head.owner is None and loaded.head.wake_at is None and loaded.head.status in OPEN:
+        loaded = await self.session.store.load(key)
+        if loaded is None or loaded.head.status not in OPEN or loaded.head.status in AT_REST:
+            return
+        if loaded.head.owner is None and loaded.head.wake_at is None:
             names = ", ".join(_waits(state_of(loaded))) or "nothing"
-            lines = "\n".join(f"  {line}" for line in story(loaded.rows))
-            raise AssertionError(f"the saga {key} waits for {names}, without end: send a signal, or cancel it\n{lines}")
+            raise AssertionError(
+                f"the saga waits for {names}, without end: send the signal, or cancel it\n"
+                f"{await self._story(key, loaded.head.status)}"
+            )
+
+    async def _story(self, key: str, status: str) -> str:
+        return "\n".join([f"{key}: {status}", *await self.history(key)])
 
 
 def _waits(state: State) -> list[str]:
     return [address for address, step in state.steps.items() if step.action.status is Action.WAITING]
+
+
+def _passed(seconds: float) -> str:
+    """A time that passed: `0.2 s`, `1:30:00`, `3 days, 0:00:00`."""
+    return f"{max(seconds, 0.0):.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
 
 
 def _outside_loops(fn: Callable[[], T]) -> T:

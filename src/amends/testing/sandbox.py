@@ -31,13 +31,12 @@ from amends.run.settings import Settings
 from amends.testing.by_hand import NAMESPACE
 from amends.testing.fakes import depth_of_test, providers, refuse_transactions
 from amends.testing.rig import Rig
-from amends.testing.story import story
 from amends.testing.virtual import Inline
 
 I = TypeVar("I")  # noqa: E741  # the input, as in the documented signatures
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-Verb = Literal["retry", "skip", "compensate", "unpark"]
+Verb = Literal["retry", "skip", "resolve", "compensate", "unpark"]
 Around = Callable[[Context], AbstractAsyncContextManager[Any]]
 
 # Sagas stay in memory, where their timers are exact, so nothing has to look at the store.
@@ -134,10 +133,12 @@ class Sandbox:
         """Have a saga go back, as `Orchestrator.cancel` does. Raises TooLate and Refused."""
         self._rig.run(self._rig.session.cancel(saga_id, reason=reason, actor="test"))
 
-    def operate(self, saga_id: str, verb: Verb, step: str = "", /, *, reason: str = "mended by the test") -> None:
-        """Do what an operator does with a parked saga, or with one of its steps. Raises TooLate
-        and Refused."""
-        self._rig.run(self._rig.session.act(saga_id, verb, step, actor="test", reason=reason, result=None))
+    def operate(
+        self, saga_id: str, verb: Verb, step: str = "", /, *, reason: str = "mended by the test", result: object = None
+    ) -> None:
+        """Do what an operator does with a parked saga, or with one of its steps. result: with
+        "resolve", what the step would have given. Raises TooLate and Refused."""
+        self._rig.run(self._rig.act(saga_id, verb, step, reason, result))
 
     # Time and trouble
 
@@ -174,12 +175,12 @@ class Sandbox:
 
     def status(self, saga_id: str, /) -> str:
         """The status of a saga, as it stands. Raises UnknownSaga."""
-        return self._rig.run(self._rig.load(saga_id)).head.status
+        return self._rig.run(self._rig.status(saga_id))
 
     def history(self, saga_id: str, /) -> list[str]:
         """What has happened to a saga, a line each, with the time since its start. Raises
         UnknownSaga."""
-        return story(self._rig.run(self._rig.load(saga_id)).rows)
+        return self._rig.run(self._rig.history(saga_id))
 
     def stories(self) -> str:
         """The histories of the last few sagas, as a failed test shows them."""
