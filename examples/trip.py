@@ -9,11 +9,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from amends import (
-    Compensated,
-    Completed,
     Context,
     Orchestrator,
-    Parked,
     Reject,
     Resource,
     Saga,
@@ -145,16 +142,6 @@ def the_agency() -> Agency:
 orchestrator = Orchestrator("sqlite:///trips.db", sagas=[book_trip], resources=[the_agency])
 
 
-def tell(outcome: Completed[Ticket] | Compensated | Parked) -> None:
-    match outcome:
-        case Completed(ticket):
-            print(f"completed: {ticket.text}")
-        case Compensated(reason):
-            print(f"compensated: {reason}")
-        case Parked(reason):
-            print(f"parked: {reason}")
-
-
 async def main() -> None:
     async with orchestrator:
         ann = await orchestrator.start(book_trip, Trip("Ann", "Lisbon", 90_000))
@@ -164,7 +151,7 @@ async def main() -> None:
         await orchestrator.signal(bob.saga_id, approval, Approval(granted=False, by="Grace"))
         await orchestrator.cancel(eve.saga_id, reason="Eve has caught a cold")
         for handle in (ann, bob, eve):
-            tell(await handle.outcome())
+            print(await handle.outcome())
     print(f"still held: {sorted(AGENCY.held.values())}")
 
 
