@@ -8,17 +8,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from amends import (
-    Context,
-    Orchestrator,
-    Reject,
-    Resource,
-    Saga,
-    parallel,
-    pivot,
-    step,
-    wait_for,
-)
+from amends import Context, Orchestrator, Reject, Resource, Saga, parallel, pivot, step, wait_for
 
 
 @dataclass(frozen=True)
