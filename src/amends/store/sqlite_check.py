@@ -11,8 +11,9 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+from amends.store import sqlite_file
 from amends.store.base import Health
-from amends.store.sqlite_file import SQL, library_is_fixed, schema_of
+from amends.store.sqlite_file import SQL, schema_of
 
 LAG_SECONDS = 60.0
 SPACE_BYTES = 100 * 1024 * 1024
@@ -34,7 +35,7 @@ def check_file(connection: sqlite3.Connection, path: Path, namespace: int, now: 
 def _library(connection: sqlite3.Connection) -> Health:
     mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     version = sqlite3.sqlite_version
-    if library_is_fixed():
+    if sqlite_file.library_is_fixed():
         return Health("ok", "library", f"SQLite {version}, journal mode {mode}")
     if mode == "wal":
         return Health("error", "library", f"SQLite {version} can corrupt a WAL file: close all that uses it")
