@@ -14,7 +14,8 @@ from amends.errors import StoreUnavailable
 from amends.operate.values import SchemaVersion
 from amends.run.database import DEFAULT_DATABASE, Database, sqlite_path, store_of
 from amends.store.sqlite import SqliteStore
-from amends.store.sqlite_file import CODE_VERSION, schema_of, translate
+from amends.store.sqlite_errors import translate
+from amends.store.sqlite_file import CODE_VERSION, schema_of
 
 
 def file_of(database: Database) -> Path:

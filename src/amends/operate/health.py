@@ -15,7 +15,7 @@ from amends.operate.preview import open_waits
 from amends.operate.sight import Sight, line_of
 from amends.operate.values import Finding, StuckLine, StuckPage, Trouble
 from amends.run.session import state_of
-from amends.store.base import Filter, SagaRow, WorkerRow
+from amends.store.base import OPEN, Filter, SagaRow, WorkerRow
 
 LOOK_MAX = 1000
 WAITS_LOOK_MAX = 200
@@ -23,22 +23,23 @@ LATE_SECONDS = 60.0
 _LIBRARIES = ("amends", "msgspec", "click", "rich", "uvloop")
 
 
-async def stuck(sight: Sight, limit: int) -> StuckPage:
+async def stuck(sight: Sight, limit: int, wanted: Collection[Trouble]) -> StuckPage:
     """The sagas that wait for somebody, the troubled ones first, each list newest first."""
     store = sight.session.store
-    troubled = await store.find(Filter(("running", "compensating", "parked"), None, True, None, limit + 1))
-    found = [_troubled(sight, row) for row in troubled]
-    seen = {row.id for row in troubled}
+    troubled = await store.find(Filter(OPEN, None, True, None, limit + 1))
     moving = await store.find(Filter(("running", "compensating"), None, False, None, LOOK_MAX))
+    seen = {row.id for row in troubled}
     rest = [row for row in moving if row.id not in seen and row.stalled is None]
-    known = {sight.name_of(plan) for worker in await sight.live_workers() for plan in worker.plans}
-    stranded = [line for row in rest if (line := _stranded(sight, row, known)) is not None]
-    found += stranded
-    ids = {line.saga.id for line in stranded}
-    waiting = await _waiting(sight, [row for row in rest if row.key not in ids])
-    found += waiting
-    more = len(found) > limit or len(moving) == LOOK_MAX
-    return StuckPage(tuple(found[:limit]), more)
+    found = [_troubled(sight, row) for row in troubled]
+    stranded: list[StuckLine] = []
+    if Trouble.STRANDED in wanted or Trouble.WAITING in wanted:
+        known = {sight.name_of(plan) for worker in await sight.live_workers() for plan in worker.plans}
+        stranded = [line for row in rest if (line := _stranded(sight, row, known)) is not None]
+    if Trouble.WAITING in wanted:
+        ids = {line.saga.id for line in stranded}
+        found += await _waiting(sight, [row for row in rest if row.key not in ids])
+    fits = [line for line in [*found, *stranded] if line.trouble in wanted]
+    return StuckPage(tuple(fits[:limit]), len(fits) > limit or len(troubled) > limit or len(moving) == LOOK_MAX)
 
 
 def _troubled(sight: Sight, row: SagaRow) -> StuckLine:
@@ -97,7 +98,7 @@ async def workers(sight: Sight) -> list[Finding]:
 
 async def _stuck_counts(sight: Sight, counts: dict[tuple[int, str], int]) -> list[Finding]:
     parked = sum(count for (_, status), count in counts.items() if status == "parked")
-    rows = await sight.session.store.find(Filter(("running", "compensating", "parked"), None, True, None, LOOK_MAX))
+    rows = await sight.session.store.find(Filter(OPEN, None, True, None, LOOK_MAX))
     stalled = sum(row.stalled is not None for row in rows)
     waiting = sum(row.stalled is None and row.status != "parked" for row in rows)
     texts = [

@@ -11,7 +11,7 @@ Must not: hold a rule of what a saga may do; the core has them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -20,7 +20,7 @@ from amends.decide.state import State
 from amends.errors import NotAnswered, Refused
 from amends.operate import health
 from amends.operate.sight import Sight, line_of
-from amends.operate.values import Answer, Finding, Line, Page, SagaView, StuckPage
+from amends.operate.values import Answer, Finding, Line, Page, SagaView, StuckPage, Trouble
 from amends.run import mailbox
 from amends.run.database import Database
 from amends.run.orchestrator import Orchestrator
@@ -80,11 +80,11 @@ class Operations:
         number = self._sight.numbers([name])[-1]
         return from_json(self.session.plans.rows[number].body)
 
-    async def stuck(self, *, limit: int = LIST_LIMIT) -> StuckPage:
+    async def stuck(self, *, limit: int = LIST_LIMIT, troubles: Collection[Trouble] = ()) -> StuckPage:
         """The sagas that wait for somebody: parked, with a stuck step, stalled, stranded without a
-        worker, or waiting for a signal."""
+        worker, or waiting for a signal. troubles: only these kinds."""
         await self._sight.refresh()
-        return await health.stuck(self._sight, limit)
+        return await health.stuck(self._sight, limit, frozenset(troubles or Trouble))
 
     async def doctor(self) -> tuple[Finding, ...]:
         """The state of the database and of its workers, good and bad."""
@@ -146,7 +146,7 @@ class Operations:
 
 @asynccontextmanager
 async def operations(
-    source: Database | Orchestrator = None, *, namespace: str = "default", answer_seconds: float | None = None
+    source: Database | Orchestrator | Config = None, *, namespace: str = "default", answer_seconds: float | None = None
 ) -> AsyncIterator[Operations]:
     """Operations on a database, or on an orchestrator's, as a client of its own.
 
@@ -161,9 +161,11 @@ async def operations(
         await session.close()
 
 
-def config_of(source: Database | Orchestrator, namespace: str, answer_seconds: float | None) -> Config:
+def config_of(source: Database | Orchestrator | Config, namespace: str, answer_seconds: float | None) -> Config:
     """What a client of a database needs; an orchestrator brings its own."""
-    if isinstance(source, Orchestrator):
+    if isinstance(source, Config):
+        config = source
+    elif isinstance(source, Orchestrator):
         config = source.config
     else:
         config = Orchestrator(source, sagas=(), namespace=namespace).config

@@ -21,6 +21,8 @@ from amends.operate.preview import acts
 from amends.operate.values import Line, OpenStep, SagaLine, SagaView, StepLine
 from amends.run.session import Session, state_of
 from amends.store.base import Loaded, SagaRow, WorkerRow
+from amends.store.sqlite import SqliteStore
+from amends.store.sqlite_lock import WorkerLock
 
 
 class Sight:
@@ -117,6 +119,8 @@ class Sight:
         rows = [row for row in await store.workers() if row.retired_at is None]
         if store.leases:
             return [row for row in rows if row.expires_at >= now]
+        if isinstance(store, SqliteStore) and not WorkerLock(store.path).held_by_somebody():
+            return []
         return [row for row in rows if row.host != here or _alive(row.pid)]
 
 

@@ -1,0 +1,55 @@
+"""`amends doctor`: whether the database is sound, and whether anybody works.
+
+Guarantees: a database that cannot even be opened is a finding like another.
+Must not: repair anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from amends.errors import StoreError
+from amends.operate import as_json as shapes
+from amends.operate.cli.exits import Exit
+from amends.operate.cli.output import console, emit_json, print_table, word
+from amends.operate.cli.place import Place
+from amends.operate.cli.verb import Verb, json_option, place_options
+from amends.operate.operations import operations
+from amends.operate.values import Finding
+
+_LEVELS = ("ok", "warning", "error")
+_EXITS = {"ok": Exit.OK, "warning": Exit.TROUBLE, "error": Exit.ERRORS}
+
+
+@click.command(
+    "doctor",
+    cls=Verb,
+    help="Check the file and its integrity, the libraries, what is overdue, unanswered mail, the workers, and sagas "
+    f"that no worker can run. Ends with 0 if all is well, {int(Exit.TROUBLE)} if a warning is the worst, "
+    f"{int(Exit.ERRORS)} for an error.",
+    examples=["amends doctor", "amends doctor --database=sqlite:///orders.db --json | jq .worst"],
+)
+@place_options
+@json_option
+def doctor(as_json: bool, **given: str | None) -> int:
+    place = Place(**given)
+
+    async def look() -> tuple[Finding, ...]:
+        async with operations(place.existing()) as found:
+            return await found.doctor()
+
+    try:
+        findings = asyncio.run(look())
+    except StoreError as error:
+        findings = (Finding("error", "database", str(error)),)
+    worst = max((finding.level for finding in findings), key=_LEVELS.index)
+    if as_json:
+        emit_json(shapes.findings(findings, worst))
+    else:
+        out = console()
+        out.print(word(place.url, "dim"))
+        rows = [(word(finding.level), finding.what, finding.detail) for finding in findings]
+        print_table(out, ("level", "what", "found"), rows)
+    return _EXITS[worst]

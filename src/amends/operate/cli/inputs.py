@@ -1,0 +1,70 @@
+"""Values that a person types: JSON text, checked against what is expected.
+
+Guarantees: what is wrong is named by its field, and an example of what is right stands beside it.
+Must not: let through what a store cannot keep.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import msgspec
+
+from amends.define.admission import find_flaw
+from amends.define.values import PAYLOAD_BYTES_MAX, Codec, describe
+from amends.errors import LimitExceeded, ValueRefused
+from amends.operate.cli.quote import quoted
+
+SHOWN_MAX = 60
+
+
+def text_of(given: str) -> str:
+    """The text itself, or what stands on stdin for `-`."""
+    if given != "-":
+        return given
+    return sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+
+
+def payload_of(given: str, what: str) -> bytes:
+    """JSON text as a payload. Raises ValueRefused."""
+    text = text_of(given)
+    try:
+        data = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueRefused(f"{what} is not JSON: {_json_trouble(error)}; given: {_shown(text)}") from None
+    flaw = find_flaw(data, PAYLOAD_BYTES_MAX)
+    if flaw is not None:
+        raise ValueRefused(f"{what}{flaw.path}: {flaw.reason}")
+    if len(text) > PAYLOAD_BYTES_MAX:
+        raise LimitExceeded(f"{what}: {len(text):,} characters, the limit is {PAYLOAD_BYTES_MAX:,}")
+    return msgspec.json.format(text.encode(), indent=-1)  # the very digits that were typed
+
+
+def value_of(given: str, codec: Codec[Any], what: str, *, option: str = "") -> Any:
+    """The value that JSON text means for a type. Raises ValueRefused with an example."""
+    example = f"for example: {quoted([f'{option}{codec.example()}'])}"
+    try:
+        payload = payload_of(given, what)
+    except ValueRefused as error:
+        raise ValueRefused(f"{error}\n{example}") from None
+    try:
+        return codec.decode(payload)
+    except ValueRefused as error:
+        words = describe(error).replace(f"a stored {codec.name} cannot be read: ", "", 1)
+        raise ValueRefused(f"{what} is not a {codec.name}: {words}\n{example}") from None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _json_trouble(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"{error.msg}, line {error.lineno}, column {error.colno}"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "…")

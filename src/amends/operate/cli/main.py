@@ -1,0 +1,97 @@
+"""The entry point: whatever goes wrong ends as one paragraph and the right exit code.
+
+Guarantees: no traceback for a user's mistake; a reader of the output who goes away is no error.
+Must not: know any verb.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import NoReturn
+
+import click
+
+from amends.errors import AmendsError
+from amends.operate.cli.exits import Exit, exit_of
+from amends.operate.cli.safe import safe
+from amends.operate.cli.verb import Flags, debug_option
+from amends.operate.cli.verbs import Verbs
+
+_HELP = """Durable sagas: every saga completes, or makes amends.
+
+Sagas are found through --database, --app or the environment: AMENDS_DATABASE, AMENDS_APP.
+"""
+
+cli = Verbs("amends", help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+cli.params.append(debug_option())
+click.version_option(version("amends"), prog_name="amends")(cli)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and leave with its exit code."""
+    sys.exit(run(args))
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run a command; gives its exit code."""
+    flags = Flags()
+    try:
+        given = cli.main(None if args is None else list(args), "amends", standalone_mode=False, obj=flags)
+        sys.stdout.flush()
+        return int(given) if isinstance(given, int) else Exit.OK
+    except click.ClickException as error:
+        return _misused(error, flags)
+    except (KeyboardInterrupt, click.Abort):
+        print(file=sys.stderr)  # noqa: T201  # the terminal stands behind ^C
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to flush at exit
+        return Exit.BROKEN_PIPE
+    except AmendsError as error:
+        if flags.debug:
+            raise
+        return _tell(str(error), error.code, exit_of(error), flags)
+    except Exception as error:
+        if flags.debug:
+            raise
+        text = f"{type(error).__name__}: {error}. That was not expected; --debug shows where it happened"
+        return _tell(text, "bug", Exit.BUG, flags)
+
+
+def _misused(error: click.ClickException, flags: Flags) -> int:
+    if flags.json:
+        return _tell(error.format_message(), "usage", Exit.USAGE, flags)
+    if isinstance(error, click.UsageError) and error.ctx is not None and error.ctx.command is not cli:
+        hint = f"Try '{error.ctx.command_path} --help'."
+        return _tell(f"{error.format_message()}\n{hint}", "usage", Exit.USAGE, flags)
+    error.show()
+    return Exit.USAGE
+
+
+def _tell(text: str, code: str, exit_code: Exit, flags: Flags) -> int:
+    """One paragraph for people, one object for scripts; both on stderr."""
+    if flags.json:
+        click.echo(json.dumps({"error": {"code": code, "message": text}, "exit": int(exit_code)}), err=True)
+        return exit_code
+    plain = safe(text, lines=True)
+    if sys.stderr.isatty():
+        plain = "\n".join(textwrap.fill(line, _width(), break_long_words=False) for line in plain.split("\n"))
+    colour = None if _no_colour() or not sys.stderr.isatty() else "red"
+    click.echo(click.style(plain, fg=colour) if colour else plain, err=True)
+    return exit_code
+
+
+def _width() -> int:
+    try:
+        return max(min(os.get_terminal_size(2).columns, 120), 40)
+    except OSError:
+        return 100
+
+
+def _no_colour() -> bool:
+    return bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"

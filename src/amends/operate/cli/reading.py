@@ -1,0 +1,128 @@
+"""`amends list` and `amends stuck`: sagas in rows.
+
+Guarantees: one short read, then the output; nothing is held open meanwhile.
+Must not: act.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from amends.operate import as_json as shapes
+from amends.operate.cli.exits import Exit
+from amends.operate.cli.output import console, emit_json, print_table, when, word
+from amends.operate.cli.place import Place, command_line
+from amends.operate.cli.safe import safe
+from amends.operate.cli.verb import Verb, json_option, place_options
+from amends.operate.operations import LIST_LIMIT, operations
+from amends.operate.values import Page, SagaLine, StuckPage, Trouble
+
+STATUSES = ("running", "compensating", "parked", "completed", "compensated")
+LIMIT_MAX = 10_000
+limit_option = click.option(
+    "--limit", type=click.IntRange(1, LIMIT_MAX), default=LIST_LIMIT, show_default=True, help="How many at most."
+)
+
+
+@click.command(
+    "list",
+    cls=Verb,
+    help="List sagas, newest first.",
+    examples=[
+        "amends list",
+        "amends list --status parked --status compensating",
+        "amends list --saga place-order --limit 20 --before order-42",
+        "amends list --json | jq -r '.sagas[].id'",
+    ],
+)
+@click.option("--status", "statuses", multiple=True, type=click.Choice(STATUSES), help="Only these; may be repeated.")
+@click.option("--saga", "sagas", multiple=True, metavar="NAME", help="Only of this definition; may be repeated.")
+@click.option("--stuck", "only_stuck", is_flag=True, help="Only those parked, stalled, or with a stuck step.")
+@click.option("--before", metavar="ID", help="Only older ones than this saga: the next page.")
+@limit_option
+@place_options
+@json_option
+def list_(
+    statuses: tuple[str, ...],
+    sagas: tuple[str, ...],
+    only_stuck: bool,
+    before: str | None,
+    limit: int,
+    as_json: bool,
+    **given: str | None,
+) -> None:
+    place = Place(**given)
+
+    async def read() -> Page:
+        async with operations(place.existing()) as found:
+            return await found.find(statuses=statuses, sagas=sagas, stuck=only_stuck, before=before, limit=limit)
+
+    page = asyncio.run(read())
+    if as_json:
+        emit_json(shapes.page(page))
+        return
+    out = console()
+    if not page.sagas:
+        out.print(word("No sagas here that fit.", "dim"))
+        return
+    rows = [(line.id, line.saga, word(line.status), when(line.started_at), _why(line)) for line in page.sagas]
+    print_table(out, ("id", "saga", "status", "started (UTC)", "why"), rows)
+    if page.more:
+        options = [*_filters(statuses, sagas, only_stuck, limit), *place.options(), f"--before={page.sagas[-1].id}"]
+        click.echo(f"There are more: {safe(command_line('list', options=options, positional=[]))}", err=True)
+
+
+def _filters(statuses: tuple[str, ...], sagas: tuple[str, ...], stuck: bool, limit: int) -> list[str]:
+    found = [f"--status={status}" for status in statuses] + [f"--saga={saga}" for saga in sagas]
+    return found + (["--stuck"] if stuck else []) + ([f"--limit={limit}"] if limit != LIST_LIMIT else [])
+
+
+def _why(line: SagaLine) -> str:
+    if line.stalled:
+        return f"stalled: {line.stalled}"
+    return line.reason or line.stuck
+
+
+@click.command(
+    "stuck",
+    cls=Verb,
+    help="List the sagas that wait for somebody, and why: parked; with a stuck step; stalled, since no worker has a "
+    "fitting definition; stranded, since no live worker runs them; waiting for a signal.",
+    examples=[
+        "amends stuck",
+        "amends stuck --exit-code --trouble parked --trouble stalled   # for a monitor: 10 if there is any",
+        "amends stuck --json | jq -r '.sagas[] | .id + \": \" + .why'",
+    ],
+)
+@click.option(
+    "--trouble", "troubles", multiple=True, type=click.Choice([str(kind) for kind in Trouble]), help="Only these kinds."
+)
+@click.option("--exit-code", is_flag=True, help=f"End with {int(Exit.TROUBLE)} if there is anything.")
+@limit_option
+@place_options
+@json_option
+def stuck(troubles: tuple[str, ...], exit_code: bool, limit: int, as_json: bool, **given: str | None) -> int:
+    place = Place(**given)
+
+    async def read() -> StuckPage:
+        async with operations(place.existing()) as found:
+            return await found.stuck(limit=limit, troubles=[Trouble(word) for word in troubles])
+
+    page = asyncio.run(read())
+    if as_json:
+        emit_json(shapes.stuck(page))
+    else:
+        out = console()
+        rows = [
+            (line.saga.id, line.saga.saga, word(str(line.trouble)), when(line.saga.changed_at), line.why)
+            for line in page.lines
+        ]
+        if rows:
+            print_table(out, ("id", "saga", "trouble", "since (UTC)", "why"), rows)
+        else:
+            out.print(word("Nothing waits for anybody.", "good"))
+        if page.more:
+            click.echo("There is more than is shown; --limit shows more.", err=True)
+    return Exit.TROUBLE if exit_code and page.lines else Exit.OK

@@ -1,0 +1,143 @@
+"""`amends run`: start a saga, watch it, and wait for its end.
+
+Guarantees: where no worker holds the database this process works itself, else it is a client; a
+worker that cannot run the saga is told of, and not waited for.
+Must not: cancel a saga because nobody waits for it any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from amends.errors import NotAnswered, WorkerRunning
+from amends.operate import as_json as shapes
+from amends.operate.cli.exits import exit_of_status
+from amends.operate.cli.launch import Launch, launch_of
+from amends.operate.cli.loops import run_on_loop
+from amends.operate.cli.output import console, emit_json
+from amends.operate.cli.place import Place
+from amends.operate.cli.safe import safe
+from amends.operate.cli.show import print_next
+from amends.operate.cli.verb import Verb, json_option, place_options
+from amends.operate.cli.watching import outcome_text, shower, watch
+from amends.operate.operations import Operations
+from amends.operate.sight import Sight
+from amends.operate.values import SagaView
+from amends.run.session import Session
+
+WORKER_APPEARS_SECONDS = 5.0
+LOOK_SECONDS = 0.1
+
+
+@click.command(
+    "run",
+    cls=Verb,
+    help="Start a saga, show how it advances, and end with its outcome. The target is a saga, whose module's only "
+    "orchestrator that lists it is used, or an orchestrator with a saga's name. A saga that no orchestrator lists runs "
+    "in memory, unless --database is given. The input is JSON; '-' reads it from stdin. Where a worker holds the "
+    "database it runs the saga; else this process does, and takes up whatever else is due there.",
+    examples=[
+        """amends run shop:place_order '{"sku": "tea", "quantity": 2}'""",
+        """amends run shop:orchestrator place-order '{"sku": "tea"}' --id=order-42""",
+        "amends run shop:place_order - < order.json",
+    ],
+)
+@click.argument("words", metavar="[MODULE:NAME] [SAGA] JSON", nargs=-1)
+@click.option("--id", "saga_id", metavar="ID", help="The saga's id; the same id with the same input is the same saga.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Stop waiting after this long; the saga goes on if a worker has it. [default: without end]",
+)
+@place_options
+@json_option
+def run(words: tuple[str, ...], saga_id: str | None, timeout: float | None, as_json: bool, **given: str | None) -> int:
+    place = Place(**given)
+    launch = launch_of("run", words, place, memory=True)
+    view = run_on_loop(_run(launch, saga_id, timeout, quiet=as_json))
+    if as_json:
+        emit_json(shapes.outcome(view))
+        return exit_of_status(view.line.status)
+    out = console()
+    out.print(outcome_text(view))
+    if view.line.status == "parked" and not launch.passing:
+        print_next(out, view, _place_of(launch, place, words), launch.saga.program)
+    if launch.passing and view.line.status != "completed":
+        click.echo("It was kept in memory only and is gone now; --database=sqlite:///… keeps it.", err=True)
+    return exit_of_status(view.line.status)
+
+
+async def _run(launch: Launch, saga_id: str | None, timeout: float | None, *, quiet: bool) -> SagaView:
+    session = await _open(launch)
+    found = Operations(session)
+    key = ""
+    try:
+        async with asyncio.timeout(timeout):
+            key = await session.start(launch.saga, launch.input, saga_id)
+            with shower(quiet=quiet) as show:
+                return await watch(found, launch.saga, key, show)
+    except TimeoutError:
+        raise NotAnswered(
+            f"{key or launch.saga.name} has not ended within {timeout:g} s; {_fate(session, key)}"
+        ) from None
+    except asyncio.CancelledError:
+        if key:
+            click.echo(safe(f"\n{key}: {_fate(session, key)}"), err=True)
+        raise
+    finally:
+        await session.close()
+
+
+async def _open(launch: Launch) -> Session:
+    """Work, or be a client of whoever does. Raises WorkerRunning where that worker does not know
+    the saga, and so would never run it."""
+    session = Session(launch.config)
+    try:
+        await session.open(work=True)
+        return session
+    except WorkerRunning as error:
+        held = str(error)
+    session = Session(launch.config)
+    await session.open(work=False)
+    try:
+        await _check_known(session, launch.saga.name, held)
+    except BaseException:
+        await session.close()
+        raise
+    return session
+
+
+async def _check_known(session: Session, name: str, held: str) -> None:
+    sight = Sight(session)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + WORKER_APPEARS_SECONDS
+    while True:  # a worker that has just begun is not registered yet
+        await sight.refresh()
+        known = {sight.name_of(plan) for worker in await sight.live_workers() for plan in worker.plans}
+        if name in known:
+            return
+        if loop.time() > until:
+            runs = ", ".join(sorted(known)) or "nothing"
+            raise WorkerRunning(
+                f"the worker that holds this database does not run {name!r} (it runs: {runs}), and no second one may. "
+                f"Stop it, or give it that saga. {held}"
+            )
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def _fate(session: Session, key: str) -> str:
+    if not key:
+        return "it may not have been started"
+    if session.worker is None:
+        return f"its worker goes on with it: amends show {key}"
+    return f"the next worker goes on with it: amends show {key}"
+
+
+def _place_of(launch: Launch, place: Place, words: tuple[str, ...]) -> Place:
+    """The place that the next commands name."""
+    if place.database is not None or place.app is not None:
+        return place
+    return place._replace(app=words[0])

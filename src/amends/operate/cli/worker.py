@@ -1,0 +1,114 @@
+"""`amends worker`: run sagas until told to stop.
+
+Guarantees: on SIGTERM or SIGINT what is in flight is finished and the rest let go; a second
+signal ends the process at once, and the next worker takes over; a store that cannot be worked
+with any more ends it with an error.
+Must not: restart by itself. Whoever runs it does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+
+import click
+
+from amends.operate.cli.app import AppError
+from amends.operate.cli.exits import Exit
+from amends.operate.cli.loops import run_on_loop
+from amends.operate.cli.place import Place
+from amends.operate.cli.verb import Verb, place_options
+from amends.operate.database import url_of
+from amends.run.session import Config, Session
+
+_log = logging.getLogger("amends.worker")
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@click.command(
+    "worker",
+    cls=Verb,
+    help="Run the sagas of an orchestrator until SIGTERM or ^C: what is in flight is finished first. A second signal "
+    "ends it at once; what was in flight is then taken over by the next worker. It logs to stderr. One SQLite file has "
+    f"one worker: a second one ends with {int(Exit.WORKER_RUNNING)}.",
+    examples=[
+        "amends worker shop:orchestrator",
+        "amends worker --app=shop:orchestrator --log-level=warning",
+    ],
+)
+@click.argument("target", metavar="[MODULE:NAME]", required=False)
+@click.option(
+    "--log-level",
+    type=click.Choice(LEVELS),
+    default="info",
+    show_default=True,
+    envvar="AMENDS_LOG_LEVEL",
+    help="Of what it logs.",
+)
+@place_options
+def worker(target: str | None, log_level: str, **given: str | None) -> None:
+    place = Place(**given)
+    named = target or place.app
+    if named is None:
+        raise click.UsageError("name the orchestrator, such as shop:orchestrator, or set AMENDS_APP")
+    place = place._replace(app=named)
+    _set_up_logs(log_level)
+    config = place.config()
+    if not config.registry.names:
+        raise AppError(f"{named!r} knows no saga, so there is nothing to run")
+    run_on_loop(_work(config))
+
+
+def _set_up_logs(level: str) -> None:
+    logging.basicConfig(
+        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+async def _work(config: Config) -> None:
+    stop = Stop(asyncio.get_running_loop())
+    session = Session(config)
+    await session.open(work=True)
+    running = session.worker
+    if running is None:
+        raise RuntimeError("a session that works has a worker")
+    names = ", ".join(config.registry.names)
+    _log.info("worker %d (process %d) runs %s on %s", running.worker, os.getpid(), names, url_of(config.database))
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([running.failed, stop.asked], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        number = running.worker
+        await session.close()
+        _log.info("worker %d has stopped", number)
+        stop.forget()
+    if running.failed.done():
+        running.failed.result()
+
+
+class Stop:
+    """The signals that end a worker: the first asks, the second does not."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.asked: asyncio.Future[None] = loop.create_future()
+        self._loop = loop
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._heard, number)
+
+    def forget(self) -> None:
+        """Leave the signals alone again."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.remove_signal_handler(number)
+
+    def _heard(self, number: int) -> None:
+        name = signal.Signals(number).name
+        if self.asked.done():
+            _log.warning("%s again: the worker stops at once; what is in flight is left to the next one", name)
+            logging.shutdown()
+            os._exit(128 + number)
+        _log.info("%s: the worker finishes what is in flight; a second signal stops it at once", name)
+        self.asked.set_result(None)
