@@ -17,7 +17,7 @@ from amends.operate.cli.exits import exit_of_status
 from amends.operate.cli.launch import Launch, launch_of
 from amends.operate.cli.loops import run_on_loop
 from amends.operate.cli.output import console, emit_json
-from amends.operate.cli.place import Place
+from amends.operate.cli.place import Place, command_line
 from amends.operate.cli.safe import safe
 from amends.operate.cli.show import print_next
 from amends.operate.cli.verb import Verb, json_option, place_options
@@ -131,9 +131,8 @@ async def _check_known(session: Session, name: str, held: str) -> None:
 def _fate(session: Session, key: str) -> str:
     if not key:
         return "it may not have been started"
-    if session.worker is None:
-        return f"its worker goes on with it: amends show {key}"
-    return f"the next worker goes on with it: amends show {key}"
+    who = "its worker goes" if session.worker is None else "the next worker goes"
+    return f"{who} on with it: {command_line('show', options=[], positional=[key])}"
 
 
 def _place_of(launch: Launch, place: Place, words: tuple[str, ...]) -> Place:

@@ -15,7 +15,7 @@ from amends.operate import as_json as shapes
 from amends.operate.cli.exits import exit_of_status
 from amends.operate.cli.launch import Launch, launch_of
 from amends.operate.cli.output import console, emit_json
-from amends.operate.cli.place import Place
+from amends.operate.cli.place import Place, command_line
 from amends.operate.cli.safe import safe
 from amends.operate.cli.verb import Verb, json_option, place_options
 from amends.operate.cli.watching import outcome_text, watch
@@ -79,6 +79,7 @@ async def _start(launch: Launch, saga_id: str | None, wait: bool, timeout: float
         async with asyncio.timeout(timeout):
             return key, await watch(Operations(session), launch.saga, key, lambda view: None)
     except TimeoutError:
-        raise NotAnswered(f"{key} has not ended within {timeout:g} s; it goes on: amends show {key}") from None
+        again = command_line("show", options=[], positional=[key])
+        raise NotAnswered(f"{key} has not ended within {timeout:g} s; it goes on: {again}") from None
     finally:
         await session.close()
