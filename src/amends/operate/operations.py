@@ -91,6 +91,10 @@ class Operations:
         await self._sight.refresh()
         return (*await self.session.store.check(), *await health.workers(self._sight))
 
+    async def workers_alive(self) -> int:
+        """How many workers are alive, as far as can be told from here."""
+        return len(await self._sight.live_workers())
+
     # Acting
 
     async def retry(self, saga_id: str, step: str, *, actor: str, reason: str = "") -> Answer:

@@ -16,15 +16,14 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import click
-
 from amends.define.saga import Saga
+from amends.operate.cli.verb import CodeError
 from amends.run.orchestrator import Orchestrator
 
 CANDIDATES_MAX = 12
 
 
-class AppError(click.UsageError):
+class AppError(CodeError):
     """The code that was named cannot be used."""
 
 

@@ -18,7 +18,7 @@ from amends.define.program import Program
 from amends.define.saga import Saga
 from amends.operate.cli.app import AppError, choose, load
 from amends.operate.cli.flow import strokes_of, texts
-from amends.operate.cli.output import console, emit_json, heading
+from amends.operate.cli.output import console, emit_json, heading, print_table
 from amends.operate.cli.place import Place
 from amends.operate.cli.verb import Verb, json_option, place_options
 from amends.operate.drawing import draw

@@ -53,7 +53,7 @@ def value_of(given: str, codec: Codec[Any], what: str, *, option: str = "") -> A
         return codec.decode(payload)
     except ValueRefused as error:
         words = describe(error).replace(f"a stored {codec.name} cannot be read: ", "", 1)
-        raise ValueRefused(f"{what} is not a {codec.name}: {words}\n{example}") from None
+        raise ValueRefused(f"{what} does not fit {codec.name}: {words}\n{example}") from None
 
 
 def _no_constant(name: str) -> Any:

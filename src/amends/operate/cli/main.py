@@ -19,7 +19,7 @@ import click
 from amends.errors import AmendsError
 from amends.operate.cli.exits import Exit, exit_of
 from amends.operate.cli.safe import safe
-from amends.operate.cli.verb import Flags, debug_option
+from amends.operate.cli.verb import CodeError, Flags, debug_option
 from amends.operate.cli.verbs import Verbs
 
 _HELP = """Durable sagas: every saga completes, or makes amends.
@@ -67,8 +67,8 @@ def _misused(error: click.ClickException, flags: Flags) -> int:
     if flags.json:
         return _tell(error.format_message(), "usage", Exit.USAGE, flags)
     if isinstance(error, click.UsageError) and error.ctx is not None and error.ctx.command is not cli:
-        hint = f"Try '{error.ctx.command_path} --help'."
-        return _tell(f"{error.format_message()}\n{hint}", "usage", Exit.USAGE, flags)
+        hint = "" if isinstance(error, CodeError) else f"\nTry '{error.ctx.command_path} --help'."
+        return _tell(f"{error.format_message()}{hint}", "usage", Exit.USAGE, flags)
     error.show()
     return Exit.USAGE
 

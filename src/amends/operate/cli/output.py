@@ -47,11 +47,18 @@ STYLES = {
 }
 
 
-def console(*, err: bool = False) -> Console:
+class Screen(Console):
+    """Rich's console, but for a reader who goes away: the entry point knows what that means."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def console() -> Console:
     """A console that obeys no markup, and cuts nothing where no person's terminal is."""
-    stream = sys.stderr if err else sys.stdout
-    width = None if stream.isatty() else PIPE_WIDTH
-    return Console(file=stream, markup=False, highlight=False, emoji=False, soft_wrap=not stream.isatty(), width=width)
+    tty = sys.stdout.isatty()
+    width = None if tty else PIPE_WIDTH
+    return Screen(file=sys.stdout, markup=False, highlight=False, emoji=False, soft_wrap=not tty, width=width)
 
 
 def word(text: str, style: str | None = None) -> Text:

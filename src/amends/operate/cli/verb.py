@@ -25,6 +25,10 @@ class Flags:
     json: bool = False
 
 
+class CodeError(click.UsageError):
+    """What is wrong is in the user's code, or in how it was named; the help does not help."""
+
+
 class Verb(click.Command):
     """A command with examples, and with `--debug` behind the verb as well as before it."""
 

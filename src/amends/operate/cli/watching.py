@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import click
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
@@ -27,6 +28,7 @@ from amends.operate.values import SagaView
 
 LOOK_FIRST_SECONDS = 0.05
 LOOK_LAST_SECONDS = 0.5
+ALONE_SECONDS = 3.0
 LINES_MAX = 60
 _REST = ("completed", "compensated", "parked")
 
@@ -34,6 +36,7 @@ _REST = ("completed", "compensated", "parked")
 async def watch(found: Operations, saga: Saga[Any, Any], saga_id: str, show: Callable[[SagaView], None]) -> SagaView:
     """Look until the saga is at rest; each time something has changed, `show` is called."""
     delay, length = LOOK_FIRST_SECONDS, -1
+    care = Care(found)
     rest: asyncio.Task[object] | None = None
     try:
         while True:
@@ -43,6 +46,7 @@ async def watch(found: Operations, saga: Saga[Any, Any], saga_id: str, show: Cal
                 delay, length = LOOK_FIRST_SECONDS, len(view.history)
             if view.line.status in _REST:
                 return view
+            await care.look()
             if rest is None or rest.done():
                 rest = asyncio.ensure_future(found.session.outcome(saga, saga_id))
             await asyncio.wait([rest], timeout=delay)
@@ -52,6 +56,24 @@ async def watch(found: Operations, saga: Saga[Any, Any], saga_id: str, show: Cal
     finally:
         if rest is not None:
             rest.cancel()
+
+
+class Care:
+    """Says so, once, when nobody is there to run what is waited for."""
+
+    def __init__(self, found: Operations) -> None:
+        self._found = found
+        self._next = asyncio.get_running_loop().time() + ALONE_SECONDS
+
+    async def look(self) -> None:
+        """Look whether a worker is alive, now and then."""
+        now = asyncio.get_running_loop().time()
+        if self._found.session.worker is not None or now < self._next:
+            return
+        self._next = now + ALONE_SECONDS
+        if not await self._found.workers_alive():
+            click.echo("No worker is alive: the saga waits until `amends worker` runs.", err=True)
+            self._next = float("inf")
 
 
 class Quiet:
