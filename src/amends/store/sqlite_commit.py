@@ -26,7 +26,7 @@ def write_batch(
     try:
         _write_all(connection, namespace, writes, now)
         fates = [Fate.WRITTEN] * len(writes)
-    except (sqlite3.IntegrityError, _Gap):
+    except sqlite3.IntegrityError:
         connection.execute("ROLLBACK")
         begin(connection)
         if worker is not None:
@@ -56,18 +56,17 @@ def _check_only_adds(writes: Sequence[Write]) -> None:
         raise ValueError("a client may only add sagas, and own none")
 
 
-class _Gap(Exception):
-    """A row whose predecessor is not there."""
-
-
 def _write_all(connection: sqlite3.Connection, namespace: int, writes: Sequence[Write], now: float) -> None:
     """All rows of one kind together: fewer statements, fewer turns of the interpreter's lock."""
     new = [_new_row(namespace, write, now) for write in writes if write.new is not None]
     if new:
         connection.executemany(SQL["saga_add"], new)
-    rows = [(namespace, write.saga, write.seq, write.op, write.row.decode()) for write in writes]
-    if connection.executemany(SQL["journal_add"], rows).rowcount != len(rows):
-        raise _Gap
+    first = [_journal_row(namespace, write) for write in writes if write.seq == 0]
+    if first:
+        connection.executemany(SQL["journal_begin"], first)
+    further = [_journal_row(namespace, write) for write in writes if write.seq > 0]
+    if further:
+        connection.executemany(SQL["journal_add"], further)
     changed = [_change_row(namespace, write, now) for write in writes if write.head is not None and write.new is None]
     if changed:
         connection.executemany(SQL["saga_change"], changed)
@@ -100,15 +99,16 @@ def _write_one(connection: sqlite3.Connection, namespace: int, write: Write, now
     connection.execute("SAVEPOINT one")
     try:
         _write_all(connection, namespace, [write], now)
-    except _Gap:
-        connection.execute("ROLLBACK TO one")
-        return Fate.LOST
     except sqlite3.IntegrityError:
         connection.execute("ROLLBACK TO one")
-        return Fate.EXISTS
+        return Fate.LOST if write.new is None else Fate.EXISTS
     finally:
         connection.execute("RELEASE one")
     return Fate.WRITTEN
+
+
+def _journal_row(namespace: int, write: Write) -> tuple[object, ...]:
+    return (namespace, write.saga, write.seq, write.op, write.row.decode())
 
 
 def _new_row(namespace: int, write: Write, now: float) -> tuple[object, ...]:

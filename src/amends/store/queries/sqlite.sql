@@ -58,11 +58,15 @@ INSERT INTO amends_saga
     (ns, id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, input_hash)
 VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)
 
--- The second guard: the row before must be there, this one must not (the primary key says so).
+-- The second guard: this row must not be there (the primary key says so) ...
+-- name: journal_begin
+INSERT INTO amends_journal (ns, saga, seq, op, row) VALUES (?, ?, ?, ?, ?)
+
+-- ... and the row before must: without it the subquery is NULL, which `seq` refuses. (An INSERT
+-- that selects from its own table would do the same by way of a temporary table per row.)
 -- name: journal_add
 INSERT INTO amends_journal (ns, saga, seq, op, row)
-SELECT ?1, ?2, ?3, ?4, ?5
-WHERE ?3 = 0 OR EXISTS (SELECT 1 FROM amends_journal WHERE ns = ?1 AND saga = ?2 AND seq = ?3 - 1)
+VALUES (?1, ?2, (SELECT seq + 1 FROM amends_journal WHERE ns = ?1 AND saga = ?2 AND seq = ?3 - 1), ?4, ?5)
 
 -- name: journal_op
 SELECT op FROM amends_journal WHERE ns = ? AND saga = ? AND seq = ?
