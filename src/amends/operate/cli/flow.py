@@ -51,7 +51,7 @@ def texts(lines: Iterable[Drawn], strokes: Strokes) -> list[Text]:
 
 
 def _text(line: Drawn, left: int, kinds: int, strokes: Strokes) -> Text:
-    made = Text(line.stem, style="dim")
+    made = Text.assemble((line.stem, "dim"))
     name = word(line.name, line.status or "") if line.status else word(line.name, "bold" if not line.stem else "")
     made.append_text(name)
     made.append(" " * (left - len(line.stem) - len(line.name)))

@@ -20,7 +20,7 @@ from amends.errors import AmendsError
 from amends.operate.cli.exits import Exit, exit_of
 from amends.operate.cli.safe import safe
 from amends.operate.cli.verb import CodeError, Flags, debug_option
-from amends.operate.cli.verbs import Verbs
+from amends.operate.cli.verbs import Gone, Verbs
 
 _HELP = """Durable sagas: every saga completes, or makes amends.
 
@@ -49,7 +49,7 @@ def run(args: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         print(file=sys.stderr)  # noqa: T201  # the terminal stands behind ^C
         return Exit.INTERRUPTED
-    except BrokenPipeError:
+    except (Gone, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to flush at exit
         return Exit.BROKEN_PIPE
     except AmendsError as error:

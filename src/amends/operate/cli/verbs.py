@@ -41,8 +41,19 @@ VERBS: dict[str, Entry] = {
 }
 
 
+class Gone(Exception):
+    """Whoever read the output has gone."""
+
+
 class Verbs(click.Group):
     """The group of all verbs."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a verb. Raises Gone; Click would end the process here for a broken pipe."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise Gone from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name, entry in VERBS.items() if name != "demo" or _is_there(entry)]
