@@ -54,7 +54,7 @@ async def release_stock(order: Order, inventory: Resource[Inventory], ctx: Conte
     await inventory.release(order.id, key=ctx.key, action_key=ctx.action_key)
 
 
-@step(retry=Retry(attempts=2, first_delay=0.2), timeout=1.5, rejects=(Declined,))
+@step(retry=Retry(attempts=3, first_delay=0.2), timeout=1.2, rejects=(Declined,))
 async def charge_card(order: Order, payments: Resource[Payments], ctx: Context) -> None:
     await payments.charge(order.id, order.card, order.cents, key=ctx.key)
 

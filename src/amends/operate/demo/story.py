@@ -111,7 +111,7 @@ class Story:
     _deaths: list[Death] = field(default_factory=list)
     _troubles: list[str] = field(default_factory=list)
     _kills: list[str] = field(default_factory=lambda: ["forward", "back"])
-    _first_kill: asyncio.Event = field(default_factory=asyncio.Event)
+    _go_on: asyncio.Event = field(default_factory=asyncio.Event)
     _mending: set[str] = field(default_factory=set)
 
     async def tell(self) -> Result:
@@ -138,9 +138,10 @@ class Story:
         await self._new_worker()
         async with asyncio.TaskGroup() as self._tasks:
             placing = self._tasks.create_task(self._place(orchestrator))
-            while not (placing.done() and all(view.ended for view in self._watch.views.values())):
+            while not (placing.done() and self._all_ended()):
                 await self._look()
-                await self._kill_if_due()
+                await self._kill_if_due()  # at once: what was seen in flight should still be
+                await self._draw()
                 if self._scene.alive and self._child.died:
                     self._troubles.append(f"a worker died by itself; its last words: {self._child.last_words()}")
                     await self._new_worker()
@@ -148,6 +149,8 @@ class Story:
                     self._troubles.append(f"after {self._seconds():.0f} s not every saga has ended")
                     placing.cancel()
                     break
+                if self._all_ended():
+                    self._go_on.set()  # nothing is left to be killed: bring more
                 await asyncio.sleep(self.tempo.look)
 
     async def _place(self, orchestrator: Orchestrator) -> None:
@@ -155,19 +158,27 @@ class Story:
         that the second finds sagas that go back."""
         for number, (order, _) in enumerate(self.placed):
             if number == len(self.placed) // 2:
-                await self._first_kill.wait()
+                await self._go_on.wait()
             await orchestrator.start(place_order, order, id=order.id)
             self._watch.placed(order)
             await asyncio.sleep(self.tempo.order)
 
     async def _look(self) -> None:
-        for view in await self._watch.look():
-            if view.ended:
-                self.show.order(view)
+        await self._announce()
         for view in self._watch.views.values():
             if view.status == "parked" and view.order.id not in self._mending:
                 self._mending.add(view.order.id)
                 self._tasks.create_task(self._mend(view))
+
+    async def _announce(self) -> None:
+        for view in await self._watch.look():
+            if view.ended:
+                self.show.order(view)
+
+    def _all_ended(self) -> bool:
+        return all(view.ended for view in self._watch.views.values())
+
+    async def _draw(self) -> None:
         self._scene.counts = await asyncio.to_thread(read_counts, self.run.directory)
         self._scene.seconds = self._seconds()
         self.show.draw(self._scene)
@@ -204,7 +215,7 @@ class Story:
         self._deaths.append(Death(pid, going, names))
         if any(view.forward if going == "forward" else view.back for view in left):
             self._kills.pop(0)
-            self._first_kill.set()
+            self._go_on.set()
         lose = "loses its" if len(left) == 1 else "lose their"
         self.show.say(f"kill -9 {pid} while {DOING[going]}: {_sagas(len(left))} {lose} worker", "bad")
         self._tasks.create_task(self._revive(names))
@@ -224,7 +235,8 @@ class Story:
     # The end
 
     async def _result(self) -> Result:
-        await self._look()
+        await self._announce()
+        await self._draw()
         views = tuple(self._watch.views.values())
         said = [Said(view.order, view.status) for view in views]
         balance = check(read_books(self.run.directory), said)
