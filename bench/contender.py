@@ -23,7 +23,6 @@ from bench import statements
 from bench.measure import drive, drive_threads, run_many, run_many_threads
 from bench.order import FLOWS
 
-
 JOURNALS = ("delete", "persist", "wal")
 
 
@@ -64,8 +63,7 @@ async def count(options: argparse.Namespace, path: Path) -> dict[str, Any]:
         else:
             await asyncio.to_thread(run_many_threads, run, options.in_flight, options.count)
         counts.subtract(before)
-        found = {kind: number / max(options.count, 1) for kind, number in counts.items()}
-    return found
+        return {kind: number / max(options.count, 1) for kind, number in counts.items()}
 
 
 def main() -> None:

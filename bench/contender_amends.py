@@ -70,7 +70,7 @@ SAGAS = {
 @asynccontextmanager
 async def running(path: Path, flow: str, journal: str) -> AsyncIterator[Run]:
     """A function that runs one saga to its end."""
-    sqlite_file.library_is_fixed = lambda: journal == "wal"  # as on a library of the other kind
+    sqlite_file.library_is_fixed = lambda version=None: journal == "wal"  # as on a library of the other kind
     saga = SAGAS[flow]
     wanted = Completed if flow == "happy" else Compensated
     started = 0

@@ -30,7 +30,7 @@ Row = tuple[bytes, int, bytes, str | None]  # saga, sequence, journal row, the h
 SCHEMA = """
 CREATE TABLE head (id BLOB PRIMARY KEY, status TEXT NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX head_open ON head (status) WHERE status = 'running';
-CREATE TABLE journal (saga BLOB NOT NULL, seq INTEGER NOT NULL, row TEXT NOT NULL, PRIMARY KEY (saga, seq)) WITHOUT ROWID;
+CREATE TABLE journal (saga BLOB, seq INTEGER, row TEXT NOT NULL, PRIMARY KEY (saga, seq)) WITHOUT ROWID;
 """
 
 
@@ -115,6 +115,9 @@ async def undo(order: Order) -> None:
     """Undo something."""
 
 
+FORWARD = ((1, "reserve_stock", "charge_card", reserve), (2, "charge_card", "ship", charge))
+
+
 @asynccontextmanager
 async def running(path: Path, flow: str, journal: str) -> AsyncIterator[Run]:
     """A function that runs one saga to its end."""
@@ -129,9 +132,7 @@ async def running(path: Path, flow: str, journal: str) -> AsyncIterator[Run]:
         order = msgspec.Raw(encode(ORDER))
         issued = ["issued", "reserve_stock", "action"]
         await pump.write(saga, 0, encode((clock.now(), 1, [["started", order, None], issued])), "running")
-        seq = 0
-        for name, follower, step in (("reserve_stock", "charge_card", reserve), ("charge_card", "ship", charge)):
-            seq += 1
+        for seq, name, follower, step in FORWARD:
             events = [["succeeded", name, await step(ORDER)], ["issued", follower, "action"]]
             await pump.write(saga, seq, encode((clock.now(), 1, events)))
         if flow == "happy":
@@ -145,7 +146,8 @@ async def running(path: Path, flow: str, journal: str) -> AsyncIterator[Run]:
         undone = [["undone", "charge_card"], ["issued", "reserve_stock", "undo"]]
         await pump.write(saga, 4, encode((clock.now(), 1, undone)))
         await undo(ORDER)
-        await pump.write(saga, 5, encode((clock.now(), 1, [["undone", "reserve_stock"], ["compensated"]])), "compensated")
+        end = [["undone", "reserve_stock"], ["compensated"]]
+        await pump.write(saga, 5, encode((clock.now(), 1, end)), "compensated")
 
     yield run
     pump.close()

@@ -47,7 +47,7 @@ async def running(
     dbos: Any = import_module("dbos")
     DBOS = dbos.DBOS
     DBOS(config=_config(path, journal, in_flight))
-    workflow = _async_workflow(DBOS, flow) if variant == "async" else _plain_workflow(DBOS, flow)
+    workflow: Any = _async_workflow(DBOS, flow) if variant == "async" else _plain_workflow(DBOS, flow)
     DBOS.launch()
     wanted = "shipped" if flow == "happy" else "undone"
     started = 0

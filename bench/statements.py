@@ -26,5 +26,6 @@ def watch() -> Counter[str]:
         connection.set_trace_callback(trace)
         return connection
 
-    sqlite3.connect = sqlite3.dbapi2.connect = connect  # type: ignore[attr-defined]
+    for module in (sqlite3, sqlite3.dbapi2):
+        module.connect = connect  # type: ignore[assignment]
     return counts

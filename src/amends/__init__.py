@@ -1,4 +1,11 @@
-"""Durable sagas: every saga completes, or makes amends."""
+"""Durable sagas: every saga completes, or makes amends.
+
+What defines sagas is loaded at once; what runs them (asyncio, sqlite3, sockets) when its name
+is first asked for, so that a module of definitions is quick to import.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from amends.define.context import Context
 from amends.define.node import Resource
@@ -19,8 +26,10 @@ from amends.define.policy import Park, Reject, Retry
 from amends.define.saga import Saga
 from amends.define.step import Step, step
 from amends.errors import AmendsError
-from amends.run.orchestrator import Handle, Orchestrator
-from amends.run.settings import Settings
+
+if TYPE_CHECKING:
+    from amends.run.orchestrator import Handle, Orchestrator
+    from amends.run.settings import Settings
 
 __all__ = [
     "AmendsError",
@@ -51,3 +60,22 @@ __all__ = [
     "wait_for",
     "when",
 ]
+
+_LATER = {
+    "Handle": "amends.run.orchestrator",
+    "Orchestrator": "amends.run.orchestrator",
+    "Settings": "amends.run.settings",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load what runs sagas on first use."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LATER[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib.resources import files
+from pathlib import Path
 from sqlite3 import complete_statement
+
+HERE = Path(__file__).parent  # importlib.resources would load the zip and archive modules for this
 
 
 def statements(dialect: str) -> dict[str, str]:
     """The named statements of one dialect: what follows each `-- name: …` line."""
-    text = (files("amends.store") / "queries" / f"{dialect}.sql").read_text()
+    text = (HERE / "queries" / f"{dialect}.sql").read_text(encoding="utf-8")
     parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     return {name: _without_comments(body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def migrations(dialect: str) -> list[tuple[int, str]]:
     """The numbered migrations of one dialect, in order."""
-    folder = files("amends.store") / "migrations" / dialect
-    found = [(int(file.name[:4]), file.read_text()) for file in folder.iterdir() if file.name.endswith(".sql")]
-    return sorted(found)
+    found = sorted((HERE / "migrations" / dialect).glob("*.sql"))
+    return [(int(file.name[:4]), file.read_text(encoding="utf-8")) for file in found]
 
 
 def split(script: str) -> Iterator[str]:
