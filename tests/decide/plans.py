@@ -129,7 +129,7 @@ def base(address: str) -> str:
 
 def with_policy(plan: Plan, policy: Policy) -> Plan:
     """The same plan with other retries, for changes that must not matter."""
-    return replace(plan, root=_swap(plan.root, policy))
+    return replace(plan, root=SequenceNode(tuple(_swap(node, policy) for node in plan.root.nodes)))
 
 
 def _swap(node: Node, policy: Policy) -> Node:

@@ -53,7 +53,7 @@ class Saga(RuleBasedStateMachine):
 
     # What can happen
 
-    @precondition(lambda self: in_flight(self.state))
+    @precondition(lambda self: bool(in_flight(self.state)))
     @rule(pick=st.integers(0, 50), how=st.sampled_from(["done", "done", "done", "no", "lost", "lost after", "failed"]))
     def attempt_ends(self, pick: int, how: str) -> None:
         running = in_flight(self.state)
@@ -83,7 +83,7 @@ class Saga(RuleBasedStateMachine):
         else:
             self.say(m.Failure(address, Phase.UNDO, "timeout"))
 
-    @precondition(lambda self: in_flight(self.state))
+    @precondition(lambda self: bool(in_flight(self.state)))
     @rule(pick=st.integers(0, 50), how=st.sampled_from(["park", "never", "overdue", "after"]))
     def attempt_ends_oddly(self, pick: int, how: str) -> None:
         running = in_flight(self.state)
@@ -136,7 +136,7 @@ class Saga(RuleBasedStateMachine):
         if not in_flight(before):
             assert self.state == before or self.state.status is not before.status or self.wake is not None
 
-    @precondition(lambda self: self.state.careful and in_flight(self.state))
+    @precondition(lambda self: self.state.careful and bool(in_flight(self.state)))
     @rule()
     def begins_carefully(self) -> None:
         self.say(m.Begin(*in_flight(self.state)[0]))

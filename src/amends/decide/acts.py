@@ -12,7 +12,17 @@ from amends.decide import messages as m
 from amends.decide.draft import Draft, Word
 from amends.decide.events import Cause, Phase
 from amends.decide.forward import take_signal, turn_back
-from amends.decide.plan import Place, StepNode, WaitNode, walk
+from amends.decide.plan import (
+    EachNode,
+    Node,
+    Place,
+    SleepNode,
+    StepNode,
+    WaitNode,
+    WhenNode,
+    group_of,
+    walk,
+)
 from amends.decide.state import Action, Status, Undo
 
 _OPEN_PIVOT = frozenset({Action.RUNNING, Action.WAITING, Action.UNKNOWN, Action.STUCK})
@@ -85,11 +95,12 @@ def _retry(draft: Draft, message: m.Operate) -> str:
     phase, why = _movable(draft, message.address)
     if phase is None:
         return why
-    deadline = draft.state.deadline
-    if phase is Phase.ACTION and not draft.state.passed and deadline is not None and deadline <= draft.now:
+    if phase is Phase.ACTION and _past_deadline(draft) and not pivot_in_doubt(draft):
         return "its deadline has passed, so it can only go back: compensate, or resolve the step by hand"
     if _still_running(draft, message.address, phase, message.live):
         return "its function is still running; it can be retried once that has returned"
+    if not _retriable(draft, message.address, phase):
+        return f"{message.address} is not stuck, so there is nothing to try again"
     _record(draft, message)
     _try_again(draft, message.address, phase)
     _resume(draft)
@@ -135,6 +146,8 @@ def _compensate(draft: Draft, message: m.Operate) -> str:
     if pivot is not None and pivot_in_doubt(draft):
         if state.status is not Status.PARKED:
             return "the pivot is being tried; wait for its outcome, or for the saga to park"
+        if _still_running(draft, pivot.address, Phase.ACTION, message.live):
+            return "the function of the pivot is still running; wait until that has returned"
         _record(draft, message)
         draft.emit(e.Closed(pivot.address, Phase.ACTION, message.reason))
     else:
@@ -187,7 +200,8 @@ def _try_again(draft: Draft, address: str, phase: Phase) -> None:
     one whose function was still running is over, and may be undone."""
     step = draft.state.step(address)
     if phase is Phase.ACTION and draft.state.turned is not None:
-        draft.emit(e.Late(address, phase, "it is no longer running"))
+        if step.action.overdue:
+            draft.emit(e.Late(address, phase, "it is no longer running"))
         return
     fresh = phase is Phase.ACTION and step.action.rejected
     draft.emit(e.Retried(address, phase, step.round + 1 if fresh else step.round))
@@ -204,12 +218,42 @@ def _record(draft: Draft, message: m.Operate) -> None:
 
 def _reader(draft: Draft, address: str) -> str:
     """Who needs the result of a step: a later step, or the saga's output."""
-    group = address[: address.rindex("[")] if address.endswith("]") else address
+    group = group_of(address) if address.endswith("]") else address
     for node in walk(draft.plan.root):
-        step = node if isinstance(node, StepNode) else getattr(node, "step", None)
-        if isinstance(step, StepNode) and group in step.reads:
-            return step.address
+        if group in _read_by(node):
+            return getattr(node, "address", "")
     return "the saga's output" if draft.plan.output == group else ""
+
+
+def _read_by(node: Node) -> tuple[str, ...]:
+    """Whose results a node takes, or is steered by."""
+    match node:
+        case StepNode():
+            return node.reads
+        case EachNode():
+            return (*node.step.reads, node.over)
+        case WhenNode():
+            return (node.condition,)
+        case SleepNode():
+            return (node.until,)
+        case _:
+            return ()
+
+
+def _past_deadline(draft: Draft) -> bool:
+    state = draft.state
+    return not state.passed and state.deadline is not None and state.deadline <= draft.now
+
+
+def _retriable(draft: Draft, address: str, phase: Phase) -> bool:
+    """Whether trying again means anything: a sleep or a wait that has begun keeps its instant, and
+    in a saga that goes back an action is at most known to run no more."""
+    track = draft.state.step(address).action
+    if phase is Phase.UNDO:
+        return True
+    if draft.state.turned is not None:
+        return track.overdue != 0
+    return track.status is not Action.WAITING or isinstance(draft.plan.node(address), StepNode)
 
 
 def _still_running(draft: Draft, address: str, phase: Phase, live: frozenset[int]) -> bool:
@@ -218,12 +262,13 @@ def _still_running(draft: Draft, address: str, phase: Phase, live: frozenset[int
 
 
 def answer(draft: Draft, message: m.Answers) -> None:
-    """The shell's answers to the questions of the decision before."""
+    """The shell's answers to the questions of the decision before. An answer that turns the saga
+    back is the last that counts."""
     for given in message.answers:
+        if draft.state.turned is not None:
+            return
         if given.error is not None:
-            track = draft.state.step(given.address).action
-            if track.status in (Action.PENDING, Action.WAITING):
-                draft.emit(e.Stuck(given.address, Phase.ACTION, given.error, resolved=True))
+            draft.emit(e.Stuck(given.address, Phase.ACTION, given.error, resolved=True))
         elif given.kind == "condition":
             _choose(draft, given)
         elif given.kind == "over":

@@ -111,13 +111,17 @@ def unsettled(plan: Plan, state: State) -> tuple[Unsettled, ...]:
 
 
 def not_reached(plan: Plan, state: State) -> tuple[str, ...]:
-    """The steps that never started, and are not in a branch that was not taken."""
-    pending = (node for node in walk(plan.root) if isinstance(node, (StepNode, EachNode)))
-    return tuple(
-        node.address
-        for node in pending
-        if node.address not in state.groups and state.step(node.address).action.status is Action.PENDING
-    )
+    """The steps that never started, and are not in a branch that was not taken. A `for_each` whose
+    items could not be asked for is one of them."""
+    steps = (node for node in walk(plan.root) if isinstance(node, (StepNode, EachNode)))
+    return tuple(node.address for node in steps if _untouched(node, state))
+
+
+def _untouched(node: StepNode | EachNode, state: State) -> bool:
+    status = state.step(node.address).action.status
+    if isinstance(node, EachNode):
+        return node.address not in state.groups and status in (Action.PENDING, Action.STUCK)
+    return status is Action.PENDING
 
 
 def closed_by_hand(state: State) -> tuple[str, ...]:

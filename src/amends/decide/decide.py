@@ -46,7 +46,8 @@ def decide(plan: Plan, state: State | None, message: Message, now: float) -> Dec
         take_done(draft, message)
     else:
         _take(draft, message)
-    _move(draft)
+    if not draft.questions:  # else the saga moves once it is known what the message means
+        _move(draft)
     return draft.decision()
 
 
@@ -97,30 +98,34 @@ def _move(draft: Draft) -> None:
     if state.status is Status.RUNNING:
         if draft.plan.waits:
             expire_waits(draft)
-        if not state.passed and (state.deadline is not None or state.cancels):
+        if not state.passed and state.turned is None and (state.deadline is not None or state.cancels):
             _turn_if_asked(draft)
     if state.status is Status.RUNNING:
         if advance(draft, draft.plan.root):
             draft.emit(e.Completed())
         elif not draft.moving:
             draft.park(_stuck_reason(state))
-    elif state.status is Status.COMPENSATING:
-        if state.running:
-            draft.moving = True
-        elif retreat(draft, draft.plan.root):
+    elif state.status is Status.COMPENSATING and not state.running:
+        if retreat(draft, draft.plan.root):
             draft.emit(e.Compensated())
         elif not draft.moving:
             draft.park(_stuck_reason(state))
+    if state.deadline is not None:
+        _remind_of_deadline(draft)
+
+
+def _remind_of_deadline(draft: Draft) -> None:
+    """The deadline wakes the saga once; from then on the pivot's outcome is waited for."""
+    state = draft.state
+    before_pivot = state.status is Status.RUNNING and not state.passed
+    if before_pivot and state.deadline is not None and draft.now < state.deadline:
+        draft.remind_at(state.deadline)
 
 
 def _turn_if_asked(draft: Draft) -> None:
     """A deadline or a noted cancel takes effect before the pivot, unless it is being decided."""
     state = draft.state
-    if state.status is not Status.RUNNING:
-        return
     late = state.deadline is not None and draft.now >= state.deadline
-    if state.deadline is not None and not late:
-        draft.wake = state.deadline
     if not (late or state.cancels) or pivot_in_doubt(draft):
         return
     if state.cancels:
@@ -130,10 +135,12 @@ def _turn_if_asked(draft: Draft) -> None:
 
 
 def _stuck_reason(state: State) -> str:
-    """Why nothing moves, in the words of the first step that is stuck."""
+    """Why nothing moves, in the words of the first step that is stuck: an undo, where the saga
+    goes back and there is one."""
     for address, step in state.steps.items():
         if step.undo is not None and step.undo.status is Undo.STUCK:
             return f"the undo of {address}: {step.undo.reason}"
+    for address, step in state.steps.items():
         if step.undo is None and step.action.status in (Action.STUCK, Action.UNKNOWN):
             return f"{address}: {step.action.reason}"
     raise ImpossibleTransition("a saga came to rest and nothing in it is stuck: this is a bug in amends")

@@ -82,6 +82,10 @@ class Draft:
     def wake_at(self, instant: float) -> None:
         """Something is due then."""
         self.moving = True
+        self.remind_at(instant)
+
+    def remind_at(self, instant: float) -> None:
+        """Time changes something then; that alone does not keep a saga from coming to rest."""
         if self.wake is None or instant < self.wake:
             self.wake = instant
 

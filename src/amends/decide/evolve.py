@@ -49,6 +49,7 @@ OnStep = (
     | e.Retried
     | e.Closed
 )
+_OPEN_TO_KNOWLEDGE = frozenset({Action.UNKNOWN, Action.STUCK})
 # What holds one of the places that a `for_each`'s limit gives.
 _LIVE = frozenset({Action.RUNNING, Action.WAITING, Undo.RUNNING, Undo.WAITING})
 
@@ -123,8 +124,9 @@ def _apply_other(state: State, event: Event) -> None:
             state.chosen = {**state.chosen, address: taken}
         case e.Listed(address, items):
             _set_action(state, event, PENDING)
-            state.groups[address] = Group(items)
+            state.groups = {**state.groups, address: Group(items)}
         case e.PivotPassed():
+            _check_side(state, event)
             state.passed, state.cancels = True, ()
         case e.Completed():
             _turn(state, event)
@@ -138,7 +140,7 @@ def _apply_trouble(state: State, event: e.Rejected | e.Failed | e.Unknown | e.St
             _set_action(state, event, state.step(address).action._replace(due=None, reason=reason))
             _progress(state)
         case e.Unknown(address, reason):
-            _set_action(state, event, state.step(address).action._replace(due=None, reason=reason))
+            _set_action(state, event, state.step(address).action._replace(due=None, reason=reason, doubt=True))
         case e.Failed(address, phase, reason, resolved, due, lost):
             if phase is Phase.ACTION:
                 old = state.step(address).action
@@ -201,15 +203,24 @@ def _apply_word(state: State, event: e.Retried | e.Closed | e.Late | e.Operated 
 
 
 def _turn(state: State, event: Event) -> None:
+    if isinstance(event, e.TurnedBack):
+        _check_side(state, event)
+        state.turned = Turn(*event)
     state.status = _next(SAGA_TABLE, event, state.status)
     state.parked = event.reason if isinstance(event, e.Parked) else ""
     state.cancels = ()
-    if isinstance(event, e.TurnedBack):
-        state.turned = Turn(*event)
+
+
+def _check_side(state: State, event: e.PivotPassed | e.TurnedBack) -> None:
+    """The pivot holds: a saga that has passed it never turns back, and one that has turned back
+    never passes it."""
+    if state.passed or state.turned is not None:
+        raise ImpossibleTransition(f"{event!r:.200} on the wrong side of the pivot: this is a bug in amends")
 
 
 def _retry(state: State, event: e.Retried, address: str, phase: Phase, round_: int) -> None:
-    """The attempts begin anew. A new round keeps nothing of the old one."""
+    """The attempts begin anew. A new round keeps nothing of the old one, the answer that a wait
+    had no less."""
     if phase is Phase.UNDO:
         _set_undo(state, event, Track(_undo(state, address).status))
         return
@@ -218,14 +229,17 @@ def _retry(state: State, event: e.Retried, address: str, phase: Phase, round_: i
     _set_action(state, event, Track(step.action.status, doubt=step.action.doubt and same))
     if not same:
         state.steps[address] = state.steps[address]._replace(round=round_, result=None)
+        state.kept = {name: value for name, value in state.kept.items() if name != address}
 
 
 def _learn(state: State, address: str, phase: Phase, result: bytes | None) -> None:
-    """A late answer: what a compensation may want to know, and that nothing runs any more."""
+    """A late answer: what a compensation may want to know, and that nothing runs any more. A
+    result that others may have read, or that a person gave or withheld, stays as it is."""
     state.late += 1
     step = state.step(address)
     if phase is Phase.ACTION:
-        known = step.result if result is None else result
+        open_ = step.action.status in _OPEN_TO_KNOWLEDGE and step.result is None
+        known = result if open_ else step.result
         state.steps[address] = step._replace(action=step.action._replace(overdue=0), result=known)
     elif step.undo is not None:
         state.steps[address] = step._replace(undo=step.undo._replace(overdue=0))
@@ -259,6 +273,8 @@ def _put_action(state: State, address: str, old: StepState, track: Track[Action]
         state.running += 1
     elif old.action.status is Action.RUNNING:
         state.running -= 1
+        if state.begun == (address, Phase.ACTION):
+            state.begun = None
     if address[-1] == "]":
         _count_item(state, group_of(address), index_of(address), track.status)
 
@@ -268,6 +284,8 @@ def _set_undo(state: State, event: OnStep, track: Track[Undo]) -> None:
     address = event.address
     now = _next(UNDO_TABLE, event, track.status)
     state.steps[address] = state.step(address)._replace(undo=Track(now, *track[1:]))
+    if track.status is Undo.RUNNING and state.begun == (address, Phase.UNDO):
+        state.begun = None
     if address[-1] == "]":
         _count_undo(state, group_of(address), index_of(address), now)
 

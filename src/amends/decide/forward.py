@@ -7,6 +7,8 @@ Must not: judge an outcome (`outcome.py`) or undo anything (`compensate.py`).
 
 from __future__ import annotations
 
+from itertools import chain, islice
+
 from amends.decide import events as e
 from amends.decide.draft import Draft, Question
 from amends.decide.events import Cause, Phase
@@ -135,7 +137,8 @@ def _each(draft: Draft, node: EachNode) -> bool:
     for index in group.forward.open:
         _step(draft, item_address(node.address, index))
     lane = group.forward
-    for index in (*lane.again, *range(lane.begun, len(group.items)))[: node.limit - len(lane.open)]:
+    free = max(node.limit - len(lane.open), 0)  # a changed definition may have lowered the limit
+    for index in islice(chain(lane.again, range(lane.begun, len(group.items))), free):
         _step(draft, item_address(node.address, index))
     lane = draft.state.groups[node.address].forward
     return lane.begun == len(group.items) and not (lane.open or lane.again or lane.held)

@@ -75,8 +75,10 @@ def take_failure(draft: Draft, message: m.Failure, *, lost: bool = False) -> Non
 
 def take_overdue(draft: Draft, message: m.Overdue) -> None:
     """The attempt does not stop when asked: a person must know."""
-    if _open(draft, message.address, message.phase):
-        draft.emit(e.Stuck(message.address, message.phase, "still running", overdue=message.worker))
+    address, phase = message.address, message.phase
+    if _open(draft, address, phase):
+        harmless = _harmless(draft, address, phase)
+        draft.emit(e.Stuck(address, phase, "still running", resolved=harmless, overdue=message.worker))
 
 
 def take_begin(draft: Draft, message: m.Begin) -> None:
@@ -108,14 +110,15 @@ def take_adopt(draft: Draft, message: m.Adopt) -> None:
     if careful:
         lost = [] if begun is None else [begun]
     for address, phase in lost:
-        take_failure(draft, m.Failure(address, phase, "its worker died"), lost=True)
+        harmless = _harmless(draft, address, phase)
+        take_failure(draft, m.Failure(address, phase, "its worker died", harmless), lost=True)
 
 
 def take_halt(draft: Draft, message: m.Halt) -> None:
     """Nothing waits for another attempt any more."""
     for address, step in list(draft.state.steps.items()):
         if step.undo is not None and step.undo.status is Undo.WAITING:
-            draft.emit(e.Stuck(address, Phase.UNDO, message.reason, resolved=not step.undo.doubt))
+            draft.emit(e.Stuck(address, Phase.UNDO, message.reason))
         elif step.action.status is Action.WAITING and isinstance(draft.plan.node(address), StepNode):
             draft.emit(e.Stuck(address, Phase.ACTION, message.reason, resolved=not step.action.doubt))
 
@@ -136,6 +139,11 @@ def _collected(draft: Draft, address: str) -> bool:
     """Whether the step is an item whose rejection goes into the list."""
     group = draft.plan.by_address.get(group_of(address)) if address.endswith("]") else None
     return isinstance(group, EachNode) and group.collect
+
+
+def _harmless(draft: Draft, address: str, phase: Phase) -> bool:
+    """Whether nothing can stay of an attempt, however it ends."""
+    return phase is Phase.ACTION and draft.plan.step(address).readonly
 
 
 def _open(draft: Draft, address: str, phase: Phase) -> bool:

@@ -210,8 +210,8 @@ def item_address(group: str, index: int) -> str:
 
 
 def group_of(address: str) -> str:
-    """The `for_each` an item's address belongs to."""
-    return address[: address.rindex("[")]
+    """The `for_each` an item's address belongs to; empty for what is no item's address."""
+    return address.rpartition("[")[0]
 
 
 def index_of(address: str) -> int:

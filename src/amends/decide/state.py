@@ -210,7 +210,7 @@ class State:
     adopted: tuple[tuple[int, bool], ...]  # since the last progress: from whom, and in a begun attempt
     deaths: int  # of workers, since the last progress
     kills: int  # of those, in an attempt that was made alone
-    begun: tuple[str, Phase] | None  # careful running: the attempt being made
+    begun: tuple[str, Phase] | None  # careful running: the attempt being made, until it has ended
     fingerprint: str  # of the plan it moved to, if it did
 
     def copy(self) -> State:
