@@ -27,5 +27,5 @@ def watch() -> Counter[str]:
         return connection
 
     for module in (sqlite3, sqlite3.dbapi2):
-        module.connect = connect  # type: ignore[assignment]
+        module.__dict__["connect"] = connect
     return counts
