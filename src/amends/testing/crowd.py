@@ -32,7 +32,7 @@ class Crowd:
         if self.chance.random() < 0.3:
             duties.append(self._start(wanted))
         await asyncio.gather(*duties)
-        await asyncio.gather(self._signal_all(wanted), self._maybe_cancel(wanted))
+        await asyncio.gather(self._signal_all(wanted), self._maybe_cancel(wanted), self._maybe_wait(wanted))
 
     async def _start(self, wanted: Wanted) -> None:
         await self.session.start(wanted.saga, wanted.ticket, wanted.key)
@@ -54,6 +54,15 @@ class Crowd:
             wanted.told["cancel"] = await self._ask(
                 self.session.cancel(wanted.key, reason="changed my mind", actor="ann")
             )
+
+    async def _maybe_wait(self, wanted: Wanted) -> None:
+        """Wait for the outcome, though not for ever."""
+        if self.chance.random() < 0.3:
+            try:
+                outcome = await self.session.outcome(wanted.saga, wanted.key, self.chance.uniform(1.0, 60.0))
+            except TimeoutError:
+                return
+            wanted.told["outcome"] = type(outcome).__name__.lower()
 
     async def _ask(self, asking: Any) -> str:
         try:
@@ -77,17 +86,22 @@ class Crowd:
                 await self._answer_waits(wanted, state)
                 await asyncio.sleep(2.0)
                 continue
-            verb, address = "unpark", ""
-            if state.turned is None and not state.passed and self.chance.random() < 0.4:
-                verb = "compensate"
-            elif self.chance.random() < 0.4:
-                verb, address = "retry", self._stuck(state)
+            verb, address = self._verb(state)
             self.laws.counts[f"operator {verb}"] += 1
-            await self._ask(
-                self.session.act(wanted.key, verb, address, actor="bob", reason="it is mended", result=None)
+            result = b'"by hand"' if verb == "resolve" else None
+            told = await self._ask(
+                self.session.act(wanted.key, verb, address, actor="bob", reason="it is mended", result=result)
             )
+            wanted.acts.append((verb, told))
             await asyncio.sleep(5.0)
         self.laws.fail(wanted, "an operator cannot bring it to its end")
+
+    def _verb(self, state: State) -> tuple[str, str]:
+        """What the operator does next, and to which step."""
+        if state.turned is None and not state.passed and self.chance.random() < 0.4:
+            return "compensate", ""
+        verb = self.chance.choice(["unpark", "unpark", "retry", "retry", "skip", "resolve"])
+        return verb, "" if verb == "unpark" else self._stuck(state)
 
     async def _answer_waits(self, wanted: Wanted, state: State) -> None:
         for name in wanted.saga.program.signals:

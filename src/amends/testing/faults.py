@@ -11,6 +11,7 @@ Must not: know what passes through it.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -58,12 +59,10 @@ class Rates:
 class Gate:
     """The border of one simulated process."""
 
-    def __init__(self, chance: Random, rates: Rates, name: str) -> None:
+    def __init__(self, chance: Random, rates: Rates, name: str, counts: Counter[str]) -> None:
         self.name = name
         self.dead = False
-        self.passed = 0
-        self.deaths: list[str] = []
-        self.pauses = 0
+        self.counts = counts  # of what befell anybody, for the whole run
         self._chance = chance
         self._rates = rates
         self._paused_until = 0.0
@@ -73,6 +72,7 @@ class Gate:
         """Die: nothing passes any more."""
         self.dead = True
         if not self._died.done():
+            self.counts["deaths"] += 1
             self._died.set_result(None)
 
     async def death(self) -> None:
@@ -83,23 +83,24 @@ class Gate:
         """Let a call pass, with whatever befalls it."""
         await self._cross(f"before {what}")
         if store and self._happens(self._rates.away):
+            self.counts["store away"] += 1
             raise StoreUnavailable("simulated: the store is away")
         result = await fn()
         if store and self._happens(self._rates.answer_lost):
+            self.counts["answers lost"] += 1
             raise StoreUnavailable("simulated: the answer is lost")
         await self._cross(f"after {what}")
         return result
 
     async def _cross(self, where: str) -> None:
-        self.passed += 1
         loop = asyncio.get_running_loop()
         if not self.dead and self._happens(self._rates.death):
-            self.deaths.append(where)
+            self.counts[f"deaths {where.split()[0]}"] += 1
             self.kill()
         if self.dead:
             await loop.create_future()  # never
         if self._happens(self._rates.pause):
-            self.pauses += 1
+            self.counts["pauses"] += 1
             self._paused_until = loop.time() + self._chance.uniform(0.0, self._rates.pause_seconds)
         slow = 20.0 if self._happens(self._rates.slow) else 1.0
         await asyncio.sleep(self._chance.random() * self._rates.latency_seconds * slow)
@@ -113,7 +114,9 @@ class Gate:
 
     def loses_hint(self) -> bool:
         """Whether a hint is lost on its way."""
-        return self.dead or self._happens(self._rates.hint_lost)
+        lost = self.dead or self._happens(self._rates.hint_lost)
+        self.counts["hints lost"] += lost
+        return lost
 
 
 class FaultyStore:

@@ -72,11 +72,13 @@ class SagaMaker:
         return [self._node(depth) for _ in range(self._chance.randint(least, 3))]
 
     def _node(self, depth: int) -> Node[Any]:
-        kinds = ["step", "step", "step", "sleep", "wait", "each", "asked"]
+        kinds = ["step", "step", "step", "look", "sleep", "wait", "each", "asked"]
         kind = self._chance.choice(kinds + ["parallel", "sequence", "when"] * (depth > 0))
         match kind:
             case "step":
                 return self._step(undone=self._before)
+            case "look":
+                return self._look()
             case "sleep":
                 return sleep(self._chance.choice([0.0, 1.0, 20.0])).named(self._fresh("z"))
             case "asked":
@@ -113,6 +115,15 @@ class SagaMaker:
             await line.undo(ctx)
 
         return self._made(act, undo, undone=undone)
+
+    def _look(self) -> Step[..., Any, str]:
+        async def look(line: Resource[Line], ctx: Context) -> str:
+            return await line.look(ctx)
+
+        made: Step[..., Any, str] = step(name=self._fresh("r"), retry=QUICK, timeout=TIMEOUT_SECONDS, readonly=True)(
+            look
+        )
+        return made
 
     def _item(self, *, undone: bool) -> Step[..., Any, str]:
         async def act(item: int, line: Resource[Line], ctx: Context) -> str:

@@ -45,11 +45,17 @@ class Troubles:
     later: float = 0.0
     undo_error: float = 0.0
     undo_reject: float = 0.0
+    latency_seconds: float = 0.02
 
     def heal(self) -> None:
         """Everything works from here on."""
         for name in vars(self):
             setattr(self, name, 0.0)
+        self.latency_seconds = 0.02
+
+
+def _nobody(_: Context) -> None:
+    """Nobody wants to know."""
 
 
 @dataclass
@@ -63,6 +69,7 @@ class World:
     answers: dict[str, str] = field(default_factory=dict)  # what a key was answered
     poisoned: tuple[str, str] = ("", "")  # the saga and step that take their worker down
     keys: dict[tuple[str, str, int], set[str]] = field(default_factory=dict)
+    called: Callable[[Context], None] = _nobody  # told of every call as it begins
     calls: int = 0
     repeated: int = 0
     fenced: int = 0
@@ -85,6 +92,15 @@ class World:
         self.answers[ctx.key] = f"{ctx.saga_id}/{ctx.address}"
         return self.answers[ctx.key]
 
+    def look(self, ctx: Context) -> str:
+        """A question arrives, which changes nothing."""
+        self.calls += 1
+        if self._happens(self.troubles.reject):
+            raise Reject("nobody knows")
+        if self._happens(self.troubles.error_before):
+            raise ConnectionError("look")
+        return f"{ctx.saga_id}/{ctx.address}"
+
     def undo(self, ctx: Context) -> None:
         """A compensation arrives at its service."""
         self.calls += 1
@@ -94,10 +110,6 @@ class World:
             raise ConnectionError("undo")
         self.undone.add(ctx.action_key)
         self.effects.pop(ctx.action_key, None)
-
-    def of(self, saga: str) -> set[str]:
-        """The addresses of a saga whose effect stands."""
-        return {effect.address for effect in self.effects.values() if effect.saga == saga}
 
     def _happens(self, rate: float) -> bool:
         return rate > 0.0 and self.chance.random() < rate
@@ -116,6 +128,7 @@ class Line:
     async def act(self, ctx: Context) -> str:
         """Call the service of a step's action."""
         world, troubles = self._world, self._world.troubles
+        world.called(ctx)
         if world.poisoned == (ctx.saga_id, ctx.address):
             self._gate.kill()
         if world.chance.random() < troubles.park:
@@ -129,8 +142,14 @@ class Line:
             await self._linger(world.chance.uniform(0.0, 30.0))
         return answer
 
+    async def look(self, ctx: Context) -> str:
+        """Ask a service something."""
+        self._world.called(ctx)
+        return await self._request(f"look {ctx.address}", lambda: self._world.look(ctx))
+
     async def undo(self, ctx: Context) -> None:
         """Call the service of a step's compensation."""
+        self._world.called(ctx)
         await self._request(f"undo {ctx.address}", lambda: self._world.undo(ctx))
         if self._world.chance.random() < self._world.troubles.slow:
             await self._linger(self._world.chance.uniform(0.0, 30.0))
@@ -140,8 +159,9 @@ class Line:
         await self._gate.call(f"send {what}", _nothing)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
-        held = self._world.chance.random() < self._world.troubles.held
-        delay = self._world.chance.uniform(0.0, HELD_SECONDS) if held else self._world.chance.random() * 0.02
+        chance, troubles = self._world.chance, self._world.troubles
+        longest = HELD_SECONDS if chance.random() < troubles.held else troubles.latency_seconds
+        delay = chance.uniform(0.0, longest)
 
         def arrive() -> None:
             try:
