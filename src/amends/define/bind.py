@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import inspect
 import sqlite3
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, NamedTuple
 
 from amends.define.context import Context
-from amends.define.hints import canonical, has_type_variable, markers, shown, without_none
-from amends.define.node import RESOURCE
-from amends.define.nodes import ResultOf, SagaInput
-from amends.define.resources import Resources
+from amends.define.hints import canonical, has_type_variable, is_type, markers, shown, without_none
+from amends.define.node import RESOURCE, Source
+from amends.define.nodes import ResultOf, SagaInput, is_same
+from amends.define.shape import is_class
+from amends.define.step import Step, Work
 from amends.errors import DefinitionError
 
 TRANSACTIONS: dict[type, str] = {sqlite3.Connection: "sqlite3"}
@@ -106,28 +107,41 @@ class Candidate:
         maybe = "" if self.sure else ", may be missing"
         return f"{shown(self.type)} (the result of {source}{maybe})"
 
-    def paste(self) -> str:
-        """The annotation that picks this candidate."""
-        optional = "" if self.sure else " | None"
+    def paste(self, scope: Mapping[str, Any]) -> str:
+        """The annotation that picks this candidate, in the names of a scope."""
         if self.kind is Kind.INPUT:
             return f"Annotated[{shown(self.type)}, saga_input]"
-        return f"Annotated[{shown(self.type)}{optional}, result_of({self.addresses[0]})]"
+        optional = "" if self.sure or without_none(self.type) is not None else " | None"
+        return f"Annotated[{shown(self.type)}{optional}, result_of({_variable(self.nodes[0], scope)})]"
+
+    def only(self, node: object) -> Candidate:
+        """This candidate cut down to what one of its nodes gives."""
+        index = next(number for number, known in enumerate(self.nodes) if is_same(known, node))
+        if len(self.nodes) == 1:
+            return self
+        return replace(self, addresses=(self.addresses[index],), nodes=(self.nodes[index],), sure=False)
 
 
 class Binder:
-    """Fills the parameters of one function."""
+    """Fills the parameters of one function.
 
-    def __init__(self, where: str, candidates: Sequence[Candidate], resources: Resources | None) -> None:
+    giver: says which node of the saga would give a type, wherever it stands.
+    """
+
+    def __init__(self, where: str, candidates: Sequence[Candidate], work: Work, giver: Callable[[Any], str]) -> None:
         self._where = where
         self._candidates = candidates
-        self._resources = resources
+        self._fn = work.fn
+        self._scope: Mapping[str, Any] = {**getattr(work.fn, "__globals__", {}), **work.local_names}
+        self._giver = giver
 
-    def bind(self, fn: Callable[..., Any], hints: dict[str, Any], *, item: bool = False) -> Call:
-        """The call of a function. `item`: its first parameter is a `for_each`'s item."""
+    def bind(self, hints: dict[str, Any], *, item: bool = False) -> Call:
+        """The call of the function. `item`: its first parameter is a `for_each`'s item."""
         arguments: list[Argument] = []
         defaulted: list[str] = []
-        for index, parameter in enumerate(inspect.signature(fn).parameters.values()):
+        for index, parameter in enumerate(inspect.signature(self._fn).parameters.values()):
             if item and index == 0:
+                self._check_item(parameter.name, hints[parameter.name])
                 arguments.append(Argument(parameter.name, Kind.ITEM, label="the item"))
                 continue
             argument = self._fill(parameter, hints[parameter.name])
@@ -137,26 +151,26 @@ class Binder:
                 arguments.append(argument)
         if item and not arguments:
             raise DefinitionError(f"{self._where}: in a for_each its first parameter is the item, and it has none")
-        return Call(fn, tuple(arguments), inspect.iscoroutinefunction(fn), tuple(defaulted))
+        return Call(self._fn, tuple(arguments), inspect.iscoroutinefunction(self._fn), tuple(defaulted))
+
+    def _check_item(self, name: str, hint: Any) -> None:
+        if _special(hint) is not None:
+            raise DefinitionError(
+                f"{self._where}: in a for_each its first parameter is the item, but {name} is {_written(hint)}"
+            )
 
     def _fill(self, parameter: inspect.Parameter, hint: Any) -> Argument | None:
         name = parameter.name
         where = f"{self._where}, parameter {name}"
-        marks = markers(hint)
         if has_type_variable(hint):
             raise DefinitionError(f"{where}: {shown(hint)} is generic; write the type that is meant")
-        if RESOURCE in marks:
-            if self._resources is not None:
-                self._resources.check(canonical(hint), hint, where)
-            return Argument(name, Kind.RESOURCE, key=canonical(hint), label=f"Resource[{shown(hint)}]")
-        if canonical(hint) == Context:
-            return Argument(name, Kind.CONTEXT, label="Context")
-        if isinstance(hint, type) and hint in TRANSACTIONS:
-            return Argument(name, Kind.TX, label=TRANSACTIONS[hint])
-        picked = next((mark for mark in marks if isinstance(mark, (ResultOf, SagaInput))), None)
+        special = _special(hint)
+        if special is not None:
+            return special._replace(name=name)
+        picked = next((mark for mark in markers(hint) if isinstance(mark, (ResultOf, SagaInput))), None)
         found = self._find(hint) if picked is None else self._picked(picked, hint, where)
         if len(found) > 1:
-            raise DefinitionError(self._ambiguous(found, where))
+            raise DefinitionError(self._ambiguous(found, name, where))
         if found:
             return self._take(name, found[0], hint, where)
         if parameter.default is not parameter.empty:
@@ -170,17 +184,36 @@ class Binder:
         return [candidate for candidate in self._candidates if candidate.key in keys]
 
     def _picked(self, mark: ResultOf | SagaInput, hint: Any, where: str) -> list[Candidate]:
-        if isinstance(mark, SagaInput):
-            found = [candidate for candidate in self._candidates if candidate.kind is Kind.INPUT]
-        else:
-            found = [c for c in self._candidates if any(node is mark.source for node in c.nodes)]
-            if not found:
-                raise DefinitionError(f"{where}: {mark.source!r} gives no result before this; {self._available()}")
+        found = self._marked(mark)
+        if found is None:
+            raise DefinitionError(
+                f"{where}: {mark.source!r} gives no result before this; {self._available()}{self._copies(mark)}"
+                if isinstance(mark, ResultOf)
+                else f"{where}: there is no input here"
+            )
         inner = without_none(hint)
         wanted = {canonical(hint), canonical(hint if inner is None else inner)}
-        if found[0].key not in wanted:
-            raise DefinitionError(f"{where}: {shown(hint)} is asked for, but that is {found[0].label}")
-        return found
+        if found.key not in wanted:
+            raise DefinitionError(f"{where}: {shown(hint)} is asked for, but that is {found.label}")
+        return [found]
+
+    def _marked(self, mark: ResultOf | SagaInput) -> Candidate | None:
+        if isinstance(mark, SagaInput):
+            return next((candidate for candidate in self._candidates if candidate.kind is Kind.INPUT), None)
+        for candidate in self._candidates:
+            if candidate.own and _is_copy(candidate.nodes[0], mark.source):
+                return candidate  # in a compensation, the step means itself under any name
+            if any(is_same(node, mark.source) for node in candidate.nodes):
+                return candidate.only(mark.source)
+        return None
+
+    def _copies(self, mark: ResultOf) -> str:
+        """The same step under another name, which is another node."""
+        for candidate in self._candidates:
+            for node, address in zip(candidate.nodes, candidate.addresses, strict=True):
+                if _is_copy(node, mark.source):
+                    return f". {address} is the same step under another name: result_of({_variable(node, self._scope)})"
+        return ""
 
     def _take(self, name: str, candidate: Candidate, hint: Any, where: str) -> Argument:
         optional = candidate.key != canonical(hint)
@@ -189,10 +222,10 @@ class Binder:
         missing = optional or not candidate.sure
         return Argument(name, candidate.kind, candidate.addresses, None, missing, candidate.label, candidate.own)
 
-    def _ambiguous(self, found: list[Candidate], where: str) -> str:
-        lines = "".join(f"\n    {candidate.paste()}" for candidate in found)
+    def _ambiguous(self, found: list[Candidate], name: str, where: str) -> str:
+        lines = "".join(f"\n    {name}: {candidate.paste(self._scope)}" for candidate in found)
         names = " and ".join(candidate.label for candidate in found)
-        return f"{where}: {names} both fit; say which by pasting one of{lines}"
+        return f"{where}: {names} fit; say which by pasting one of{lines}"
 
     def _available(self) -> str:
         known = [candidate.label for candidate in self._candidates]
@@ -201,15 +234,68 @@ class Binder:
     def _hint(self, hint: Any) -> str:
         inner = without_none(hint)
         for candidate in self._candidates:
-            other = candidate.type
-            if isinstance(other, type) and isinstance(hint, type) and issubclass(other, hint):
-                return f". Types match exactly: ask for {shown(other)}, a base class does not match"
-            if without_none(other) is not None and canonical(without_none(other)) == canonical(inner or hint):
-                return f". Ask for {shown(other)}, as it is declared"
-        module = getattr(hint, "__module__", "")
-        if module.split(".")[0] in ("asyncpg", "psycopg", "sqlalchemy", "django"):
-            return f". A transaction of {module.split('.')[0]} is not supported yet; sqlite3.Connection is"
+            near = _near_miss(hint, inner, candidate.type)
+            if near:
+                return near
+        giver = self._giver(hint if inner is None else inner)
+        if giver:
+            return f". {giver}, but not before this: it stands later, or in a branch beside this one"
+        module = str(getattr(hint, "__module__", "")).split(".")[0]
+        if module in ("asyncpg", "psycopg", "sqlalchemy", "django"):
+            return f". A transaction of {module} is not supported yet; sqlite3.Connection is"
+        if isinstance(hint, type) and not is_class(hint) and hint.__module__ not in ("builtins", "typing"):
+            return f". If it is a client, a pool or a setting, ask for Resource[{shown(hint)}]"
         return ""
+
+
+def _special(hint: Any) -> Argument | None:
+    """What is filled whatever the saga provides: a resource, the context, a transaction."""
+    if RESOURCE in markers(hint):
+        return Argument("", Kind.RESOURCE, key=canonical(hint), label=f"Resource[{shown(hint)}]")
+    if canonical(hint) == Context:
+        return Argument("", Kind.CONTEXT, label="Context")
+    if isinstance(hint, type) and hint in TRANSACTIONS:
+        return Argument("", Kind.TX, label=TRANSACTIONS[hint])
+    return None
+
+
+def _written(hint: Any) -> str:
+    return f"Resource[{shown(hint)}]" if RESOURCE in markers(hint) else shown(hint)
+
+
+def _near_miss(hint: Any, inner: Any, other: Any) -> str:
+    """What a person who asked for one type may have meant, if it was this one."""
+    if isinstance(other, type) and isinstance(hint, type):
+        if getattr(hint, "_is_protocol", False) and not is_class(hint):
+            return f". Types match exactly: {shown(hint)} is a protocol, ask for the class that is given"
+        if hint in other.__mro__ and hint is not object:
+            return f". Types match exactly: ask for {shown(other)}, a base class does not match"
+    if without_none(other) is not None and canonical(without_none(other)) == canonical(inner or hint):
+        return f". Ask for {shown(other)}, as it is declared"
+    for new, plain in ((other, hint), (hint, other)):
+        if is_type(new) and canonical(getattr(new, "__supertype__", object)) == canonical(plain):
+            return f". Types match exactly: a NewType is a type of its own, ask for {shown(other)}"
+    return ""
+
+
+def _is_copy(node: object, source: object) -> bool:
+    """Whether two nodes are the same step, under whatever names."""
+    return isinstance(node, Step) and isinstance(source, Step) and node.body is source.body
+
+
+def _variable(node: object, scope: Mapping[str, Any]) -> str:
+    """How a node is written where a function stands: by its variable, else as it is made."""
+    known = next((name for name, value in scope.items() if value is node), None)
+    if known is None:
+        known = next((name for name, value in scope.items() if _names(value, node)), None)
+    if known is not None or not isinstance(node, Step):
+        return known or str(getattr(node, "stored_name", None) or node)
+    original = next((name for name, value in scope.items() if _is_copy(value, node)), node.__name__)
+    return original if node.stored_name == node.__name__ else f'{original}.named("{node.stored_name}")'
+
+
+def _names(value: object, node: object) -> bool:
+    return isinstance(value, Source) and is_same(value, node)
 
 
 def _must_be_optional(candidate: Candidate) -> str:

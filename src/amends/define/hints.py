@@ -61,6 +61,12 @@ def members(type_: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(inner for arg in get_args(type_) for inner in members(arg)))
 
 
+def is_type(type_: Any) -> bool:
+    """Whether something may stand in an annotation: not a value, and not a name in quotes."""
+    known = isinstance(type_, type) or is_nothing(type_) or type_ is Any or get_origin(type_) is not None
+    return known or hasattr(type_, "__supertype__") or type(type_).__name__ == "TypeAliasType"
+
+
 def is_nothing(type_: Any) -> bool:
     """Whether an annotation says that there is no value."""
     return type_ is None or type_ is type(None)

@@ -62,7 +62,9 @@ def check_node(node: object, what: str) -> None:
     """Raises DefinitionError, with the likely mistake, for what is no node."""
     if isinstance(node, Node):
         return
-    if callable(node) and hasattr(node, "__name__"):
+    if isinstance(node, (list, tuple)):
+        raise DefinitionError(f"{what}: a node is expected, not a {type(node).__name__}; write the nodes one by one")
+    if callable(node) and not isinstance(node, type) and hasattr(node, "__name__"):
         raise DefinitionError(f"{what}: {node.__name__} is a plain function; put @step above it")
     raise DefinitionError(f"{what}: a step or another node is expected, not {shown_node(node)}")
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec, Self, TypeVar, overload
 
+from amends.define.hints import is_type
 from amends.define.node import Node, Source, check_name, check_node, shown_node
 from amends.define.outcome import Rejected
 from amends.define.policy import Duration, seconds
@@ -52,6 +53,10 @@ class PivotStep(Source[T_co]):
 
     def __init__(self, step: Source[T_co]) -> None:
         self.step = step
+
+    def named(self, name: str, /) -> Self:
+        """The pivot around the same step under another stored name."""
+        return type(self)(self.step.named(name))
 
     def __repr__(self) -> str:
         return f"pivot({self.step!r})"
@@ -99,8 +104,8 @@ class When(Node[I_contra]):
 
     def __init__(self, condition: object, nodes: tuple[Node[Any], ...], otherwise: Node[Any] | None) -> None:
         self.condition = _asked(condition, "when(…)")
-        self.then: Sequence[Any] = Sequence(nodes)
-        self.otherwise = None if otherwise is None else _nodes((otherwise,), "when(otherwise=…)")[0]
+        self.then: Sequence[Any] = Sequence(_nodes(nodes, "when"))
+        self.otherwise = None if otherwise is None else _nodes((otherwise,), "when(otherwise)")[0]
 
     def __repr__(self) -> str:
         return f"when({shown_node(self.condition)})"
@@ -220,13 +225,17 @@ class Signal(Source[T_co]):
 
     def __init__(self, name: str, type_: object, timeout: Duration | None, default: object, reject_if: object) -> None:
         self.stored_name = check_name(name, "wait_for(…)")
+        if not is_type(type_):
+            raise DefinitionError(f"wait_for({name!r}, {type_!r:.80}): the class of the value is expected")
         self.type = type_
         self.timeout = None if timeout is None else seconds(timeout, f"wait_for({name!r}, timeout=…)")
         self.default = default
-        self.reject_if = reject_if
+        self.reject_if: Callable[[Any], bool] | None = None
         if default is not MISSING and timeout is None:
             raise DefinitionError(f"wait_for({name!r}): a default is taken at the timeout, so give a timeout too")
-        if reject_if is not None and not callable(reject_if):
+        if callable(reject_if):
+            self.reject_if = reject_if
+        elif reject_if is not None:
             raise DefinitionError(f"wait_for({name!r}, reject_if=…): a function of the value is expected")
 
     def __repr__(self) -> str:
@@ -258,6 +267,16 @@ def wait_for(
     pivot it parks, or `default` is taken. `reject_if` turns an answer into a rejection.
     """
     return Signal(name, type, timeout, default, reject_if)
+
+
+def is_same(one: object, other: object) -> bool:
+    """Whether two nodes are one: the same object, the same step under the same name, or the
+    pivot around it."""
+    one = one.step if isinstance(one, PivotStep) else one
+    other = other.step if isinstance(other, PivotStep) else other
+    if isinstance(one, Step) and isinstance(other, Step):
+        return one.body is other.body and one.stored_name == other.stored_name
+    return one is other
 
 
 class ResultOf:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from math import isfinite
+from typing import cast
 
 from amends.decide.policy import ACTION_POLICY, Policy
 from amends.errors import DefinitionError
@@ -59,17 +60,21 @@ class Retry:
 
     def __post_init__(self) -> None:
         """Raises DefinitionError for a policy that makes no sense."""
-        if self.attempts is not None and self.attempts < 1:
-            raise DefinitionError(f"Retry(attempts={self.attempts}): at least 1, or None for no end")
-        if not (isfinite(self.factor) and self.factor >= 1):
-            raise DefinitionError(f"Retry(factor={self.factor}): at least 1")
-        if not 0 <= self.jitter <= 1:
-            raise DefinitionError(f"Retry(jitter={self.jitter}): from 0 to 1")
-        seconds(self.first_delay, "Retry(first_delay=…)")
-        seconds(self.cap, "Retry(cap=…)")
-        for name in ("only", "never"):
-            kinds = getattr(self, name)
-            if not isinstance(kinds, tuple) or not all(isinstance(kind, type) for kind in kinds):
+        whole = isinstance(self.attempts, int) and not isinstance(self.attempts, bool)
+        if self.attempts is not None and not (whole and self.attempts >= 1):
+            raise DefinitionError(f"Retry(attempts={self.attempts!r}): a whole number from 1 on, or None for no end")
+        if not (_is_number(self.factor) and isfinite(self.factor) and self.factor >= 1):
+            raise DefinitionError(f"Retry(factor={self.factor!r}): a number from 1 on")
+        if not (_is_number(self.jitter) and 0 <= self.jitter <= 1):
+            raise DefinitionError(f"Retry(jitter={self.jitter!r}): a number from 0 to 1")
+        first, cap = seconds(self.first_delay, "Retry(first_delay=…)"), seconds(self.cap, "Retry(cap=…)")
+        if first > cap:
+            raise DefinitionError(
+                f"Retry(first_delay={first:g}, cap={cap:g}): the first delay is longer than the longest; give a cap of "
+                f"{first:g} s or more"
+            )
+        for name, kinds in (("only", self.only), ("never", self.never)):
+            if not is_exceptions(kinds):
                 raise DefinitionError(f"Retry({name}={kinds!r}): a tuple of exception classes, such as (TimeoutError,)")
 
     @staticmethod
@@ -90,6 +95,17 @@ class Retry:
             seconds(self.cap, "Retry(cap=…)"),
             self.jitter,
         )
+
+
+def is_exceptions(kinds: object) -> bool:
+    """Whether something is a tuple of exception classes."""
+    return isinstance(kinds, tuple) and all(
+        isinstance(kind, type) and issubclass(kind, Exception) for kind in cast("tuple[object, ...]", kinds)
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def seconds(duration: Duration, what: str) -> float:

@@ -20,6 +20,8 @@ class Registry:
     def __init__(self, sagas: Sequence[Saga[Any, Any]], resources: Resources) -> None:
         self.by_fingerprint: dict[str, Saga[Any, Any]] = {}
         self._current: dict[str, Saga[Any, Any]] = {}
+        if not isinstance(sagas, (list, tuple)):
+            raise DefinitionError(f"sagas=…: a list of sagas is expected, not {sagas!r:.80}")
         for saga in sagas:
             if not isinstance(saga, Saga):
                 raise DefinitionError(f"sagas=[…]: a Saga is expected, not {saga!r:.80}")
@@ -28,7 +30,7 @@ class Registry:
                 for argument in call.arguments:
                     if argument.key is not None:
                         at = f"saga {saga.name!r}, {where}, parameter {argument.name}"
-                        resources.check(argument.key, argument.key, at)
+                        resources.check(argument.key, argument.label, at)
 
     def _add(self, saga: Saga[Any, Any]) -> None:
         other = self._current.get(saga.name)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, get_args, get_origin
 
-from amends.define.hints import canonical, frame_locals, hints_of, markers, shown
+from amends.define.hints import canonical, frame_locals, hints_of, is_nothing, markers, shown
 from amends.define.node import RESOURCE
 from amends.errors import DefinitionError
 
@@ -31,12 +31,12 @@ _YIELDING = (
 
 
 class Provider(NamedTuple):
-    """One resource function: what it provides and what it needs."""
+    """One resource function: what it provides, and the types of what it needs."""
 
     fn: Callable[..., Any]
     key: Hashable
     type: Any
-    needs: dict[str, Hashable]
+    needs: dict[str, Any]
 
 
 class Resources:
@@ -44,6 +44,8 @@ class Resources:
 
     def __init__(self, functions: Sequence[Callable[..., Any]], depth: int = 1) -> None:
         local_names = frame_locals(depth)
+        if not isinstance(functions, (list, tuple)):
+            raise DefinitionError(f"resources=…: a list of functions is expected, not {functions!r:.80}")
         self._by_key: dict[Hashable, Provider] = {}
         for fn in functions:
             provider = _provider(fn, local_names)
@@ -56,12 +58,12 @@ class Resources:
             self._by_key[provider.key] = provider
         self._order = self._sorted()
 
-    def check(self, key: Hashable, type_: Any, where: str) -> None:
-        """Raises DefinitionError where nobody provides what a step asks for."""
+    def check(self, key: Hashable, wanted: str, where: str) -> None:
+        """Raises DefinitionError where nobody provides what is asked for, a `Resource[…]`."""
         if key not in self._by_key:
             known = ", ".join(shown(provider.type) for provider in self._by_key.values()) or "none"
             raise DefinitionError(
-                f"{where}: no resource provides {shown(type_)}; provided are: {known}. "
+                f"{where}: no resource provides {wanted}; provided are: {known}. "
                 f"Add a function that returns it to Orchestrator(…, resources=[…])"
             )
 
@@ -69,7 +71,7 @@ class Resources:
         """Open all of them; the stack closes them, the last opened first."""
         opened: dict[Hashable, Any] = {}
         for provider in self._order:
-            given = {name: opened[key] for name, key in provider.needs.items()}
+            given = {name: opened[canonical(need)] for name, need in provider.needs.items()}
             opened[provider.key] = await _open(provider.fn, given, stack)
         return opened
 
@@ -77,15 +79,16 @@ class Resources:
         order: list[Provider] = []
         done: set[Hashable] = set()
 
-        def visit(provider: Provider, above: tuple[Hashable, ...]) -> None:
-            if provider.key in above:
-                raise DefinitionError(f"resources: {_name(provider.fn)} needs itself, through what it asks for")
+        def visit(provider: Provider, above: tuple[Provider, ...]) -> None:
+            if provider in above:
+                ring = " → ".join(_name(one.fn) for one in (*above[above.index(provider) :], provider))
+                raise DefinitionError(f"resources: {_name(provider.fn)} needs itself: {ring}")
             if provider.key in done:
                 return
-            for name, key in provider.needs.items():
-                if key not in self._by_key:
-                    self.check(key, key, f"the resource {_name(provider.fn)}, parameter {name}")
-                visit(self._by_key[key], (*above, provider.key))
+            for name, need in provider.needs.items():
+                where = f"the resource {_name(provider.fn)}, parameter {name}"
+                self.check(canonical(need), f"Resource[{shown(need)}]", where)
+                visit(self._by_key[canonical(need)], (*above, provider))
             done.add(provider.key)
             order.append(provider)
 
@@ -109,17 +112,17 @@ def _provider(fn: Callable[..., Any], local_names: dict[str, Any]) -> Provider:
         raise DefinitionError(f"{where}: a function that returns or yields the resource is expected, not {fn!r:.80}")
     hints = hints_of(fn, local_names, where)
     provided = hints.get("return")
-    if provided is None:
+    if provided is None or is_nothing(provided):
         raise DefinitionError(f"{where}: annotate what it returns or yields; the type is the resource's key")
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-        if get_origin(provided) not in _YIELDING:
+        if get_origin(provided) not in _YIELDING or not get_args(provided):
             raise DefinitionError(f"{where}: it yields, so annotate Iterator[…] or AsyncIterator[…]")
         provided = get_args(provided)[0]
-    needs: dict[str, Hashable] = {}
+    needs: dict[str, Any] = {}
     for name in inspect.signature(fn).parameters:
         if name not in hints or RESOURCE not in markers(hints[name]):
             raise DefinitionError(f"{where}: its parameter {name} must be annotated Resource[…]")
-        needs[name] = canonical(hints[name])
+        needs[name] = hints[name]
     return Provider(fn, canonical(provided), provided, needs)
 
 

@@ -15,7 +15,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 from amends.decide.policy import UNDO_POLICY
 from amends.define.hints import frame_locals
 from amends.define.node import Source, check_name
-from amends.define.policy import Duration, Retry, seconds
+from amends.define.policy import Duration, Retry, is_exceptions, seconds
 from amends.errors import DefinitionError
 
 P = ParamSpec("P")
@@ -148,7 +148,7 @@ def step(
         where = f"step {_name(function)}"
         check_function(function, where)
         _check_retry(retry, where)
-        if not isinstance(rejects, tuple) or not all(isinstance(kind, type) for kind in rejects):
+        if not is_exceptions(rejects):
             raise DefinitionError(f"{where}: rejects={rejects!r}: a tuple of exception classes, such as (Declined,)")
         work = Work(function, retry, _timeout(timeout, where), local_names)
         return Step(Body(work, readonly, rejects), check_name(_name(function) if name is None else name, where))
@@ -158,6 +158,8 @@ def step(
 
 def check_function(fn: object, where: str) -> None:
     """Raises DefinitionError for what the shell could not call as a step."""
+    if isinstance(fn, Step):
+        raise DefinitionError(f"{where}: it is a step already; one @step is enough")
     if isinstance(fn, (staticmethod, classmethod)) or not inspect.isfunction(fn):
         raise DefinitionError(f"{where}: a plain function is expected, not {fn!r:.80}")
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
