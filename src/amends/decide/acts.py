@@ -100,7 +100,7 @@ def _retry(draft: Draft, message: m.Operate) -> str:
     if _still_running(draft, message.address, phase, message.live):
         return "its function is still running; it can be retried once that has returned"
     if not _retriable(draft, message.address, phase):
-        return f"{message.address} is not stuck, so there is nothing to try again"
+        return f"there is nothing to try again at {message.address} now"
     _record(draft, message)
     _try_again(draft, message.address, phase)
     _resume(draft)
