@@ -67,7 +67,7 @@ class Supply:
         match argument.kind:
             case Kind.INPUT:
                 return self._value("", state.input)
-            case Kind.RESULT:
+            case Kind.RESULT | Kind.ITEMS:
                 return self._result((ctx.address,) if argument.own else argument.addresses, state)
             case Kind.CONTEXT:
                 return ctx
@@ -75,13 +75,16 @@ class Supply:
                 return self._resources[argument.key]
             case Kind.ITEM:
                 return self._item(ctx.address, state)
-            case Kind.ITEMS:
-                return list_of(self._program, state, argument.addresses[0])
             case Kind.TX:
                 return None  # filled by whoever opens the transaction
 
     def _result(self, addresses: tuple[str, ...], state: State) -> Any:
         for address in addresses:
+            if address in self._program.lists:
+                listed = list_of(self._program, state, address)
+                if listed is not None:
+                    return listed
+                continue
             payload = state.step(address).result
             if payload is not None:
                 return self._value(address, payload)
