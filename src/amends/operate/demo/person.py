@@ -28,15 +28,17 @@ async def mend(operations: Operations, run: Run, view: View, say: Say, *, second
     stuck = [step.step for step in saga.unsettled if (step.undo or step.action) in ("stuck", "unknown")]
     try:
         if "confirm_order" in stuck and written_down(run.directory, name) != "confirmed":
-            await operations.compensate(name, actor=ACTOR, reason="the order service has not confirmed it")
-            say(f"operator: not confirmed in the books; amends compensate {name}", "person")
+            reason = "not confirmed in the books"
+            await operations.compensate(name, actor=ACTOR, reason=reason)
+            say(f'operator: amends compensate {name} --reason "{reason}"', "person")
             return
         if "ship" in stuck:
             renew_credentials(run.directory, view.order.courier)
-            say(f"operator: renews the credentials of the courier {view.order.courier}", "person")
+            say(f"operator renews the credentials for the courier {view.order.courier}", "person")
             await asyncio.sleep(seconds / 2)
         for step in stuck:
-            await operations.retry(name, step, actor=ACTOR, reason="mended")
-            say(f"operator: amends retry {name} {step}", "person")
+            reason = "credentials renewed" if step == "ship" else "looked into"
+            await operations.retry(name, step, actor=ACTOR, reason=reason)
+            say(f'operator: amends retry {name} {step} --reason "{reason}"', "person")
     except AmendsError as error:
         say(f"operator: that was not to be: {error}", "bad")

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from amends import Context, Park, Resource, Retry, Saga, pivot, step
 from amends.operate.demo.services import CourierRefuses, Declined, Inventory, Orders, Payments, SoldOut, Withdrawn
 
-PATIENT = Retry(attempts=4, first_delay=0.2)
-
 
 @dataclass(frozen=True)
 class Order:
@@ -32,6 +30,9 @@ class Shipment:
     """What the customer gets."""
 
     reference: str
+
+
+PATIENT = Retry(attempts=4, first_delay=0.2)
 
 
 @step(retry=PATIENT, timeout=3)
