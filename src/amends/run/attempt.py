@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import threading
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,11 +20,10 @@ from amends.decide import messages as m
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.decide.plan import StepNode
-from amends.define.bind import Call
 from amends.define.context import Context
 from amends.define.policy import Park, Reject, RetryAfter
 from amends.define.program import StepProgram
-from amends.define.values import clean, describe
+from amends.define.values import describe
 from amends.errors import LimitExceeded, ValueRefused
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Attempt:
     __slots__ = (
         "_loop",
         "address",
+        "alone",
         "call",
         "cancelled",
         "deadline",
@@ -92,6 +93,7 @@ class Attempt:
         self.cancelled = False
         self.overdue = False
         self.stopping = False
+        self.alone = False  # it runs carefully, and holds up the others of its kind
         self.task: asyncio.Task[Any] | None = None  # what a request to stop cancels
         self.interrupt: Callable[[], None] | None = None  # what it interrupts in another thread
         self._loop = live.shell.loop
@@ -147,16 +149,16 @@ async def outcome(attempt: Attempt, runner: Runner, ctx: Context) -> Message:
         given = attempt.live.arguments(call, ctx)
     except ValueRefused as error:
         return m.Failure(address, phase, describe(error), resolved=True, park=True)
-    attempt.start_clock()
     try:
         if runner.has_around:
-            result = await _inside(runner, call, given, ctx)
+            attempt.start_clock()
+            result = await inside(runner, ctx, lambda: _called(attempt, runner, given))
         elif call.is_async:
+            attempt.start_clock()
             fault.point("attempt.before")
             result = await call.fn(**given)
         else:
-            fault.point("attempt.before")
-            result = await runner.in_thread(lambda: call.fn(**given))
+            result = await _called(attempt, runner, given)
     except BaseException as error:  # noqa: BLE001  # whatever a user's function raises is an outcome
         return failure(attempt, error, runner)
     finally:
@@ -173,6 +175,8 @@ def returned(attempt: Attempt, result: Any) -> Message:
         return m.Done(address, phase, attempt.live.admit(address, result))
     except (ValueRefused, LimitExceeded) as error:
         return m.Failure(address, phase, describe(error), final=True)
+    except Exception as error:  # noqa: BLE001  # a value may run code of the user's when it is looked at
+        return m.Failure(address, phase, f"its result cannot be stored: {describe(error)}", final=True)
 
 
 def failure(attempt: Attempt, error: BaseException, runner: Runner, *, resolved: bool = False) -> Message:
@@ -180,8 +184,11 @@ def failure(attempt: Attempt, error: BaseException, runner: Runner, *, resolved:
     address, phase = attempt.address, attempt.phase
     resolved = resolved or attempt.readonly
     match error:
+        case Kept():
+            return m.Failure(address, phase, describe(error), resolved=True, share=runner.share())
         case Reject():
-            return m.No(address, phase, clean(str(error)) or "rejected", sure=resolved)
+            said = describe(error)
+            return m.No(address, phase, "rejected" if said == type(error).__name__ else said, sure=resolved)
         case Park():
             return m.Failure(address, phase, describe(error), resolved=resolved, park=True)
         case RetryAfter():
@@ -189,8 +196,10 @@ def failure(attempt: Attempt, error: BaseException, runner: Runner, *, resolved:
         case asyncio.CancelledError():
             why = "its worker was stopped" if attempt.stopping else f"it took longer than {attempt.timeout:g} s"
             return m.Failure(address, phase, why, resolved=resolved, share=runner.share())
-        case KeyboardInterrupt() | GeneratorExit():
-            raise error
+        case GeneratorExit() if not attempt.live.shell.loop.is_running():
+            raise error  # Python clears up after a loop that is gone
+        case KeyboardInterrupt() if attempt.call.is_async:
+            attempt.live.shell.loop.call_soon_threadsafe(_interrupt)
         case Exception() if isinstance(error, attempt.rejects):
             return m.No(address, phase, f"{type(error).__name__}: {describe(error)}", sure=resolved)
     reason = f"{type(error).__name__}: {describe(error)}"
@@ -199,24 +208,58 @@ def failure(attempt: Attempt, error: BaseException, runner: Runner, *, resolved:
     return m.Failure(address, phase, reason, resolved=resolved, final=final, share=runner.share())
 
 
-async def _inside(runner: Runner, call: Call, given: dict[str, Any], ctx: Context) -> Any:
-    """The call inside what the user put around it, which sees how it ends and changes nothing."""
+async def _called(attempt: Attempt, runner: Runner, given: dict[str, Any]) -> Any:
+    """The call itself. The time of a sync function counts from when a thread has taken it up;
+    one that is not wanted any more by then is not begun."""
+    call = attempt.call
+
+    def in_thread() -> Any:
+        if attempt.cancelled:
+            raise asyncio.CancelledError
+        attempt.start_clock_from_thread()
+        return call.fn(**given)
+
+    if call.is_async:
+        attempt.start_clock()
+        fault.point("attempt.before")
+        return await call.fn(**given)
+    attempt.stop_clock()
+    fault.point("attempt.before")
+    return await runner.in_thread(in_thread)
+
+
+class Kept(Exception):
+    """What stands around the attempts raised before the function was called: nothing happened."""
+
+
+async def inside(runner: Runner, ctx: Context, call: Callable[[], Awaitable[Any]]) -> Any:
+    """The call inside what the user put around it, which sees how it ends and changes nothing.
+
+    Raises what the call raises, and Kept where it was not made.
+    """
     ended: BaseException | None = None
     result: Any = None
+    begun = False
     try:
         async with AsyncExitStack() as stack:
             await runner.around(ctx, stack)
+            begun = True
             try:
-                fault.point("attempt.before")
-                result = await (call.fn(**given) if call.is_async else runner.in_thread(lambda: call.fn(**given)))
+                result = await call()
             except BaseException as error:
                 ended = error
                 raise
-    except BaseException as error:  # raised again below, unless it came from around
-        if ended is None and result is None and not isinstance(error, Exception):
-            raise
+    except BaseException as error:
+        if not begun:
+            raise Kept(f"what stands around the attempt raised {type(error).__name__}: {describe(error)}") from error
         if error is not ended:
             _log.exception("what stands around the attempts of %s raised; the outcome stays as it is", ctx.address)
     if ended is not None:
         raise ended
     return result
+
+
+def _interrupt() -> None:
+    """A Ctrl-C that met a step means the process. Elsewhere than on the main thread it is none."""
+    if threading.current_thread() is threading.main_thread():
+        raise KeyboardInterrupt

@@ -22,7 +22,8 @@ from amends.define.outcome import Compensated, Completed, Parked
 from amends.define.policy import Duration, seconds
 from amends.define.saga import Saga
 from amends.errors import NotRunning
-from amends.run.session import Config, Session
+from amends.run.config import Config
+from amends.run.session import Session
 
 I = TypeVar("I")  # noqa: E741  # the input, as in the documented signatures
 T = TypeVar("T")

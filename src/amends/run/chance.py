@@ -7,12 +7,14 @@ Must not: be used for secrets.
 from __future__ import annotations
 
 import os
+from itertools import count
 from random import Random, SystemRandom
+from threading import Lock
 from weakref import WeakSet
 
 
 class Chance:
-    """Ids and shares of jitter."""
+    """Ids and shares of jitter, for any thread."""
 
     def __init__(self, source: Random | None = None) -> None:
         self._source = source or SystemRandom()
@@ -21,9 +23,10 @@ class Chance:
 
     def refresh(self) -> None:
         """Forget what was drawn: a forked child must not give its parent's ids."""
+        self._lock = Lock()  # a parent may hold the one before
         self._pool = 0
         self._bits = 0
-        self._operations = self._source.getrandbits(62)
+        self._operations = count(self._source.getrandbits(62) + 1)
 
     def share(self) -> float:
         """A number from 0 to 1."""
@@ -40,18 +43,18 @@ class Chance:
 
     def operation(self) -> int:
         """A number for one decision's commit: 63 bits, counting from a random start."""
-        self._operations += 1
-        return self._operations & 0x7FFFFFFFFFFFFFFF
+        return next(self._operations) & 0x7FFFFFFFFFFFFFFF
 
-    def _bits_of(self, count: int) -> int:
+    def _bits_of(self, wanted: int) -> int:
         """Random bits, drawn from the source by the kilobyte: a system call per id is dear."""
-        if self._bits < count:
-            self._pool = self._source.getrandbits(8192)
-            self._bits = 8192
-        value = self._pool & ((1 << count) - 1)
-        self._pool >>= count
-        self._bits -= count
-        return value
+        with self._lock:
+            if self._bits < wanted:
+                self._pool = self._source.getrandbits(8192)
+                self._bits = 8192
+            value = self._pool & ((1 << wanted) - 1)
+            self._pool >>= wanted
+            self._bits -= wanted
+            return value
 
 
 _all: WeakSet[Chance] = WeakSet()

@@ -24,6 +24,7 @@ from amends.decide.state import Action, State, Status, in_flight
 from amends.define.bind import Call
 from amends.define.context import Context
 from amends.define.program import Program
+from amends.errors import AmendsError
 from amends.run import journal
 from amends.run.attempt import Attempt, outcome
 from amends.run.heads import goes_on, head_after, rests
@@ -101,7 +102,7 @@ class Live:
         def written(fate: Fate) -> None:
             if not told.done():
                 told.set_result(fate)
-            if fate is Fate.EXISTS:
+            if fate is not Fate.WRITTEN:
                 self.shell.forget(self)
             elif decision is not None:
                 self._written(decision, fate)
@@ -112,7 +113,12 @@ class Live:
         """The outcome, once the saga is at rest; None where it leaves the memory before."""
         future: asyncio.Future[Outcome | None] = self.shell.loop.create_future()
         self._waiters.append(future)
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future in self._waiters:
+                self._waiters.remove(future)
+            raise
 
     def resume(self, state: State, rows: int, head: Head) -> None:
         """Take over what was read from the store."""
@@ -205,7 +211,7 @@ class Live:
             self._last_written.set_result(None)
         if decision.state.status in _AT_REST or (self._head is not None and self._head.owner is None):
             if self._waiters:
-                self._tell_waiters(outcome_of(self.program, decision.state))
+                self._tell_outcome(decision.state)
             self.shell.at_rest(self, decision)
         elif decision.wake is not None:
             self._sleep_until(decision.wake, self.shell.now())
@@ -224,26 +230,39 @@ class Live:
             self.begin(address, phase)
 
     async def _attempt(self, attempt: Attempt) -> None:
-        if self._state().careful:
-            await self._attempt_alone(attempt)
-            return
-        message = await self._call(attempt)
-        fault.point("attempt.after")
-        self._ended(attempt, message)
+        try:
+            if self._state().careful:
+                await self._attempt_alone(attempt)
+                return
+            message = await self._call(attempt)
+            fault.point("attempt.after")
+            self._ended(attempt, message)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must not be silent
+            self.shell.broke(self, error)
 
     async def _attempt_alone(self, attempt: Attempt) -> None:
         """Careful running: nothing beside it, a durable "begun" before it, its outcome durable
-        before the next."""
+        before the next. One that does not stop when asked holds up the others no longer."""
         wanted = (attempt.address, attempt.phase)
-        async with self.shell.alone:
-            if self.dropped or wanted not in in_flight(self._state()):
+        await self.shell.alone.acquire()
+        attempt.alone = True
+        try:
+            if self.dropped or self.shell.draining or wanted not in in_flight(self._state()):
                 self.running.pop(wanted, None)
+                self.shell.attempt_over()
                 return
             await self.told(m.Begin(*wanted))
             message = await self._call(attempt)
             fault.point("attempt.after")
             if self._heard(attempt, message):
                 await self.told(message)
+        finally:
+            self._let_others(attempt)
+
+    def _let_others(self, attempt: Attempt) -> None:
+        if attempt.alone:
+            attempt.alone = False
+            self.shell.alone.release()
 
     async def _call(self, attempt: Attempt) -> Message:
         ctx = self.context(attempt)
@@ -270,8 +289,10 @@ class Live:
 
     def overdue(self, attempt: Attempt) -> None:
         """The attempt does not stop: it is left to itself, and a person is told."""
+        self._let_others(attempt)
         if not self.dropped:
             del self.running[attempt.address, attempt.phase]
+            self.shell.attempt_over()
             self.tell(m.Overdue(attempt.address, attempt.phase, self.shell.worker))
 
     def drop(self) -> None:
@@ -284,6 +305,15 @@ class Live:
         if self._last_written is not None:
             self._last_written.cancel()
         self._tell_waiters(None)
+
+    def _tell_outcome(self, state: State) -> None:
+        try:
+            self._tell_waiters(outcome_of(self.program, state))
+        except AmendsError as error:  # an output that can no longer be read
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_exception(error)
 
     def _tell_waiters(self, found: Outcome | None) -> None:
         waiters, self._waiters = self._waiters, []

@@ -23,8 +23,9 @@ from amends.define.resources import Resources
 from amends.define.saga import Saga
 from amends.errors import DefinitionError, NotRunning
 from amends.run.blocking import Blocking
+from amends.run.config import Config
 from amends.run.database import Database, sqlite_path
-from amends.run.session import Config, Session
+from amends.run.session import Session
 from amends.run.settings import Settings
 
 I = TypeVar("I")  # noqa: E741  # the input, as in the documented signatures
@@ -92,7 +93,8 @@ class Orchestrator:
         name = check_name(namespace, "Orchestrator(namespace=…)")
         self.config = Config(database, registry, provided, name, settings or Settings(), effects, tuple(around))
         self._session: Session | None = None
-        self._blocking: Blocking | None = None
+        self._entered = False
+        self._blocking: dict[bool, Blocking] = {}
 
     # Where it runs
 
@@ -129,9 +131,9 @@ class Orchestrator:
     def blocking(self, *, work: bool = False) -> Blocking:
         """The same for synchronous programs: one object per process, started on first use,
         started again after a fork, closed at exit. A client, unless `work`."""
-        if self._blocking is None or self._blocking.work != work:
-            self._blocking = Blocking(self.config, work=work)
-        return self._blocking
+        if work not in self._blocking:
+            self._blocking[work] = Blocking(self.config, work=work)
+        return self._blocking[work]
 
     # Sagas
 
@@ -196,16 +198,24 @@ class Orchestrator:
     # Parts
 
     async def _enter(self, *, work: bool) -> None:
-        if self._session is not None:
+        if self._entered:
             raise NotRunning("this orchestrator is entered already; leave it first, or build another")
-        session = Session(self.config)
-        await session.open(work=work)
+        self._entered = True
+        try:
+            session = Session(self.config)
+            await session.open(work=work)
+        except BaseException:
+            self._entered = False
+            raise
         self._session = session
 
     async def _leave(self) -> None:
         session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        try:
+            if session is not None:
+                await session.close()
+        finally:
+            self._entered = False
 
     def _need(self) -> Session:
         if self._session is None:

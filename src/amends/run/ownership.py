@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 from amends import fault
 from amends.decide import messages as m
 from amends.decide.evolve import replay
-from amends.errors import StoreDamaged, StoreUnavailable
+from amends.errors import ImpossibleTransition, StoreDamaged, StoreUnavailable
 from amends.run import journal, mailbox
 from amends.run.live import Live
 from amends.run.plans import Plans
-from amends.store.base import Head, Loaded, NewMail, Retired, WorkerRow
+from amends.store.base import Head, Loaded, NewMail, Retired, SagaRow, WorkerRow
 
 if TYPE_CHECKING:
     from amends.run.attempt import Attempt
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CLAIM_BATCH = 100
 SLOW_TURNS = 10  # every how many polls the rarer duties come
 REPORT_SECONDS = 20.0
+STALLED_KEPT = 10_000
 _log = logging.getLogger("amends.ownership")
 Duty = Callable[[], Awaitable[object]]
 
@@ -52,6 +53,7 @@ class Ownership:
         self._unsure: int | None = None  # a claim (0) or an adoption from a worker may have come through unheard
         self._turns = 0
         self._reported = 0.0
+        self._stalled: dict[bytes, str] = {}  # those that were said to be, so that it is said once
 
     # Coming and going
 
@@ -91,6 +93,11 @@ class Ownership:
             self._task.cancel()
             self._task = asyncio.get_running_loop().create_task(self._run(), name="amends-ownership")
         self.wake()
+
+    @property
+    def wants_room(self) -> bool:
+        """Whether there is more to hold than there was room for."""
+        return self.backlog or bool(self._gone)
 
     def lease_holds(self) -> bool:
         """Whether an attempt may still start under this registration."""
@@ -143,6 +150,9 @@ class Ownership:
             except StoreUnavailable as error:
                 _log.warning("the store is away: %s", error)
                 await asyncio.sleep(min(poll, 1.0))
+            except Exception:  # noqa: BLE001  # this loop is what every waiting saga depends on
+                _log.exception("a look at the store failed: this is a bug in amends")
+                await asyncio.sleep(min(poll, 1.0))
 
     async def _turn(self) -> None:
         """One look at the store."""
@@ -163,8 +173,10 @@ class Ownership:
 
     async def _do_todo(self) -> None:
         while self._todo:
-            await self._todo[0]()
-            self._todo.popleft()
+            duty = self._todo[0]
+            await duty()
+            if self._todo and self._todo[0] is duty:
+                self._todo.popleft()
 
     async def _keep_lease(self) -> None:
         store, lease = self._worker.store, self._worker.settings.lease_seconds
@@ -263,11 +275,13 @@ class Ownership:
             # It was let go in a commit whose answer is not back yet, and claimed again behind it.
             worker.lives[head.id].claimed_again = True
             return None
-        state = replay(event for row in loaded.rows for event in journal.decode(row).events)
-        program, word = self.plans.program_for(head.plan, state)
+        try:
+            state = replay(event for row in loaded.rows for event in journal.decode(row).events)
+            program, word = self.plans.program_for(head.plan, state)
+        except (StoreDamaged, ImpossibleTransition) as error:
+            program, word = None, f"its history cannot be read: {error}"
         if program is None:
-            _log.warning("saga %s is stalled: %s", head.key, word)
-            self._do(lambda: worker.store.stall(worker.worker, head.id, word))
+            self._stall(head, word)
             return None
         live = Live(worker, program, head.id, head.key, head.epoch)
         live.resume(state, len(loaded.rows), Head(head.status, worker.worker, None, head.stuck, head.reason))
@@ -275,6 +289,15 @@ class Ownership:
         if word:
             live.move(self.plans.number_of(word), word)
         return live
+
+    def _stall(self, head: SagaRow, word: str) -> None:
+        """Let go of a saga that this worker cannot run, in the next turn: it may come back at once."""
+        worker = self._worker
+        if self._stalled.get(head.id) != word:
+            _log.warning("saga %s is stalled: %s", head.key, word)
+        if len(self._stalled) < STALLED_KEPT:
+            self._stalled[head.id] = word
+        self._todo.append(lambda: worker.store.stall(worker.worker, head.id, word))
 
     async def _read_again(self, key: str) -> None:
         """A write was lost. If the saga is still this worker's, what was in flight is unresolved."""

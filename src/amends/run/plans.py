@@ -67,6 +67,8 @@ class Plans:
         saga = self._registry.by_fingerprint.get(row.fingerprint)
         if saga is not None:
             return saga.program, ""
+        if row.name not in self._registry.names:
+            return None, f"this worker knows no saga called {row.name!r}"
         current = self._registry.named(row.name).program
         reason = obstacle(p.from_json(row.body), current.plan, state) or _unreadable(current, state)
         if reason:

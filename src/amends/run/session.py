@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,16 +19,14 @@ from amends.decide import messages as m
 from amends.decide.decide import decide
 from amends.decide.evolve import replay
 from amends.decide.state import State
-from amends.define.context import Context
 from amends.define.nodes import Signal
-from amends.define.registry import Registry
-from amends.define.resources import Resources
 from amends.define.saga import Saga
 from amends.define.values import codec_for
 from amends.errors import (
     IdConflict,
     LimitExceeded,
     NotAnswered,
+    NotRunning,
     Refused,
     StoreUnavailable,
     TooLate,
@@ -37,37 +34,23 @@ from amends.errors import (
     ValueRefused,
 )
 from amends.run import journal, mailbox
-from amends.run.chance import Chance, id_text
+from amends.run.chance import id_text
 from amends.run.committer import Committer
-from amends.run.database import Database, sqlite_path, store_of
+from amends.run.config import Config as Config  # tools and tests take it from here
+from amends.run.database import sqlite_path, store_of
 from amends.run.live import Live
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.plans import Plans
-from amends.run.settings import ID_CHARACTERS_MAX, Settings
+from amends.run.settings import ID_CHARACTERS_MAX
 from amends.run.transactions import Transactions
 from amends.run.waiting import Waiting
-from amends.run.worker import Executor, Worker
+from amends.run.worker import Worker
 from amends.store.base import OPEN, Fate, Head, Loaded, MailRow, NewMail, NewSaga, SagaRow, Store, Write
 from amends.store.sqlite import SqliteStore
 
 LATER_HINTS_SECONDS = (0.02, 0.1, 0.5)
 AWAY_PAUSE_SECONDS = 0.1
 _log = logging.getLogger("amends.session")
-
-
-@dataclass(frozen=True)
-class Config:
-    """What an orchestrator was built with."""
-
-    database: Database
-    registry: Registry
-    resources: Resources
-    namespace: str
-    settings: Settings
-    effects: str | None = None
-    around: tuple[Callable[[Context], Any], ...] = ()
-    chance: Chance = field(default_factory=Chance)
-    threads: Executor | None = None
 
 
 class Session:
@@ -81,6 +64,7 @@ class Session:
         self.plans = Plans(config.registry)
         self._committer: Committer | None = None
         self._broken: BaseException | None = None
+        self._left = False
         self.loop: asyncio.AbstractEventLoop
 
     # Coming and going
@@ -132,12 +116,17 @@ class Session:
 
     async def close(self) -> None:
         """Drain the worker, if there is one, and close the store."""
-        if self.worker is not None:
-            await self.worker.drain()
-        if self._committer is not None:
-            await self._committer.drain()
-            self._committer.close()
-        await self.store.close()
+        try:
+            if self.worker is not None:
+                await self.worker.drain()
+            if self._committer is not None:
+                await self._committer.drain()
+        finally:
+            self._left = True
+            if self._committer is not None:
+                self._committer.close()
+            self.waiting.tell_all()
+            await self.store.close()
 
     # Starting
 
@@ -147,14 +136,26 @@ class Session:
         new = _new(write)
         fault.point("start.before")
         fate = await self._write_start(write, live)
-        if fate is Fate.EXISTS:
-            existing = await self._patiently(lambda: self.store.head(new.key))
-            if existing is not None:
-                await self._patiently(lambda: self.plans.refresh(self.store))
-                self._same_or_conflict(saga, new, existing)
+        while fate is not Fate.WRITTEN:
+            if fate is Fate.EXISTS:
+                existing = await self._patiently(lambda: self.store.head(new.key))
+                if existing is not None:
+                    await self._patiently(lambda: self.plans.refresh(self.store))
+                    self._same_or_conflict(saga, new, existing)
+                    break
+            fate = await self._start_again(saga, value, write)
         if self.worker is None:
             self.store.hint([], work=True)
         return new.key
+
+    async def _start_again(self, saga: Saga[Any, Any], value: Any, write: Write) -> Fate:
+        """The worker was retired with the start on its way, or whoever had the id was pruned.
+        The same row again, for whichever worker claims it: if it is there already, that is success."""
+        await asyncio.sleep(AWAY_PAUSE_SECONDS)
+        self._raise_if_broken()
+        payload, _ = saga.program.input.admit(value, f"the input of {saga.name}", self.config.settings.payload_bytes)
+        held = self._held_write(saga, payload, write.saga, _new(write), self.store.now())
+        return await self._write_start(held._replace(op=write.op), None)
 
     def enlist(self, saga: Saga[Any, Any], value: Any, key: str | None, within: object) -> str:
         """Start a saga inside a transaction of the user's, on the caller's thread."""
@@ -267,6 +268,7 @@ class Session:
             try:
                 return await read()
             except StoreUnavailable as error:
+                self._raise_if_broken()
                 if not warned:
                     _log.warning("the store is away, waiting for it: %s", error)
                 warned = True
@@ -346,8 +348,12 @@ class Session:
         self.waiting.tell_all()
 
     def _raise_if_broken(self) -> None:
+        if self._left:
+            raise NotRunning("the orchestrator was left while this was waiting; what was started goes on without it")
         if self._broken is not None:
             raise self._broken
+        if self.worker is not None and self.worker.failed.done():
+            self.worker.failed.result()
 
 
 def state_of(loaded: Loaded) -> State:

@@ -33,6 +33,7 @@ class Shell(Runner, Protocol):
     resources: dict[Any, Any]
     alone: asyncio.Lock  # held by the one attempt that runs carefully
     deadlines: Deadlines
+    draining: bool
 
     def now(self) -> float:
         """The store's clock."""
@@ -68,6 +69,11 @@ class Shell(Runner, Protocol):
 
     def lost(self, live: Live, fate: Fate) -> None:
         """A decision was not written: the saga has moved on without this worker."""
+        ...
+
+    def broke(self, live: Live, error: Exception) -> None:
+        """Something went wrong that must not: a bug in amends. The saga leaves the memory as it
+        is on disk, and is taken up again by the next worker."""
         ...
 
     def transaction(self, address: str) -> Transactions:

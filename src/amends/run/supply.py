@@ -7,6 +7,7 @@ Must not: call a step.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from amends.decide import messages as m
@@ -60,7 +61,9 @@ class Supply:
             if kind == "until":
                 return m.Answer(kind, address, instant=_instant(given, now))
             return m.Answer(kind, address, items=self._items(address, given))
-        except Exception as error:  # noqa: BLE001  # a user's function; the saga parks with its words
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a user's function; the saga parks with its words
             return m.Answer(kind, address, error=f"{type(error).__name__}: {describe(error)}")
 
     def _argument(self, argument: Argument, ctx: Context, state: State) -> Any:
@@ -115,10 +118,10 @@ class Supply:
 
     def _items(self, address: str, given: Any) -> tuple[bytes, ...]:
         codec = self._program.steps[address].item
-        items = list(given)
         limit = self._settings.fan_out
+        items = list(islice(given, limit + 1))  # an iterable may have no end
         if codec is None or len(items) > limit:
-            raise LimitExceeded(f"over= gave {len(items):,} items, the limit is {limit:,} (Settings.fan_out)")
+            raise LimitExceeded(f"over= gave more items than the limit of {limit:,} (Settings.fan_out)")
         size = self._settings.payload_bytes
         return tuple(codec.admit(item, f"item {index} of {address}", size)[0] for index, item in enumerate(items))
 

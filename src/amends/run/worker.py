@@ -102,6 +102,7 @@ class Worker:
             await self.register()
             await self.ownership.start()
         except BaseException:
+            self._drop_all()
             await self._close()
             raise
 
@@ -154,9 +155,11 @@ class Worker:
         if self._committer is not None:
             self._committer.close()
         self.deadlines.close()
-        if self._transactions is not None:
-            await self._transactions.close()
-        await self._stack.aclose()
+        try:
+            if self._transactions is not None:
+                await self._transactions.close()
+        finally:
+            await self._stack.aclose()
 
     def retired(self) -> None:
         """Somebody took over what this worker owned: begin anew, with nothing."""
@@ -173,6 +176,8 @@ class Worker:
             _log.error("the worker stops: %s", error)
             self.failed.set_exception(error)
             self.failed.exception()  # seen, also where nobody waits for it
+        self._drop_all()
+        self.waiting.tell_all()
 
     def _drop_all(self) -> None:
         for live in list(self.lives.values()):
@@ -244,6 +249,11 @@ class Worker:
         self._remove(live)
         self.ownership.look_again(live.key)
 
+    def broke(self, live: Live, error: Exception) -> None:
+        """A bug in amends met a saga. It stays as it is on disk, for the next worker."""
+        _log.error("saga %s cannot go on in this worker: this is a bug in amends", live.key, exc_info=error)
+        self._remove(live)
+
     def late(self, live: Live, attempt: Attempt, message: Message) -> None:
         """An attempt ended that nobody waited for any more."""
         if attempt.overdue and not self.draining:
@@ -299,14 +309,18 @@ class Worker:
         """Tell the sagas in memory what came for them, each mail once."""
         for mail in mails:
             live = self.lives.get(mail.saga)
-            if live is not None and mail.message not in live.mails:
-                live.mails.add(mail.message)
+            if live is None or mail.message in live.mails:
+                continue
+            live.mails.add(mail.message)
+            try:
                 live.tell(mailbox.message_of(mail, live.program, live_workers), mailbox.answer_of(mail))
+            except Exception as error:  # noqa: BLE001  # one bad mail must not keep the others from being read
+                self.broke(live, error)
 
     def _remove(self, live: Live) -> None:
         self.lives.pop(live.id, None)
         if self.by_key.get(live.key) is live:
             del self.by_key[live.key]
         live.drop()
-        if self.ownership.backlog:
+        if self.ownership.wants_room:
             self.ownership.wake()

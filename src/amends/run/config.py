@@ -1,0 +1,34 @@
+"""What an orchestrator was built with, in one frozen value.
+
+Guarantees: complete; a session needs nothing else.
+Must not: open anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from amends.define.context import Context
+from amends.define.registry import Registry
+from amends.define.resources import Resources
+from amends.run.chance import Chance
+from amends.run.database import Database
+from amends.run.settings import Settings
+from amends.run.worker import Executor
+
+
+@dataclass(frozen=True)
+class Config:
+    """What an orchestrator was built with."""
+
+    database: Database
+    registry: Registry
+    resources: Resources
+    namespace: str
+    settings: Settings
+    effects: str | None = None
+    around: tuple[Callable[[Context], Any], ...] = ()
+    chance: Chance = field(default_factory=Chance)
+    threads: Executor | None = None
