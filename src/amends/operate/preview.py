@@ -33,8 +33,10 @@ def acts(plan: Plan, state: State, now: float, live: frozenset[int]) -> tuple[Ac
 
 def _accepted(plan: Plan, state: State, now: float, live: frozenset[int]) -> Iterator[Act]:
     def says_yes(message: Message) -> bool:
-        replies = decide(plan, state, message, now).replies
-        return any(reply.mail == _MAIL and reply.word is Word.ACCEPTED for reply in replies)
+        """Accepted, and something comes of it."""
+        decision = decide(plan, state, message, now)
+        accepted = any(reply.mail == _MAIL and reply.word is Word.ACCEPTED for reply in decision.replies)
+        return accepted and bool(decision.events)
 
     def operate(verb: str, address: str = "", result: bytes | None = None) -> bool:
         return says_yes(m.Operate(_MAIL, verb, address, "", "", result, live))
