@@ -108,6 +108,8 @@ def _of_saga(found: Found, saga: Saga[Any, Any]) -> Choice:
 
 
 def _import(name: str, text: str) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
