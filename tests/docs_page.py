@@ -167,7 +167,7 @@ def _commands(block: Block) -> Iterator[tuple[str, str, int]]:
 
 def _matches(expected: str, printed: str) -> bool:
     """Whether an output is what a page shows, where `…` stands for anything and blanks do not count."""
-    wanted = re.escape(" ".join(expected.split())).replace("…", ".*")
+    wanted = re.sub(r"(\\ )?…(\\ )?", ".*", re.escape(" ".join(expected.split())))
     return re.search(wanted, " ".join(printed.split()), re.S) is not None
 
 
