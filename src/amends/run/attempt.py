@@ -166,17 +166,19 @@ async def outcome(attempt: Attempt, runner: Runner, ctx: Context) -> Message:
     return returned(attempt, result)
 
 
-def returned(attempt: Attempt, result: Any) -> Message:
-    """The function returned. What it returned must be storable."""
+def returned(attempt: Attempt, result: Any, *, resolved: bool = False) -> Message:
+    """The function returned. What it returned must be storable; `resolved`: if it is not, its
+    effect is taken back."""
     address, phase = attempt.address, attempt.phase
     if phase is Phase.UNDO:
         return m.Done(address, phase)
     try:
         return m.Done(address, phase, attempt.live.admit(address, result))
     except (ValueRefused, LimitExceeded) as error:
-        return m.Failure(address, phase, describe(error), final=True)
+        return m.Failure(address, phase, describe(error), resolved=resolved, final=True)
     except Exception as error:  # noqa: BLE001  # a value may run code of the user's when it is looked at
-        return m.Failure(address, phase, f"its result cannot be stored: {describe(error)}", final=True)
+        reason = f"the result of {address} cannot be stored: {describe(error)}"
+        return m.Failure(address, phase, reason, resolved=resolved, final=True)
 
 
 def failure(attempt: Attempt, error: BaseException, runner: Runner, *, resolved: bool = False) -> Message:
@@ -184,7 +186,7 @@ def failure(attempt: Attempt, error: BaseException, runner: Runner, *, resolved:
     address, phase = attempt.address, attempt.phase
     resolved = resolved or attempt.readonly
     match error:
-        case Kept():
+        case NotMade():
             return m.Failure(address, phase, describe(error), resolved=True, share=runner.share())
         case Reject():
             said = describe(error)
@@ -228,14 +230,14 @@ async def _called(attempt: Attempt, runner: Runner, given: dict[str, Any]) -> An
     return await runner.in_thread(in_thread)
 
 
-class Kept(Exception):
+class NotMade(Exception):
     """What stands around the attempts raised before the function was called: nothing happened."""
 
 
 async def inside(runner: Runner, ctx: Context, call: Callable[[], Awaitable[Any]]) -> Any:
     """The call inside what the user put around it, which sees how it ends and changes nothing.
 
-    Raises what the call raises, and Kept where it was not made.
+    Raises what the call raises, and NotMade where it was not made.
     """
     ended: BaseException | None = None
     result: Any = None
@@ -251,7 +253,7 @@ async def inside(runner: Runner, ctx: Context, call: Callable[[], Awaitable[Any]
                 raise
     except BaseException as error:
         if not begun:
-            raise Kept(f"what stands around the attempt raised {type(error).__name__}: {describe(error)}") from error
+            raise NotMade(f"what stands around the attempt raised {type(error).__name__}: {describe(error)}") from error
         if error is not ended:
             _log.exception("what stands around the attempts of %s raised; the outcome stays as it is", ctx.address)
     if ended is not None:

@@ -13,6 +13,7 @@ import asyncio
 import atexit
 import os
 from collections.abc import Coroutine
+from concurrent.futures import CancelledError
 from threading import Event, Lock, Thread
 from typing import Any, Generic, TypeVar, cast
 from weakref import WeakSet
@@ -28,6 +29,8 @@ from amends.run.session import Session
 I = TypeVar("I")  # noqa: E741  # the input, as in the documented signatures
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+LAST_WORDS_SECONDS = 1.0
+_CLOSED = "the orchestrator was closed while this was waiting; what was started goes on without it"
 _all: WeakSet[Blocking] = WeakSet()
 
 
@@ -102,10 +105,12 @@ class Blocking:
             self._forget()
         if loop is None or session is None or thread is None:
             return
-        asyncio.run_coroutine_threadsafe(session.close(), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        try:
+            asyncio.run_coroutine_threadsafe(_end(session), loop).result()
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
     # Parts
 
@@ -120,13 +125,17 @@ class Blocking:
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The result of a coroutine on the background loop."""
-        loop = self._loop
-        if loop is None:
+        try:
+            if self._loop is None:
+                raise RuntimeError("closed")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:
             coroutine.close()
-            raise NotRunning("the background loop is not running")
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+            raise NotRunning(_CLOSED) from None
         try:
             return future.result()
+        except CancelledError:
+            raise NotRunning(_CLOSED) from None
         except BaseException:
             future.cancel()
             raise
@@ -134,13 +143,7 @@ class Blocking:
     def _begin(self) -> None:
         loop = asyncio.new_event_loop()
         started = Event()
-
-        def run() -> None:
-            asyncio.set_event_loop(loop)
-            loop.call_soon(started.set)
-            loop.run_forever()
-
-        thread = Thread(target=run, name="amends-blocking", daemon=True)
+        thread = Thread(target=self._serve, args=(loop, started), name="amends-blocking", daemon=True)
         thread.start()
         started.wait()
         session = Session(self._config)
@@ -153,12 +156,28 @@ class Blocking:
             raise
         self._loop, self._session, self._thread = loop, session, thread
 
+    def _serve(self, loop: asyncio.AbstractEventLoop, started: Event) -> None:
+        """The background thread. It keeps this object alive until `close`."""
+        asyncio.set_event_loop(loop)
+        loop.call_soon(started.set)
+        loop.run_forever()
+
     def _later(self, session: Session) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(session.hint_later)
 
     def _forget(self) -> None:
         self._loop, self._session, self._thread = None, None, None
+
+
+async def _end(session: Session) -> None:
+    """Close the session; who still waits for something of it hears that."""
+    await session.close()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        _, deaf = await asyncio.wait(left, timeout=LAST_WORDS_SECONDS)
+        for task in deaf:
+            task.cancel()
 
 
 def _after_fork() -> None:

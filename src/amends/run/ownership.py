@@ -254,7 +254,7 @@ class Ownership:
         for loaded in batch:
             live = self._take(loaded)
             if live is not None:
-                live.adopt(gone, _not_died(live, fates))
+                live.adopt(gone, _not_died(live, gone, fates) | {self._worker.worker})
 
     async def _take_mail(self) -> None:
         worker = self._worker
@@ -303,9 +303,7 @@ class Ownership:
         """A write was lost. If the saga is still this worker's, what was in flight is unresolved."""
         loaded = await self._worker.store.load(key)
         if loaded is not None and loaded.head.owner == self._worker.worker:
-            live = self._take(loaded)
-            if live is not None:
-                live.adopt(self._worker.worker, frozenset({self._worker.worker}))
+            await self._hold_adopted([loaded], self._worker.worker)
 
     async def _register_again(self, old: int) -> None:
         await self._worker.store.deregister(old, survived=True)
@@ -353,9 +351,11 @@ class Ownership:
         return asyncio.get_running_loop().time()
 
 
-def _not_died(live: Live, fates: dict[int, WorkerRow]) -> frozenset[int]:
-    """Of the workers that a saga was taken over from, those that did not die."""
-    known = () if live.state is None else (worker for worker, _ in live.state.adopted)
+def _not_died(live: Live, gone: int, fates: dict[int, WorkerRow]) -> frozenset[int]:
+    """Of the workers that a saga was taken over from, `gone` the last of them, those that did not die."""
+    known = [] if live.state is None else [worker for worker, _ in live.state.adopted]
     return frozenset(
-        worker for worker in known if worker in fates and (fates[worker].survived or fates[worker].left_at is not None)
+        worker
+        for worker in (*known, gone)
+        if worker in fates and (fates[worker].survived or fates[worker].left_at is not None)
     )

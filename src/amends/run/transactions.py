@@ -26,8 +26,8 @@ from amends.decide.state import Action
 from amends.define.bind import Kind
 from amends.define.context import Context
 from amends.define.values import describe
-from amends.errors import LimitExceeded, StoreUnavailable, ValueRefused
-from amends.run.attempt import Attempt, Runner, failure
+from amends.errors import StoreError, StoreUnavailable, ValueRefused
+from amends.run.attempt import Attempt, Runner, failure, inside, returned
 from amends.store import effects
 from amends.store.effects import InboxRow
 from amends.store.sqlite_thread import ConnectionThread
@@ -61,15 +61,37 @@ class Transactions:
     async def run(self, runner: Runner, attempt: Attempt, ctx: Context) -> Message:
         """One attempt; how it ended, as a message for the core."""
         attempt.task = None  # a cancelled task would leave the transaction open
+        it = _Try(runner, attempt, ctx)
+        if not runner.has_around:
+            return await self._until_told(it)
+        try:
+            await inside(runner, ctx, lambda: self._shown(it))
+        except BaseException as error:  # noqa: BLE001  # what the function raised is an outcome
+            if it.message is None:
+                return failure(attempt, error, runner, resolved=True)
+        return it.message or await self._until_told(it)
+
+    async def _shown(self, it: _Try) -> Message:
+        """The same, and what the function raised is raised, for what stands around it to see."""
+        it.message = await self._until_told(it)
+        if it.error is not None:
+            raise it.error
+        return it.message
+
+    async def _until_told(self, it: _Try) -> Message:
+        address, phase = it.attempt.address, it.attempt.phase
         async with self._one:
-            while not attempt.cancelled:
+            while not it.attempt.cancelled:
                 try:
-                    return await self._try(_Try(runner, attempt, ctx))
+                    return await self._try(it)
                 except StoreUnavailable:
                     await asyncio.sleep(BUSY_PAUSE_SECONDS)
-        return m.Failure(attempt.address, attempt.phase, "its worker was stopped", resolved=True)
+                except StoreError as error:
+                    return m.Failure(address, phase, str(error), park=True)
+        return m.Failure(address, phase, "its worker was stopped", resolved=True)
 
     async def _try(self, it: _Try) -> Message:
+        it.error = None
         rows = await self._thread.run(lambda connection: effects.begin(connection, it.key))
         ruling = it.ruling(rows)
         if ruling.verdict is not Verdict.RUN:
@@ -87,10 +109,14 @@ class Transactions:
 
     def _call(self, connection: sqlite3.Connection, it: _Try, rows: list[InboxRow]) -> Message:
         """A sync function, in the connection's own thread."""
+        given = it.given(connection, rows)
+        if isinstance(given, m.Failure):
+            effects.give_up(connection)
+            return given
         it.attempt.interrupt = connection.interrupt
         it.attempt.start_clock_from_thread()
         try:
-            result = it.call.fn(**it.given(connection, rows))
+            result = it.call.fn(**given)
         except BaseException as error:  # noqa: BLE001  # whatever a user's function raises is an outcome
             return self._raised(connection, it, error)
         finally:
@@ -103,7 +129,11 @@ class Transactions:
         connection = self._connection
         if connection is None:
             raise StoreUnavailable(f"{self._path} is closed")
-        task = asyncio.ensure_future(it.call.fn(**it.given(connection, rows)))
+        given = it.given(connection, rows)
+        if isinstance(given, m.Failure):
+            await self._thread.run(effects.give_up)
+            return given
+        task = asyncio.ensure_future(it.call.fn(**given))
         it.attempt.task = task
         it.attempt.start_clock()
         await asyncio.wait([task])
@@ -115,14 +145,14 @@ class Transactions:
         return await self._thread.run(lambda open_: self._returned(open_, it, rows, task.result()))
 
     def _returned(self, connection: sqlite3.Connection, it: _Try, rows: list[InboxRow], result: Any) -> Message:
-        address, phase, round_ = it.attempt.address, it.attempt.phase, it.ctx.round
-        try:
-            payload = it.attempt.live.admit(address, result) if phase is Phase.ACTION else None
-        except (ValueRefused, LimitExceeded) as error:
+        round_, message = it.ctx.round, returned(it.attempt, result, resolved=True)
+        if not isinstance(message, m.Done):
             effects.give_up(connection)
-            return m.Failure(address, phase, describe(error), resolved=True, final=True)
-        if phase is Phase.ACTION:
-            entry = Entry(Kept.SUCCEEDED, result=payload)
+            return message
+        if not effects.keep_step(connection):
+            return self._torn(connection, it)
+        if message.phase is Phase.ACTION:
+            entry = Entry(Kept.SUCCEEDED, result=message.result)
         else:
             entry = (_entry(rows, round_) or Entry(Kept.SUCCEEDED))._replace(compensated=True)
         effects.keep(connection, it.key, _row(round_, entry), self._now())
@@ -130,18 +160,33 @@ class Transactions:
         fault.point("tx.before")
         effects.finish(connection)
         fault.point("tx.after")
-        return m.Done(address, phase, b"null" if payload is None else payload)
+        return message
 
     def _raised(self, connection: sqlite3.Connection, it: _Try, error: BaseException) -> Message:
+        it.error = error
         message = failure(it.attempt, error, it.runner, resolved=True)
+        if not effects.undo_step(connection):
+            return self._torn(connection, it) if not effects.rolls_back(error) else self._rolled_back(error, message)
         if isinstance(message, m.No) and it.attempt.phase is Phase.ACTION:
-            effects.undo_step(connection)
             entry = Entry(Kept.REJECTED, reason=message.reason)
             effects.keep(connection, it.key, _row(it.ctx.round, entry), self._now())
             effects.finish(connection)
         else:
             effects.give_up(connection)
         return message
+
+    def _rolled_back(self, error: BaseException, message: Message) -> Message:
+        """The library has rolled back by itself: the function was interrupted, or the disk is
+        full, which is waited for."""
+        if effects.interrupted(error):
+            return message
+        raise StoreUnavailable(f"{self._path}: {error}")
+
+    def _torn(self, connection: sqlite3.Connection, it: _Try) -> Message:
+        """The function has ended the transaction itself, so nobody knows what stayed of it."""
+        effects.give_up(connection)
+        why = "it ended its transaction itself: take the COMMIT, ROLLBACK or RELEASE out of the step"
+        return m.Failure(it.attempt.address, it.attempt.phase, why, park=True)
 
     def _bury_lower_rounds(self, connection: sqlite3.Connection, it: _Try, rows: list[InboxRow]) -> None:
         known = {row[0] for row in rows}
@@ -159,6 +204,8 @@ class _Try:
         self.call = attempt.call
         self.ctx = ctx
         self.key = (ctx.namespace, ctx.internal_id, ctx.address)
+        self.error: BaseException | None = None  # what the function raised
+        self.message: Message | None = None
 
     def ruling(self, rows: list[InboxRow]) -> Ruling:
         """The barrier's word."""
@@ -186,9 +233,15 @@ class _Try:
         )
         return m.Failure(address, phase, word, park=True)
 
-    def given(self, connection: sqlite3.Connection, rows: list[InboxRow]) -> dict[str, Any]:
+    def given(self, connection: sqlite3.Connection, rows: list[InboxRow]) -> dict[str, Any] | m.Failure:
         """What the function is called with: the transaction, and in a compensation the result
-        as the inbox has it."""
+        as the inbox has it. A failure where a stored value cannot be read any more."""
+        try:
+            return self._given(connection, rows)
+        except ValueRefused as error:
+            return m.Failure(self.attempt.address, self.attempt.phase, describe(error), resolved=True, park=True)
+
+    def _given(self, connection: sqlite3.Connection, rows: list[InboxRow]) -> dict[str, Any]:
         live = self.attempt.live
         given = live.arguments(self.call, self.ctx)
         entry = _entry(rows, self.ctx.round)

@@ -14,9 +14,17 @@ from typing import Any, Never
 from amends.errors import AmendsError
 from amends.store.sql import migrations, split, statements
 from amends.store.sqlite_errors import translate
-from amends.store.sqlite_file import BUSY_SECONDS
+from amends.store.sqlite_file import BUSY_SECONDS, be_durable, check_place
 
 SQL = statements("sqlite_effects")
+# sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"
+_ROLL_BACK = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_INTERRUPT,
+}
 InboxRow = tuple[int, str, bool, bool, bytes | None, str]
 
 
@@ -42,19 +50,33 @@ class StepConnection(sqlite3.Connection):
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open the database and see that it has the inbox. Raises StoreError."""
+    check_place(path)
     try:
         connection = sqlite3.connect(
             path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=StepConnection
         )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("BEGIN IMMEDIATE")
-        for _, script in migrations("sqlite_effects"):
-            for statement in split(script):
-                connection.execute(statement)
-        connection.execute("COMMIT")
+        try:
+            be_durable(connection)
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode = PERSIST")  # this connection's own; cheaper than DELETE
+            _migrate(connection)
+        except BaseException:
+            connection.close()
+            raise
     except sqlite3.Error as error:
         raise translate(error, path) from error
     return connection
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Make the inbox, without a lock where it is there."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'amends_inbox'").fetchone():
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    for _, script in migrations("sqlite_effects"):
+        for statement in split(script):
+            connection.execute(statement)
+    connection.execute("COMMIT")
 
 
 def begin(connection: sqlite3.Connection, key: tuple[str, bytes, str]) -> list[InboxRow]:
@@ -65,9 +87,38 @@ def begin(connection: sqlite3.Connection, key: tuple[str, bytes, str]) -> list[I
     return [(r[0], r[1], bool(r[2]), bool(r[3]), None if r[4] is None else r[4].encode(), r[5]) for r in rows]
 
 
-def undo_step(connection: sqlite3.Connection) -> None:
-    """Take back what the step did, and keep the transaction."""
-    connection.execute("ROLLBACK TO step")
+def keep_step(connection: sqlite3.Connection) -> bool:
+    """Make what the step did part of the transaction; False if it has ended that itself."""
+    return _on_savepoint(connection, "RELEASE step")
+
+
+def undo_step(connection: sqlite3.Connection) -> bool:
+    """Take back what the step did, and keep the transaction; False as above."""
+    return _on_savepoint(connection, "ROLLBACK TO step")
+
+
+def interrupted(error: BaseException) -> bool:
+    """Whether a statement was stopped from outside."""
+    return _code(error) == sqlite3.SQLITE_INTERRUPT
+
+
+def rolls_back(error: BaseException) -> bool:
+    """Whether SQLite may have rolled back the whole transaction with this error."""
+    return _code(error) in _ROLL_BACK
+
+
+def _code(error: BaseException) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF if isinstance(error, sqlite3.Error) else 0
+
+
+def _on_savepoint(connection: sqlite3.Connection, statement: str) -> bool:
+    try:
+        connection.execute(statement)
+    except sqlite3.OperationalError:
+        if connection.in_transaction:
+            raise
+        return False
+    return True
 
 
 def keep(connection: sqlite3.Connection, key: tuple[str, bytes, str], row: InboxRow, at: float) -> None:

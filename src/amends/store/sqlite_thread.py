@@ -32,6 +32,7 @@ class ConnectionThread:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._thread: Thread | None = None
         self._connection: sqlite3.Connection | None = None
+        self._tell_end: Job = _nobody
         self._broken: StoreDamaged | None = None
 
     async def start(self, connect: Callable[[], sqlite3.Connection]) -> None:
@@ -53,8 +54,12 @@ class ConnectionThread:
         """Finish what was given, close the connection and end the thread. May be called twice."""
         thread, self._thread = self._thread, None
         if thread is not None:
+            loop = asyncio.get_running_loop()
+            ended: asyncio.Future[None] = loop.create_future()
+            self._tell_end = lambda: _tell(loop, ended, None, None)
             self._jobs.put(None)
-            await asyncio.to_thread(thread.join)
+            await ended  # not a join in another thread: while a program exits there are no new ones
+            thread.join()
 
     def run(self, job: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """The result of a job, once it has run. Raises StoreUnavailable where the thread is stopped."""
@@ -99,9 +104,12 @@ class ConnectionThread:
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        try:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+        finally:
+            self._tell_end()
 
     def _roll_back(self) -> None:
         if self._connection is not None and self._connection.in_transaction:
@@ -128,3 +136,7 @@ def _tell(
         loop.call_soon_threadsafe(settle)
     except (RuntimeError, CancelledError):
         return  # the loop is closed: nobody waits any more
+
+
+def _nobody() -> None:
+    """Nobody waits for the thread to end."""
