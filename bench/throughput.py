@@ -165,10 +165,8 @@ def _traced(arguments: list[str], sagas: int, directory: Path | None) -> int:
         command = ["strace", "-f", "-c", "-e", "trace=fsync,fdatasync", "-o", report.name]
         command += [sys.executable, "-m", "bench.contender", *arguments, "--count", str(sagas)]
         subprocess.run(command, check=True, capture_output=True, timeout=300)
-        calls = re.findall(
-            r"^\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(?:\d+\s+)?f(?:data)?sync$", report.read(), re.MULTILINE
-        )
-    return sum(int(number) for number in calls)
+        rows = [line.split() for line in report.read().splitlines()]
+    return sum(int(row[3]) for row in rows if row and row[-1] in ("fsync", "fdatasync"))
 
 
 def main() -> None:
