@@ -17,6 +17,7 @@ T_co = TypeVar("T_co", covariant=True)
 I_contra = TypeVar("I_contra", contravariant=True)
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
+_VERSION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 class _ResourceMark:
@@ -56,6 +57,15 @@ def check_name(name: object, what: str) -> str:
             f"{what}: {name!r} is no name; letters, digits, _ - and . are allowed, a letter or _ first, at most 100"
         )
     return name
+
+
+def check_version(version: object, what: str) -> str:
+    """A name that may begin with a digit: `2`, `2026-01`."""
+    if not isinstance(version, str) or not _VERSION.fullmatch(version):
+        raise DefinitionError(
+            f"{what}: {version!r} is no version; letters, digits, _ - and . are allowed, at most 100, such as '2'"
+        )
+    return version
 
 
 def check_node(node: object, what: str) -> None:

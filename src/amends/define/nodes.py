@@ -71,7 +71,7 @@ class Parallel(Node[I_contra]):
     nameable = False
 
     def __init__(self, branches: tuple[Node[Any], ...]) -> None:
-        self.branches = _nodes(branches, "parallel")
+        self.branches = _nodes(branches, "parallel(…)")
 
     def __repr__(self) -> str:
         return "parallel(…)"
@@ -83,7 +83,7 @@ class Sequence(Node[I_contra]):
     nameable = False
 
     def __init__(self, nodes: tuple[Node[Any], ...]) -> None:
-        self.nodes = _nodes(nodes, "sequence")
+        self.nodes = _nodes(nodes, "sequence(…)")
 
     def __repr__(self) -> str:
         return "sequence(…)"
@@ -104,8 +104,8 @@ class When(Node[I_contra]):
 
     def __init__(self, condition: object, nodes: tuple[Node[Any], ...], otherwise: Node[Any] | None) -> None:
         self.condition = _asked(condition, "when(…)")
-        self.then: Sequence[Any] = Sequence(_nodes(nodes, "when"))
-        self.otherwise = None if otherwise is None else _nodes((otherwise,), "when(otherwise)")[0]
+        self.then: Sequence[Any] = Sequence(_nodes(nodes, "when(…)"))
+        self.otherwise = None if otherwise is None else _nodes((otherwise,), "when(otherwise=…)")[0]
 
     def __repr__(self) -> str:
         return f"when({shown_node(self.condition)})"
@@ -304,7 +304,7 @@ saga_input: Final[object] = SagaInput()
 
 def _nodes(nodes: tuple[object, ...], what: str) -> tuple[Node[Any], ...]:
     if not nodes:
-        raise DefinitionError(f"{what}(…): at least one node is expected")
+        raise DefinitionError(f"{what}: at least one node is expected")
     for node in nodes:
         check_node(node, what)
     return nodes  # type: ignore[return-value]  # every one is a node

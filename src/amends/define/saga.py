@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from amends.decide.plan import Plan
 from amends.define.build import Builder
-from amends.define.node import Node, Source, check_name
+from amends.define.node import Node, Source, check_name, check_version
 from amends.define.nodes import Each
 from amends.define.policy import Duration
 from amends.define.program import Program
@@ -76,7 +76,7 @@ class Saga(Source[T_co], Generic[I_contra, T_co]):
         if locks is not None:
             raise DefinitionError(f"saga {name!r}: locks= is not supported yet")
         if version:
-            check_name(version, f"saga {name!r}, version=…")
+            check_version(version, f"saga {name!r}, version=…")
         self.version = version
         self.program = Builder(name, input).build(nodes, output, deadline, version)
 

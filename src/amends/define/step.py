@@ -166,7 +166,8 @@ def check_function(fn: object, where: str) -> None:
         raise DefinitionError(f"{where}: it yields, and a step returns once; use `for_each` for many items")
     for parameter in inspect.signature(fn).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise DefinitionError(f"{where}: {parameter} cannot be filled by type; write the parameters out")
+            name = f"{'*' if parameter.kind is parameter.VAR_POSITIONAL else '**'}{parameter.name}"
+            raise DefinitionError(f"{where}: {name} cannot be filled by type; write the parameters out")
         if parameter.kind is parameter.POSITIONAL_ONLY:
             raise DefinitionError(f"{where}: {parameter.name} is positional-only; write the parameters without the /")
         if parameter.annotation is parameter.empty:
