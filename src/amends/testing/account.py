@@ -50,9 +50,10 @@ class Entry:
 
 
 class TakeOver(NamedTuple):
-    """One adoption, and from whom the saga was taken over since it last got on."""
+    """One adoption, by whom, and from whom the saga was taken over since it last got on."""
 
     at: float
+    worker: int
     deaths: int
     gone: tuple[int, ...]
 
@@ -100,7 +101,7 @@ class Account:
                 self._issue_undo(address)
             case e.Adopted(worker, deaths, _):
                 self._gone.append(worker)
-                self.take_overs.append(TakeOver(row.at, deaths, tuple(self._gone)))
+                self.take_overs.append(TakeOver(row.at, row.worker, deaths, tuple(self._gone)))
                 if worker != row.worker:
                     self._silenced.add(worker)
             case e.PivotPassed() | e.TurnedBack() if self.passed or self.turned:
@@ -150,7 +151,7 @@ class Account:
                 self._set(address, Phase.ACTION, "succeeded")
                 self._got_on()
             case e.Rejected(address):
-                if self.entry(address).doubt:
+                if self.entry(address).doubt and not self._is_readonly(address):
                     raise Misconduct(f"{address} is rejected, and an earlier attempt may have worked")
                 self._set(address, Phase.ACTION, "rejected")
                 self._got_on()
@@ -167,6 +168,10 @@ class Account:
                 self.items[address] = len(items)
             case e.Kept(address):
                 self.kept.add(address)
+
+    def _is_readonly(self, address: str) -> bool:
+        node = self.plan.node(address)
+        return isinstance(node, StepNode) and node.readonly
 
     def _set(self, address: str, phase: Phase, status: str) -> None:
         if phase is Phase.ACTION:

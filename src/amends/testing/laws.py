@@ -23,9 +23,8 @@ from amends.store.memory import MemoryDatabase
 from amends.testing.account import Account, Misconduct
 from amends.testing.random_sagas import Ticket
 from amends.testing.timeline import timeline
+from amends.testing.watched import Witness
 from amends.testing.world import World
-
-AMBIGUOUS_SECONDS = 300.0  # between a look at the workers and the row that says what was seen
 
 
 class SimulationFailed(AssertionError):
@@ -53,8 +52,7 @@ class Laws:
         self.counts: Counter[str] = Counter()
         self.poisoned = world.poisoned[0]
         self.could_die_by_chance = False  # three times in the same attempt
-        self._by_key = {each.key: each for each in wanted}
-        self._broken: str | None = None  # seen where raising would be taken for a step's failure
+        self.witness = Witness()
         self._database = database
         self._world = world
 
@@ -85,20 +83,20 @@ class Laws:
                 lengths[internal] = length
 
     def called(self, ctx: Context) -> None:
-        """A step or compensation is being called: that it may be is written already."""
+        """A step or compensation is being called: that it may be is written already. Nothing is
+        raised here, where it would be taken for the step's own failure."""
         internal = self._database.keys.get(ctx.saga_id)
         needle = f'["issued","{ctx.address}","{ctx.phase}"]'.encode()
         rows = () if internal is None else self._database.journal[internal]
         if sum(row.count(needle) for _, row in rows) < ctx.attempt:
-            self.note(
-                self._by_key[ctx.saga_id], f"{ctx.address}, {ctx.phase}, was called before that attempt was written"
-            )
+            breach = f"saga {ctx.saga_id}: {ctx.address}, {ctx.phase}, was called before that attempt was written"
+            self.witness.breaches.append(breach)
 
     # When all is at rest
 
     def check_all(self, *, finally_: bool = False) -> None:
-        if self._broken is not None:
-            raise SimulationFailed(self._broken)
+        if self.witness.breaches:
+            raise SimulationFailed(self.text(self.witness.breaches[0]))
         for wanted in self.wanted:
             loaded = self.loaded(wanted.key)
             if loaded is None:
@@ -191,12 +189,11 @@ class Laws:
     def _check_deaths(self, wanted: Wanted, state: State, account: Account) -> None:
         """Whoever died counts, whoever lived or left does not; a saga is parked for taking its
         workers down only if it did."""
-        for at, deaths, gone in account.take_overs:
-            left = [self._database.workers[worker].left_at for worker in gone]
-            died = sum(instant is None or instant > at for instant in left)
-            unsure = sum(instant is not None and at - AMBIGUOUS_SECONDS < instant <= at for instant in left)
-            if not died <= deaths <= died + unsure:
-                self.fail(wanted, f"{deaths} deaths are counted of workers {list(gone)}, and {died} to {unsure} died")
+        for at, worker, deaths, gone in account.take_overs:
+            alive = self.witness.knew(worker, at) | {worker}
+            died = [other for other in gone if other not in alive]
+            if deaths != len(died):
+                self.fail(wanted, f"{deaths} deaths are counted, and of workers {list(gone)} {died} had died")
         if "took its worker down" in state.parked:
             self.counts["parked as poison"] += 1
             if not self.could_die_by_chance and wanted.key != self.poisoned:
@@ -228,13 +225,6 @@ class Laws:
             return None
         rows = tuple(row for _, row in self._database.journal[internal])
         return Loaded(self._database.sagas[internal], rows)
-
-    def note(self, wanted: Wanted, what: str) -> None:
-        """A law was broken where nobody may raise; the next check does."""
-        try:
-            self.fail(wanted, what)
-        except SimulationFailed as failure:
-            self._broken = self._broken or str(failure)
 
     def fail(self, wanted: Wanted, what: str) -> None:
         loaded = self.loaded(wanted.key)

@@ -77,7 +77,8 @@ def run_all(seeds: Sequence[int], jobs: int) -> Iterator[Result]:
     if jobs <= 1:
         yield from map(run, seeds)
         return
-    with multiprocessing.Pool(jobs, initializer=logging.disable, initargs=(logging.CRITICAL,)) as pool:
+    processes = multiprocessing.get_context("spawn")
+    with processes.Pool(jobs, initializer=logging.disable, initargs=(logging.CRITICAL,)) as pool:
         yield from pool.imap_unordered(run, seeds, chunksize=10)
 
 

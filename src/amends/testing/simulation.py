@@ -24,17 +24,19 @@ from amends.errors import AmendsError, ImpossibleTransition, StoreUnavailable
 from amends.run.chance import Chance
 from amends.run.session import Config, Session
 from amends.run.settings import Settings
-from amends.store.memory import MemoryDatabase, MemoryStore
+from amends.store.memory import MemoryDatabase
 from amends.testing.crowd import Crowd
 from amends.testing.faults import FaultyStore, Gate, Rates
 from amends.testing.laws import Laws, SimulationFailed, Wanted
 from amends.testing.random_sagas import Ticket, random_sagas
 from amends.testing.virtual import Inline, VirtualLoop, close
+from amends.testing.watched import WatchedStore
 from amends.testing.world import Line, Troubles, World
 
 SETTINGS = Settings(lease_seconds=15.0, drain_seconds=10.0, answer_seconds=30.0)
 POLLS_SECONDS = (1.0, 2.0, 4.0)
 STORM_SECONDS = 150.0
+POISON_SECONDS = 150.0  # what it takes to be found
 CALM_SECONDS = 300.0  # everything must be at rest this long after the last fault
 POOL = random_sagas(seed=20261124, number=60)
 
@@ -134,6 +136,8 @@ class Simulation:
         await asyncio.wait(clients, timeout=STORM_SECONDS)
         if not all(task.done() for task in clients):
             await asyncio.sleep(self.chance.uniform(0.0, 30.0))
+        if self.world.poisoned[0]:
+            await asyncio.sleep(POISON_SECONDS)
 
     def _heal(self) -> None:
         self.stormy = False
@@ -192,7 +196,7 @@ class Simulation:
             return line
 
         resources = Resources([the_line], depth=1)
-        store = FaultyStore(MemoryStore(self.database), gate)
+        store = FaultyStore(WatchedStore(self.database, self.laws.witness), gate)
         chance = Chance(Random(self.chance.random()))
         return Config(
             store, Registry(self.sagas, resources), resources, "sim", self.settings, chance=chance, threads=Inline()
@@ -224,14 +228,22 @@ def simulate(seed: int) -> Report:
     loop.set_exception_handler(on_error)
     try:
         report = loop.run_until_complete(_main(seed))
+    except SimulationFailed:
+        raise
+    except Exception as error:
+        raise _failed(seed, error) from error
     finally:
         close(loop)
     if failures:
-        raise SimulationFailed(
-            f"an error that nobody saw: {failures[0]!r}\n"
-            f"repeat it with: python -m amends.testing.simulate --seed {seed} --trace"
-        ) from failures[0]
+        raise _failed(seed, failures[0]) from failures[0]
     return report
+
+
+def _failed(seed: int, error: BaseException) -> SimulationFailed:
+    return SimulationFailed(
+        f"an error that is none of the simulated ones: {error!r}\n"
+        f"repeat it with: python -m amends.testing.simulate --seed {seed} --trace"
+    )
 
 
 async def _main(seed: int) -> Report:
