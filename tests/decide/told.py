@@ -10,7 +10,7 @@ Must not: hold a rule of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amends.decide import compensate
@@ -79,11 +79,11 @@ PIVOT = PivotNode()
 class Story:
     """One saga, and all that has been said to it."""
 
-    def __init__(self, plan: Plan, *, hold: bool = False, answers: dict[str, Answerable] | None = None) -> None:
+    def __init__(self, plan: Plan, *, hold: bool = False, answers: Mapping[str, Answerable] | None = None) -> None:
         self.plan = plan
         self.now = 0.0
         self.history: list[Event] = []
-        self.answers = answers or {}
+        self.answers = dict(answers or {})
         self.asked: list[str] = []
         self.replies: dict[str, tuple[Word, str]] = {}
         self.wake: float | None = None

@@ -20,7 +20,7 @@ from amends.decide.plan import (
     StepNode,
     WaitNode,
     WhenNode,
-    group_of,
+    stem_of,
     walk,
 )
 from amends.decide.state import Action, Status, Undo
@@ -218,7 +218,7 @@ def _record(draft: Draft, message: m.Operate) -> None:
 
 def _reader(draft: Draft, address: str) -> str:
     """Who needs the result of a step: a later step, or the saga's output."""
-    group = group_of(address) if address.endswith("]") else address
+    group = stem_of(address)
     for node in walk(draft.plan.root):
         if group in _read_by(node):
             return getattr(node, "address", "")

@@ -148,7 +148,7 @@ class Plan:
             "name": self.name,
             "version": self.version,
             "output": self.output,
-            "deadline": self.deadline,
+            "deadline": _node_json(self.deadline),
             "input": self.input,
             "root": _node_json(self.root),
         }
@@ -214,6 +214,11 @@ def group_of(address: str) -> str:
     return address.rpartition("[")[0]
 
 
+def stem_of(address: str) -> str:
+    """The address that the plan knows: an item's `for_each`, anything else its own."""
+    return group_of(address) if address.endswith("]") else address
+
+
 def index_of(address: str) -> int:
     """The position of an item in its `for_each`."""
     return int(address[address.rindex("[") + 1 : -1])
@@ -233,16 +238,23 @@ def _node_json(value: object) -> Json:
     if isinstance(value, tuple):
         return [_node_json(item) for item in value]
     if isinstance(value, Policy):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
+        return {field.name: _node_json(getattr(value, field.name)) for field in fields(value)}
     tag = _TAGS.get(type(value))  # type: ignore[arg-type]  # any type may be asked for
     if tag is None:
-        if value is None or isinstance(value, (str, int, float)):
+        if isinstance(value, float):
+            return _number(value)
+        if value is None or isinstance(value, (str, int)):
             return value
         raise TypeError(f"a plan holds names and numbers, not {value!r}")
     shape: dict[str, Json] = {"kind": tag}
     for field in fields(value):  # type: ignore[arg-type]  # every tagged type is a dataclass
         shape[field.name] = _node_json(getattr(value, field.name))
     return shape
+
+
+def _number(value: float) -> int | float:
+    """Equal numbers are written alike: 30.0 as 30."""
+    return int(value) if value.is_integer() else value
 
 
 _KINDS: dict[str, type[Node]] = {tag: kind for kind, tag in _TAGS.items()}

@@ -35,8 +35,8 @@ class Policy:
         jitter taken off."""
         try:
             full = min(self.first_delay * self.factor ** max(attempts_made - 1, 0), self.cap)
-        except OverflowError:
-            full = self.cap
+        except OverflowError:  # after a thousand tries or so; but no factor makes a delay out of none
+            full = self.cap if self.first_delay else 0.0
         return full * (1.0 - self.jitter * share)
 
 

@@ -10,6 +10,7 @@ Must not: look at values; whether stored ones can still be read is the shell's t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from amends.decide.plan import (
@@ -23,6 +24,7 @@ from amends.decide.plan import (
     StepNode,
     WaitNode,
     WhenNode,
+    stem_of,
     walk,
 )
 from amends.decide.policy import Policy
@@ -35,18 +37,26 @@ def obstacle(old: Plan, new: Plan, state: State) -> str:
     """Why a saga cannot go over to the new plan; empty if it can."""
     if old.name != new.name:
         return f"{new.name} is another saga"
-    touched = frozenset(address.partition("[")[0] for address, step in state.steps.items() if _reached(step.action))
-    if state.passed:
-        touched |= {node.address for node in walk(old.root) if isinstance(node, PivotNode)}
+    touched = _touched(old, new, state)
     before, after = _cut(old.root, touched), _cut(new.root, touched)
     if before != after:
         return _difference(before, after)
-    wrong = "" if state.turned is not None else _too_early(new.root, touched, closed=False)
+    wrong = "" if state.turned is not None else _too_early(new.root, touched, state.chosen, closed=False)
     return f"{wrong} is new and stands before what has run already" if wrong else ""
 
 
-def _reached(track: object) -> bool:
-    return getattr(track, "status", Action.PENDING) is not Action.PENDING
+def _touched(old: Plan, new: Plan, state: State) -> frozenset[str]:
+    """What was executed, is in flight or waits. What stood in a branch not taken may be gone, but
+    must not stand elsewhere: the saga holds it for done."""
+    found = set()
+    for address, step in state.steps.items():
+        status, stem = step.action.status, stem_of(address)
+        gone = status is Action.SKIPPED and stem not in new.by_address
+        if status is not Action.PENDING and not gone:
+            found.add(stem)
+    if state.passed:
+        found |= {node.address for node in walk(old.root) if isinstance(node, PivotNode)}
+    return frozenset(found)
 
 
 def _cut(node: Node, touched: frozenset[str]) -> Node | None:
@@ -56,7 +66,7 @@ def _cut(node: Node, touched: frozenset[str]) -> Node | None:
             return _core(node) if node.address in touched else None
         case SequenceNode():
             kept = tuple(cut for child in node.nodes if (cut := _cut(child, touched)) is not None)
-            return SequenceNode(kept) if kept else None
+            return SequenceNode(kept) if len(kept) > 1 else next(iter(kept), None)
         case ParallelNode():
             kept = tuple(cut for child in node.branches if (cut := _cut(child, touched)) is not None)
             return ParallelNode(kept) if kept else None
@@ -84,12 +94,13 @@ def _core(node: StepNode) -> StepNode:
 def _difference(before: Node | None, after: Node | None) -> str:
     mine = {node.address: node for node in _addressed(before)}
     theirs = {node.address: node for node in _addressed(after)}
-    for address in mine.keys() - theirs.keys():
-        return f"{address} has run and is gone"
     for address, node in mine.items():
-        if type(node) is not type(theirs[address]):
+        other = theirs.get(address)
+        if other is None:
+            return f"{address} has run and is gone"
+        if type(node) is not type(other):
             return f"{address} has run and is another kind of node now"
-        if isinstance(node, StepNode) and node != theirs[address]:
+        if isinstance(node, (StepNode, EachNode)) and node != other:
             return f"{address} has run and changed its side of the pivot, its worker or its compensation"
     return "what has run stands in another order or grouping now"
 
@@ -100,19 +111,23 @@ def _addressed(node: Node | None) -> list[StepNode | EachNode | WhenNode | Sleep
     return [below for below in walk(node) if not isinstance(below, (SequenceNode, ParallelNode))]
 
 
-def _too_early(node: Node, touched: frozenset[str], *, closed: bool) -> str:
+def _too_early(node: Node, touched: frozenset[str], chosen: Mapping[str, bool], *, closed: bool) -> str:
     """The first node that has not run and stands before one that has. `closed`: something
-    behind this node has run."""
+    behind this node has run. Of a condition that was answered only the branch taken counts."""
     if not _holds(node, touched):
         return _name(node) if closed else ""
-    if isinstance(node, SequenceNode):
-        last = max(index for index, child in enumerate(node.nodes) if _holds(child, touched))
-        parts = [(child, closed or index < last) for index, child in enumerate(node.nodes)]
-    elif isinstance(node, ParallelNode):
-        parts = [(branch, closed) for branch in node.branches]
-    else:
-        return ""
-    return next((wrong for child, shut in parts if (wrong := _too_early(child, touched, closed=shut))), "")
+    match node:
+        case SequenceNode():
+            last = max(index for index, child in enumerate(node.nodes) if _holds(child, touched))
+            parts = [(child, closed or index < last) for index, child in enumerate(node.nodes)]
+        case ParallelNode():
+            parts = [(branch, closed) for branch in node.branches]
+        case WhenNode() if node.address in chosen:
+            branch = node.then if chosen[node.address] else node.otherwise
+            parts = [] if branch is None else [(branch, closed)]
+        case _:
+            parts = []
+    return next((wrong for child, shut in parts if (wrong := _too_early(child, touched, chosen, closed=shut))), "")
 
 
 def _holds(node: Node, touched: frozenset[str]) -> bool:
@@ -120,4 +135,4 @@ def _holds(node: Node, touched: frozenset[str]) -> bool:
 
 
 def _name(node: Node) -> str:
-    return next((address for below in walk(node) if (address := getattr(below, "address", ""))), "a node")
+    return next((address for below in walk(node) if (address := getattr(below, "address", ""))), "")
