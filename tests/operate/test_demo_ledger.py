@@ -210,6 +210,7 @@ def test_a_terminal_without_unicode_gets_the_picture_in_ascii() -> None:
 
     console = Console(file=Ascii(), width=80, height=24, color_system=None)
     show = LiveShow(console, "amends demo")
+    show.say("a line that is longer than the terminal is wide " * 3, "good")
 
     lines = console.render_lines(show.picture(_scene(5)), pad=False)
 

@@ -56,7 +56,7 @@ def demo(orders: int, seed: int, speed: float, fast: bool, plain: bool, as_json:
     run, tempo = _paced(directory, orders, seed, speed, fast=fast)
     console = Console(highlight=False)
     try:
-        result = _tell(console, run, tempo, plain=plain or not console.is_terminal, quiet=as_json)
+        result = _tell(console, run, tempo, plain=plain or not _live(console), quiet=as_json)
         if as_json:
             click.echo(json.dumps(summary(result, run), indent=2))
         else:
@@ -70,6 +70,10 @@ def demo(orders: int, seed: int, speed: float, fast: bool, plain: bool, as_json:
         if not keep:
             shutil.rmtree(directory, ignore_errors=True)
     sys.exit(0 if result.well else 1)
+
+
+def _live(console: Console) -> bool:
+    return sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal
 
 
 def _paced(directory: Path, orders: int, seed: int, speed: float, *, fast: bool) -> tuple[Run, Tempo]:

@@ -36,16 +36,14 @@ def ledger(result: Result) -> Iterator[Text]:
     parked = f"{mended} mended by a person"
     yield _line("orders", f"{len(result.views)}: {len(done)} completed, {len(undone)} compensated; {parked}")
     counts = result.counts
-    yield _line(
-        "effects", f"{counts.effects}, each once by its key; {counts.repeats} repeats absorbed, {counts.late} late"
-    )
+    yield _line("effects", f"{counts.effects}, each once by its key; {_absorbed(counts)}")
     yield from _kills(result)
     yield Text()
     yield from _verdict(result)
 
 
 def _absorbed(counts: Counts) -> str:
-    return f"{counts.repeats} repeats absorbed, {counts.late} came too late and were refused"
+    return f"{counts.repeats} repeats absorbed, {counts.late} too late and refused"
 
 
 def _unsettled(result: Result) -> str:
@@ -55,7 +53,10 @@ def _unsettled(result: Result) -> str:
 def _kills(result: Result) -> Iterator[Text]:
     for number, death in enumerate(result.deaths):
         ended = sum(view.ended for view in result.views if view.order.id in death.orders)
-        left = f"{len(death.orders)} sagas in its hands, {ended} of them taken up and ended"
+        all_ended = "all" if ended == len(death.orders) else str(ended)
+        left = (
+            f"{len(death.orders)} sagas, {len(death.in_flight)} with a call on its way; {all_ended} taken up and ended"
+        )
         yield _line("" if number else "kill -9", f"worker {death.pid}: {left}")
 
 
@@ -84,7 +85,7 @@ def where_next(result: Result, run: Run, *, kept: bool) -> Iterator[Text]:
     if kept:
         yield _line("look", f"amends show {telling} --database {run.url}")
     else:
-        yield _line("look", f"amends demo --keep, and then: amends show {telling} --database …")
+        yield _line("look", f"amends demo --keep, and then: amends show {telling} --database ...")
 
 
 def summary(result: Result, run: Run) -> dict[str, Any]:
@@ -98,7 +99,10 @@ def summary(result: Result, run: Run) -> dict[str, Any]:
         "completed": sum(view.status == "completed" for view in result.views),
         "compensated": sum(view.status == "compensated" for view in result.views),
         "mended": [view.order.id for view in result.views if view.mended],
-        "kills": [{"pid": death.pid, "going": death.going, "sagas": list(death.orders)} for death in result.deaths],
+        "kills": [
+            {"pid": death.pid, "going": death.going, "sagas": list(death.orders), "in_flight": list(death.in_flight)}
+            for death in result.deaths
+        ],
         "taken_up": [view.order.id for view in result.views if view.taken_up],
         "outcomes": {view.order.id: view.status for view in result.views},
         "cents": {

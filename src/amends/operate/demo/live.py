@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, OverflowMethod, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -67,7 +67,7 @@ OUTCOMES = {
     "compensated": "cyan",
     "parked": "bold magenta",
 }
-TONES = {"good": "green", "bad": "bold red", "person": "bold magenta", "": ""}
+TONES = {"good": "green", "bad": "bold red", "person": "magenta", "": ""}
 
 
 class LiveShow:
@@ -81,6 +81,7 @@ class LiveShow:
         self._scene: Scene | None = None
         self._live = Live(console=console, auto_refresh=False, transient=False, vertical_overflow="crop")
         self._symbols = (console.encoding or "").lower().startswith("utf")
+        self._overflow: OverflowMethod = "ellipsis" if self._symbols else "crop"
 
     def __enter__(self) -> Self:
         self._live.__enter__()
@@ -115,9 +116,9 @@ class LiveShow:
         log = list(self._log)[-log_lines:]
         log += [Text("")] * (log_lines - len(log))
         for line in log:
-            line.truncate(width, overflow="ellipsis")
+            line.truncate(width, overflow=self._overflow)
         return Group(
-            Text(self._title, style="bold", no_wrap=True, overflow="ellipsis"),
+            Text(self._title, style="bold", no_wrap=True, overflow=self._overflow),
             Text(""),
             table,
             self._legend(),
@@ -128,11 +129,11 @@ class LiveShow:
 
     def _table(self, views: Sequence[View], rows: int, width: int) -> Table:
         table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, width=width, header_style="bright_black")
-        table.add_column("order", width=9, no_wrap=True)
+        table.add_column("order", width=9, no_wrap=True, overflow=self._overflow)
         table.add_column("price", width=6, justify="right", no_wrap=True)
-        table.add_column(_labels(), width=CELL * len(STEPS) - 1, no_wrap=True)
+        table.add_column(_labels(), width=CELL * len(STEPS) - 2, no_wrap=True)
         table.add_column("outcome", width=12, no_wrap=True)
-        table.add_column("", ratio=1, no_wrap=True, overflow="ellipsis")
+        table.add_column("", ratio=1, no_wrap=True, overflow=self._overflow)
         for view in views:
             outcome = Text(view.status, style=OUTCOMES.get(view.status, ""))
             note = Text(_note(view, width), style="bright_black" if view.ended else "")
@@ -157,7 +158,7 @@ class LiveShow:
         return "═" if number == PIVOT + 1 else "─"
 
     def _legend(self) -> Text:
-        legend = Text("", style="bright_black", no_wrap=True)
+        legend = Text("", style="bright_black", no_wrap=True, overflow="crop")
         for status, word in LEGEND:
             mark = MARKS[status]
             legend.append(mark.symbol if self._symbols else mark.plain, mark.style)
@@ -177,7 +178,7 @@ def chosen(views: Iterable[View], rows: int) -> list[View]:
 
 
 def _labels() -> Text:
-    return Text("".join(label.center(CELL - 1) + " " for label in STEPS.values()).rstrip())
+    return Text("".join(label.ljust(CELL) for label in STEPS.values()).rstrip())
 
 
 def _note(view: View, width: int) -> str:
@@ -198,7 +199,7 @@ def _numbers(scene: Scene) -> tuple[Text, Text]:
         (f"{counts.effects} effects", ""),
         (f"{_counted(counts.repeats, 'repeat')} absorbed", ""),
         (f"{counts.late} too late", ""),
-        (f"{scene.worker} {'at work' if scene.alive else 'is dead'}", "green" if scene.alive else "bold red"),
+        (scene.worker, "green" if scene.alive else "bold red"),
     ]
     return _joined(sagas), _joined(services)
 
@@ -208,7 +209,7 @@ def _counted(number: int, word: str) -> str:
 
 
 def _joined(parts: Sequence[tuple[str, str]]) -> Text:
-    line = Text("", no_wrap=True)
+    line = Text("", no_wrap=True, overflow="crop")
     for number, (text, style) in enumerate(parts):
         line.append("   " if number else "")
         line.append(text, style or "default")

@@ -43,11 +43,13 @@ class Tempo:
 
 @dataclass(frozen=True)
 class Death:
-    """One kill: the process, what it was doing, and the sagas it had."""
+    """One kill: the process, what it was doing, the sagas it had, and those of them that had a
+    call on its way (the others waited for their next attempt)."""
 
     pid: int
     going: str
     orders: tuple[str, ...]
+    in_flight: tuple[str, ...]
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Scene:
     views: dict[str, View]
     total: int
     counts: Counts = field(default_factory=lambda: Counts(0, 0, 0))
-    worker: str = ""
+    worker: str = "a worker is starting"
     alive: bool = False
     seconds: float = 0.0
 
@@ -135,6 +137,7 @@ class Story:
             await self._child.end()
 
     async def _go(self, orchestrator: Orchestrator) -> None:
+        await self._draw()
         await self._new_worker()
         async with asyncio.TaskGroup() as self._tasks:
             placing = self._tasks.create_task(self._place(orchestrator))
@@ -190,7 +193,7 @@ class Story:
             pid = await self._child.start()
         except WorkerDied as died:
             raise WorkerDied(f"the worker did not start: {died}") from None
-        self._scene.worker, self._scene.alive = f"worker {pid}", True
+        self._scene.worker, self._scene.alive = f"worker {pid} at work", True
         found = f" and takes up {_sagas(len(left))}: {', '.join(left)}" if left else ""
         self.show.say(f"worker {pid} starts{found}", "good")
 
@@ -208,11 +211,12 @@ class Story:
 
     async def _kill(self, going: str) -> None:
         pid = await self._child.kill()
-        self._scene.alive = False
+        self._scene.worker, self._scene.alive = f"worker {pid} is dead", False
         await self._look()  # it is dead: what stands now is what it left
         left = [view for view in self._watch.views.values() if view.worker is not None and not view.ended]
         names = tuple(view.order.id for view in left)
-        self._deaths.append(Death(pid, going, names))
+        in_flight = tuple(view.order.id for view in left if view.forward or view.back)
+        self._deaths.append(Death(pid, going, names, in_flight))
         if any(view.forward if going == "forward" else view.back for view in left):
             self._kills.pop(0)
             self._go_on.set()
