@@ -54,8 +54,9 @@ ASCII = Strokes("|- ", "`- ", "|  ")
 def draw(plan: Plan, state: State | None = None, strokes: Strokes = LINES) -> tuple[Drawn, ...]:
     """The drawing of a flow. state: where a saga that runs it stands."""
     status = "" if state is None else str(state.status)
-    limit = "" if plan.deadline is None else f"deadline {plan.deadline:g} s"
-    head = Drawn("", plan.name, f"version {plan.version}" if plan.version else "", status, limit)
+    facts = [f"version {plan.version}"] if plan.version else []
+    facts += [] if plan.deadline is None else [f"deadline {plan.deadline:g} s"]
+    head = Drawn("", plan.name, ", ".join(facts), status, "")
     return (head, *_nodes(plan.root.nodes, state, "", strokes))
 
 
@@ -95,18 +96,25 @@ def _drawn(node: Node, state: State | None, stem: str) -> Drawn:
         case ParallelNode():
             return Drawn(stem, "parallel", "", "", "")
         case WhenNode(address, condition):
-            name = "" if condition == address else f"asks {condition}"
-            return Drawn(stem, address, f"when {name}".strip(), _status(state, address), _chosen(state, address))
+            return Drawn(stem, address, f"when {asked(condition)}", _status(state, address), _chosen(state, address))
         case EachNode():
             counts = "" if state is None else ", ".join(f"{count} {word}" for word, count in items_of(node, state))
-            kind = f"for each of {node.over}" if node.over != node.address else "for each"
-            return Drawn(stem, node.address, f"{kind}, {node.limit} at a time", _each_status(state, node), counts)
+            kind = f"for each of {asked(node.over)}, {node.limit} at a time"
+            return Drawn(stem, node.address, kind, _each_status(state, node), counts)
         case SleepNode(address, seconds):
-            kind = "sleep" if seconds is None else f"sleep {seconds:g} s"
+            kind = f"sleep {asked(node.until)}" if seconds is None else f"sleep {seconds:g} s"
             return Drawn(stem, address, kind, _status(state, address), _note(state, address))
         case WaitNode(address, timeout):
             kind = "signal" if timeout is None else f"signal, {timeout:g} s at most"
             return Drawn(stem, address, kind, _status(state, address), _note(state, address))
+
+
+def asked(source: str) -> str:
+    """Who answers a question of the flow: a function of the input, or a step."""
+    name = source.removeprefix("function ")
+    if name == source:
+        return f"the result of {source}"
+    return f"{name}(input)" if name.isidentifier() else "a function of the input"
 
 
 def kind_of(node: StepNode) -> str:

@@ -23,7 +23,7 @@ from amends.decide.plan import (
     WhenNode,
 )
 from amends.decide.state import State
-from amends.operate.drawing import kind_of
+from amends.operate.drawing import asked, kind_of
 
 _CLASSES = {
     "succeeded": "fill:#d9f2e1,stroke:#2e8b57,color:#113322",
@@ -80,7 +80,7 @@ def _add(chart: _Chart, node: Node, ends: Ends) -> Ends:
         case ParallelNode(branches):
             return [end for branch in branches for end in _add(chart, branch, ends)]
         case WhenNode(address, condition, then, otherwise):
-            name = chart.node(address if condition == address else f"{address}: {condition}", ("{", "}"), address)
+            name = chart.node(f"{address}: {asked(condition)}", ("{", "}"), address)
             _join(chart, ends, name)
             no: Ends = [(name, "no")]
             return _add(chart, then, [(name, "yes")]) + (no if otherwise is None else _add(chart, otherwise, no))
