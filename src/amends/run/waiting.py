@@ -25,7 +25,7 @@ class Waiting:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._waiters: dict[str, dict[asyncio.Event, None]] = {}  # in the order in which they came
 
     def tell(self, key: str) -> None:
         """Something became of this saga."""
@@ -45,7 +45,7 @@ class Waiting:
     async def until(self, key: str, look: Callable[[], Awaitable[T | None]]) -> T:
         """What `look` finds, once it finds something; asked again after every hint, and now and then."""
         event = asyncio.Event()
-        self._waiters.setdefault(key, set()).add(event)
+        self._waiters.setdefault(key, {})[event] = None
         delay = LOOK_FIRST_SECONDS
         try:
             self._store.watch(key)
@@ -61,6 +61,6 @@ class Waiting:
                     delay = min(delay * 2, LOOK_LAST_SECONDS)
                 self._store.watch(key)
         finally:
-            self._waiters[key].discard(event)
+            del self._waiters[key][event]
             if not self._waiters[key]:
                 del self._waiters[key]
