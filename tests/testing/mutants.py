@@ -19,6 +19,7 @@ from amends.decide.events import Phase
 from amends.decide.plan import SequenceNode
 from amends.decide.state import Action, Status
 from amends.define import context
+from amends.define.outcome import Completed
 from amends.errors import StoreUnavailable
 from amends.run import attempt, committer, live, outcomes, ownership
 from amends.store.base import Fate, NewMail, WorkerInfo, WorkerRow, Write
@@ -246,7 +247,7 @@ def a_waiter_is_told_of_an_end_that_is_not_one(patch: Patch) -> None:
     honest = outcomes.outcome_of
 
     def outcome_of(program: Any, state: Any) -> Any:
-        return outcomes.Completed(None) if state.status is Status.PARKED else honest(program, state)
+        return Completed(None) if state.status is Status.PARKED else honest(program, state)
 
     from amends.run import session
 

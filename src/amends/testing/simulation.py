@@ -129,7 +129,7 @@ class Simulation:
             if task.done():
                 task.result()  # a broken law that was seen on the way
             task.cancel()
-        return Report(self.seed, self.laws.counts)
+        return Report(self.seed, self.laws.counts.copy())  # what is closed after this counts for nothing
 
     async def _storm(self, clients: list[asyncio.Task[None]]) -> None:
         """Faults, until the clients are done or the time is up."""
