@@ -6,6 +6,7 @@ the walks of the core is not repeated in its test.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
@@ -27,6 +28,12 @@ from amends.decide.plan import (
     walk,
 )
 from amends.decide.policy import Policy
+
+
+def examples(count: int) -> int:
+    """How many examples a property is tried with; AMENDS_EXAMPLES=20 means twenty times as many."""
+    return max(1, int(count * float(os.environ.get("AMENDS_EXAMPLES", "1"))))
+
 
 QUICK = Policy(attempts=2, first_delay=1.0)
 ENDLESS = Policy(attempts=None, first_delay=1.0)
