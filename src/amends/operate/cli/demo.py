@@ -31,7 +31,9 @@ INTERRUPTED = 130
 
 
 @click.command()
-@click.option("--orders", type=click.IntRange(ORDERS_MIN, ORDERS_MAX), default=ORDERS, show_default=True)
+@click.option(
+    "--orders", type=click.IntRange(ORDERS_MIN, ORDERS_MAX), default=ORDERS, show_default=True, help="How many orders."
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="Which orders meet which trouble.")
 @click.option("--speed", type=click.FloatRange(0.1, 100), default=1.0, show_default=True, help="2 is twice as fast.")
 @click.option("--fast", is_flag=True, help="No slowness for the eye: for CI.")

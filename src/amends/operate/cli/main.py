@@ -64,9 +64,11 @@ def run(args: Sequence[str] | None = None) -> int:
 
 
 def _misused(error: click.ClickException, flags: Flags) -> int:
+    if not isinstance(error, click.UsageError):
+        return _tell(error.format_message(), "failed", Exit(error.exit_code), flags)
     if flags.json:
         return _tell(error.format_message(), "usage", Exit.USAGE, flags)
-    if isinstance(error, click.UsageError) and error.ctx is not None and error.ctx.command is not cli:
+    if error.ctx is not None and error.ctx.command is not cli:
         hint = "" if isinstance(error, CodeError) else f"\nTry '{error.ctx.command_path} --help'."
         return _tell(f"{error.format_message()}{hint}", "usage", Exit.USAGE, flags)
     error.show()
