@@ -57,6 +57,7 @@ class Attempt:
     """The attempt in flight, and what its context sees of it."""
 
     __slots__ = (
+        "_context",
         "_loop",
         "address",
         "alone",
@@ -96,7 +97,15 @@ class Attempt:
         self.alone = False  # it runs carefully, and holds up the others of its kind
         self.task: asyncio.Task[Any] | None = None  # what a request to stop cancels
         self.interrupt: Callable[[], None] | None = None  # what it interrupts in another thread
+        self._context: Context | None = None
         self._loop = live.shell.loop
+
+    @property
+    def context(self) -> Context:
+        """What the function may know about it; made when it is asked for, since few functions do."""
+        if self._context is None:
+            self._context = self.live.context(self)
+        return self._context
 
     def start_clock(self) -> None:
         """Begin to count the timeout."""
@@ -142,17 +151,17 @@ class Attempt:
             self.task.cancel()
 
 
-async def outcome(attempt: Attempt, runner: Runner, ctx: Context) -> Message:
+async def outcome(attempt: Attempt, runner: Runner) -> Message:
     """Call the function; how it ended, as a message for the core."""
     address, phase, call = attempt.address, attempt.phase, attempt.call
     try:
-        given = attempt.live.arguments(call, ctx)
+        given = attempt.live.arguments(attempt)
     except ValueRefused as error:
         return m.Failure(address, phase, describe(error), resolved=True, park=True)
     try:
         if runner.has_around:
             attempt.start_clock()
-            result = await inside(runner, ctx, lambda: _called(attempt, runner, given))
+            result = await inside(runner, attempt.context, lambda: _called(attempt, runner, given))
         elif call.is_async:
             attempt.start_clock()
             fault.point("attempt.before")

@@ -11,6 +11,7 @@ Must not: decide, or know how the store writes.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from amends import fault
@@ -21,7 +22,6 @@ from amends.decide.draft import Decision
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.decide.state import Action, State, Status, in_flight
-from amends.define.bind import Call
 from amends.define.context import Context
 from amends.define.program import Program
 from amends.errors import AmendsError
@@ -264,11 +264,10 @@ class Live:
             attempt.alone = False
             self.shell.alone.release()
 
-    async def _call(self, attempt: Attempt) -> Message:
-        ctx = self.context(attempt)
+    def _call(self, attempt: Attempt) -> Coroutine[Any, Any, Message]:
         if attempt.in_transaction:
-            return await self.shell.transaction(attempt.address).run(self.shell, attempt, ctx)
-        return await outcome(attempt, self.shell, ctx)
+            return self.shell.transaction(attempt.address).run(self.shell, attempt, attempt.context)
+        return outcome(attempt, self.shell)
 
     def _ended(self, attempt: Attempt, message: Message) -> None:
         if not self._heard(attempt, message):
@@ -362,10 +361,10 @@ class Live:
             attempt,
         )
 
-    def arguments(self, call: Call, ctx: Context) -> dict[str, Any]:
+    def arguments(self, attempt: Attempt) -> dict[str, Any]:
         """What the function is called with. Raises ValueRefused for a stored value that the
         code cannot read any more."""
-        return self._supply.arguments(call, ctx, self._state())
+        return self._supply.arguments(attempt, self._state())
 
     def admit(self, address: str, result: Any) -> bytes:
         """The payload of a result. Raises ValueRefused or LimitExceeded."""

@@ -8,20 +8,22 @@ Must not: call a step.
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from amends.decide import messages as m
 from amends.decide.draft import Question
 from amends.decide.plan import index_of
 from amends.decide.state import State
-from amends.define.bind import Argument, Call, Kind
-from amends.define.context import Context
+from amends.define.bind import Argument, Kind
 from amends.define.policy import seconds
 from amends.define.program import Program
 from amends.define.values import describe
 from amends.errors import LimitExceeded, ValueRefused
 from amends.run.outcomes import list_of
 from amends.run.settings import Settings
+
+if TYPE_CHECKING:
+    from amends.run.attempt import Attempt
 
 
 class Supply:
@@ -35,10 +37,10 @@ class Supply:
         self._settings = settings
         self._values: dict[str, Any] = {}  # those that cannot be changed, decoded once
 
-    def arguments(self, call: Call, ctx: Context, state: State) -> dict[str, Any]:
+    def arguments(self, attempt: Attempt, state: State) -> dict[str, Any]:
         """What a function is called with. Raises ValueRefused for a stored value that the code
         cannot read any more."""
-        return {argument.name: self._argument(argument, ctx, state) for argument in call.arguments}
+        return {argument.name: self._argument(argument, attempt, state) for argument in attempt.call.arguments}
 
     def admit(self, address: str, result: Any) -> bytes:
         """The payload of a result. Raises ValueRefused or LimitExceeded."""
@@ -66,18 +68,18 @@ class Supply:
         except BaseException as error:  # noqa: BLE001  # a user's function; the saga parks with its words
             return m.Answer(kind, address, error=f"{type(error).__name__}: {describe(error)}")
 
-    def _argument(self, argument: Argument, ctx: Context, state: State) -> Any:
+    def _argument(self, argument: Argument, attempt: Attempt, state: State) -> Any:
         match argument.kind:
             case Kind.INPUT:
                 return self._value("", state.input)
             case Kind.RESULT | Kind.ITEMS:
-                return self._result((ctx.address,) if argument.own else argument.addresses, state)
+                return self._result((attempt.address,) if argument.own else argument.addresses, state)
             case Kind.CONTEXT:
-                return ctx
+                return attempt.context
             case Kind.RESOURCE:
                 return self._resources[argument.key]
             case Kind.ITEM:
-                return self._item(ctx.address, state)
+                return self._item(attempt.address, state)
             case Kind.TX:
                 return None  # filled by whoever opens the transaction
 

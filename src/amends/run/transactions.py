@@ -243,7 +243,7 @@ class _Try:
 
     def _given(self, connection: sqlite3.Connection, rows: list[InboxRow]) -> dict[str, Any]:
         live = self.attempt.live
-        given = live.arguments(self.call, self.ctx)
+        given = live.arguments(self.attempt)
         entry = _entry(rows, self.ctx.round)
         for argument in self.call.arguments:
             if argument.kind is Kind.TX:
