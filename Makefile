@@ -37,8 +37,8 @@ check: $(DEV) ## style, types and layers, without running anything
 	$(BIN)/lint-imports
 
 test-core: $(DEV) ## the pure core, with every branch of it covered
-	@rm -f .coverage
-	$(BIN)/coverage run --source-pkgs=amends.decide -m pytest tests/decide
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest tests/decide
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='*/amends/decide/*' --fail-under=100
 
