@@ -244,13 +244,14 @@ def test_an_attempt_that_has_ended_is_not_the_one_that_takes_the_worker_down() -
 
 
 def test_an_undo_that_has_ended_is_not_the_one_that_takes_the_worker_down() -> None:
-    block = parallel(step("a"), step("b", undo_attempts=9))
+    block = parallel(step("a", undo_attempts=9), step("b", undo_attempts=9))
     saga = Story(plan(block, step("z")))
     saga.succeeds("a", "b")
     saga.rejects("z")
     saga.adopted_from(1)
-    saga.tell(m.Adopt(2))
+    saga.adopted_from(2)
     begins(saga, "a", UNDO)
+    assert saga.state.begun == ("a", UNDO)
     saga.undo_rejects("a")
 
     saga.adopted_from(3)

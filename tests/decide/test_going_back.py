@@ -6,9 +6,12 @@ import pytest
 from told import UNDO, Story, each, items, look, parallel, plan, sequence, step
 
 from amends.decide import events as e
+from amends.decide import messages as m
+from amends.decide.decide import decide
 from amends.decide.draft import Word
 from amends.decide.plan import SleepNode, WhenNode
-from amends.decide.state import Action, Status, Undo
+from amends.decide.state import Action, Status, StepState, Track, Undo, begin
+from amends.errors import ImpossibleTransition
 
 
 def gone_back(*, undo_attempts: int = 2) -> Story:
@@ -218,6 +221,14 @@ def test_the_reason_of_a_saga_parked_on_its_way_back_is_the_undo_that_is_stuck()
 
     assert saga.status == Status.PARKED
     assert saga.state.parked == "the undo of a: shipped already"
+
+
+def test_a_saga_that_comes_to_rest_with_nothing_stuck_is_a_bug_and_says_so() -> None:
+    impossible = begin(e.Started(b"{}"))
+    impossible.steps["a"] = StepState(Track(Action.REJECTED))
+
+    with pytest.raises(ImpossibleTransition, match="nothing in it is stuck: this is a bug in amends"):
+        decide(plan(step("a")), impossible, m.Tick(), 0.0)
 
 
 def test_the_reason_of_a_parked_saga_is_the_first_step_that_is_stuck() -> None:

@@ -88,7 +88,7 @@ def _take(draft: Draft, message: Message) -> None:
             take_halt(draft, message)
         case m.Move():
             draft.emit(e.Moved(message.fingerprint))
-        case m.Start() | m.Done():
+        case _:
             raise ImpossibleTransition("a saga starts once: this is a bug in amends")
 
 

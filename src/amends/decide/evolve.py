@@ -149,14 +149,18 @@ def _apply_trouble(state: State, event: e.Rejected | e.Failed | e.Unknown | e.St
                 _set_undo(state, event, _undo(state, address)._replace(due=due, reason=reason))
             if not lost:
                 _progress(state)
-        case e.Stuck(address, phase, reason, resolved, rejected, overdue):
-            if phase is Phase.ACTION:
-                old = state.step(address).action
-                doubt = old.doubt or not resolved
-                _set_action(state, event, Track(old.status, old.attempts, doubt, None, reason, rejected, overdue))
-            else:
-                undo = _undo(state, address)._replace(due=None, reason=reason, overdue=overdue)
-                _set_undo(state, event, undo)
+        case _:
+            _stick(state, event)
+
+
+def _stick(state: State, event: e.Stuck) -> None:
+    address, phase, reason, resolved, rejected, overdue = event
+    if phase is Phase.ACTION:
+        old = state.step(address).action
+        doubt = old.doubt or not resolved
+        _set_action(state, event, Track(old.status, old.attempts, doubt, None, reason, rejected, overdue))
+    else:
+        _set_undo(state, event, _undo(state, address)._replace(due=None, reason=reason, overdue=overdue))
 
 
 def _apply_rare(state: State, event: Event) -> None:

@@ -42,7 +42,7 @@ def advance(draft: Draft, node: Node) -> bool:
     return _advance_other(draft, node)
 
 
-def _advance_other(draft: Draft, node: Node) -> bool:
+def _advance_other(draft: Draft, node: PivotNode | ParallelNode | WhenNode | EachNode | SleepNode | WaitNode) -> bool:
     match node:
         case PivotNode():
             if not draft.state.passed:
@@ -57,10 +57,8 @@ def _advance_other(draft: Draft, node: Node) -> bool:
             return _each(draft, node)
         case SleepNode():
             return _sleep(draft, node)
-        case WaitNode():
-            return _wait(draft, node)
         case _:
-            return advance(draft, node)
+            return _wait(draft, node)
 
 
 def expire_waits(draft: Draft) -> None:

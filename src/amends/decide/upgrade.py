@@ -82,7 +82,7 @@ def _cut(node: Node, touched: frozenset[str]) -> Node | None:
             return SleepNode(node.address, place=node.place) if node.address in touched else None
         case WaitNode():
             return WaitNode(node.address, place=node.place) if node.address in touched else None
-        case PivotNode():
+        case _:
             return node if node.address in touched else None
 
 
