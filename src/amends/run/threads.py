@@ -28,36 +28,55 @@ class Threads:
         self._size = size
         self._jobs: SimpleQueue[Job] = SimpleQueue()
         self._lock = Lock()
-        self._count = 0
-        self._idle = 0
+        self._threads = 0
+        self._idle = 0  # threads that wait for a job
+        self._queued = 0  # jobs that no thread has taken
 
     def submit(self, fn: Callable[[], Any]) -> Future[Any]:
         """Run a function in the context of the caller."""
         future: Future[Any] = Future()
-        self._jobs.put((fn, contextvars.copy_context(), future))
         with self._lock:
-            if self._idle > 0:
-                self._idle -= 1
-            elif self._count < self._size:
-                self._count += 1
-                Thread(target=self._work, name=f"amends-step-{self._count}", daemon=True).start()
+            self._jobs.put((fn, contextvars.copy_context(), future))
+            self._queued += 1
+            if self._queued > self._idle and self._threads < self._size:
+                self._grow()
         return future
 
+    def _grow(self) -> None:
+        thread = Thread(target=self._work, name=f"amends-step-{self._threads + 1}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the system gives no more
+            if self._threads == 0:
+                raise
+        else:
+            self._threads += 1
+
     def _work(self) -> None:
-        while True:
-            try:
-                fn, context, future = self._jobs.get(timeout=IDLE_SECONDS)
-            except Empty:
-                with self._lock:
-                    if self._jobs.empty():
-                        self._count -= 1
-                        self._idle = max(self._idle - 1, 0)
-                        return
-                continue
+        while (job := self._take()) is not None:
+            fn, context, future = job
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(context.run(fn))
                 except BaseException as error:  # noqa: BLE001  # handed to whoever waits
                     future.set_exception(error)
-            with self._lock:
-                self._idle += 1
+            del fn, context, future, job  # an idle thread keeps nothing alive
+
+    def _take(self) -> Job | None:
+        """The next job; None where there is none for so long that the thread may end."""
+        with self._lock:
+            self._idle += 1
+        try:
+            job: Job | None = self._jobs.get(timeout=IDLE_SECONDS)
+        except Empty:
+            job = None
+        with self._lock:
+            self._idle -= 1
+            if job is None:
+                try:
+                    job = self._jobs.get_nowait()
+                except Empty:
+                    self._threads -= 1
+                    return None
+            self._queued -= 1
+        return job

@@ -114,10 +114,10 @@ def _code(error: BaseException) -> int:
 def _on_savepoint(connection: sqlite3.Connection, statement: str) -> bool:
     try:
         connection.execute(statement)
-    except sqlite3.OperationalError:
-        if connection.in_transaction:
+    except sqlite3.OperationalError as error:
+        if _code(error) != sqlite3.SQLITE_ERROR:
             raise
-        return False
+        return False  # there is no such savepoint
     return True
 
 
