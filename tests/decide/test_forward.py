@@ -236,7 +236,7 @@ def test_an_exception_in_what_steers_parks_and_unpark_asks_again(name: str) -> N
 
     assert saga.status == Status.PARKED
     assert saga.state.parked == f"{name}: no such thing"
-    saga.answers = {"if": False, "e": [], "nap": 0.0}
+    saga.answers.update({"if": False, "e": [], "nap": 0.0})
     saga.operate("unpark")
     assert saga.doing == {"z"}
 

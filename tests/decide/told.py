@@ -250,7 +250,7 @@ class Story:
             return m.Answer(kind, address, error=str(given))
         if isinstance(given, bool):
             return m.Answer(kind, address, flag=given)
-        if isinstance(given, float):
+        if isinstance(given, (int, float)):
             return m.Answer(kind, address, instant=given)
         return m.Answer(kind, address, items=tuple(given))
 

@@ -65,10 +65,10 @@ def _cut(node: Node, touched: frozenset[str]) -> Node | None:
         case StepNode():
             return _core(node) if node.address in touched else None
         case SequenceNode():
-            kept = tuple(cut for child in node.nodes if (cut := _cut(child, touched)) is not None)
+            kept = _cut_all(node.nodes, touched)
             return SequenceNode(kept) if len(kept) > 1 else next(iter(kept), None)
         case ParallelNode():
-            kept = tuple(cut for child in node.branches if (cut := _cut(child, touched)) is not None)
+            kept = _cut_all(node.branches, touched)
             return ParallelNode(kept) if kept else None
         case WhenNode():
             if node.address not in touched:
@@ -84,6 +84,11 @@ def _cut(node: Node, touched: frozenset[str]) -> Node | None:
             return WaitNode(node.address, place=node.place) if node.address in touched else None
         case _:
             return node if node.address in touched else None
+
+
+def _cut_all(nodes: tuple[Node, ...], touched: frozenset[str]) -> tuple[Node, ...]:
+    cuts = (_cut(node, touched) for node in nodes)
+    return tuple(cut for cut in cuts if cut is not None)
 
 
 def _core(node: StepNode) -> StepNode:
