@@ -16,7 +16,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -235,16 +235,6 @@ def test_a_run_that_does_not_balance_names_the_saga_and_shows_its_history() -> N
     assert "balances to the cent" not in text
 
 
-@pytest.fixture
-def handlers() -> Iterator[None]:
-    """The command takes over two signals of its process; give them back."""
-    kept = {ending: signal.getsignal(ending) for ending in (signal.SIGTERM, signal.SIGHUP)}
-    yield
-    for ending, handler in kept.items():
-        signal.signal(ending, handler)
-
-
-@pytest.mark.usefixtures("handlers")
 @pytest.mark.parametrize("arguments", [["--plain"], ["--json"]])
 def test_a_run_that_does_not_end_well_has_exit_code_1(monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:
     monkeypatch.setattr(command, "_tell", lambda *_, **__: _bad_result())

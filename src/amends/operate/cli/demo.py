@@ -52,8 +52,6 @@ def demo(orders: int, seed: int, speed: float, fast: bool, plain: bool, as_json:
       amends demo --orders 200 --speed 4 --keep
       amends demo --fast --json
     """
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)  # leave as after Ctrl-C
     directory = Path(tempfile.mkdtemp(prefix="amends-demo-"))
     run, tempo = _paced(directory, orders, seed, speed, fast=fast)
     console = Console(highlight=False)
@@ -63,7 +61,7 @@ def demo(orders: int, seed: int, speed: float, fast: bool, plain: bool, as_json:
             click.echo(json.dumps(summary(result, run), indent=2))
         else:
             _end(console, result, run, keep=keep)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("\nStopped. The worker is stopped too.")
         sys.exit(INTERRUPTED)
     except WorkerDied as died:
@@ -101,7 +99,16 @@ def _tell(console: Console, run: Run, tempo: Tempo, *, plain: bool, quiet: bool)
 
 
 def _story(run: Run, tempo: Tempo, show: Show) -> Result:
-    return asyncio.run(Story(run, orders_of(run.count, run.seed), tempo, show).tell())
+    return asyncio.run(_until_told_to_stop(Story(run, orders_of(run.count, run.seed), tempo, show)))
+
+
+async def _until_told_to_stop(story: Story) -> Result:
+    """SIGTERM and a closed terminal end the demo as Ctrl-C does."""
+    task = asyncio.current_task()
+    if task is not None:
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(ending, task.cancel)
+    return await story.tell()
 
 
 def _end(console: Console, result: Result, run: Run, *, keep: bool) -> None:

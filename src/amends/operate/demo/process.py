@@ -47,7 +47,12 @@ class Child:
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the demo, which then ends its worker
             )
-        if process.stdout is None or not await asyncio.wait_for(process.stdout.readline(), READY_SECONDS):
+        try:
+            ready = b"" if process.stdout is None else await asyncio.wait_for(process.stdout.readline(), READY_SECONDS)
+        except TimeoutError:
+            ready = b""
+        if not ready:
+            await self.end()
             raise WorkerDied(self.last_words())
         return process.pid
 
