@@ -14,7 +14,9 @@ from amends.run.outcomes import first_trouble, why_back
 from amends.store.base import Head
 
 # Events after which the head's word on trouble may be another.
-_TROUBLE = (e.Stuck, e.Parked, e.Retried, e.Closed, e.Resumed, e.ResumedBack, e.Abandoned, e.Late, e.Undone, e.Unknown)
+_TROUBLE = frozenset(
+    {e.Stuck, e.Parked, e.Retried, e.Closed, e.Resumed, e.ResumedBack, e.Abandoned, e.Late, e.Undone, e.Unknown}
+)
 _PLAIN = frozenset({e.Issued, e.Succeeded, e.PivotPassed})
 
 
@@ -22,12 +24,12 @@ def goes_on(head: Head | None, decision: Decision) -> bool:
     """Whether a step just goes on, and the head stays as it is: what nearly always happens."""
     if head is None or head.owner is None or not decision.state.running:
         return False
-    return all(type(event) in _PLAIN for event in decision.events)
+    return _PLAIN.issuperset(map(type, decision.events))
 
 
 def rests(decision: Decision, latest: float) -> bool:
     """Whether the saga only waits, and beyond an instant, so that it may leave the memory."""
-    if decision.state.running or any(type(event) is e.Issued for event in decision.events):
+    if decision.state.running or e.Issued in map(type, decision.events):
         return False
     return (decision.wake is None or decision.wake > latest) and not in_flight(decision.state)
 
@@ -37,7 +39,7 @@ def head_after(decision: Decision, old: Head | None, worker: int, *, at_rest: bo
     state = decision.state
     status = str(state.status)
     stuck = old.stuck if old is not None else None
-    if any(isinstance(event, _TROUBLE) for event in decision.events):
+    if not _TROUBLE.isdisjoint(map(type, decision.events)):
         stuck = first_trouble(state)
     if state.status is Status.PARKED:
         return Head(status, None, None, stuck, state.parked, plan)

@@ -67,13 +67,13 @@ def name_of(event: Event) -> str:
 def _to_list(event: Event) -> list[object]:
     kind = type(event)
     values: list[object] = [_NAMES[kind], *event]
-    if isinstance(event, e.Listed):
-        values[2] = [msgspec.Raw(item) for item in event.items]
-    at = _PAYLOAD.get(kind)
-    if at is not None:
-        payload = values[at + 1]
+    if kind in _PAYLOAD:
+        at = _PAYLOAD[kind] + 1
+        payload = values[at]
         if isinstance(payload, bytes):
-            values[at + 1] = msgspec.Raw(payload)
+            values[at] = msgspec.Raw(payload)
+    elif isinstance(event, e.Listed):
+        values[2] = [msgspec.Raw(item) for item in event.items]
     return values
 
 

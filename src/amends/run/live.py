@@ -84,9 +84,11 @@ class Live:
 
     # Messages
 
-    def prepare(self, payload: bytes, new: NewSaga) -> Write:
-        """The first row of a saga that starts here. Nothing is written yet."""
+    def prepare(self, payload: bytes, value: Any, new: NewSaga) -> Write:
+        """The first row of a saga that starts here. Nothing is written yet. `value`: the input,
+        as it will be read back from `payload`."""
         now = self.shell.now()
+        self._supply.keep_input(value)
         self._first = decision = self._decide(m.Start(payload), now)
         self.state = decision.state
         self._head = self._head_of(decision, now)

@@ -179,7 +179,7 @@ class Session:
         registry, settings = self.config.registry, self.config.settings
         registry.check_known(saga)
         program = saga.program
-        payload, _ = program.input.admit(value, f"the input of {saga.name}", settings.payload_bytes)
+        payload, kept = program.input.admit(value, f"the input of {saga.name}", settings.payload_bytes)
         now = self.store.now()
         internal_id = self.config.chance.uuid7(now)
         name = id_text(internal_id) if key is None else check_id(key)
@@ -189,7 +189,7 @@ class Session:
         if worker is None or hold or not worker.room:
             return self._held_write(saga, payload, internal_id, new, now), None
         live = Live(worker, program, internal_id, name, 1)
-        return live.prepare(payload, new), live
+        return live.prepare(payload, kept, new), live
 
     def _held_write(self, saga: Saga[Any, Any], payload: bytes, internal_id: bytes, new: NewSaga, now: float) -> Write:
         """The rows of a saga that goes to whichever worker claims it."""

@@ -42,6 +42,11 @@ class Supply:
         cannot read any more."""
         return {argument.name: self._argument(argument, attempt, state) for argument in attempt.call.arguments}
 
+    def keep_input(self, value: Any) -> None:
+        """The input, which need not be decoded any more, if it cannot be changed."""
+        if self._program.input.shared:
+            self._values[""] = value
+
     def admit(self, address: str, result: Any) -> bytes:
         """The payload of a result. Raises ValueRefused or LimitExceeded."""
         codec = self._program.step(address).result
