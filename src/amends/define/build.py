@@ -7,6 +7,7 @@ Must not: run, store or open anything.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -224,7 +225,7 @@ class Builder:
         self._names[name] = node
         return name
 
-    def _ask(self, source: Any, known: list[Candidate], wanted: tuple[type, ...], address: str, where: str) -> str:
+    def _ask(self, source: Any, known: list[Candidate], wanted: tuple[Hashable, ...], address: str, where: str) -> str:
         """Who answers: an earlier readonly step, or a function of the input."""
         ask: Ask
         ask, name = ask_of(source, known, wanted, where)

@@ -63,7 +63,7 @@ class Context:
     epoch: int
     deadline: float | None
     running: Attempt = field(repr=False)
-    _keys: dict[Phase, str] = field(default_factory=dict, repr=False)
+    _keys: dict[Phase, str] = field(default_factory=dict[Phase, str], repr=False)
 
     @property
     def step(self) -> str:

@@ -38,12 +38,13 @@ class Native:
         facts = _Facts()
         facts.look(described, "")
         self.type = type_
-        self.careful, self.frozen = facts.careful, facts.frozen
+        self.careful: bool = facts.careful
+        self.frozen: bool = facts.frozen
         self.encode: Callable[[object], bytes] = _encoder(facts)
         self.decode: Callable[[bytes], object] = msgspec.json.Decoder(cast("Any", type_), dec_hook=_load_model).decode
         self._described = described
         schema = msgspec.json.schema(type_, schema_hook=_model_schema)
-        self.schema = json.dumps(_bones(schema), sort_keys=True, default=str)
+        self.schema: str = json.dumps(_bones(schema), sort_keys=True, default=str)
 
     def dump(self, value: object) -> object:
         return _plain_data(value)

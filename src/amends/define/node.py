@@ -34,15 +34,20 @@ Resource = Annotated[T, RESOURCE]
 class Node(Generic[I_contra]):
     """Something that may stand in a saga whose input is `I_contra`."""
 
-    stored_name: str | None = None
-    nameable = True
+    nameable: bool = True
+    _name: str | None = None
+
+    @property
+    def stored_name(self) -> str | None:
+        """The name in the journal and in addresses; None where the saga gives the node one."""
+        return self._name
 
     def named(self, name: str, /) -> Self:
         """The same node under another stored name, so that it can stand in a saga twice."""
         if not self.nameable:
             raise DefinitionError(f"{self!r} has no name of its own; name the steps in it")
         renamed = copy.copy(self)
-        renamed.stored_name = check_name(name, "named(…)")
+        renamed._name = check_name(name, "named(…)")
         return renamed
 
 
@@ -73,7 +78,8 @@ def check_node(node: object, what: str) -> None:
     if isinstance(node, Node):
         return
     if isinstance(node, (list, tuple)):
-        raise DefinitionError(f"{what}: a node is expected, not a {type(node).__name__}; write the nodes one by one")
+        kind = "list" if isinstance(node, list) else "tuple"
+        raise DefinitionError(f"{what}: a node is expected, not a {kind}; write the nodes one by one")
     if callable(node) and not isinstance(node, type) and hasattr(node, "__name__"):
         raise DefinitionError(f"{what}: {node.__name__} is a plain function; put @step above it")
     raise DefinitionError(f"{what}: a step or another node is expected, not {shown_node(node)}")

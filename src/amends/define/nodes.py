@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec, Self, TypeVar, cast, overload
 
 from amends.define.hints import is_type
 from amends.define.node import Node, Source, check_name, check_node, shown_node
 from amends.define.outcome import Rejected
-from amends.define.policy import Duration, seconds
+from amends.define.policy import Duration, is_whole, seconds
 from amends.define.step import Step
 from amends.errors import DefinitionError
 
@@ -32,7 +32,7 @@ class Pivot(Node[object]):
     """The point of no return: bare between two nodes, or `pivot(step)` around the step whose
     success it is."""
 
-    nameable = False
+    nameable: bool = False
 
     def __init__(self, step: Source[Any] | None = None) -> None:
         self.step = step
@@ -40,8 +40,7 @@ class Pivot(Node[object]):
     def __call__(self, step: Source[T], /) -> Source[T]:
         """The go/no-go step: it may reject, needs no compensation, and its success is the
         point of no return."""
-        if not isinstance(step, Source):
-            raise DefinitionError(f"pivot(…): a step is expected, not {shown_node(step)}")
+        _check_source(step, "pivot(…): a step")
         return PivotStep(step)
 
     def __repr__(self) -> str:
@@ -68,10 +67,10 @@ pivot: Final = Pivot()
 class Parallel(Node[I_contra]):
     """Branches that run together."""
 
-    nameable = False
+    nameable: bool = False
 
     def __init__(self, branches: tuple[Node[Any], ...]) -> None:
-        self.branches = _nodes(branches, "parallel(…)")
+        self.branches: tuple[Node[Any], ...] = _nodes(branches, "parallel(…)")
 
     def __repr__(self) -> str:
         return "parallel(…)"
@@ -80,10 +79,10 @@ class Parallel(Node[I_contra]):
 class Sequence(Node[I_contra]):
     """Nodes that run one after the other."""
 
-    nameable = False
+    nameable: bool = False
 
     def __init__(self, nodes: tuple[Node[Any], ...]) -> None:
-        self.nodes = _nodes(nodes, "sequence(…)")
+        self.nodes: tuple[Node[Any], ...] = _nodes(nodes, "sequence(…)")
 
     def __repr__(self) -> str:
         return "sequence(…)"
@@ -103,9 +102,9 @@ class When(Node[I_contra]):
     """A branch that is taken or not."""
 
     def __init__(self, condition: object, nodes: tuple[Node[Any], ...], otherwise: Node[Any] | None) -> None:
-        self.condition = _asked(condition, "when(…)")
+        self.condition: object = _asked(condition, "when(…)")
         self.then: Sequence[Any] = Sequence(_nodes(nodes, "when(…)"))
-        self.otherwise = None if otherwise is None else _nodes((otherwise,), "when(otherwise=…)")[0]
+        self.otherwise: Node[Any] | None = None if otherwise is None else _nodes((otherwise,), "when(otherwise=…)")[0]
 
     def __repr__(self) -> str:
         return f"when({shown_node(self.condition)})"
@@ -121,7 +120,7 @@ def when(condition: Any, /, *nodes: Node[Any], otherwise: Node[Any] | None = Non
     condition: a pure function of the saga's input, or an earlier readonly step that returns a
     bool. It is asked once and the answer is recorded.
     """
-    return When(condition, nodes, otherwise)
+    return When[Any](condition, nodes, otherwise)
 
 
 class Sleep(Node[I_contra]):
@@ -129,8 +128,8 @@ class Sleep(Node[I_contra]):
 
     def __init__(self, duration: object) -> None:
         fixed = isinstance(duration, (int, float, timedelta))
-        self.seconds = seconds(duration, "sleep(…)") if fixed else None  # type: ignore[arg-type]  # checked above
-        self.until = None if fixed else _asked(duration, "sleep(…)")
+        self.seconds: float | None = seconds(duration, "sleep(…)") if fixed else None
+        self.until: object | None = None if fixed else _asked(duration, "sleep(…)")
 
     def __repr__(self) -> str:
         return f"sleep({'…' if self.seconds is None else f'{self.seconds:g}'})"
@@ -146,7 +145,7 @@ def sleep(duration: Any, /) -> Any:
     duration: seconds, a timedelta, or whence to take a timedelta or a datetime: a function of
     the saga's input, or an earlier readonly step. It is asked once and recorded as an instant.
     """
-    return Sleep(duration)
+    return Sleep[Any](duration)
 
 
 class Each(Node[I_contra], Generic[I_contra, T_co]):
@@ -155,14 +154,14 @@ class Each(Node[I_contra], Generic[I_contra, T_co]):
     def __init__(self, step: object, over: object, limit: int, on_reject: str) -> None:
         if not isinstance(step, Step):
             raise DefinitionError(f"for_each(…): a step is expected, not {shown_node(step)}")
-        if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= FAN_OUT_LIMIT_MAX:
+        if not is_whole(limit) or not 1 <= limit <= FAN_OUT_LIMIT_MAX:
             raise DefinitionError(f"for_each(limit={limit!r}): how many items run together, 1 to {FAN_OUT_LIMIT_MAX}")
         if on_reject not in ("compensate", "collect"):
             raise DefinitionError(f"for_each(on_reject={on_reject!r}): 'compensate' or 'collect'")
         self.step: Step[Any, Any, Any] = step
-        self.over = _asked(over, "for_each(over=…)")
+        self.over: object = _asked(over, "for_each(over=…)")
         self.limit = limit
-        self.collect = on_reject == "collect"
+        self.collect: bool = on_reject == "collect"
 
     def __repr__(self) -> str:
         return f"for_each({self.step!r})"
@@ -216,27 +215,33 @@ def for_each(step: Any, /, *, over: Any, limit: int = 20, on_reject: Any = "comp
     is the list of the step's results in item order. on_reject: "compensate" goes back when an
     item rejects; "collect" puts a `Rejected` into the list and goes on.
     """
-    made = EachSource if isinstance(over, Source) else Each
-    return made(step, over, limit, on_reject)
+    if isinstance(over, Source):
+        return EachSource[Any](step, cast("object", over), limit, on_reject)
+    return Each[Any, Any](step, over, limit, on_reject)
 
 
-class Signal(Source[T_co]):
-    """A wait for a value from outside; also the handle to send it with."""
+class Signal(Source[T], Generic[T]):
+    """A wait for a value from outside; also the handle to send it with, and only this type of it."""
 
     def __init__(self, name: str, type_: object, timeout: Duration | None, default: object, reject_if: object) -> None:
-        self.stored_name = check_name(name, "wait_for(…)")
+        self._name = check_name(name, "wait_for(…)")
         if not is_type(type_):
             raise DefinitionError(f"wait_for({name!r}, {type_!r:.80}): the class of the value is expected")
         self.type = type_
-        self.timeout = None if timeout is None else seconds(timeout, f"wait_for({name!r}, timeout=…)")
+        self.timeout: float | None = None if timeout is None else seconds(timeout, f"wait_for({name!r}, timeout=…)")
         self.default = default
-        self.reject_if: Callable[[Any], bool] | None = None
+        self.reject_if: Callable[..., Any] | None = None
         if default is not MISSING and timeout is None:
             raise DefinitionError(f"wait_for({name!r}): a default is taken at the timeout, so give a timeout too")
         if callable(reject_if):
             self.reject_if = reject_if
         elif reject_if is not None:
             raise DefinitionError(f"wait_for({name!r}, reject_if=…): a function of the value is expected")
+
+    @property
+    def stored_name(self) -> str:
+        """The name that a signal is sent to."""
+        return self._name or ""
 
     def __repr__(self) -> str:
         return f"wait_for({self.stored_name!r})"
@@ -272,8 +277,7 @@ def wait_for(
 def is_same(one: object, other: object) -> bool:
     """Whether two nodes are one: the same object, the same step under the same name, or the
     pivot around it."""
-    one = one.step if isinstance(one, PivotStep) else one
-    other = other.step if isinstance(other, PivotStep) else other
+    one, other = _inside(one), _inside(other)
     if isinstance(one, Step) and isinstance(other, Step):
         return one.body is other.body and one.stored_name == other.stored_name
     return one is other
@@ -292,10 +296,7 @@ class SagaInput:
 
 def result_of(source: Source[Any] | Each[Any, Any], /) -> object:
     """In `Annotated[T, result_of(step)]`: the result of this step, where two have the type."""
-    if not isinstance(source, (Source, Each)):
-        raise DefinitionError(
-            f"result_of(…): a step or another node with a result is expected, not {shown_node(source)}"
-        )
+    _check_source(source, "result_of(…): a step or another node with a result")
     return ResultOf(source)
 
 
@@ -311,6 +312,18 @@ def _nodes(nodes: tuple[object, ...], what: str) -> tuple[Node[Any], ...]:
 
 
 def _asked(source: object, what: str) -> object:
-    if not isinstance(source, Source) and not callable(source):
-        raise DefinitionError(f"{what}: a function of the saga's input or an earlier step is expected, not {source!r}")
-    return source
+    if isinstance(source, Source) or callable(source):
+        return cast("object", source)
+    raise DefinitionError(f"{what}: a function of the saga's input or an earlier step is expected, not {source!r}")
+
+
+def _check_source(source: object, wanted: str) -> None:
+    if not isinstance(source, (Source, Each)):
+        raise DefinitionError(f"{wanted} is expected, not {shown_node(source)}")
+
+
+def _inside(node: object) -> object:
+    if not isinstance(node, PivotStep):
+        return node
+    around: PivotStep[Any] = node
+    return around.step

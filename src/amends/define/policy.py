@@ -60,8 +60,7 @@ class Retry:
 
     def __post_init__(self) -> None:
         """Raises DefinitionError for a policy that makes no sense."""
-        whole = isinstance(self.attempts, int) and not isinstance(self.attempts, bool)
-        if self.attempts is not None and not (whole and self.attempts >= 1):
+        if self.attempts is not None and not (is_whole(self.attempts) and self.attempts >= 1):
             raise DefinitionError(f"Retry(attempts={self.attempts!r}): a whole number from 1 on, or None for no end")
         if not (_is_number(self.factor) and isfinite(self.factor) and self.factor >= 1):
             raise DefinitionError(f"Retry(factor={self.factor!r}): a number from 1 on")
@@ -108,7 +107,12 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def seconds(duration: Duration, what: str) -> float:
+def is_whole(value: object) -> bool:
+    """Whether something is a whole number; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def seconds(duration: object, what: str) -> float:
     """A duration in seconds. Raises DefinitionError for one that is no finite time from now on."""
     if isinstance(duration, timedelta):
         value = duration.total_seconds()

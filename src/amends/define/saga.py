@@ -72,7 +72,7 @@ class Saga(Source[T_co], Generic[I_contra, T_co]):
         locks: Any = None,
         version: str = "",
     ) -> None:
-        self.name = check_name(name, "Saga(…)")
+        self.name: str = check_name(name, "Saga(…)")
         if locks is not None:
             raise DefinitionError(f"saga {name!r}: locks= is not supported yet")
         if version:

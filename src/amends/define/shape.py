@@ -12,6 +12,7 @@ import types
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from amends.define.hints import unresolved
+from amends.define.names import type_name
 
 _PLACE = re.compile(r"(?P<text>.*?)(?: - at (?:`key` in )?`\$(?P<path>[^`]*)`)?", re.DOTALL)
 _INNER = re.compile(r"`(?P<path>[.\[][^`]*)` (?P<text>.*)", re.DOTALL)
@@ -91,7 +92,7 @@ def fields_of(cls: Any) -> dict[str, Any]:
     try:
         hints = get_type_hints(cls, include_extras=True)
     except NameError as error:
-        where = f"a field of {cls.__name__} has a type that does not exist"
+        where = f"a field of {type_name(cls)} has a type that does not exist"
         raise TypeError(f"{where}: {unresolved(cls.__module__, error.name or str(error))}") from None
     return {name: hints[name] for name in names}
 

@@ -54,10 +54,12 @@ class Choice:
             raise TypeError(f"in their JSON form, {alike} cannot be told apart; make each a class of its own")
         self._rest = shape_of(Union[tuple(rest)], known) if rest else None  # noqa: UP007  # built from a tuple
         shapes = [shape for _, shape in self._classes.values()] + ([self._rest] if self._rest else [])
-        self.careful = any(shape.careful for shape in shapes)
-        self.frozen = all(shape.frozen for shape in shapes)
+        self.careful: bool = any(shape.careful for shape in shapes)
+        self.frozen: bool = all(shape.frozen for shape in shapes)
         names = {name: shape.schema for name, (_, shape) in sorted(self._classes.items())}
-        self.schema = json.dumps({"union": names, "rest": self._rest.schema if self._rest else None}, sort_keys=True)
+        self.schema: str = json.dumps(
+            {"union": names, "rest": self._rest.schema if self._rest else None}, sort_keys=True
+        )
 
     def dump(self, value: object) -> object:
         known = self._classes.get(type(value).__name__)
@@ -100,9 +102,9 @@ class Fields:
             with _Placed(f".{name}"):
                 self._shapes[name] = shape_of(_unrequired(hint), known)
         del known[cls]
-        self.careful = any(shape.careful for shape in self._shapes.values())
-        self.frozen = is_frozen(cls) and all(shape.frozen for shape in self._shapes.values())
-        self.schema = json.dumps({name: shape.schema for name, shape in sorted(self._shapes.items())})
+        self.careful: bool = any(shape.careful for shape in self._shapes.values())
+        self.frozen: bool = is_frozen(cls) and all(shape.frozen for shape in self._shapes.values())
+        self.schema: str = json.dumps({name: shape.schema for name, shape in sorted(self._shapes.items())})
 
     def dump(self, value: object) -> object:
         dumped: dict[str, object] = {}
@@ -150,7 +152,7 @@ class Again:
 
     def __init__(self, fields: Fields, name: str) -> None:
         self._fields = fields
-        self.schema = json.dumps({"again": name})
+        self.schema: str = json.dumps({"again": name})
 
     def dump(self, value: object) -> object:
         return self._fields.dump(value)
@@ -167,9 +169,9 @@ class Items:
 
     def __init__(self, make_: Callable[[list[object]], object], item: Shape) -> None:
         self._make, self._item = make_, item
-        self.careful = item.careful
-        self.frozen = item.frozen and make_ in (tuple, frozenset)
-        self.schema = json.dumps({"items": item.schema})
+        self.careful: bool = item.careful
+        self.frozen: bool = item.frozen and make_ in (tuple, frozenset)
+        self.schema: str = json.dumps({"items": item.schema})
 
     def dump(self, value: object) -> object:
         if not isinstance(value, (list, tuple, set, frozenset)):
@@ -191,9 +193,9 @@ class Row:
 
     def __init__(self, members: tuple[Shape, ...]) -> None:
         self._members = members
-        self.careful = any(member.careful for member in members)
-        self.frozen = all(member.frozen for member in members)
-        self.schema = json.dumps({"row": [member.schema for member in members]})
+        self.careful: bool = any(member.careful for member in members)
+        self.frozen: bool = all(member.frozen for member in members)
+        self.schema: str = json.dumps({"row": [member.schema for member in members]})
 
     def dump(self, value: object) -> object:
         return self._all(value, lambda shape, item: shape.dump(item), TypeError)
@@ -226,7 +228,7 @@ class Table:
         self._keys = Native(dict[key, None])  # type: ignore[valid-type]  # built here
         self._value = value
         self.careful = True  # the keys may hide a flaw
-        self.schema = json.dumps({"key": self._keys.schema, "value": value.schema})
+        self.schema: str = json.dumps({"key": self._keys.schema, "value": value.schema})
 
     def dump(self, value: object) -> object:
         if not isinstance(value, dict):

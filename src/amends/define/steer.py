@@ -8,7 +8,7 @@ Must not: call it.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, get_args, get_origin
 
@@ -20,11 +20,11 @@ from amends.define.program import Ask
 from amends.define.step import Step
 from amends.errors import DefinitionError
 
-CONDITION = (bool,)
-UNTIL = (timedelta, datetime)
+CONDITION: tuple[Hashable, ...] = (bool,)
+UNTIL: tuple[Hashable, ...] = (timedelta, datetime)
 
 
-def ask_of(source: Any, known: list[Candidate], wanted: tuple[type, ...], where: str) -> tuple[Ask, str]:
+def ask_of(source: Any, known: list[Candidate], wanted: tuple[Hashable, ...], where: str) -> tuple[Ask, str]:
     """Who answers, and its name in the plan. `wanted`: the types that fit; empty for any."""
     if isinstance(source, Source):
         return _step(source, known, wanted, where)
@@ -83,7 +83,7 @@ def name_of(fn: Any) -> str:
     return getattr(fn, "__name__", None) or repr(fn)[:80]
 
 
-def _step(source: Source[Any], known: list[Candidate], wanted: tuple[type, ...], where: str) -> tuple[Ask, str]:
+def _step(source: Source[Any], known: list[Candidate], wanted: tuple[Hashable, ...], where: str) -> tuple[Ask, str]:
     found = next((c for c in known if any(is_same(node, source) for node in c.nodes)), None)
     if found is None:
         raise DefinitionError(f"{where}: {source!r} gives no result before this, so it cannot steer it")
@@ -96,5 +96,5 @@ def _step(source: Source[Any], known: list[Candidate], wanted: tuple[type, ...],
     return Ask(of=found.addresses[0]), found.addresses[0]
 
 
-def _names(kinds: tuple[type, ...]) -> str:
-    return " or ".join(kind.__name__ for kind in kinds)
+def _names(kinds: tuple[Hashable, ...]) -> str:
+    return " or ".join(shown(kind) for kind in kinds)

@@ -62,11 +62,16 @@ class Step(Source[T_co], Generic[P, C, T_co]):
 
     def __init__(self, body: Body, name: str) -> None:
         self.body = body
-        self.stored_name: str = name
-        self.__name__ = getattr(body.action.fn, "__name__", name)
+        self._name: str | None = name
+        self.__name__: str = getattr(body.action.fn, "__name__", name)
         self.__doc__ = body.action.fn.__doc__
         self.__module__ = body.action.fn.__module__
-        self.__wrapped__ = body.action.fn
+        self.__wrapped__: Callable[..., Any] = body.action.fn
+
+    @property
+    def stored_name(self) -> str:
+        """The name in the journal, in keys and in addresses."""
+        return self._name or self.__name__
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> C:
         """Call the plain function."""

@@ -39,10 +39,10 @@ class Codec(Generic[T]):
     __slots__ = ("_careful", "_decode", "_encode", "schema", "shape", "shared", "type")
 
     def __init__(self, type_: object, shape: Shape) -> None:
-        self.type = type_
-        self.shape = shape
-        self.shared = shape.frozen
-        self.schema = hashlib.blake2b(shape.schema.encode(), digest_size=8).hexdigest()
+        self.type: object = type_
+        self.shape: Shape = shape
+        self.shared: bool = shape.frozen
+        self.schema: str = hashlib.blake2b(shape.schema.encode(), digest_size=8).hexdigest()
         self._careful = shape.careful
         self._encode: Callable[[object], bytes]
         self._decode: Callable[[bytes], object]
