@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -153,7 +153,8 @@ class Floor:
         """Run a verb in this process."""
         self._capture.readouterr()
         code = run(args)
-        return Result(int(code), *self._capture.readouterr())
+        out, err = self._capture.readouterr()
+        return Result(int(code), str(out), str(err))
 
     def ok(self, *args: str) -> Result:
         """Run a verb that must succeed."""
@@ -180,7 +181,7 @@ class Floor:
         (self.directory / name).unlink()
 
     @contextmanager
-    def worker(self, module: str = "shop") -> Iterator[None]:
+    def worker(self, module: str = "shop") -> Generator[None, None, None]:
         """A worker behind the test's back, in this process."""
         if str(self.directory) not in sys.path:
             sys.path.insert(0, str(self.directory))

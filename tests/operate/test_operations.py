@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,9 @@ def down() -> None:
 
 
 @asynccontextmanager
-async def working(database: str = "memory://", **settings: float) -> AsyncIterator[tuple[Orchestrator, Operations]]:
+async def working(
+    database: str = "memory://", **settings: float
+) -> AsyncGenerator[tuple[Orchestrator, Operations], None]:
     """An orchestrator at work, and operations on its own session."""
     orchestrator = Orchestrator(database, sagas=SAGAS, settings=Settings(**settings))  # type: ignore[arg-type]  # floats
     async with orchestrator:

@@ -11,7 +11,7 @@ Must not: hold a rule of what a saga may do; the core has them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -151,7 +151,7 @@ class Operations:
 @asynccontextmanager
 async def operations(
     source: Database | Orchestrator | Config = None, *, namespace: str = "default", answer_seconds: float | None = None
-) -> AsyncIterator[Operations]:
+) -> AsyncGenerator[Operations, None]:
     """Operations on a database, or on an orchestrator's, as a client of its own.
 
     answer_seconds: how long an act waits for its answer. Raises StoreError.

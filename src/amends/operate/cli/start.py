@@ -74,12 +74,15 @@ async def _start(launch: Launch, saga_id: str | None, wait: bool, timeout: float
     await session.open(work=False)
     try:
         key = await session.start(launch.saga, launch.input, saga_id)
-        if not wait:
-            return key, None
+        return key, await _wait(session, launch, key, timeout) if wait else None
+    finally:
+        await session.close()
+
+
+async def _wait(session: Session, launch: Launch, key: str, timeout: float | None) -> SagaView:
+    try:
         async with asyncio.timeout(timeout):
-            return key, await watch(Operations(session), launch.saga, key, lambda view: None)
+            return await watch(Operations(session), launch.saga, key, lambda view: None)
     except TimeoutError:
         again = command_line("show", options=[], positional=[key])
         raise NotAnswered(f"{key} has not ended within {timeout:g} s; it goes on: {again}") from None
-    finally:
-        await session.close()
