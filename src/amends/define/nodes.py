@@ -51,7 +51,7 @@ class PivotStep(Source[T_co]):
     """`pivot(step)`."""
 
     def __init__(self, step: Source[T_co]) -> None:
-        self.step = step
+        self.step: Source[Any] = step
 
     def named(self, name: str, /) -> Self:
         """The pivot around the same step under another stored name."""
@@ -323,7 +323,4 @@ def _check_source(source: object, wanted: str) -> None:
 
 
 def _inside(node: object) -> object:
-    if not isinstance(node, PivotStep):
-        return node
-    around: PivotStep[Any] = node
-    return around.step
+    return node.step if isinstance(node, PivotStep) else node
