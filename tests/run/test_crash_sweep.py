@@ -1,0 +1,58 @@
+"""The crash sweep: `kill -9` at every named fault point, and what must hold after the restart.
+
+Each scenario runs in a process of its own (`sweep.py`), which forks one child per life of a
+worker. AMENDS_SWEEP=full takes many more passes, for soak.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from crash_sagas import SCENARIOS
+
+from amends.fault import POINTS
+
+SWEEP = Path(__file__).with_name("sweep.py")
+MATRIX = ("sequence-forward", "sequence-backward", "parallel-forward", "parallel-backward")
+FULL = os.environ.get("AMENDS_SWEEP") == "full"
+SECONDS = 3600 if FULL else 240
+SWEPT = sorted(name for name in SCENARIOS if FULL or not name.startswith("transaction"))
+
+
+@pytest.fixture
+def fast_directory() -> Iterator[Path]:
+    """Memory where the system has a file system for it: these tests kill processes, not the
+    machine, so what the disk would do changes nothing."""
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  # a directory of our own in it
+    with tempfile.TemporaryDirectory(prefix="amends-sweep-", dir=place) as directory:
+        yield Path(directory)
+
+
+def _swept(name: str, directory: Path) -> tuple[dict[str, Any], ...]:
+    command = [sys.executable, str(SWEEP), name, str(directory)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=SWEEP.parent)
+    assert done.returncode == 0, done.stderr
+    return tuple(json.loads(line) for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("name", SWEPT)
+def test_after_a_kill_at_any_fault_point_every_saga_ends_and_the_ledger_balances(
+    name: str, fast_directory: Path
+) -> None:
+    cases = _swept(name, fast_directory)
+
+    troubles = {str(case["kills"]): case["troubles"] for case in cases if case["troubles"]}
+    assert troubles == {}
+    alive = [case["kills"] for case in cases if not case["died"]]
+    assert len(alive) <= len(cases) // 10, f"these cases killed nobody and prove nothing: {alive}"
+    if name in MATRIX:
+        hit = {spec.partition(":")[0] for case in cases for spec in case["died"]}
+        assert hit == set(POINTS), "a fault point at which nobody was killed"
