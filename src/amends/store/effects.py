@@ -15,6 +15,8 @@ from amends.errors import AmendsError
 from amends.store.sql import migrations, split, statements
 from amends.store.sqlite_errors import translate
 from amends.store.sqlite_file import BUSY_SECONDS, be_durable, check_place
+from amends.store.sqlite_transaction import commit, in_turn
+from amends.store.sqlite_turn import StoreConnection
 
 SQL = statements("sqlite_effects")
 # sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"
@@ -28,7 +30,7 @@ _ROLL_BACK = {
 InboxRow = tuple[int, str, bool, bool, bytes | None, str]
 
 
-class StepConnection(sqlite3.Connection):
+class StepConnection(StoreConnection):
     """The connection that a step is given. The transaction on it is the saga's to end."""
 
     def commit(self) -> Never:
@@ -56,6 +58,8 @@ def connect(path: Path) -> sqlite3.Connection:
             path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=StepConnection
         )
         try:
+            if path.with_name(path.name + "-worker").exists():
+                connection.turn_on(path)  # the sagas are in this file too, and the committer is busy
             be_durable(connection)
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 connection.execute("PRAGMA journal_mode = PERSIST")  # this connection's own; cheaper than DELETE
@@ -81,7 +85,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 def begin(connection: sqlite3.Connection, key: tuple[str, bytes, str]) -> list[InboxRow]:
     """Open the step's transaction and read what the inbox says of it, all rounds."""
-    connection.execute("BEGIN IMMEDIATE")
+    in_turn(connection, "BEGIN IMMEDIATE")
     rows = connection.execute(SQL["rounds"], key).fetchall()
     connection.execute("SAVEPOINT step")
     return [(r[0], r[1], bool(r[2]), bool(r[3]), None if r[4] is None else r[4].encode(), r[5]) for r in rows]
@@ -131,7 +135,7 @@ def keep(connection: sqlite3.Connection, key: tuple[str, bytes, str], row: Inbox
 def finish(connection: sqlite3.Connection) -> None:
     """Make all of it durable."""
     connection.row_factory = None
-    connection.execute("COMMIT")
+    commit(connection)
 
 
 def give_up(connection: sqlite3.Connection) -> None:

@@ -7,13 +7,14 @@ Must not: run anything on the loop's thread but what the hints need.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from amends import fault
 from amends.store.base import (
@@ -36,12 +37,14 @@ from amends.store.hints import Hints
 from amends.store.sqlite_check import check_file
 from amends.store.sqlite_commit import check_alive, write_batch
 from amends.store.sqlite_errors import moved
-from amends.store.sqlite_file import SQL, begin, check_place, connect
+from amends.store.sqlite_file import SQL, check_place, connect
 from amends.store.sqlite_join import SqliteTransaction
 from amends.store.sqlite_lock import WorkerLock
 from amends.store.sqlite_read import find_rows, forget, look_for_old
 from amends.store.sqlite_thread import ConnectionThread
+from amends.store.sqlite_transaction import reading, writing
 
+T = TypeVar("T")
 TIDY_SECONDS = 24 * 3600.0
 
 
@@ -68,7 +71,9 @@ class SqliteStore:
             self._lock.take()
         try:
             await self._thread.start(lambda: connect(self.path, self._lock, work=work))
-            self._number = await self._thread.run(self._find_namespace)
+            there = os.stat(self.path)
+            self._identity = (there.st_dev, there.st_ino)
+            self._number = await self._read(self._namespace_number) or await self._write(self._add_namespace)
         except BaseException:
             await self.close()
             raise
@@ -85,16 +90,15 @@ class SqliteStore:
     # Plans
 
     async def add_plans(self, plans: Sequence[tuple[str, str, str]]) -> list[int]:
-        def job(connection: sqlite3.Connection) -> list[int]:
-            known = [self._plan_number(connection, fingerprint) for fingerprint, _, _ in plans]
-            if all(number is not None for number in known):
-                return [number for number in known if number is not None]
-            begin(connection)
-            connection.executemany(SQL["plan_add"], [(self._number, *plan) for plan in plans])
-            connection.execute("COMMIT")
-            return [int(self._plan_number(connection, fingerprint) or 0) for fingerprint, _, _ in plans]
+        def look(connection: sqlite3.Connection) -> list[int]:
+            return [self._plan_number(connection, fingerprint) for fingerprint, _, _ in plans]
 
-        return await self._thread.run(job)
+        def add(connection: sqlite3.Connection) -> list[int]:
+            connection.executemany(SQL["plan_add"], [(self._number, *plan) for plan in plans])
+            return look(connection)
+
+        known = await self._read(look)
+        return known if all(known) else await self._write(add)
 
     async def plans(self) -> list[PlanRow]:
         return [PlanRow(*row) for row in await self._rows("plans", self._number)]
@@ -104,15 +108,12 @@ class SqliteStore:
     async def register(self, info: WorkerInfo) -> int:
         def job(connection: sqlite3.Connection) -> int:
             now = self.now()
-            begin(connection)
             connection.execute(SQL["worker_tidy"], (self._number, now - TIDY_SECONDS))
             plans = json.dumps(info.plans)
             row = (self._number, info.host, info.pid, plans, now, now + info.lease_seconds)
-            number = connection.execute(SQL["worker_add"], row).lastrowid
-            connection.execute("COMMIT")
-            return int(number or 0)
+            return int(connection.execute(SQL["worker_add"], row).lastrowid or 0)
 
-        return await self._thread.run(job)
+        return await self._write(job)
 
     async def renew(self, worker: int, info: WorkerInfo) -> bool:
         values = (self.now() + info.lease_seconds, json.dumps(info.plans), worker)
@@ -123,13 +124,11 @@ class SqliteStore:
 
     async def retire_expired(self, worker: int) -> list[int]:
         def job(connection: sqlite3.Connection) -> list[int]:
-            begin(connection)
             check_alive(connection, worker)
             connection.execute(SQL["worker_retire_others"], (self.now(), worker))
-            connection.execute("COMMIT")
             return [row[0] for row in connection.execute(SQL["worker_owners"], (self._number,))]
 
-        return await self._thread.run(job)
+        return await self._write(job)
 
     async def workers(self) -> list[WorkerRow]:
         rows = await self._rows("workers", self._number)
@@ -148,7 +147,7 @@ class SqliteStore:
             self._check_there()
             return connection.execute(SQL["peek"], (self._number, now)).fetchall()
 
-        rows = await self._thread.run(job)
+        rows = await self._read(job)
         return Peek(bool(rows[0][0]), bool(rows[0][1]))
 
     async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
@@ -178,26 +177,22 @@ class SqliteStore:
             rows = connection.execute(SQL["owned_by"], (worker, self._number, -1)).fetchall()
             return [self._loaded(connection, SagaRow(*row)) for row in rows if row[0] not in held]
 
-        return await self._thread.run(job)
+        return await self._read(job)
 
     async def stall(self, worker: int, saga: bytes, reason: str) -> None:
         def job(connection: sqlite3.Connection) -> None:
-            begin(connection)
             check_alive(connection, worker)
             connection.execute(SQL["saga_stall"], (reason, self.now(), self._number, saga, worker))
-            connection.execute("COMMIT")
 
-        await self._thread.run(job)
+        await self._write(job)
 
     async def release(self, worker: int, sagas: Sequence[tuple[bytes, float | None]]) -> None:
         def job(connection: sqlite3.Connection) -> None:
-            begin(connection)
             check_alive(connection, worker)
             rows = [(wake_at, self._number, saga, worker) for saga, wake_at in sagas]
             connection.executemany(SQL["saga_release"], rows)
-            connection.execute("COMMIT")
 
-        await self._thread.run(job)
+        await self._write(job)
 
     async def unstall(self, plans: Collection[int]) -> int:
         return await self._change("saga_unstall", self.now(), self._number, json.dumps(sorted(plans)))
@@ -212,14 +207,7 @@ class SqliteStore:
 
     async def send(self, mails: Sequence[NewMail]) -> list[MailRow | None]:
         now = self.now()
-
-        def job(connection: sqlite3.Connection) -> list[MailRow | None]:
-            begin(connection)
-            found = [self._send(connection, mail, now) for mail in mails]
-            connection.execute("COMMIT")
-            return found
-
-        sent = await self._thread.run(job)
+        sent = await self._write(lambda connection: [self._send(connection, mail, now) for mail in mails])
         fault.point("mail.after")
         return sent
 
@@ -239,17 +227,17 @@ class SqliteStore:
             row = connection.execute(SQL["head"], (self._number, key)).fetchone()
             return None if row is None else SagaRow(*row)
 
-        return await self._thread.run(job)
+        return await self._read(job)
 
     async def load(self, key: str) -> Loaded | None:
         def job(connection: sqlite3.Connection) -> Loaded | None:
             row = connection.execute(SQL["head"], (self._number, key)).fetchone()
             return None if row is None else self._loaded(connection, SagaRow(*row))
 
-        return await self._thread.run(job)
+        return await self._read(job)
 
     async def find(self, wanted: Filter) -> list[SagaRow]:
-        return await self._thread.run(lambda connection: find_rows(connection, self._number, wanted))
+        return await self._read(lambda connection: find_rows(connection, self._number, wanted))
 
     async def count(self, *, open_only: bool = False) -> dict[tuple[int, str], int]:
         rows = await self._rows("count_open" if open_only else "count", self._number)
@@ -259,14 +247,14 @@ class SqliteStore:
         old: list[bytes] = []
         last = b""
         while len(old) < limit:
-            found, last = await self._thread.run(partial(look_for_old, self._number, before, last))
+            found, last = await self._read(partial(look_for_old, self._number, before, last))
             old += found
             if not last:
                 break
-        return await self._thread.run(partial(forget, self._number, before, old[:limit])) if old else 0
+        return await self._write(partial(forget, self._number, before, old[:limit])) if old else 0
 
     async def check(self) -> list[Health]:
-        return await self._thread.run(lambda connection: check_file(connection, self.path, self._number, self.now()))
+        return await self._read(lambda connection: check_file(connection, self.path, self._number, self.now()))
 
     # Hints
 
@@ -295,18 +283,17 @@ class SqliteStore:
         if (there.st_dev, there.st_ino) != self._identity:
             raise moved(self.path)
 
-    def _find_namespace(self, connection: sqlite3.Connection) -> int:
-        there = os.stat(self.path)
-        self._identity = (there.st_dev, there.st_ino)
+    def _namespace_number(self, connection: sqlite3.Connection) -> int:
         row = connection.execute(SQL["namespace"], (self._namespace,)).fetchone()
-        if row is None:
-            connection.execute(SQL["namespace_add"], (self._namespace,))
-            row = connection.execute(SQL["namespace"], (self._namespace,)).fetchone()
-        return int(row[0])
+        return 0 if row is None else int(row[0])
 
-    def _plan_number(self, connection: sqlite3.Connection, fingerprint: str) -> int | None:
+    def _add_namespace(self, connection: sqlite3.Connection) -> int:
+        connection.execute(SQL["namespace_add"], (self._namespace,))
+        return self._namespace_number(connection)
+
+    def _plan_number(self, connection: sqlite3.Connection, fingerprint: str) -> int:
         row = connection.execute(SQL["plan_number"], (self._number, fingerprint)).fetchone()
-        return None if row is None else int(row[0])
+        return 0 if row is None else int(row[0])
 
     def _own(
         self,
@@ -315,15 +302,17 @@ class SqliteStore:
         find: Callable[[sqlite3.Connection, str], list[SagaRow]],
     ) -> list[Loaded]:
         """Make the worker the owner of what `find` finds, if it finds anything."""
-        if not find(connection, check_alive(connection, worker)):
-            return []
-        begin(connection)
-        found = find(connection, check_alive(connection, worker))
-        connection.executemany(SQL["saga_own"], [(worker, self._number, saga.id) for saga in found])
-        owned = [saga._replace(owner=worker, epoch=saga.epoch + 1, stalled=None) for saga in found]
-        loaded = [self._loaded(connection, saga) for saga in owned]
-        connection.execute("COMMIT")
-        return loaded
+
+        def look(connection: sqlite3.Connection) -> list[SagaRow]:
+            return find(connection, check_alive(connection, worker))
+
+        def own(connection: sqlite3.Connection) -> list[Loaded]:
+            found = look(connection)
+            connection.executemany(SQL["saga_own"], [(worker, self._number, saga.id) for saga in found])
+            owned = [saga._replace(owner=worker, epoch=saga.epoch + 1, stalled=None) for saga in found]
+            return [self._loaded(connection, saga) for saga in owned]
+
+        return writing(connection, own) if reading(connection, look) else []
 
     def _loaded(self, connection: sqlite3.Connection, saga: SagaRow) -> Loaded:
         rows = connection.execute(SQL["journal_rows"], (self._number, saga.id))
@@ -336,16 +325,16 @@ class SqliteStore:
         return None if row is None else _mail(row)
 
     async def _rows(self, name: str, *values: object) -> list[tuple[Any, ...]]:
-        return await self._thread.run(lambda connection: connection.execute(SQL[name], values).fetchall())
+        return await self._read(lambda connection: connection.execute(SQL[name], values).fetchall())
 
     async def _change(self, name: str, *values: object) -> int:
-        def job(connection: sqlite3.Connection) -> int:
-            begin(connection)
-            changed = connection.execute(SQL[name], values).rowcount
-            connection.execute("COMMIT")
-            return changed
+        return await self._write(lambda connection: connection.execute(SQL[name], values).rowcount)
 
-        return await self._thread.run(job)
+    def _read(self, job: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        return self._thread.run(lambda connection: reading(connection, job))
+
+    def _write(self, job: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
+        return self._thread.run(lambda connection: writing(connection, job))
 
 
 def _mail(row: tuple[Any, ...]) -> MailRow:

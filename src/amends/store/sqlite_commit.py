@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from amends import fault
 from amends.store.base import Fate, Retired, Write
-from amends.store.sqlite_file import SQL, begin
+from amends.store.sqlite_file import SQL
+from amends.store.sqlite_transaction import begin, commit
 
 
 def write_batch(
@@ -33,7 +34,7 @@ def write_batch(
             check_alive(connection, worker)
         fates = _write_each(connection, namespace, writes, now)
     fault.point("commit.inside")
-    connection.execute("COMMIT")
+    commit(connection)
     return fates
 
 

@@ -20,8 +20,10 @@ from amends.errors import SchemaMismatch, StoreUnavailable
 from amends.store.sql import migrations, split, statements
 from amends.store.sqlite_errors import translate
 from amends.store.sqlite_lock import WorkerLock
+from amends.store.sqlite_turn import StoreConnection
 
 BUSY_SECONDS = 5.0
+GLANCE_MILLISECONDS = 2  # of the library's own waiting; `sqlite_transaction.py` does the rest
 JOURNAL_BYTES_KEPT = 64 * 1024 * 1024
 SQL = statements("sqlite")
 MIGRATIONS = migrations("sqlite")
@@ -45,11 +47,16 @@ def connect(path: Path, lock: WorkerLock, *, work: bool) -> sqlite3.Connection:
         raise StoreUnavailable(f"SQLite {sqlite3.sqlite_version} is too old; 3.31 or later is needed")
     check_place(path)
     try:
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(
+            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, factory=StoreConnection
+        )
         try:
-            be_durable(connection)
-            _set_mode(connection, path, lock, work=work)
-            migrate(connection, path)
+            with connection.turn_on(path):
+                be_durable(connection)
+                _set_mode(connection, path, lock, work=work)
+                migrate(connection, path)
+            connection.wal = journal_mode(connection) == "wal"
+            connection.execute(f"PRAGMA busy_timeout = {GLANCE_MILLISECONDS}")
         except BaseException:
             connection.close()
             raise
@@ -78,20 +85,10 @@ def be_durable(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES_KEPT}")
 
 
-def begin(connection: sqlite3.Connection) -> None:
-    """Begin a writing transaction. A library with the WAL defect writes into no WAL file, also
-    where somebody has made it one since it was opened (web frameworks like to)."""
-    connection.execute("BEGIN IMMEDIATE")
-    if not library_is_fixed() and _mode(connection) == "wal":
-        connection.execute("ROLLBACK")
-        _leave_wal(connection)
-        connection.execute("BEGIN IMMEDIATE")
-
-
 def _set_mode(connection: sqlite3.Connection, path: Path, lock: WorkerLock, *, work: bool) -> None:
     """WAL on a fixed library, a rollback journal on one with the defect. A worker decides for
     the file; a client takes what it finds."""
-    found = _mode(connection)
+    found = journal_mode(connection)
     if library_is_fixed():
         if work and found != "wal":
             connection.execute("PRAGMA journal_mode = WAL")
@@ -101,10 +98,10 @@ def _set_mode(connection: sqlite3.Connection, path: Path, lock: WorkerLock, *, w
             f"{path} is in WAL mode and a worker uses it, but this process has SQLite {sqlite3.sqlite_version}, whose "
             "WAL can corrupt files (fixed in 3.51.3). Run this process with the Python that runs the worker"
         )
-    _leave_wal(connection)
+    leave_wal(connection)
 
 
-def _leave_wal(connection: sqlite3.Connection) -> None:
+def leave_wal(connection: sqlite3.Connection) -> None:
     """Use a rollback journal that is kept, not made anew for every transaction."""
     try:
         mode = connection.execute("PRAGMA journal_mode = PERSIST").fetchone()[0]
@@ -121,7 +118,8 @@ def _leave_wal(connection: sqlite3.Connection) -> None:
         )
 
 
-def _mode(connection: sqlite3.Connection) -> str:
+def journal_mode(connection: sqlite3.Connection) -> str:
+    """The mode in which the connection finds the file."""
     return str(connection.execute("PRAGMA journal_mode").fetchone()[0])
 
 

@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 from amends.errors import StoreUnavailable, WorkerRunning
 
-GLANCE_SECONDS = (0.001, 0.01)
+GLANCE_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02)
 _TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
 
 

@@ -12,7 +12,7 @@ import json
 import sqlite3
 
 from amends.store.base import OPEN, Filter, SagaRow
-from amends.store.sqlite_file import SQL, begin
+from amends.store.sqlite_file import SQL
 
 LOOK_ROWS = 5000  # looked through in one statement for what may be forgotten
 AFTER_ALL = b"\xff" * 17  # later than any internal id
@@ -41,10 +41,8 @@ def look_for_old(
 
 
 def forget(namespace: int, before: float, old: list[bytes], connection: sqlite3.Connection) -> int:
-    """Forget sagas, if they still are what they were when they were found."""
-    begin(connection)
+    """Forget sagas, in the transaction that is open, if they still are what they were when found."""
     gone = [saga for saga in old if connection.execute(SQL["prune_saga"], (namespace, saga, before)).rowcount]
     for name in ("prune_journal", "prune_mail"):
         connection.executemany(SQL[name], [(namespace, saga) for saga in gone])
-    connection.execute("COMMIT")
     return len(gone)

@@ -19,6 +19,7 @@ from amends.run.transactions import Transactions
 from amends.store.memory import MemoryStore
 from amends.store.sqlite import SqliteStore
 from amends.store.sqlite_thread import ConnectionThread
+from amends.store.sqlite_turn import StoreConnection
 from amends.testing.virtual import Inline, VirtualLoop
 
 T = TypeVar("T")
@@ -73,6 +74,8 @@ class InlineConnection(ConnectionThread):
     async def start(self, connect: Callable[[], sqlite3.Connection]) -> None:
         self._inline = connect()
         self._inline.execute("PRAGMA busy_timeout = 0")
+        if isinstance(self._inline, StoreConnection):
+            self._inline.patience_seconds = 0.0
         self._connection = self._inline
 
     async def stop(self) -> None:

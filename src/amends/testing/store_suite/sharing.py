@@ -13,7 +13,7 @@ import pytest
 
 from amends.errors import NotEnlisted, StoreUnavailable
 from amends.store.base import Fate, Filter, Head, MailAnswer
-from amends.testing.store_suite.rig import OTHER_PLAN, PLAN, Rig, rule
+from amends.testing.store_suite.rig import OTHER_PLAN, PLAN, SHORT, Rig, rule
 
 
 class SharingRules:
@@ -59,6 +59,16 @@ class SharingRules:
         assert await other.prune(other.now() + 60, 10) == 0
         await other.release(stranger, [(owned.id, None)])
         assert (await rig.head(owned)).owner == worker
+
+    @rule
+    async def test_the_retired_workers_of_another_namespace_are_not_named(self, rig: Rig) -> None:
+        gone, me = await rig.worker(lease=SHORT), await rig.worker()
+        await rig.owned(gone)
+        await rig.retired(me, gone)
+        other = await rig.store("other")
+        stranger = await other.register(rig.info())
+
+        assert await other.retire_expired(stranger) == []
 
     @rule
     async def test_one_id_names_another_saga_in_another_namespace(self, rig: Rig) -> None:
