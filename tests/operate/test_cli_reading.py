@@ -9,6 +9,25 @@ import pytest
 from shop_floor import TEA, Floor
 
 ORDERS = "--database=sqlite:///orders.db"
+MANY = """
+
+@step
+async def wipe(number: int) -> None:
+    if number != 70:
+        raise Park("it is locked")
+
+
+@wipe.compensation
+async def unwipe(number: int) -> None: ...
+
+
+def numbers(order: Order) -> list[int]:
+    return list(range(120))
+
+
+many = Saga("many", for_each(wipe, over=numbers), input=Order)
+crowd = Orchestrator("sqlite:///many.db", sagas=[many])
+"""
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
@@ -185,6 +204,24 @@ def test_a_compensated_saga_shows_why_and_what_was_undone(floor: Floor) -> None:
     assert "goes back, because of a definite no of charge_card: the card was declined" in shown
     assert "reserve_stock is undone" in shown
     assert shown.rstrip().endswith("compensated: everything that was done is undone")
+
+
+def test_of_very_many_steps_a_person_sees_the_first_and_how_to_see_the_rest(floor: Floor) -> None:
+    with (floor.directory / "shop.py").open("a") as source:
+        source.write(MANY)
+    assert floor.amends("run", "shop:many", TEA, "--id=many-1").code == 4
+    here = "--database=sqlite:///many.db"
+
+    short = floor.ok("show", "many-1", here).out
+    whole = floor.ok("show", "many-1", here, "--all").out
+
+    assert len(short.splitlines()) < 450
+    assert "… 60 more; --all shows them" in short
+    assert "older lines; --all shows them" in short
+    assert len([line for line in short.splitlines() if line.startswith("  amends retry ")]) == 3
+    assert "the same goes for wipe[3], wipe[4]" in short
+    assert len([line for line in whole.splitlines() if re.match(r"  wipe\[\d+\] +step +stuck", line)]) == 119
+    assert "more; --all" not in whole
 
 
 def test_a_waiting_saga_shows_the_signal_to_send(floor: Floor) -> None:

@@ -23,6 +23,8 @@ from amends.operate.operations import operations
 from amends.operate.values import Line, SagaView, StepLine
 
 HISTORY_LINES = 200
+STEP_LINES = 60
+NEXT_STEPS = 3  # of very many stuck steps, those whose commands are printed
 
 
 @click.command(
@@ -37,7 +39,7 @@ HISTORY_LINES = 200
     ],
 )
 @click.argument("saga_id", metavar="ID")
-@click.option("--all", "everything", is_flag=True, help=f"The whole history, not only its last {HISTORY_LINES} lines.")
+@click.option("--all", "everything", is_flag=True, help="Every step and the whole history, however long they are.")
 @place_options
 @json_option
 def show(
@@ -50,7 +52,7 @@ def show(
         return
     out = console()
     print_head(out, view)
-    print_steps(out, view)
+    print_steps(out, view, None if everything else STEP_LINES)
     print_history(out, view.history if everything else view.history[-HISTORY_LINES:], len(view.history))
     print_next(out, view, place, program)
 
@@ -97,8 +99,8 @@ def print_head(out: Console, view: SagaView) -> None:
         out.print(Text.assemble((f"  {name:<9}", "dim"), word(text, "")))
 
 
-def print_steps(out: Console, view: SagaView) -> None:
-    """Every step with its status."""
+def print_steps(out: Console, view: SagaView, limit: int | None) -> None:
+    """The steps with their status, `limit` of them, and what is not settled."""
     rows = [
         (
             word(f"  {step.address}", ""),
@@ -107,19 +109,26 @@ def print_steps(out: Console, view: SagaView) -> None:
             str(step.undo_attempts or step.attempts or ""),
             word(_note(step), ""),
         )
-        for step in view.steps
+        for step in view.steps[:limit]
     ]
     out.print()
     print_table(out, ("  step", "kind", "status", "attempts", "what is known"), rows)
+    _more(out, len(view.steps), limit)
     if view.unsettled:
         out.print(heading("Not settled"))
-        for entry in view.unsettled:
+        for entry in view.unsettled[:limit]:
             undo = f", its undo {entry.undo}" if entry.undo else ""
             out.print(word(f"  {entry.step}: the action is {entry.action}{undo}. {entry.reason}".rstrip(), ""))
+        _more(out, len(view.unsettled), limit)
     if view.line.status == "parked" and view.not_reached:
         out.print(word(f"Never started: {', '.join(view.not_reached)}", ""))
     if view.closed:
         out.print(word(f"Settled by hand: {', '.join(view.closed)}", ""))
+
+
+def _more(out: Console, count: int, limit: int | None) -> None:
+    if limit is not None and count > limit:
+        out.print(word(f"  … {count - limit} more; --all shows them", "dim"))
 
 
 def _note(step: StepLine) -> str:
@@ -172,6 +181,12 @@ def print_next(out: Console, view: SagaView, place: Place, program: Program | No
             return
     out.print()
     out.print(heading("What you can do now"))
+    names = list(dict.fromkeys(step.act.step for step in steps if step.act.step))
+    if len(names) > NEXT_STEPS:
+        others = ", ".join(names[NEXT_STEPS:])
+        out.print(word(f"  # for {names[0]} and {NEXT_STEPS - 1} others; the same goes for {others}", "dim"))
     for step in steps:
+        if step.act.step in names[NEXT_STEPS:]:
+            continue
         out.print(word(f"  # {step.what}", "dim"))
         out.print(word(f"  {step.command}", ""), soft_wrap=True)
