@@ -60,14 +60,14 @@ class Draft:
     __slots__ = ("events", "moving", "now", "plan", "questions", "replies", "state", "wake")
 
     def __init__(self, plan: Plan, state: State, now: float) -> None:
-        self.plan = plan
-        self.state = state
-        self.now = now
+        self.plan: Plan = plan
+        self.state: State = state
+        self.now: float = now
         self.events: list[Event] = []
         self.questions: list[Question] = []
         self.replies: list[Reply] = []
         self.wake: float | None = None
-        self.moving = False  # something goes on without a person
+        self.moving: bool = False  # something goes on without a person
 
     def emit(self, event: Event) -> None:
         """Let it have happened."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from amends.decide import events as e
 from amends.decide.events import Event, Phase
@@ -254,7 +254,7 @@ class State:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, State) and all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
-    __hash__ = None  # type: ignore[assignment]  # it holds dictionaries
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # it holds dictionaries
 
     def __repr__(self) -> str:
         return f"State({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"

@@ -20,9 +20,11 @@ from amends.decide import messages as m
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.decide.plan import StepNode
+from amends.define.bind import Call
 from amends.define.context import Context
 from amends.define.policy import Park, Reject, RetryAfter
 from amends.define.program import StepProgram
+from amends.define.step import Work
 from amends.define.values import describe
 from amends.errors import LimitExceeded, ValueRefused
 
@@ -79,22 +81,23 @@ class Attempt:
 
     def __init__(self, live: Live, step: StepProgram, node: StepNode, address: str, phase: Phase) -> None:
         body = step.step.body
-        self.live = live
-        self.call, self.work = step.action, body.action
+        self.live: Live = live
+        self.call: Call = step.action
+        self.work: Work = body.action
         self.rejects: tuple[type[Exception], ...] = body.rejects  # the exceptions that mean no
-        self.readonly = body.readonly
+        self.readonly: bool = body.readonly
         if phase is Phase.UNDO:
             self.call, self.work = step.undo or step.action, body.undo or body.action
             self.rejects, self.readonly = (), False
-        self.address = address
+        self.address: str = address
         self.phase = phase
-        self.timeout = node.timeout if phase is Phase.ACTION else node.undo_timeout
-        self.in_transaction = node.work == "tx"
-        self.deadline = float("inf")
-        self.cancelled = False
-        self.overdue = False
-        self.stopping = False
-        self.alone = False  # it runs carefully, and holds up the others of its kind
+        self.timeout: float = node.timeout if phase is Phase.ACTION else node.undo_timeout
+        self.in_transaction: bool = node.work == "tx"
+        self.deadline: float = float("inf")
+        self.cancelled: bool = False
+        self.overdue: bool = False
+        self.stopping: bool = False
+        self.alone: bool = False  # it runs carefully, and holds up the others of its kind
         self.task: asyncio.Task[Any] | None = None  # what a request to stop cancels
         self.interrupt: Callable[[], None] | None = None  # what it interrupts in another thread
         self._context: Context | None = None

@@ -62,17 +62,17 @@ class Live:
     )
 
     def __init__(self, shell: Shell, program: Program, internal_id: bytes, key: str, epoch: int) -> None:
-        self.shell = shell
-        self.program = program
-        self.id = internal_id
-        self.key = key
-        self.epoch = epoch
-        self.seq = 0
+        self.shell: Shell = shell
+        self.program: Program = program
+        self.id: bytes = internal_id
+        self.key: str = key
+        self.epoch: int = epoch
+        self.seq: int = 0
         self.state: State | None = None
         self.running: dict[tuple[str, Phase], Attempt] = {}
         self.mails: set[str] = set()  # those it was told
-        self.dropped = False
-        self.claimed_again = False
+        self.dropped: bool = False
+        self.claimed_again: bool = False
         self._head: Head | None = None
         self._last_written: asyncio.Future[None] | None = None
         self._first: Decision | None = None

@@ -43,7 +43,8 @@ _decode = msgspec.json.Decoder(Letter).decode
 
 def write(**fields: Any) -> bytes:
     """A mail's body."""
-    return _encode(Letter(**{**fields, "value": msgspec.Raw(fields.get("value") or b"null")}))
+    value = msgspec.Raw(fields.pop("value", None) or b"null")
+    return _encode(Letter(**fields, value=value))
 
 
 def read(mail: MailRow) -> Letter:

@@ -8,7 +8,7 @@ Must not: hold anything between two entries.
 from __future__ import annotations
 
 import getpass
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
@@ -91,7 +91,7 @@ class Orchestrator:
         provided = Resources(resources, depth=2)
         registry = Registry(sagas, provided)
         name = check_name(namespace, "Orchestrator(namespace=…)")
-        self.config = Config(database, registry, provided, name, settings or Settings(), effects, tuple(around))
+        self.config: Config = Config(database, registry, provided, name, settings or Settings(), effects, tuple(around))
         self._session: Session | None = None
         self._entered = False
         self._blocking: dict[bool, Blocking] = {}
@@ -108,7 +108,7 @@ class Orchestrator:
         await self._leave()
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Self]:
+    async def client(self) -> AsyncGenerator[Self, None]:
         """Be a client in this process: start, signal, cancel, read and wait; run no step."""
         await self._enter(work=False)
         try:
@@ -117,13 +117,13 @@ class Orchestrator:
             await self._leave()
 
     @asynccontextmanager
-    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+    async def lifespan(self, app: object = None) -> AsyncGenerator[None, None]:
         """Work while a web application runs: `FastAPI(lifespan=orchestrator.lifespan)`."""
         async with self:
             yield
 
     @asynccontextmanager
-    async def client_lifespan(self, app: object = None) -> AsyncIterator[None]:
+    async def client_lifespan(self, app: object = None) -> AsyncGenerator[None, None]:
         """Be a client while a web application runs, beside an `amends worker`."""
         async with self.client():
             yield

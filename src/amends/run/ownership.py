@@ -42,8 +42,8 @@ class Ownership:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self.plans = Plans(worker.registry)
-        self.backlog = False  # there was more to claim than room
+        self.plans: Plans = Plans(worker.registry)
+        self.backlog: bool = False  # there was more to claim than room
         self._woken = asyncio.Event()
         self._todo: deque[Duty] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -279,7 +279,8 @@ class Ownership:
             state = replay(event for row in loaded.rows for event in journal.decode(row).events)
             program, word = self.plans.program_for(head.plan, state)
         except (StoreDamaged, ImpossibleTransition) as error:
-            program, word = None, f"its history cannot be read: {error}"
+            self._stall(head, f"its history cannot be read: {error}")
+            return None
         if program is None:
             self._stall(head, word)
             return None

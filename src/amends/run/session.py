@@ -60,8 +60,8 @@ class Session:
         self.config = config
         self.store: Store = store_of(config.database, config.namespace)
         self.worker: Worker | None = None
-        self.waiting = Waiting(self.store)
-        self.plans = Plans(config.registry)
+        self.waiting: Waiting = Waiting(self.store)
+        self.plans: Plans = Plans(config.registry)
         self._committer: Committer | None = None
         self._broken: BaseException | None = None
         self._left = False
