@@ -12,10 +12,12 @@ Must not: configure anything, or run where the fixture is not asked for.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from amends.testing.sandbox import NewSandbox, Sandbox
+if TYPE_CHECKING:
+    from amends.testing.sandbox import NewSandbox, Sandbox
 
 _MADE: pytest.StashKey[list[Sandbox]] = pytest.StashKey()
 
@@ -23,6 +25,8 @@ _MADE: pytest.StashKey[list[Sandbox]] = pytest.StashKey()
 @pytest.fixture
 def amends(request: pytest.FixtureRequest) -> Iterator[NewSandbox]:
     """Makes orchestrators in memory, on a virtual clock: `app = amends([saga], resources=[fake])`."""
+    from amends.testing.sandbox import NewSandbox
+
     made: list[Sandbox] = []
     request.node.stash[_MADE] = made
     yield NewSandbox(made)

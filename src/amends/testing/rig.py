@@ -29,7 +29,7 @@ from amends.testing.virtual import close
 T = TypeVar("T")
 LOOK_FIRST_SECONDS = 60.0
 LOOK_LAST_SECONDS = 24 * 3600.0
-LOOKS_IN_TROUBLE_MAX = 4
+LOOKS_IN_VAIN_MAX = 20
 STORIES_SHOWN = 5
 AT_REST = ("completed", "compensated", "parked")
 
@@ -112,16 +112,20 @@ class Rig:
     async def settle(self, key: str) -> Outcome:
         """The outcome of a saga, however long it takes. Raises AssertionError where it would
         take for ever."""
-        delay, looks_in_trouble = LOOK_FIRST_SECONDS, 0
+        delay, looks_in_vain = LOOK_FIRST_SECONDS, 0
         while True:
-            if await self.status(key) in AT_REST:
+            status = await self.status(key)
+            if status in AT_REST:
                 return await self.session.outcome(None, key)
-            looks_in_trouble = looks_in_trouble + 1 if self._trouble() else 0
-            if looks_in_trouble > LOOKS_IN_TROUBLE_MAX:
-                raise AssertionError(f"nothing can be written: {self._trouble()}")
-            if not await self._wait(key, delay):
+            if await self._wait(key, delay):
+                delay = min(delay * 2, LOOK_LAST_SECONDS)
+                looks_in_vain = looks_in_vain + 1 if self._trouble() else 0
+            else:
                 await self._refuse_to_wait_for_ever(key)
-            delay = min(delay * 2, LOOK_LAST_SECONDS)
+                looks_in_vain += 1
+            if looks_in_vain > LOOKS_IN_VAIN_MAX:
+                why = self._trouble() or "is a transaction left open on the sandbox's file?"
+                raise AssertionError(f"nothing can be written: {why}\n{await self._story(key, status)}")
 
     async def stories(self) -> str:
         """The histories of the last sagas."""
@@ -179,7 +183,9 @@ class Rig:
 
     async def _refuse_to_wait_for_ever(self, key: str) -> None:
         """A saga that is not in memory is about to be claimed, or waits for a signal."""
-        await self._loops[-1].quiet()
+        worker = self.session.worker
+        if worker is not None:
+            worker.ownership.wake()  # it may have looked while a transaction of the test held the file
         await asyncio.sleep(1.0)
         loaded = await self.session.store.load(key)
         if loaded is None or loaded.head.status not in OPEN or loaded.head.status in AT_REST:

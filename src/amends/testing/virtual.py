@@ -19,6 +19,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 START = 1_700_000_000.0  # the instant at which virtual time begins
 
+RESOLUTION_SECONDS = 1e-6  # coarser than a float is after a century; else a timer that is due is never ready
+
 
 class Stalled(AssertionError):
     """Nothing is ready and no timer is set: what is waited for will never happen."""
@@ -60,6 +62,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._virtual = 0.0
         self._shuffle = shuffle
         super().__init__(_Selector(self))
+        self._clock_resolution = RESOLUTION_SECONDS
 
     def time(self) -> float:
         return self._virtual
