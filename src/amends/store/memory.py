@@ -79,7 +79,7 @@ class MemoryStore:
 
     async def close(self) -> None:
         self._open = False
-        if self._listener in self._db.listeners:
+        if self._listener is not None and self._listener in self._db.listeners:
             self._db.listeners.remove(self._listener)
 
     def now(self) -> float:
