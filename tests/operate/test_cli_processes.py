@@ -107,6 +107,21 @@ def test_a_worker_of_a_damaged_file_ends_with_a_clear_word(floor: Floor) -> None
     assert "Traceback" not in end.err
 
 
+def test_a_worker_whose_file_is_damaged_while_it_works_ends_with_a_clear_word(floor: Floor) -> None:
+    worker = floor.working()
+    floor.ok("start", "shop:place_order", TEA, "--id=order-1", "--wait")
+
+    file = floor.directory / "orders.db"
+    with file.open("r+b") as torn:
+        torn.write(b"garbage!" * (file.stat().st_size // 8))
+    end = floor.ended(worker)
+
+    assert end.code == 7
+    assert "the worker stops: " in end.err
+    assert "orders.db is damaged or is no database" in end.err.splitlines()[-1]
+    assert "Traceback" not in end.err
+
+
 def test_a_worker_that_is_killed_is_followed_by_one_that_takes_its_sagas_up(floor: Floor) -> None:
     worker = floor.working()
     floor.ok("start", "shop:place_order", SLOW, "--id=order-1")
