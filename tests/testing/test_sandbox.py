@@ -275,7 +275,7 @@ def test_a_plain_value_stands_for_its_own_class_exactly(amends: NewSandbox) -> N
     class OtherShop(Shop):
         pass
 
-    with pytest.raises(DefinitionError, match="Shop.*provided are: OtherShop"):
+    with pytest.raises(DefinitionError, match=r"Shop.*provided are: OtherShop"):
         amends([at_once], [OtherShop()])
 
     assert isinstance(amends([at_once], {Shop: OtherShop()}).run(at_once, Order(1)), Completed)

@@ -56,8 +56,12 @@ def test_a_wrong_engine_is_caught(
 def test_a_long_run_in_which_too_little_happened_is_invalid() -> None:
     eventful = Counter(front.REQUIRED)
 
-    assert front.missing(eventful, 1000) == []
-    assert front.missing(eventful - Counter({"deaths": 1}), 1000) == ["deaths: 299, and 300 are wanted"]
+    for _ in range(2):
+        eventful += eventful
+
+    assert front.missing(eventful, 4000) == []
+    assert front.missing(eventful - Counter({"deaths": 1}), 4000) == ["deaths: 2399, and 2400 are wanted"]
+    assert len(front.missing(Counter(), front.ENOUGH_SEEDS)) == len(front.REQUIRED)
     assert front.missing(Counter(), front.ENOUGH_SEEDS - 1) == []
 
 
