@@ -10,7 +10,10 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import NamedTuple
 
+from amends.decide.members import direct
 
+
+@direct
 class Phase(StrEnum):
     """The two halves of a step."""
 

@@ -13,8 +13,10 @@ from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from amends.decide import events as e
 from amends.decide.events import Event, Phase
+from amends.decide.members import direct
 
 
+@direct
 class Status(StrEnum):
     """Of a saga."""
 
@@ -25,6 +27,7 @@ class Status(StrEnum):
     PARKED = "parked"
 
 
+@direct
 class Action(StrEnum):
     """Of a step's action; of a sleep, a wait, a condition and a list of items too."""
 
@@ -39,6 +42,7 @@ class Action(StrEnum):
     CLOSED = "closed"
 
 
+@direct
 class Undo(StrEnum):
     """Of a step's compensation, once the saga goes back."""
 

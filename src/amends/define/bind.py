@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, NamedTuple
 
+from amends.decide.members import direct
 from amends.define.context import Context
 from amends.define.hints import canonical, has_type_variable, is_type, markers, shown, without_none
 from amends.define.node import RESOURCE, Source
@@ -28,6 +29,7 @@ from amends.errors import DefinitionError
 TRANSACTIONS: dict[type, str] = {sqlite3.Connection: "sqlite3"}
 
 
+@direct
 class Kind(Enum):
     """Where an argument comes from when the function is called."""
 
