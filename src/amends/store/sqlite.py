@@ -54,7 +54,7 @@ class SqliteStore:
     leases = False
 
     def __init__(self, path: Path, namespace: str, clock: Clock | None = None) -> None:
-        self.path = path.absolute()
+        self.path: Path = path.absolute()
         self._namespace = namespace
         self._number = 0
         self._identity = (0, 0)

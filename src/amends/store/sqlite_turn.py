@@ -30,8 +30,8 @@ class StoreConnection(sqlite3.Connection):
     """
 
     turn: Turn | None = None
-    wal = False
-    patience_seconds = 5.0
+    wal: bool = False
+    patience_seconds: float = 5.0
 
     def turn_on(self, path: Path) -> Turn:
         """Take turns with the others on this file from now on; gives the first turn."""

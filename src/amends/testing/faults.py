@@ -61,7 +61,7 @@ class Gate:
 
     def __init__(self, chance: Random, rates: Rates, name: str, counts: Counter[str]) -> None:
         self.name = name
-        self.dead = False
+        self.dead: bool = False
         self.counts = counts  # of what befell anybody, for the whole run
         self._chance = chance
         self._rates = rates
@@ -125,7 +125,7 @@ class FaultyStore:
     def __init__(self, store: Store, gate: Gate) -> None:
         self._store = store
         self._gate = gate
-        self.leases = store.leases
+        self.leases: bool = store.leases
 
     def now(self) -> float:
         return self._store.now()

@@ -130,7 +130,7 @@ class SoleMemoryStore(MemoryStore):
     def kill(self) -> None:
         """The process is gone: nothing more comes through this store."""
         self._open = False
-        if self._listener in self._db.listeners:
+        if self._listener is not None and self._listener in self._db.listeners:
             self._db.listeners.remove(self._listener)
 
 

@@ -50,9 +50,9 @@ class Laws:
         self.seed = seed
         self.wanted = wanted
         self.counts: Counter[str] = Counter()
-        self.poisoned = world.poisoned[0]
+        self.poisoned: str = world.poisoned[0]
         self.could_die_by_chance = False  # three times in the same attempt
-        self.witness = Witness()
+        self.witness: Witness = Witness()
         self._database = database
         self._world = world
 

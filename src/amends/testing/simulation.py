@@ -20,6 +20,7 @@ from typing import Any
 
 from amends.define.registry import Registry
 from amends.define.resources import Resources
+from amends.define.saga import Saga
 from amends.errors import AmendsError, ImpossibleTransition, StoreUnavailable
 from amends.run.chance import Chance
 from amends.run.session import Config, Session
@@ -54,8 +55,8 @@ class Simulation:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.chance = Random(seed)
-        self.rates = Rates(
+        self.chance: Random = Random(seed)
+        self.rates: Rates = Rates(
             death=self._some(0.004, 0.012),
             pause=self._some(0.004, 0.03),
             away=self._some(0.01, 0.05),
@@ -65,7 +66,7 @@ class Simulation:
             pause_seconds=self.chance.choice([40.0, 120.0]),
             latency_seconds=self.chance.choice([0.02, 0.2]),
         )
-        self.troubles = Troubles(
+        self.troubles: Troubles = Troubles(
             reject=self._some(0.02, 0.2),
             error_before=self._some(0.05, 0.15),
             error_after=self._some(0.05, 0.15),
@@ -77,17 +78,17 @@ class Simulation:
             undo_reject=self._some(0.0, 0.05),
             latency_seconds=self.chance.choice([0.02, 0.5, 3.0]),
         )
-        self.world = World(Random(self.chance.random()), self.troubles)
+        self.world: World = World(Random(self.chance.random()), self.troubles)
         self.loop: VirtualLoop = asyncio.get_running_loop()  # type: ignore[assignment]  # it runs on one
-        self.settings = replace(SETTINGS, poll_seconds=self.chance.choice(POLLS_SECONDS))
-        self.database = MemoryDatabase(clock=self.loop.now)
-        self.sagas = self.chance.sample(POOL, 3)
-        self.wanted = self._wanted()
+        self.settings: Settings = replace(SETTINGS, poll_seconds=self.chance.choice(POLLS_SECONDS))
+        self.database: MemoryDatabase = MemoryDatabase(clock=self.loop.now)
+        self.sagas: list[Saga[Ticket, None]] = self.chance.sample(POOL, 3)
+        self.wanted: list[Wanted] = self._wanted()
         self.world.poisoned = self._poison()
-        self.laws = Laws(seed, self.wanted, self.database, self.world)
+        self.laws: Laws = Laws(seed, self.wanted, self.database, self.world)
         self.laws.could_die_by_chance = self.rates.death > 0.0
         self.world.called = self.laws.called
-        self.stormy = True
+        self.stormy: bool = True
 
     def _some(self, low: float, high: float) -> float:
         """Half of all runs go without a given fault, so that faults are met alone too."""

@@ -30,8 +30,8 @@ _KEPT = (
     "The act is kept in the saga's mailbox and answered by the worker that has the saga; without a worker it ends with "
     "the exit code 9 after --timeout, and is done when a worker comes."
 )
-saga_argument = click.argument("saga_id", metavar="ID")
-step_argument = click.argument("step")
+_saga_argument = click.argument("saga_id", metavar="ID")
+_step_argument = click.argument("step")
 
 
 def _ask(place: Place, timeout: float, as_json: bool, act: Callable[[Operations], Awaitable[Answer]]) -> None:
@@ -61,7 +61,7 @@ def _ask(place: Place, timeout: float, as_json: bool, act: Callable[[Operations]
         """amends signal trip-7 approval '{"granted": true}' --message-id=mail-981   # twice counts once""",
     ],
 )
-@saga_argument
+@_saga_argument
 @click.argument("name")
 @click.argument("value", metavar="JSON")
 @click.option("--message-id", metavar="ID", help="The same id counts once, however often it is sent.")
@@ -94,7 +94,7 @@ def signal(
     help=f"Have a saga go back and undo what it did, if it has not passed its pivot. {_KEPT}",
     examples=["amends cancel order-42 --reason 'the customer called'"],
 )
-@saga_argument
+@_saga_argument
 @reason_option
 @actor_option
 @timeout_option
@@ -110,8 +110,8 @@ def cancel(saga_id: str, reason: str, actor: str, timeout: float, as_json: bool,
     help=f"Have a stuck or unknown step, or its undo, tried again now. {_KEPT}",
     examples=["amends retry order-42 charge_card --reason 'the bank is back'"],
 )
-@saga_argument
-@step_argument
+@_saga_argument
+@_step_argument
 @reason_option
 @actor_option
 @timeout_option
@@ -128,8 +128,8 @@ def retry(saga_id: str, step: str, reason: str, actor: str, timeout: float, as_j
     f"is the evidence that this is right. {_KEPT}",
     examples=["amends skip order-42 'erase[17]' --reason 'the record was gone already, see ticket 812'"],
 )
-@saga_argument
-@step_argument
+@_saga_argument
+@_step_argument
 @reason_option
 @actor_option
 @timeout_option
@@ -149,8 +149,8 @@ def skip(saga_id: str, step: str, reason: str, actor: str, timeout: float, as_js
         "amends resolve order-42 release_stock --reason 'put back on the shelf'",
     ],
 )
-@saga_argument
-@step_argument
+@_saga_argument
+@_step_argument
 @click.option("--result", metavar="JSON", help="What the step would have returned; '-' reads it from stdin.")
 @reason_option
 @actor_option
@@ -183,7 +183,7 @@ def resolve(
     f"did not happen: find that out first. {_KEPT}",
     examples=["amends compensate order-42 --reason 'the bank says the charge never came'"],
 )
-@saga_argument
+@_saga_argument
 @reason_option
 @actor_option
 @timeout_option
@@ -199,7 +199,7 @@ def compensate(saga_id: str, reason: str, actor: str, timeout: float, as_json: b
     help=f"Have everything that is stuck in a parked saga tried again. {_KEPT}",
     examples=["amends unpark order-42 --reason 'the credentials are renewed'"],
 )
-@saga_argument
+@_saga_argument
 @reason_option
 @actor_option
 @timeout_option

@@ -27,7 +27,7 @@ _HELP = """Durable sagas: every saga completes, or makes amends.
 Sagas are found through --database, --app or the environment: AMENDS_DATABASE, AMENDS_APP.
 """
 
-cli = Verbs("amends", help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+cli: Verbs = Verbs("amends", help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 cli.params.append(debug_option())
 click.version_option(version("amends"), prog_name="amends")(cli)
 

@@ -21,7 +21,7 @@ from amends.operate.values import Page, SagaLine, StuckPage, Trouble
 
 STATUSES = ("running", "compensating", "parked", "completed", "compensated")
 LIMIT_MAX = 10_000
-limit_option = click.option(
+_limit_option = click.option(
     "--limit", type=click.IntRange(1, LIMIT_MAX), default=LIST_LIMIT, show_default=True, help="How many at most."
 )
 
@@ -41,7 +41,7 @@ limit_option = click.option(
 @click.option("--saga", "sagas", multiple=True, metavar="NAME", help="Only of this definition; may be repeated.")
 @click.option("--stuck", "only_stuck", is_flag=True, help="Only those parked, stalled, or with a stuck step.")
 @click.option("--before", metavar="ID", help="Only older ones than this saga: the next page.")
-@limit_option
+@_limit_option
 @place_options
 @json_option
 def list_(
@@ -100,7 +100,7 @@ def _why(line: SagaLine) -> str:
     "--trouble", "troubles", multiple=True, type=click.Choice([str(kind) for kind in Trouble]), help="Only these kinds."
 )
 @click.option("--exit-code", is_flag=True, help=f"End with {int(Exit.TROUBLE)} if there is anything.")
-@limit_option
+@_limit_option
 @place_options
 @json_option
 def stuck(troubles: tuple[str, ...], exit_code: bool, limit: int, as_json: bool, **given: str | None) -> int:

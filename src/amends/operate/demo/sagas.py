@@ -78,6 +78,6 @@ async def ship(order: Order, inventory: Resource[Inventory], ctx: Context) -> Sh
         raise Park(str(refusal)) from refusal  # for a person: no retry mends credentials
 
 
-place_order = Saga(
+place_order: Saga[Order, Shipment] = Saga(
     "place-order", open_order, reserve_stock, charge_card, pivot(confirm_order), ship, input=Order, output=ship
 )

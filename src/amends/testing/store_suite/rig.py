@@ -28,7 +28,7 @@ class Saga:
 
     def __init__(self, rig: Rig, key: str, number: int) -> None:
         self.key = key
-        self.id = (0x0190_0000_0000 + number).to_bytes(6, "big") + number.to_bytes(10, "big")
+        self.id: bytes = (0x0190_0000_0000 + number).to_bytes(6, "big") + number.to_bytes(10, "big")
         self._rig = rig
         self._seq = 0
 
@@ -60,9 +60,9 @@ class Rig:
         self._connect = connect
         self._open: list[Store] = []
         self._sagas = count(1)
-        self.operations = count(1001)
-        self.plan = 0
-        self.other_plan = 0
+        self.operations: count[int] = count(1001)
+        self.plan: int = 0
+        self.other_plan: int = 0
         self.first_store: Store
 
     async def __aenter__(self) -> Self:
