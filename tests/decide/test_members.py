@@ -32,4 +32,4 @@ def test_a_direct_enumeration_is_still_one() -> None:
 
 def test_a_direct_member_can_still_not_be_replaced() -> None:
     with pytest.raises(AttributeError):
-        Colour.RED = Colour.BLUE  # type: ignore[misc,assignment]
+        Colour.RED = Colour.BLUE  # type: ignore[misc]
