@@ -355,7 +355,7 @@ def test_it_is_of_use_inside_an_async_test_too(amends: NewSandbox) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_nothing_is_left_behind() -> None:
+def test_nothing_is_left_behind_and_the_killed_say_nothing(caplog: pytest.LogCaptureFixture) -> None:
     shop = Shop(seconds=5)
     before = threading.active_count()
     app = Sandbox([at_once, when_told], [shop])
@@ -371,6 +371,7 @@ def test_nothing_is_left_behind() -> None:
     gc.collect()  # a task or a coroutine that was left would complain
 
     assert threading.active_count() == before
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_a_closed_sandbox_says_so(amends: NewSandbox) -> None:

@@ -104,7 +104,10 @@ class InlineSession(Session):
     _effects: InlineConnection | None = None
 
     def kill(self) -> None:
-        """The process is gone: an open transaction of a step is rolled back."""
+        """The process is gone: its attempts are heard of no more, and an open transaction of a
+        step is rolled back."""
+        for live in () if self.worker is None else self.worker.lives.values():
+            live.dropped = True
         if self._effects is not None:
             self._effects.kill()
 

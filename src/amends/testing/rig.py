@@ -12,6 +12,7 @@ import contextvars
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
@@ -41,14 +42,15 @@ class Rig:
         self._config = config
         self._path = database
         self._memory = MemoryDatabase(clock=self.now)
-        self._loops = [SandboxLoop()]
+        self._loop = SandboxLoop()
+        self._open_loops = [self._loop]
         self._store: SoleMemoryStore | InlineSqliteStore
         self._session: InlineSession | None = None
         self._open()
 
     def now(self) -> float:
         """The instant, in seconds since 1970. With this name the rig is the clock of a file, too."""
-        return self._loops[-1].now()
+        return self._loop.now()
 
     @property
     def session(self) -> Session:
@@ -59,7 +61,7 @@ class Rig:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of a coroutine, and then whatever can happen without time passing."""
-        loop = self._loops[-1]
+        loop = self._loop
 
         async def whole() -> T:
             try:
@@ -76,7 +78,8 @@ class Rig:
         if isinstance(session, InlineSession):
             session.kill()
         self._store.kill()
-        self._loops.append(SandboxLoop(self._loops[-1].time()))
+        self._loop = SandboxLoop(self._loop.time())
+        self._open_loops.append(self._loop)
         self._open()
 
     def close(self) -> None:
@@ -84,11 +87,12 @@ class Rig:
         session, self._session = self._session, None
         try:
             if session is not None:
-                loop = self._loops[-1]
+                loop = self._loop
                 _outside_loops(lambda: loop.run_until_complete(session.close()))
         finally:
-            while self._loops:
-                _outside_loops(lambda: close(self._loops.pop()))
+            closing, self._open_loops = self._open_loops, []
+            for loop in closing:
+                _outside_loops(partial(close, loop))
 
     # What is asked of sagas
 
