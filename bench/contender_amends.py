@@ -75,6 +75,7 @@ async def running(path: Path, flow: str, journal: str) -> AsyncIterator[Run]:
     wanted = Completed if flow == "happy" else Compensated
     started = 0
     async with Orchestrator(f"sqlite:///{path}", sagas=[saga]) as orchestrator:
+        before = await _ended(orchestrator, wanted.__name__.lower())
 
         async def run() -> None:
             nonlocal started
@@ -84,7 +85,11 @@ async def running(path: Path, flow: str, journal: str) -> AsyncIterator[Run]:
                 raise RuntimeError(f"{outcome} is not what was wanted")
 
         yield run
-        counts = await orchestrator.session.store.count()
-        ended = sum(count for (_, status), count in counts.items() if status == wanted.__name__.lower())
+        ended = await _ended(orchestrator, wanted.__name__.lower()) - before
         if ended != started:
-            raise RuntimeError(f"{started} sagas were started and {counts} are in the store")
+            raise RuntimeError(f"{started} sagas were started, and {ended} have ended as they should")
+
+
+async def _ended(orchestrator: Orchestrator, status: str) -> int:
+    counts = await orchestrator.session.store.count()
+    return sum(count for (_, found), count in counts.items() if found == status)

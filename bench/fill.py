@@ -1,0 +1,37 @@
+"""Filling a file with sagas by copying one: a million would take an hour to run.
+
+Guarantees: a copy differs from the saga that really ran in its ids, its key and its instants only.
+Must not: touch a file that something else uses.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+from amends.run.chance import Chance, id_text
+
+BATCH = 20_000
+
+
+def multiply(path: Path, count: int, wake_at: Callable[[int], float | None] | None = None) -> None:
+    """Copy the one saga of a file `count` times. wake_at: when the copy of a number is due."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA synchronous = OFF")  # nothing is lost that could not be copied again
+    columns = [row[1] for row in connection.execute("PRAGMA table_info (amends_saga)")]
+    head = dict(zip(columns, connection.execute("SELECT * FROM amends_saga").fetchone(), strict=True))
+    rows = connection.execute("SELECT ns, seq, op, row FROM amends_journal ORDER BY seq").fetchall()
+    places = ", ".join("?" * len(columns))
+    chance = Chance()
+    for first in range(0, count, BATCH):
+        ids = [chance.uuid7(head["created_at"] + number / 1000) for number in range(first, min(first + BATCH, count))]
+        heads = [{**head, "id": new, "key": id_text(new)} for new in ids]
+        if wake_at is not None:
+            heads = [{**copy, "wake_at": wake_at(first + number)} for number, copy in enumerate(heads)]
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(f"INSERT INTO amends_saga VALUES ({places})", [tuple(copy.values()) for copy in heads])  # noqa: S608
+        journal = [(ns, new, seq, op, row) for new in ids for ns, seq, op, row in rows]
+        connection.executemany("INSERT INTO amends_journal (ns, saga, seq, op, row) VALUES (?, ?, ?, ?, ?)", journal)
+        connection.execute("COMMIT")
+    connection.close()
