@@ -26,8 +26,16 @@ from amends.store.base import Fate, NewMail, WorkerInfo, WorkerRow, Write
 from amends.store.memory import MemoryDatabase, MemoryStore
 
 Patch = pytest.MonkeyPatch
+MUTANTS: list[Callable[[Patch], None]] = []
 
 
+def mutant(put: Callable[[Patch], None]) -> Callable[[Patch], None]:
+    """One more of them."""
+    MUTANTS.append(put)
+    return put
+
+
+@mutant
 def a_timeout_is_taken_for_a_rejection(patch: Patch) -> None:
     honest = attempt.failure
 
@@ -39,6 +47,7 @@ def a_timeout_is_taken_for_a_rejection(patch: Patch) -> None:
     patch.setattr(attempt, "failure", failure)
 
 
+@mutant
 def an_unknown_step_is_not_undone(patch: Patch) -> None:
     from amends.decide import state
 
@@ -47,6 +56,7 @@ def an_unknown_step_is_not_undone(patch: Patch) -> None:
     patch.setattr(compensate, "EFFECT_POSSIBLE", sure)
 
 
+@mutant
 def a_decision_is_written_though_the_saga_has_moved(patch: Patch) -> None:
     honest = MemoryStore._write
 
@@ -56,6 +66,7 @@ def a_decision_is_written_though_the_saga_has_moved(patch: Patch) -> None:
     patch.setattr(MemoryStore, "_write", write)
 
 
+@mutant
 def a_retired_worker_may_write(patch: Patch) -> None:
     def alive(self: MemoryStore, worker: int) -> WorkerRow:
         return self._db.workers[worker]
@@ -63,6 +74,7 @@ def a_retired_worker_may_write(patch: Patch) -> None:
     patch.setattr(MemoryStore, "_alive", alive)
 
 
+@mutant
 def a_saga_is_taken_over_before_its_worker_is_retired(patch: Patch) -> None:
     async def retire_expired(self: MemoryStore, worker: int) -> list[int]:
         db = self._db
@@ -77,6 +89,7 @@ def a_saga_is_taken_over_before_its_worker_is_retired(patch: Patch) -> None:
     patch.setattr(MemoryStore, "adopt", adopt)
 
 
+@mutant
 def undos_run_in_the_order_of_the_plan(patch: Patch) -> None:
     honest = compensate.retreat
 
@@ -89,6 +102,7 @@ def undos_run_in_the_order_of_the_plan(patch: Patch) -> None:
     patch.setattr(decide, "retreat", retreat)
 
 
+@mutant
 def a_failed_undo_counts_as_done(patch: Patch) -> None:
     honest = outcome.take_failure
 
@@ -102,6 +116,7 @@ def a_failed_undo_counts_as_done(patch: Patch) -> None:
     patch.setattr(decide, "take_failure", take_failure)
 
 
+@mutant
 def an_attempt_starts_before_it_is_written(patch: Patch) -> None:
     honest = live.Live._write
 
@@ -114,6 +129,7 @@ def an_attempt_starts_before_it_is_written(patch: Patch) -> None:
     patch.setattr(live.Live, "_write", write)
 
 
+@mutant
 def a_cancel_turns_a_saga_that_has_passed_its_pivot(patch: Patch) -> None:
     def take_cancel(the_draft: Draft, message: m.Cancel) -> None:
         if the_draft.state.turned is None:
@@ -124,6 +140,7 @@ def a_cancel_turns_a_saga_that_has_passed_its_pivot(patch: Patch) -> None:
     patch.setattr(decide, "take_cancel", take_cancel)
 
 
+@mutant
 def a_cancel_overwrites_the_end(patch: Patch) -> None:
     honest = MemoryStore._send
 
@@ -136,6 +153,7 @@ def a_cancel_overwrites_the_end(patch: Patch) -> None:
     patch.setattr(MemoryStore, "_send", send)
 
 
+@mutant
 def a_cancel_is_accepted_and_forgotten(patch: Patch) -> None:
     def take_cancel(the_draft: Draft, message: m.Cancel) -> None:
         the_draft.accept(message.mail)
@@ -143,6 +161,7 @@ def a_cancel_is_accepted_and_forgotten(patch: Patch) -> None:
     patch.setattr(decide, "take_cancel", take_cancel)
 
 
+@mutant
 def a_signal_is_accepted_and_forgotten(patch: Patch) -> None:
     def take_signal_mail(the_draft: Draft, message: m.Signal) -> None:
         the_draft.accept(message.mail)
@@ -150,6 +169,7 @@ def a_signal_is_accepted_and_forgotten(patch: Patch) -> None:
     patch.setattr(decide, "take_signal_mail", take_signal_mail)
 
 
+@mutant
 def an_operators_act_is_accepted_and_forgotten(patch: Patch) -> None:
     def take_operate(the_draft: Draft, message: m.Operate) -> None:
         the_draft.accept(message.mail)
@@ -157,6 +177,7 @@ def an_operators_act_is_accepted_and_forgotten(patch: Patch) -> None:
     patch.setattr(decide, "take_operate", take_operate)
 
 
+@mutant
 def a_start_is_acknowledged_before_it_is_written(patch: Patch) -> None:
     async def write(self: committer.Committer, writes: list[Write]) -> list[Fate]:
         try:
@@ -167,6 +188,7 @@ def a_start_is_acknowledged_before_it_is_written(patch: Patch) -> None:
     patch.setattr(committer.Committer, "_write", write)
 
 
+@mutant
 def a_key_depends_on_the_attempt(patch: Patch) -> None:
     def key(self: context.Context) -> str:
         return f"{self.saga_id} {self.address} {self.phase} {self.round} {self.attempt}"
@@ -174,11 +196,13 @@ def a_key_depends_on_the_attempt(patch: Patch) -> None:
     patch.setattr(context.Context, "key", property(key))
 
 
+@mutant
 def a_parked_saga_hides_what_is_unsettled(patch: Patch) -> None:
     honest = compensate.unsettled
     patch.setattr(outcomes, "unsettled", lambda plan, state: honest(plan, state)[:-1])
 
 
+@mutant
 def a_parked_saga_lists_what_is_settled(patch: Patch) -> None:
     honest = compensate.unsettled
 
@@ -190,14 +214,17 @@ def a_parked_saga_lists_what_is_settled(patch: Patch) -> None:
     patch.setattr(outcomes, "unsettled", unsettled)
 
 
+@mutant
 def a_worker_that_came_back_counts_as_dead(patch: Patch) -> None:
     patch.setattr(ownership, "_not_died", lambda live, gone, fates: frozenset())
 
 
+@mutant
 def a_worker_that_died_does_not_count(patch: Patch) -> None:
     patch.setattr(ownership, "_not_died", lambda live, gone, fates: frozenset(fates))
 
 
+@mutant
 def a_step_begins_before_the_one_before_it_is_done(patch: Patch) -> None:
     honest = forward.advance
 
@@ -211,6 +238,7 @@ def a_step_begins_before_the_one_before_it_is_done(patch: Patch) -> None:
     patch.setattr(decide, "advance", advance)
 
 
+@mutant
 def undos_begin_while_actions_are_in_flight(patch: Patch) -> None:
     honest = decide._move
 
@@ -223,6 +251,7 @@ def undos_begin_while_actions_are_in_flight(patch: Patch) -> None:
     patch.setattr(decide, "_move", move)
 
 
+@mutant
 def a_rejection_after_an_unresolved_attempt_is_believed(patch: Patch) -> None:
     honest = outcome.take_no
 
@@ -232,6 +261,7 @@ def a_rejection_after_an_unresolved_attempt_is_believed(patch: Patch) -> None:
     patch.setattr(decide, "take_no", take_no)
 
 
+@mutant
 def a_timer_is_forgotten_when_its_saga_leaves_the_memory(patch: Patch) -> None:
     honest = MemoryStore._write
 
@@ -243,6 +273,7 @@ def a_timer_is_forgotten_when_its_saga_leaves_the_memory(patch: Patch) -> None:
     patch.setattr(MemoryStore, "_write", write)
 
 
+@mutant
 def a_waiter_is_told_of_an_end_that_is_not_one(patch: Patch) -> None:
     honest = outcomes.outcome_of
 
@@ -254,6 +285,7 @@ def a_waiter_is_told_of_an_end_that_is_not_one(patch: Patch) -> None:
     patch.setattr(session, "outcome_of", outcome_of)
 
 
+@mutant
 def a_killed_process_writes_on(patch: Patch) -> None:
     async def renew(self: MemoryStore, worker: int, info: WorkerInfo) -> bool:
         row = self._db.workers[worker]
@@ -261,10 +293,3 @@ def a_killed_process_writes_on(patch: Patch) -> None:
         return True
 
     patch.setattr(MemoryStore, "renew", renew)
-
-
-MUTANTS: list[Callable[[Patch], None]] = [
-    value
-    for value in list(globals().values())
-    if callable(value) and getattr(value, "__module__", "") == __name__ and not isinstance(value, type)
-]
