@@ -222,3 +222,27 @@ def test_whoever_holds_the_lock_retires_all_others_at_once(tmp_path: Path) -> No
     retired = connection.execute("SELECT retired_at IS NOT NULL FROM amends_worker WHERE id = ?", (gone,)).fetchone()
     connection.close()
     assert retired == (1,)
+
+
+def test_a_second_worker_is_refused_however_the_file_is_spelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data" / "orders.db"
+    path.parent.mkdir()
+    (tmp_path / "current").symlink_to(path.parent)
+    (tmp_path / "link.db").symlink_to(path)
+    monkeypatch.chdir(path.parent)
+    spellings = (tmp_path / "link.db", tmp_path / "current" / "orders.db", Path("orders.db"), Path("../data/orders.db"))
+
+    async def second(spelling: Path) -> None:
+        with pytest.raises(WorkerRunning):
+            await SqliteStore(spelling, "default").open(work=True)
+
+    async def run() -> None:
+        first = SqliteStore(path, "default")
+        await first.open(work=True)
+        for spelling in spellings:
+            await second(spelling)
+        await first.close()
+
+    asyncio.run(run())

@@ -54,7 +54,7 @@ class SqliteStore:
     leases = False
 
     def __init__(self, path: Path, namespace: str, clock: Clock | None = None) -> None:
-        self.path: Path = path.absolute()
+        self.path: Path = Path(os.path.realpath(path))  # one name for one file: the lock stands beside it
         self._namespace = namespace
         self._number = 0
         self._identity = (0, 0)
