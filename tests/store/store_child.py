@@ -123,6 +123,27 @@ async def write(path: Path, count: int) -> None:
     await store.close()
 
 
+async def write_until_it_fails(path: Path, count: int) -> None:
+    """Work, and say what was acknowledged when something failed, and what came of the next try."""
+    store = SqliteStore(path, "default")
+    await store.open(work=True)
+    await store.add_plans([PLAN])
+    worker = await store.register(INFO)
+    acknowledged = 0
+    try:
+        for index in range(count):
+            await store.commit(worker, [new_saga(f"w{index}", number_of(1_000_000 + index), owner=worker)])
+            acknowledged += 1
+    except AmendsError as error:
+        say("error", type(error).__name__, acknowledged, error)
+    try:
+        await store.commit(worker, [new_saga("after", number_of(3_000_000), owner=worker)])
+        say("went on")
+    except AmendsError as error:
+        say("again", type(error).__name__)
+    await store.close()
+
+
 async def send(path: Path, count: int) -> None:
     """A client: starts, mails and reads, `count` of each."""
     store = SqliteStore(path, "default")
@@ -195,6 +216,8 @@ def main() -> None:
             asyncio.run(open_and_wait(path, sys.argv[3]))
         case "write":
             asyncio.run(write(path, int(sys.argv[3])))
+        case "write-until-it-fails":
+            asyncio.run(write_until_it_fails(path, int(sys.argv[3])))
         case "send":
             asyncio.run(send(path, int(sys.argv[3])))
         case "kill-at-statements":

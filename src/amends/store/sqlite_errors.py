@@ -11,6 +11,7 @@ Must not: call an uncertain write done.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -23,6 +24,7 @@ _UNSURE = {
     sqlite3.SQLITE_IOERR_DATA,
 }
 _GONE = {sqlite3.SQLITE_READONLY_DBMOVED}
+_NEEDS_FILE = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
@@ -36,7 +38,7 @@ def translate(error: sqlite3.Error, path: Path | str) -> StoreError:
             f"the disk under {path} failed ({_name(error)}): what it holds of the last transaction is uncertain. Look "
             "at the disk, then start again; what was acknowledged is there, and the rest is settled from the file"
         )
-    if extended in _GONE:
+    if extended in _GONE or (code in _NEEDS_FILE and not os.path.exists(path)):
         return moved(path)
     if code in _DAMAGED:
         return StoreDamaged(

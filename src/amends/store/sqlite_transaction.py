@@ -48,15 +48,13 @@ def writing(connection: sqlite3.Connection, job: Callable[[sqlite3.Connection], 
 
 
 def reading(connection: sqlite3.Connection, job: Callable[[sqlite3.Connection], T]) -> T:
-    """Do something that only reads, in one state of the file."""
+    """Do something that only reads, in one state of the file; whoever runs jobs rolls back what raises."""
     connection.execute("BEGIN")
-    try:
-        if isinstance(connection, StoreConnection) and connection.wal:
-            return job(connection)  # nobody shuts it out
+    if not (isinstance(connection, StoreConnection) and connection.wal):  # in WAL mode nobody shuts it out
         in_turn(connection, SQL["schema"])
-        return job(connection)
-    finally:
-        connection.execute("COMMIT")
+    result = job(connection)
+    connection.execute("COMMIT")
+    return result
 
 
 def in_turn(connection: sqlite3.Connection, statement: str) -> None:
