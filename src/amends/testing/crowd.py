@@ -43,9 +43,10 @@ class Crowd:
             if self.chance.random() < 0.7:
                 await asyncio.sleep(self.chance.uniform(0.0, 10.0))
                 signal: Signal[str] = wait_for(name, str)
+                word = "no" if self.chance.random() < 0.15 else "yes"
                 for _ in range(self.chance.choice([1, 1, 2])):
                     wanted.told[f"signal {name}"] = await self._ask(
-                        self.session.signal(wanted.key, signal, "yes", f"id-{name}")
+                        self.session.signal(wanted.key, signal, word, f"id-{name}")
                     )
 
     async def _maybe_cancel(self, wanted: Wanted) -> None:

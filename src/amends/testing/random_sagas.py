@@ -48,6 +48,11 @@ def pause_of(ticket: Ticket) -> timedelta:
     return timedelta(seconds=2 + 10 * ticket.items)
 
 
+def is_no(word: str) -> bool:
+    """What a filtered wait takes for a rejection."""
+    return word == "no"
+
+
 class SagaMaker:
     """Draws one saga."""
 
@@ -84,13 +89,7 @@ class SagaMaker:
             case "asked":
                 return sleep(pause_of).named(self._fresh("z"))
             case "wait":
-                default = self._chance.random() < 0.4
-                name, timeout = self._fresh("w"), self._chance.choice([10.0, 30.0])
-                return (
-                    wait_for(name, str, timeout=timeout, default="d")
-                    if default
-                    else wait_for(name, str, timeout=timeout)
-                )
+                return self._wait()
             case "each":
                 collect = self._chance.random() < 0.4
                 item = self._item(undone=self._before)
@@ -115,6 +114,15 @@ class SagaMaker:
             await line.undo(ctx)
 
         return self._made(act, undo, undone=undone)
+
+    def _wait(self) -> Node[Any]:
+        name, timeout = self._fresh("w"), self._chance.choice([10.0, 30.0])
+        kind = self._chance.choice(["plain", "plain", "default", "filtered"])
+        if kind == "default":
+            return wait_for(name, str, timeout=timeout, default="d")
+        if kind == "filtered":
+            return wait_for(name, str, timeout=timeout, reject_if=is_no)
+        return wait_for(name, str, timeout=timeout)
 
     def _look(self) -> Step[..., Any, str]:
         async def look(line: Resource[Line], ctx: Context) -> str:
