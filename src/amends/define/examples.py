@@ -10,7 +10,8 @@ from typing import Any
 
 from msgspec import inspect as info
 
-DEPTH_MAX = 4
+FULL_DEPTH = 2  # deeper, only what must be there
+DEPTH_MAX = 12  # no type needs itself that often
 
 _EXAMPLES: list[tuple[type, object]] = [
     (info.StrType, "text"),
@@ -32,13 +33,18 @@ def example_of(node: object, depth: int) -> object:
     """Plain JSON data that fits a node of msgspec's description of types."""
     if isinstance(node, info.Metadata):
         return example_of(node.type, depth)
-    fields: Any = getattr(node, "fields", None)
-    if fields is not None and depth < DEPTH_MAX:
-        return {field.encode_name: example_of(field.type, depth + 1) for field in fields}
+    if depth > DEPTH_MAX:
+        return {}
+    if isinstance(node, info.CustomType):
+        return _model(node.cls, depth)
+    fields: tuple[info.Field, ...] = getattr(node, "fields", ())
+    if fields:
+        shown = {f.encode_name: example_of(f.type, depth + 1) for f in fields if f.required or depth < FULL_DEPTH}
+        return list(shown.values()) if isinstance(node, info.NamedTupleType) or is_array(node) else shown
     if isinstance(node, info.UnionType):
-        return example_of(next(kind for kind in node.types if not isinstance(kind, info.NoneType)), depth)
+        return _one_of(node, depth)
     if isinstance(node, (info.ListType, info.SetType, info.FrozenSetType, info.VarTupleType)):
-        return [example_of(node.item_type, depth + 1)] if depth < DEPTH_MAX else []
+        return [example_of(node.item_type, depth + 1)] if depth < FULL_DEPTH else []
     if isinstance(node, info.TupleType):
         return [example_of(item, depth + 1) for item in node.item_types]
     if isinstance(node, info.LiteralType):
@@ -46,3 +52,25 @@ def example_of(node: object, depth: int) -> object:
     if isinstance(node, info.EnumType):
         return next(iter(node.cls)).value
     return next((text for kind, text in _EXAMPLES if isinstance(node, kind)), {})
+
+
+def is_array(node: object) -> bool:
+    """Whether a class is written as a list of its fields."""
+    return bool(getattr(node, "array_like", False))
+
+
+def _one_of(node: info.UnionType, depth: int) -> object:
+    kinds = [kind for kind in node.types if not isinstance(kind, info.NoneType)]
+    return None if depth > FULL_DEPTH and len(kinds) < len(node.types) else example_of(kinds[0], depth)
+
+
+def _model(cls: Any, depth: int) -> object:
+    """A pydantic model, as far as its annotations tell; its own rules are not known here."""
+    shown: dict[str, object] = {}
+    for name, field in getattr(cls, "model_fields", {}).items():
+        if field.is_required() or depth < FULL_DEPTH:
+            try:
+                shown[name] = example_of(info.type_info(field.annotation), depth + 1)
+            except (TypeError, NameError):
+                shown[name] = "…"
+    return shown

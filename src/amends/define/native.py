@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from typing import Any, cast
 
 import msgspec
@@ -126,9 +127,28 @@ def _bones(schema: object, *, names: bool = False) -> object:
 
 
 def _dump_model(value: Any) -> object:
-    if is_model(type(value)):
-        return value.model_dump(mode="json", round_trip=True, warnings=False)
-    raise TypeError(f"a {type(value).__name__} cannot be stored")
+    cls = cast("Any", type(value))
+    if not is_model(cls):
+        raise TypeError(f"a {cls.__name__} cannot be stored")
+    data = value.model_dump(mode="json", round_trip=True, warnings=False)
+    return _in_order(value.model_dump(round_trip=True, warnings=False), data) if _has_sets(cls) else data
+
+
+@cache
+def _has_sets(cls: Any) -> bool:
+    """Whether a model may hold a set, whose order says nothing."""
+    return '"uniqueItems": true' in json.dumps(_model_schema(cls), default=str)
+
+
+def _in_order(value: Any, data: Any) -> Any:
+    """A model's JSON data with the members of its sets in one order in every process."""
+    if isinstance(value, (set, frozenset)):
+        return sorted(data, key=json.dumps)
+    if isinstance(data, dict) and isinstance(value, dict) and len(data) == len(value):
+        return {name: _in_order(inner, data[name]) for name, inner in zip(data, value.values(), strict=True)}
+    if isinstance(data, list) and isinstance(value, (list, tuple)):
+        return [_in_order(inner, one) for inner, one in zip(value, data, strict=True)]
+    return data
 
 
 def _load_model(cls: Any, data: object) -> object:
@@ -148,5 +168,8 @@ def _first_problem(error: Any) -> str:
 
 
 def _model_schema(cls: Any) -> dict[str, Any]:
-    schema: dict[str, Any] = cls.model_json_schema(by_alias=False)
+    try:
+        schema: dict[str, Any] = cls.model_json_schema(by_alias=False)
+    except Exception:  # noqa: BLE001  # a model may hold what has no schema, and can be stored all the same
+        schema = {"fields": {name: str(field.annotation) for name, field in sorted(cls.model_fields.items())}}
     return schema

@@ -11,6 +11,8 @@ import re
 import types
 from typing import Annotated, Any, Protocol, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+import msgspec
+
 from amends.define.hints import unresolved
 from amends.define.names import type_name
 
@@ -95,6 +97,20 @@ def fields_of(cls: Any) -> dict[str, Any]:
         where = f"a field of {type_name(cls)} has a type that does not exist"
         raise TypeError(f"{where}: {unresolved(cls.__module__, error.name or str(error))}") from None
     return {name: hints[name] for name in names}
+
+
+def required_of(cls: Any) -> frozenset[str]:
+    """The fields of a data class that have no default."""
+    if is_typeddict(cls):
+        return frozenset(cls.__required_keys__)
+    if dataclasses.is_dataclass(cls):
+        known = dataclasses.fields(cls)
+        without = (field for field in known if field.default is field.default_factory is dataclasses.MISSING)
+        return frozenset(field.name for field in without)
+    if hasattr(cls, "__struct_fields__"):
+        return frozenset(field.name for field in msgspec.structs.fields(cls) if field.required)
+    attributes: Any = getattr(cls, "__attrs_attrs__", ())
+    return frozenset(attribute.name for attribute in attributes if type(attribute.default).__name__ == "_Nothing")
 
 
 def is_frozen(cls: Any) -> bool:

@@ -18,10 +18,10 @@ from typing import Annotated, Any, NotRequired, Required, Union, cast, get_args,
 
 import msgspec
 
-from amends.define.examples import DEPTH_MAX
+from amends.define.examples import DEPTH_MAX, FULL_DEPTH
 from amends.define.names import type_name
 from amends.define.native import Native, NotNative
-from amends.define.shape import Shape, fields_of, is_class, is_frozen, is_model, make, placed, unaliased
+from amends.define.shape import Shape, fields_of, is_class, is_frozen, is_model, make, placed, required_of, unaliased
 
 TAG = "$type"
 Known = dict[object, "Fields"]  # the classes that are being taken apart, so that one may contain itself
@@ -139,9 +139,10 @@ class Fields:
         return make(self._class, loaded)
 
     def example(self, depth: int) -> object:
-        if depth >= DEPTH_MAX:
+        if depth > DEPTH_MAX:
             return {}
-        return {name: shape.example(depth + 1) for name, shape in self._shapes.items()}
+        needed = self._shapes.keys() if depth < FULL_DEPTH else required_of(self._class)
+        return {name: shape.example(depth + 1) for name, shape in self._shapes.items() if name in needed}
 
 
 class Again:
@@ -185,7 +186,7 @@ class Items:
         return self._make(_each(self._item.load, cast("list[object]", data)))
 
     def example(self, depth: int) -> object:
-        return [self._item.example(depth + 1)] if depth < DEPTH_MAX else []
+        return [self._item.example(depth + 1)] if depth < FULL_DEPTH else []
 
 
 class Row:
@@ -204,7 +205,7 @@ class Row:
         return tuple(self._all(data, lambda shape, item: shape.load(item), ValueError))
 
     def example(self, depth: int) -> object:
-        return [member.example(depth + 1) for member in self._members] if depth < DEPTH_MAX else []
+        return [member.example(depth + 1) for member in self._members] if depth <= DEPTH_MAX else []
 
     def _all(
         self, given: object, one: Callable[[Shape, object], object], wrong: type[TypeError] | type[ValueError]
