@@ -392,6 +392,19 @@ def test_unpark_tries_everything_that_is_stuck_again() -> None:
     assert saga.doing == {"a", "c"}
 
 
+def test_a_question_asked_again_is_forgotten_when_another_answer_turns_the_saga_back() -> None:
+    block = parallel(WaitNode("w", filtered=True), each(step("e")))
+    saga = Story(plan(step("a"), block), answers={"w": ValueError("broken"), "e": ValueError("broken")})
+    saga.succeeds("a")
+    saga.signal("w")
+    saga.answers.update({"w": False, "e": items(2)})
+
+    saga.operate("unpark")
+
+    assert saga.undoing == {"a"}
+    assert saga.state.groups == {}
+
+
 def test_unpark_is_for_parked_sagas() -> None:
     saga = Story(plan(step("a")))
 

