@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from amends.errors import NotEnlisted
+from amends.errors import NotEnlisted, StoreUnavailable
 from amends.store.base import NewMail, SagaRow, Write
 from amends.store.sqlite_commit import add_new
+from amends.store.sqlite_errors import translate
 from amends.store.sqlite_file import SQL
 
 
@@ -29,26 +33,52 @@ class SqliteTransaction:
                 "within=: the connection is in no transaction, so the saga would not depend on anything; "
                 "begin one (`BEGIN IMMEDIATE`, or a first write) before, or leave within= out"
             )
-        own = within.execute("PRAGMA database_list").fetchone()[2]
+        self._connection = within
+        self._path = path
+        own = self._rows("PRAGMA database_list", ())[0][2]
         if not own or not os.path.exists(own) or not os.path.samefile(own, path):
             raise NotEnlisted(f"within=: the connection is on {own or 'a database in memory'}, the sagas are in {path}")
-        self._connection = within
         self._namespace = namespace
         self._now = now
 
     def add(self, write: Write) -> SagaRow | None:
-        """Add a saga; the one that is there where its key is taken."""
+        """Add a saga; the one that is there where its key is taken. Raises StoreUnavailable."""
         key = "" if write.new is None else write.new.key
-        found = self._connection.execute(SQL["head"], (self._namespace, key)).fetchone()
-        if found is not None:
-            return SagaRow(*found)
-        add_new(self._connection, self._namespace, write, self._now)
+        found = self._rows(SQL["head"], (self._namespace, key))
+        if found:
+            return SagaRow(*found[0])
+        with self._told_apart():
+            add_new(self._connection, self._namespace, write, self._now)
         return None
 
     def send(self, mail: NewMail) -> bool:
-        """Add a mail; False where there is no such saga."""
+        """Add a mail; False where there is no such saga. Raises StoreUnavailable."""
         values = (self._namespace, mail.key, mail.message, mail.kind, mail.body.decode(), self._now)
-        if self._connection.execute(SQL["mail_add"], values).rowcount > 0:
-            return True
-        found = self._connection.execute(SQL["head"], (self._namespace, mail.key)).fetchone()
-        return found is not None
+        with self._told_apart():
+            if self._connection.execute(SQL["mail_add"], values).rowcount > 0:
+                return True
+        return bool(self._rows(SQL["head"], (self._namespace, mail.key)))
+
+    def _rows(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        """Rows as amends knows them, whatever the user makes of rows and texts."""
+        text, self._connection.text_factory = self._connection.text_factory, str
+        try:
+            cursor = sqlite3.Cursor(self._connection)
+            cursor.row_factory = None
+            with self._told_apart():
+                return cursor.execute(statement, values).fetchall()
+        finally:
+            self._connection.text_factory = text
+
+    @contextmanager
+    def _told_apart(self) -> Iterator[None]:
+        """An error of the database, not of the user's program, as what it is."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+                raise StoreUnavailable(
+                    f"{self._path} is locked by another transaction, and this one began by reading: roll it back, and "
+                    "begin it with BEGIN IMMEDIATE, which waits for its turn"
+                ) from error
+            raise translate(error, self._path) from error
