@@ -286,7 +286,7 @@ def a_waiter_is_told_of_an_end_that_is_not_one(patch: Patch) -> None:
 
 
 @mutant
-def a_killed_process_writes_on(patch: Patch) -> None:
+def a_lost_registration_is_renewed(patch: Patch) -> None:
     async def renew(self: MemoryStore, worker: int, info: WorkerInfo) -> bool:
         row = self._db.workers[worker]
         self._db.workers[worker] = row._replace(expires_at=self._db.clock() + info.lease_seconds, retired_at=None)

@@ -42,6 +42,12 @@ class WatchedStore(MemoryStore):
         self._worker = await super().register(info)
         return self._worker
 
+    async def renew(self, worker: int, info: WorkerInfo) -> bool:
+        gone = self._is_gone(worker)
+        renewed = await super().renew(worker, info)
+        self._see(gone and renewed, f"worker {worker} has lost its registration, and renewed it")
+        return renewed
+
     async def workers(self) -> list[WorkerRow]:
         rows = await super().workers()
         left = frozenset(row.id for row in rows if row.survived or row.left_at is not None)
