@@ -15,7 +15,7 @@ from amends.decide import messages as m
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.define.program import Program
-from amends.define.values import describe
+from amends.define.values import clean, describe
 from amends.errors import ValueRefused
 from amends.store.base import MailAnswer, MailRow
 
@@ -64,6 +64,8 @@ def message_of(mail: MailRow, program: Program, live_workers: frozenset[int]) ->
             return m.Signal(mail.message, letter.name, value, _flaw(program.signals.get(letter.name), value))
         case "cancel":
             return m.Cancel(mail.message, letter.actor, letter.reason)
+        case "late" if program.plan.node(letter.address) is None:
+            raise ValueError(f"there is no step {clean(letter.address)!r}")
         case "late" if letter.outcome == "succeeded":
             return m.Done(letter.address, Phase(letter.phase), value)
         case "late":
@@ -73,9 +75,14 @@ def message_of(mail: MailRow, program: Program, live_workers: frozenset[int]) ->
     return m.Operate(mail.message, letter.verb, letter.address, letter.actor, letter.reason, result, live_workers, flaw)
 
 
-def answer_of(mail: MailRow) -> tuple[MailAnswer, ...]:
-    """The answer to a mail that the core only takes note of."""
-    return (MailAnswer(mail.message, "accepted", ""),) if mail.kind == "late" else ()
+def understood(mail: MailRow, program: Program, live_workers: frozenset[int]) -> tuple[Message, tuple[MailAnswer, ...]]:
+    """What the core is told, and the answer where the core gives none. A mail that makes no
+    sense is refused and moves nothing."""
+    try:
+        message = message_of(mail, program, live_workers)
+    except (ValueError, LookupError) as error:
+        return m.Tick(), (MailAnswer(mail.message, "refused", f"the {clean(mail.kind)} makes no sense: {error}"),)
+    return message, (MailAnswer(mail.message, "accepted", ""),) if mail.kind == "late" else ()
 
 
 def _codec(program: Program, address: str) -> Any:

@@ -245,7 +245,8 @@ class Ownership:
             live.claim()
         worker.take_mail(mails, alive)  # before the look at the clock, which may find nothing to do
         for live in lives:
-            live.tell(m.Tick())
+            if not live.dropped:
+                live.tell(m.Tick())
 
     async def _hold_adopted(self, batch: list[Loaded], gone: int) -> None:
         if not batch:

@@ -312,9 +312,10 @@ class Worker:
             if live is None or mail.message in live.mails:
                 continue
             live.mails.add(mail.message)
+            message, answers = mailbox.understood(mail, live.program, live_workers)
             try:
-                live.tell(mailbox.message_of(mail, live.program, live_workers), mailbox.answer_of(mail))
-            except Exception as error:  # noqa: BLE001  # one bad mail must not keep the others from being read
+                live.tell(message, answers)
+            except Exception as error:  # noqa: BLE001  # what befalls one saga must not befall the others
                 self.broke(live, error)
 
     def _remove(self, live: Live) -> None:
