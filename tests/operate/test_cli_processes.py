@@ -163,8 +163,43 @@ def test_a_run_that_is_interrupted_leaves_its_saga_to_the_next_worker(floor: Flo
     stopped(floor, worker, signal.SIGTERM)
 
     assert end.code == 130
-    assert "the next worker goes on with it: amends show trip-1" in end.err
+    assert "trip-1: a worker goes on with it: amends show trip-1" in end.err
     assert "Traceback" not in end.err
+
+
+def test_a_run_whose_worker_goes_away_works_itself(floor: Floor) -> None:
+    worker = floor.working()
+    running = floor.process("run", "shop:place_order", SLOW, "--id=order-1")
+    floor.wait_for((floor.directory / "charging").exists)
+
+    stopped(floor, worker, signal.SIGKILL)
+    floor.touch("charged")
+    end = floor.ended(running)
+
+    assert end.code == 0
+    assert "went down with its worker" in end.out
+    assert end.out.splitlines()[-1] == 'order-1 completed: {"code":"S-1"}'
+    assert end.out.count("reserve_stock succeeded") == 1
+
+
+def test_two_runs_on_one_file_both_end(floor: Floor) -> None:
+    both = [floor.process("run", "shop:place_order", TEA, f"--id=order-{number}") for number in (1, 2)]
+
+    ends = [floor.ended(process) for process in both]
+
+    assert [end.code for end in ends] == [0, 0], ends
+
+
+def test_a_pipe_that_takes_only_ascii_gets_everything_written_out(floor: Floor) -> None:
+    floor.order("bestellung-ü")
+    plain = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+
+    listed = floor.ended(floor.process("list", ORDERS, **plain))
+    drawn = floor.ended(floor.process("graph", "shop:place_order", **plain))
+
+    assert listed.code == 0, listed
+    assert "bestellung-\\xfc" in listed.out
+    assert "|- reserve_stock" in drawn.out
 
 
 def test_waiting_without_a_worker_is_said_and_ends_with_the_timeout(floor: Floor) -> None:

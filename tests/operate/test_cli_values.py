@@ -53,6 +53,18 @@ def test_a_missing_input_shows_the_whole_command(floor: Floor) -> None:
     assert """amends start shop:orchestrator place-order '{"sku":"text","quantity":1}'""" in named.err
 
 
+@pytest.mark.parametrize(
+    "words", [("bog\x1bus",), ("list", "--bog\x1bus"), ("list", "--status=\x1b"), ("show", "\x1b")]
+)
+def test_what_a_person_mistyped_is_shown_without_what_a_terminal_would_obey(
+    floor: Floor, words: tuple[str, ...]
+) -> None:
+    result = floor.amends(*words)
+
+    assert result.code in (2, 7)
+    assert "\x1b" not in result.out + result.err
+
+
 def test_a_dash_reads_the_input_from_stdin(floor: Floor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEA.encode())))
 

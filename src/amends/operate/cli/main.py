@@ -6,6 +6,7 @@ Must not: know any verb.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -40,6 +41,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
 def run(args: Sequence[str] | None = None) -> int:
     """Run a command; gives its exit code."""
     flags = Flags()
+    _write_anything(sys.stdout)
     try:
         given = cli.main(None if args is None else list(args), "amends", standalone_mode=False, obj=flags)
         sys.stdout.flush()
@@ -63,16 +65,22 @@ def run(args: Sequence[str] | None = None) -> int:
         return _tell(text, "bug", Exit.BUG, flags)
 
 
+def _write_anything(stream: object) -> None:
+    """Where a terminal or pipe cannot take a character, it is written out instead of failing."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
 def _misused(error: click.ClickException, flags: Flags) -> int:
     if not isinstance(error, click.UsageError):
         return _tell(error.format_message(), "failed", Exit(error.exit_code), flags)
     if flags.json:
         return _tell(error.format_message(), "usage", Exit.USAGE, flags)
-    if error.ctx is not None and error.ctx.command is not cli:
-        hint = "" if isinstance(error, CodeError) else f"\nTry '{error.ctx.command_path} --help'."
-        return _tell(f"{error.format_message()}{hint}", "usage", Exit.USAGE, flags)
-    error.show()
-    return Exit.USAGE
+    if error.ctx is None or isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return Exit.USAGE
+    hint = "" if isinstance(error, CodeError) else f"\nTry '{error.ctx.command_path} --help'."
+    return _tell(f"{error.format_message()}{hint}", "usage", Exit.USAGE, flags)
 
 
 def _tell(text: str, code: str, exit_code: Exit, flags: Flags) -> int:

@@ -21,7 +21,7 @@ from amends.operate.cli.place import Place, command_line
 from amends.operate.cli.safe import safe
 from amends.operate.cli.show import print_next
 from amends.operate.cli.verb import Verb, json_option, place_options
-from amends.operate.cli.watching import outcome_text, shower, watch
+from amends.operate.cli.watching import Deserted, outcome_text, shower, watch
 from amends.operate.operations import Operations
 from amends.operate.sight import Sight
 from amends.operate.values import SagaView
@@ -71,24 +71,26 @@ def run(words: tuple[str, ...], saga_id: str | None, timeout: float | None, as_j
 
 
 async def _run(launch: Launch, saga_id: str | None, timeout: float | None, *, quiet: bool) -> SagaView:
-    session = await _open(launch)
-    found = Operations(session)
+    """Start it and watch it. Where the worker goes away meanwhile, the next turn works itself."""
     key = ""
     try:
         async with asyncio.timeout(timeout):
-            key = await session.start(launch.saga, launch.input, saga_id)
             with shower(quiet=quiet) as show:
-                return await watch(found, launch.saga, key, show)
+                while True:
+                    session = await _open(launch)
+                    try:
+                        key = key or await session.start(launch.saga, launch.input, saga_id)
+                        return await watch(Operations(session), launch.saga, key, show)
+                    except Deserted:
+                        continue
+                    finally:
+                        await session.close()
     except TimeoutError:
-        raise NotAnswered(
-            f"{key or launch.saga.name} has not ended within {timeout:g} s; {_fate(session, key)}"
-        ) from None
+        raise NotAnswered(f"{key or launch.saga.name} has not ended within {timeout:g} s; {_fate(key)}") from None
     except asyncio.CancelledError:
         if key:
-            click.echo(safe(f"\n{key}: {_fate(session, key)}"), err=True)
+            click.echo(safe(f"\n{key}: {_fate(key)}", lines=True), err=True)
         raise
-    finally:
-        await session.close()
 
 
 async def _open(launch: Launch) -> Session:
@@ -128,11 +130,10 @@ async def _check_known(session: Session, name: str, held: str) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-def _fate(session: Session, key: str) -> str:
+def _fate(key: str) -> str:
     if not key:
         return "it may not have been started"
-    who = "its worker goes" if session.worker is None else "the next worker goes"
-    return f"{who} on with it: {command_line('show', options=[], positional=[key])}"
+    return f"a worker goes on with it: {command_line('show', options=[], positional=[key])}"
 
 
 def _place_of(launch: Launch, place: Place, words: tuple[str, ...]) -> Place:

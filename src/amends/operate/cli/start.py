@@ -18,7 +18,7 @@ from amends.operate.cli.output import console, emit_json
 from amends.operate.cli.place import Place, command_line
 from amends.operate.cli.safe import safe
 from amends.operate.cli.verb import Verb, json_option, place_options
-from amends.operate.cli.watching import outcome_text, watch
+from amends.operate.cli.watching import Deserted, outcome_text, wait_at_rest, watch
 from amends.operate.operations import Operations
 from amends.operate.values import SagaView
 from amends.run.session import Session
@@ -82,7 +82,11 @@ async def _start(launch: Launch, saga_id: str | None, wait: bool, timeout: float
 async def _wait(session: Session, launch: Launch, key: str, timeout: float | None) -> SagaView:
     try:
         async with asyncio.timeout(timeout):
-            return await watch(Operations(session), launch.saga, key, lambda view: None)
+            try:
+                return await watch(Operations(session), launch.saga, key, lambda view: None)
+            except Deserted:
+                click.echo("No worker is alive: the saga waits until `amends worker` runs.", err=True)
+            return await wait_at_rest(Operations(session), launch.saga, key)
     except TimeoutError:
         again = command_line("show", options=[], positional=[key])
         raise NotAnswered(f"{key} has not ended within {timeout:g} s; it goes on: {again}") from None

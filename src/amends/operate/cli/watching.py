@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import click
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
@@ -28,15 +27,23 @@ from amends.operate.values import SagaView
 
 LOOK_FIRST_SECONDS = 0.05
 LOOK_LAST_SECONDS = 0.5
-ALONE_SECONDS = 3.0
+ALONE_SECONDS = 1.0
+ABSENCES = 3
 LINES_MAX = 60
 _REST = ("completed", "compensated", "parked")
 
 
+class Deserted(Exception):
+    """No worker is alive to run what is waited for."""
+
+
 async def watch(found: Operations, saga: Saga[Any, Any], saga_id: str, show: Callable[[SagaView], None]) -> SagaView:
-    """Look until the saga is at rest; each time something has changed, `show` is called."""
+    """Look until the saga is at rest; each time something has changed, `show` is called.
+
+    Raises Deserted for a client whose worker has been away for a while.
+    """
     delay, length = LOOK_FIRST_SECONDS, -1
-    care = Care(found)
+    care = _Care(found)
     rest: asyncio.Task[object] | None = None
     try:
         while True:
@@ -58,22 +65,29 @@ async def watch(found: Operations, saga: Saga[Any, Any], saga_id: str, show: Cal
             rest.cancel()
 
 
-class Care:
-    """Says so, once, when nobody is there to run what is waited for."""
+async def wait_at_rest(found: Operations, saga: Saga[Any, Any], saga_id: str) -> SagaView:
+    """Wait until the saga is at rest, whoever may come to run it."""
+    await found.session.outcome(saga, saga_id)
+    return await found.show(saga_id)
+
+
+class _Care:
+    """Whether anybody is there to run what is waited for. One absence may be a restart."""
 
     def __init__(self, found: Operations) -> None:
         self._found = found
-        self._next = asyncio.get_running_loop().time() + ALONE_SECONDS
+        self._loop = asyncio.get_running_loop()
+        self._next = self._loop.time() + ALONE_SECONDS
+        self._absences = 0
 
     async def look(self) -> None:
-        """Look whether a worker is alive, now and then."""
-        now = asyncio.get_running_loop().time()
-        if self._found.session.worker is not None or now < self._next:
+        """Raises Deserted."""
+        if self._found.session.worker is not None or self._loop.time() < self._next:
             return
-        self._next = now + ALONE_SECONDS
-        if not await self._found.workers_alive():
-            click.echo("No worker is alive: the saga waits until `amends worker` runs.", err=True)
-            self._next = float("inf")
+        self._next = self._loop.time() + ALONE_SECONDS
+        self._absences = 0 if await self._found.workers_alive() else self._absences + 1
+        if self._absences >= ABSENCES:
+            raise Deserted
 
 
 class Quiet:
