@@ -41,11 +41,7 @@ async def make_offer(order: Order) -> Offer:
     return Offer(order.cents * 9 // 10)
 
 
-def is_refused(answer: Answer) -> bool:
-    return not answer.accepted
-
-
-answer = wait_for("answer", Answer, timeout=timedelta(days=7), reject_if=is_refused)
+answer = wait_for("answer", Answer, timeout=timedelta(days=7), reject_if=lambda given: not given.accepted)
 
 
 @step

@@ -62,10 +62,6 @@ async def close_account(backend: Resource[Backend], ctx: Context) -> None:
     await backend.close_account(key=ctx.action_key)
 
 
-def until_the_reminder(trial: Trial) -> timedelta:
-    return trial.remind_after
-
-
 @step
 async def remind(trial: Trial, backend: Resource[Backend], ctx: Context) -> None:
     await backend.mail(f"{trial.email}: your trial ends in three days", key=ctx.key)
@@ -87,7 +83,7 @@ async def start_billing(confirmation: Confirmation, backend: Resource[Backend], 
 run_trial = Saga(
     "run-trial",
     open_account,
-    sleep(until_the_reminder),
+    sleep(lambda trial: trial.remind_after),
     remind,
     confirmation,
     pivot,

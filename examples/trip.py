@@ -91,11 +91,7 @@ async def let_it_go(agency: Resource[Agency], ctx: Context) -> None:
     await agency.let_go(key=ctx.action_key)
 
 
-def is_refused(approval: Approval) -> bool:
-    return not approval.granted
-
-
-approval = wait_for("approval", Approval, timeout=timedelta(days=2), reject_if=is_refused)
+approval = wait_for("approval", Approval, timeout=timedelta(days=2), reject_if=lambda given: not given.granted)
 
 
 @step
