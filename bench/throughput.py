@@ -65,6 +65,12 @@ def run(arguments: Sequence[str], timeout: float = 300) -> dict[str, Any]:
     return found
 
 
+def output(command: Sequence[str]) -> list[str]:
+    """What a command prints, line by line."""
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=900)
+    return done.stdout.rstrip().splitlines()
+
+
 def measure(journal: str, rounds: int, scale: float, directory: Path | None) -> Table:
     """All cells, `rounds` times, the contenders by turns."""
     table = Table(journal)
