@@ -18,7 +18,8 @@ from itertools import count
 from pathlib import Path
 
 PATH_BYTES_MAX = 100  # what a socket's address can hold, nearly
-WATCHED_MAX = 100_000
+WATCHED_MAX = 100_000  # beyond it the oldest make room: who is forgotten has its poll
+MESSAGES_MAX = 1000  # read in one go; the loop comes again for the rest
 _numbers = count(1)
 
 
@@ -30,32 +31,40 @@ class Hints:
         self._own = self._worker if work else f"{self._worker}-{os.getpid()}-{next(_numbers)}"
         self._work = work
         self._socket: socket.socket | None = None
+        self._bound = False
+        self._process = os.getpid()
         self._watchers: dict[str, set[str]] = {}
+        self.watchers = 0  # of all sagas together
         self._callback: Callable[[str], None] | None = None
 
     def open(self, callback: Callable[[str], None]) -> None:
         """Listen on the running loop. Where sockets are not to be had, polls must do."""
         self._callback = callback
-        if len(os.fsencode(self._own)) > PATH_BYTES_MAX or not hasattr(socket, "AF_UNIX"):
+        self._process = os.getpid()
+        if not hasattr(socket, "AF_UNIX"):
             return
-        with contextlib.suppress(OSError):
-            Path(self._own).unlink(missing_ok=True)
-            end = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            end.setblocking(False)
-            end.bind(self._own)
-            self._socket = end
-            asyncio.get_running_loop().add_reader(end.fileno(), self._read)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        if len(os.fsencode(self._own)) <= PATH_BYTES_MAX:
+            with contextlib.suppress(OSError):
+                Path(self._own).unlink(missing_ok=True)
+                self._socket.bind(self._own)
+                self._bound = True
+                asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
         if self._work:
             self._sweep()
 
     def close(self) -> None:
         """Stop listening. May be called twice."""
         end, self._socket = self._socket, None
-        if end is not None:
+        if end is None:
+            return
+        if self._process == os.getpid():  # a forked child leaves its parent's selector and socket alone
             with contextlib.suppress(RuntimeError):
                 asyncio.get_running_loop().remove_reader(end.fileno())
-            end.close()
-            Path(self._own).unlink(missing_ok=True)
+            if self._bound:
+                Path(self._own).unlink(missing_ok=True)
+        end.close()
 
     def wake_worker(self) -> None:
         """Tell the worker, in this process or another, that there may be work."""
@@ -66,14 +75,16 @@ class Hints:
 
     def watch(self, key: str) -> None:
         """Ask the worker for a hint when this saga comes to rest."""
-        if not self._work and self._socket is not None:
+        if not self._work and self._bound:
             self._send(self._worker, f"watch\n{self._own}\n{key}")
 
     def announce(self, keys: Sequence[str]) -> None:
         """Tell those who watch these sagas, once; here and in other processes."""
         for key in keys:
             self._tell(key)
-            for address in self._watchers.pop(key, ()):
+            addresses = self._watchers.pop(key, set())
+            self.watchers -= len(addresses)
+            for address in addresses:
                 self._send(address, f"key\n{key}")
 
     def _read(self) -> None:
@@ -83,13 +94,23 @@ class Hints:
                 self._tell("work")
             elif kind == "key":
                 self._tell(rest)
-            elif kind == "watch" and len(self._watchers) < WATCHED_MAX:
+            elif kind == "watch":
                 address, _, key = rest.partition("\n")
-                self._watchers.setdefault(key, set()).add(address)
+                self._remember(key, address)
                 self._tell(f"watched\n{key}")
 
+    def _remember(self, key: str, address: str) -> None:
+        addresses = self._watchers.setdefault(key, set())
+        if address not in addresses:
+            addresses.add(address)
+            self.watchers += 1
+        while self.watchers > WATCHED_MAX:
+            self.watchers -= len(self._watchers.pop(next(iter(self._watchers))))
+
     def _messages(self) -> Iterator[str]:
-        while self._socket is not None:
+        for _ in range(MESSAGES_MAX):
+            if self._socket is None:
+                return
             try:
                 yield self._socket.recv(65536).decode(errors="replace")
             except OSError:

@@ -1,0 +1,118 @@
+"""A clock that jumps: time goes on, in order, and nothing is due twice."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from store_child import INFO, new_saga, number_of
+
+from amends.store.base import Head
+from amends.store.clock import Clock
+from amends.store.sqlite import SqliteStore
+
+DAY = 24 * 3600.0
+
+
+class Hands:
+    """A wall clock and a steady one, moved by hand."""
+
+    def __init__(self) -> None:
+        self.wall = 1_764_000_000.0
+        self.steady = 50.0
+
+    def clock(self) -> Clock:
+        return Clock(lambda: self.wall, lambda: self.steady)
+
+    def move(self, seconds: float, *, jump: float = 0.0) -> None:
+        """Time passes; the wall clock is also set."""
+        self.steady += seconds
+        self.wall += seconds + jump
+
+
+def test_time_passes_as_the_wall_clock_says() -> None:
+    hands = Hands()
+    clock = hands.clock()
+
+    hands.move(10)
+
+    assert clock.now() == hands.wall
+
+
+def test_a_clock_set_back_does_not_take_time_back_and_does_not_stop_it() -> None:
+    hands = Hands()
+    clock = hands.clock()
+    before = clock.now()
+
+    hands.move(10, jump=-DAY)
+    after = clock.now()
+    hands.move(5)
+
+    assert (after, clock.now()) == (before + 10, before + 15)
+
+
+def test_a_clock_set_forward_is_followed() -> None:
+    hands = Hands()
+    clock = hands.clock()
+
+    hands.move(10, jump=DAY)
+
+    assert clock.now() == hands.wall
+
+
+def test_a_clock_set_back_and_right_again_is_followed_again() -> None:
+    hands = Hands()
+    clock = hands.clock()
+    hands.move(1, jump=-DAY)
+    clock.now()
+
+    hands.move(1, jump=DAY)
+
+    assert clock.now() == hands.wall
+
+
+def test_whatever_the_wall_clock_does_time_never_steps_back() -> None:
+    hands = Hands()
+    clock = hands.clock()
+    read = [clock.now()]
+
+    for jump in (0.0, DAY, -DAY, -0.001, 3 * DAY, -5 * DAY, 0.0, 0.5):
+        for _ in range(3):
+            hands.move(0.01, jump=jump)
+            read.append(clock.now())
+
+    assert read == sorted(read)
+    assert read[-1] > read[0] + DAY
+
+
+def due_order(path: Path, jump: float) -> list[bytes]:
+    """What is claimed when the clock jumps while three sagas wait for 10, 20 and 30 s."""
+
+    async def run() -> list[bytes]:
+        hands = Hands()
+        store = SqliteStore(path, "default", hands.clock())
+        await store.open(work=True)
+        plan = (await store.add_plans([("f", "order", "{}")]))[0]
+        worker = await store.register(INFO)
+        now = store.now()
+        for index, seconds in ((1, 30.0), (2, 10.0), (3, 20.0)):
+            write = new_saga(f"s{index}", number_of(index), due=now + seconds)
+            await store.commit(None, [write._replace(head=Head("running", None, now + seconds))])
+        claimed: list[bytes] = []
+        hands.move(1, jump=jump)
+        for _ in range(60):
+            if (await store.peek()).due:
+                claimed += [one.head.id for one in await store.claim(worker, [plan], 10)]
+            hands.move(1)
+        await store.close()
+        return claimed
+
+    return asyncio.run(run())
+
+
+def test_timers_come_due_in_order_and_once_whichever_way_the_clock_jumps(tmp_path: Path) -> None:
+    in_order = [number_of(2), number_of(3), number_of(1)]
+
+    assert due_order(tmp_path / "forward.db", DAY) == in_order
+    assert due_order(tmp_path / "back.db", -DAY) == in_order
+    assert due_order(tmp_path / "still.db", 0.0) == in_order
