@@ -20,6 +20,7 @@ from amends.decide.plan import (
     StepNode,
     WaitNode,
     WhenNode,
+    addresses,
     stem_of,
     walk,
 )
@@ -242,7 +243,8 @@ def _read_by(node: Node) -> tuple[str, ...]:
 
 def _past_deadline(draft: Draft) -> bool:
     state = draft.state
-    return not state.passed and state.deadline is not None and state.deadline <= draft.now
+    before = not state.passed and state.turned is None
+    return before and state.deadline is not None and state.deadline <= draft.now
 
 
 def _retriable(draft: Draft, address: str, phase: Phase) -> bool:
@@ -257,8 +259,7 @@ def _retriable(draft: Draft, address: str, phase: Phase) -> bool:
 
 
 def _still_running(draft: Draft, address: str, phase: Phase, live: frozenset[int]) -> bool:
-    step = draft.state.step(address)
-    return (step.action.overdue if phase is Phase.ACTION or step.undo is None else step.undo.overdue) in live
+    return draft.state.step(address).track(phase).overdue in live
 
 
 def answer(draft: Draft, message: m.Answers) -> None:
@@ -283,11 +284,8 @@ def _choose(draft: Draft, given: m.Answer) -> None:
     node = draft.plan.by_address[given.address]
     draft.emit(e.Chosen(given.address, given.flag))
     branch = getattr(node, "otherwise" if given.flag else "then")
-    names = (
-        () if branch is None else tuple(address for below in walk(branch) if (address := getattr(below, "address", "")))
-    )
-    if names:
-        draft.emit(e.Skipped(names))
+    if branch is not None:
+        draft.emit(e.Skipped(tuple(addresses(branch))))
 
 
 def _judge(draft: Draft, given: m.Answer) -> None:

@@ -41,7 +41,7 @@ def take_no(draft: Draft, message: m.No) -> None:
     if not _open(draft, address, message.phase):
         _late(draft, address, message.phase, f"rejected: {message.reason}")
     elif message.phase is UNDO:
-        draft.emit(e.Stuck(address, UNDO, message.reason, resolved=True))
+        draft.emit(e.Stuck(address, UNDO, message.reason))
     elif draft.state.step(address).action.doubt and not message.sure:
         _unknown(draft, address, f"{message.reason} (but an earlier attempt may have worked)", Cause.REJECTED)
     elif draft.plan.step(address).place is Place.AFTER and not _collected(draft, address):
@@ -59,8 +59,7 @@ def take_failure(draft: Draft, message: m.Failure, *, lost: bool = False) -> Non
         _late(draft, address, phase, message.reason)
         return
     node = draft.plan.step(address)
-    step = draft.state.step(address)
-    attempts = step.action.attempts if step.undo is None or phase is ACTION else step.undo.attempts
+    attempts = draft.state.step(address).track(phase).attempts
     policy = node.retry if phase is ACTION else node.undo_retry
     if phase is ACTION and draft.state.status is Status.COMPENSATING:
         draft.emit(e.Unknown(address, message.reason))

@@ -193,6 +193,13 @@ def walk(node: Node) -> Iterator[Node]:
         yield from walk(child)
 
 
+def addresses(node: Node) -> Iterator[str]:
+    """The addresses at and below a node, in flow order."""
+    for below in walk(node):
+        if not isinstance(below, (SequenceNode, ParallelNode)):
+            yield below.address
+
+
 def children(node: Node) -> tuple[Node, ...]:
     """The nodes directly below a node; a `for_each` has none, its step is its own."""
     if isinstance(node, SequenceNode):

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from amends.decide import events as e
-from amends.decide.events import Event, Phase
+from amends.decide.events import ACTION, UNDO, Event, Phase
 from amends.decide.members import direct
 
 
@@ -126,6 +126,10 @@ class StepState(NamedTuple):
     undo: Track[Undo] | None = None
     round: int = 1
     result: bytes | None = None
+
+    def track(self, phase: Phase) -> Track[Action] | Track[Undo]:
+        """The half that a phase is about; a fresh undo where none has begun."""
+        return self.action if phase is ACTION else self.undo or UNDO_PENDING
 
     @property
     def settled(self) -> bool:
@@ -291,7 +295,7 @@ def in_flight(state: State) -> list[tuple[str, Phase]]:
     found: list[tuple[str, Phase]] = []
     for address, step in state.steps.items():
         if step.action.status is Action.RUNNING:
-            found.append((address, Phase.ACTION))
+            found.append((address, ACTION))
         if step.undo is not None and step.undo.status is Undo.RUNNING:
-            found.append((address, Phase.UNDO))
+            found.append((address, UNDO))
     return found

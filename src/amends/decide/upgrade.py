@@ -24,6 +24,7 @@ from amends.decide.plan import (
     StepNode,
     WaitNode,
     WhenNode,
+    addresses,
     stem_of,
     walk,
 )
@@ -136,8 +137,8 @@ def _too_early(node: Node, touched: frozenset[str], chosen: Mapping[str, bool], 
 
 
 def _holds(node: Node, touched: frozenset[str]) -> bool:
-    return any(getattr(below, "address", "") in touched for below in walk(node))
+    return any(address in touched for address in addresses(node))
 
 
 def _name(node: Node) -> str:
-    return next((address for below in walk(node) if (address := getattr(below, "address", ""))), "")
+    return next(addresses(node), "")
