@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from amends import Completed, Context, Orchestrator, Saga, for_each, pivot, result_of, step, when
+from amends import (
+    Compensated,
+    Completed,
+    Context,
+    Orchestrator,
+    Parked,
+    Retry,
+    Saga,
+    for_each,
+    pivot,
+    result_of,
+    step,
+    when,
+)
 
 
 @dataclass(frozen=True)
@@ -127,3 +141,33 @@ def test_a_compensation_of_a_step_used_twice_gets_the_result_of_its_own_use() ->
     run(saga, Order(fast=True))
 
     assert undone == [("second", "by second"), ("print_label", "by print_label")]
+
+
+def test_a_compensation_whose_decorator_never_awaits_it_is_not_taken_for_done() -> None:
+    """A plain wrapper around an async function gives back a coroutine, and nothing was undone."""
+    undone: list[str] = []
+
+    def traced(fn: Any) -> Any:
+        @functools.wraps(fn)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return fn(*args, **kwargs)
+
+        return wrapper
+
+    @step
+    async def book(order: Order) -> None: ...
+
+    @book.compensation(retry=Retry(attempts=1))
+    @traced
+    async def unbook(order: Order) -> None:
+        undone.append("book")
+
+    @step(rejects=(ValueError,))
+    async def refuse(order: Order) -> None:
+        raise ValueError("no")
+
+    outcome = run(Saga("label", book, pivot(refuse), input=Order), Order(fast=True))
+
+    assert isinstance(outcome, Compensated) == (undone == ["book"])
+    assert isinstance(outcome, Parked)
+    assert "returned a coroutine" in outcome.unsettled[0].reason

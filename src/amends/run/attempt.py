@@ -182,6 +182,10 @@ def returned(attempt: Attempt, result: Any, *, resolved: bool = False) -> Messag
     """The function returned. What it returned must be storable; `resolved`: if it is not, its
     effect is taken back."""
     address, phase = attempt.address, attempt.phase
+    if asyncio.iscoroutine(result):
+        result.close()  # a plain decorator around an async function: nothing of it has run
+        reason = "it returned a coroutine that nobody awaits; write what decorates it as async def"
+        return m.Failure(address, phase, reason, resolved=resolved, final=True)
     if phase is Phase.UNDO:
         return m.Done(address, phase)
     try:
