@@ -80,12 +80,12 @@ async def _waiting(sight: Sight, rows: list[SagaRow]) -> list[StuckLine]:
 async def workers(sight: Sight) -> list[Finding]:
     """The workers, what they leave alone, and the libraries of this process."""
     live = await sight.live_workers()
-    counts = await sight.session.store.count()
+    counts = await sight.session.store.count(open_only=True)
     found = [_libraries(), _workers(sight, live)]
     known = {sight.name_of(plan) for worker in live for plan in worker.plans}
     open_names: dict[str, int] = {}
     for (plan, status), count in counts.items():
-        if status in ("running", "compensating"):
+        if status != "parked":
             name = sight.name_of(plan)
             open_names[name] = open_names.get(name, 0) + count
     for name, count in sorted(open_names.items()):
@@ -97,17 +97,17 @@ async def workers(sight: Sight) -> list[Finding]:
 
 
 async def _stuck_counts(sight: Sight, counts: dict[tuple[int, str], int]) -> list[Finding]:
+    """Those that need a person; the stalled are the store's to tell."""
     parked = sum(count for (_, status), count in counts.items() if status == "parked")
-    rows = await sight.session.store.find(Filter(OPEN, None, True, None, LOOK_MAX))
-    stalled = sum(row.stalled is not None for row in rows)
-    waiting = sum(row.stalled is None and row.status != "parked" for row in rows)
-    texts = [
-        (parked, "parked", "wait for a person: `amends stuck` lists them"),
-        (stalled, "stalled", "run on a definition that no worker has: `amends stuck` says why"),
-        (waiting, "stuck steps", "go on, but have a step that waits for a person: `amends stuck` lists them"),
-    ]
-    bad = [Finding("warning", what, f"{count} sagas {text}") for count, what, text in texts if count]
-    return bad or [Finding("ok", "sagas", "none is parked, stuck or stalled")]
+    rows = await sight.session.store.find(Filter(("running", "compensating"), None, True, None, LOOK_MAX))
+    stuck = sum(row.stuck is not None for row in rows)
+    found: list[Finding] = []
+    if parked:
+        found.append(Finding("warning", "parked", f"{parked} parked: a person is needed, `amends stuck` lists them"))
+    if stuck:
+        detail = f"{stuck} going on, but with a step that needs a person: `amends stuck` lists them"
+        found.append(Finding("warning", "stuck", detail))
+    return found or [Finding("ok", "sagas", "none is parked, none has a stuck step")]
 
 
 def _workers(sight: Sight, live: list[WorkerRow]) -> Finding:
