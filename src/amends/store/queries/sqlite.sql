@@ -118,7 +118,8 @@ LIMIT ?3
 
 -- name: owned_by
 SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
-FROM amends_saga WHERE ns = ?2 AND owner = ?1 AND status IN ('running', 'compensating', 'parked') LIMIT ?3
+FROM amends_saga INDEXED BY amends_saga_open
+WHERE ns = ?2 AND owner = ?1 AND status IN ('running', 'compensating', 'parked') LIMIT ?3
 
 -- name: saga_own
 UPDATE amends_saga SET owner = ?, epoch = epoch + 1, stalled = NULL WHERE ns = ? AND id = ?
