@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from amends.run.worker import Worker
 
 CLAIM_BATCH = 100
-SLOW_TURNS = 10  # every how many polls the rarer duties come
-REPORT_SECONDS = 20.0
+SLOW_SECONDS = 20.0  # how often the rarer duties come
 STALLED_KEPT = 10_000
 _log = logging.getLogger("amends.ownership")
 Duty = Callable[[], Awaitable[object]]
@@ -51,8 +50,7 @@ class Ownership:
         self._steady_since = 0.0
         self._gone: list[int] = []
         self._unsure: int | None = None  # a claim (0) or an adoption from a worker may have come through unheard
-        self._turns = 0
-        self._reported = 0.0
+        self._slow_at = 0.0
         self._stalled: dict[bytes, str] = {}  # those that were said to be, so that it is said once
 
     # Coming and going
@@ -156,7 +154,6 @@ class Ownership:
 
     async def _turn(self) -> None:
         """One look at the store."""
-        self._turns += 1
         await self._do_todo()
         await self._keep_lease()
         await self._make_sure()
@@ -164,11 +161,13 @@ class Ownership:
         seen = await self._worker.store.peek()
         if seen.mail:
             await self._take_mail()
-        if seen.due or seen.mail or self._turns % SLOW_TURNS == 0:  # the look does not see stalled sagas
+        slow = self._loop_time() >= self._slow_at
+        if seen.due or seen.mail or slow:  # the look does not see stalled sagas
             await self._claim()
-        if seen.mail or self._turns % SLOW_TURNS == 0:
+        if seen.mail or slow:
             await self._worker.store.answer_ended(CLAIM_BATCH)
-        if self._turns % SLOW_TURNS == 0:
+        if slow:
+            self._slow_at = self._loop_time() + SLOW_SECONDS
             await self._report_stranded()
 
     async def _do_todo(self) -> None:
@@ -316,10 +315,6 @@ class Ownership:
 
     async def _report_stranded(self) -> None:
         """Within a minute: the open sagas that no live worker can run."""
-        now = self._loop_time()
-        if now - self._reported < REPORT_SECONDS:
-            return
-        self._reported = now
         store = self._worker.store
         await self.plans.refresh(store)
         runs = {plan for row in await store.workers() if row.retired_at is None for plan in row.plans}
@@ -344,6 +339,7 @@ class Ownership:
             self._worker.store.hint([key], work=False)
 
     def _until_next(self, poll: float) -> float:
+        poll = min(poll, max(self._slow_at - self._loop_time(), 0.0))
         if not self._worker.store.leases:
             return poll
         renew_at = self._lease_until - self._worker.settings.lease_seconds * 2 / 3
