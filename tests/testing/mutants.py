@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from amends.decide import compensate, decide, evolve, forward, outcome
+from amends.decide import compensate, decide, evolve, forward, outcome, policy
 from amends.decide import events as e
 from amends.decide import messages as m
 from amends.decide.draft import Draft
@@ -293,3 +294,23 @@ def a_lost_registration_is_renewed(patch: Patch) -> None:
         return True
 
     patch.setattr(MemoryStore, "renew", renew)
+
+
+@mutant
+def a_delay_between_attempts_is_not_kept(patch: Patch) -> None:
+    patch.setattr(forward, "_due", lambda the_draft, due: True)
+
+
+@mutant
+def attempts_are_not_counted(patch: Patch) -> None:
+    patch.setattr(policy.Policy, "allows", lambda self, attempts: True)
+
+
+@mutant
+def the_limit_of_items_is_not_kept(patch: Patch) -> None:
+    honest = forward._each
+
+    def each(the_draft: Draft, node: Any) -> bool:
+        return honest(the_draft, replace(node, limit=1000))
+
+    patch.setattr(forward, "_each", each)

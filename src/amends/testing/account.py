@@ -31,6 +31,7 @@ from amends.run.journal import Row
 
 FINISHED = frozenset({"succeeded", "closed", "skipped"})
 MAYBE_DONE = frozenset({"succeeded", "unknown", "stuck"})
+INSTANT_SECONDS = 1e-3
 UNDO_SETTLED = frozenset({"undone", "void", "closed"})
 
 
@@ -47,6 +48,7 @@ class Entry:
     tries: int = 0  # of the action, since a person had it tried again
     undo_tries: int = 0
     doubt: bool = False  # an attempt may have worked and nobody heard
+    due: dict[Phase, float] = field(default_factory=dict[Phase, float])  # before then it is not tried again
 
 
 class TakeOver(NamedTuple):
@@ -97,8 +99,10 @@ class Account:
         match event:
             case e.Issued(address, Phase.ACTION):
                 self._issue(address)
+                self._check_try(address, Phase.ACTION, row.at)
             case e.Issued(address, Phase.UNDO):
                 self._issue_undo(address)
+                self._check_try(address, Phase.UNDO, row.at)
             case e.Adopted(worker, deaths, _):
                 self._gone.append(worker)
                 self.take_overs.append(TakeOver(row.at, row.worker, deaths, tuple(self._gone)))
@@ -119,8 +123,9 @@ class Account:
 
     def _take_step(self, event: Event) -> None:
         match event:
-            case e.Failed(address, phase, _, resolved, _, lost):
+            case e.Failed(address, phase, _, resolved, due, lost):
                 self._set(address, phase, "waiting")
+                self.entry(address).due[phase] = due
                 self.entry(address).doubt |= phase is Phase.ACTION and not resolved
                 self._got_on(not lost)
             case e.Stuck(address, phase, _, resolved):
@@ -133,6 +138,7 @@ class Account:
             case e.Retried(address, Phase.UNDO):
                 self._set(address, Phase.UNDO, "")
                 self.entry(address).undo_tries = 0
+                self.entry(address).due.pop(Phase.UNDO, None)
             case e.Undone(address):
                 self._set(address, Phase.UNDO, "undone")
                 self._got_on()
@@ -197,6 +203,26 @@ class Account:
         self._check_after(self.plan.root, address)
         self.entry(address).undo_tries += 1
         self.entry(address).undo = "running"
+
+    def _check_try(self, address: str, phase: Phase, at: float) -> None:
+        """It is not too soon for another attempt, nor one too many, nor too many items at once."""
+        node, entry = self.plan.step(address), self.entry(address)
+        policy = node.retry if phase is Phase.ACTION else node.undo_retry
+        tries = entry.tries if phase is Phase.ACTION else entry.undo_tries
+        if policy.attempts is not None and tries > policy.attempts:
+            raise Misconduct(f"{address}, {phase}: attempt {tries}, and {policy.attempts} are allowed")
+        early = entry.due.pop(phase, 0.0) - at
+        if early > INSTANT_SECONDS:
+            raise Misconduct(f"{address}, {phase}, is tried again {early:.3f} s too soon")
+        group = self.plan.node(address.partition("[")[0])
+        if isinstance(group, EachNode):
+            words = [
+                self.entry(item).action if phase is Phase.ACTION else self.entry(item).undo
+                for item in self._items(group)
+            ]
+            together = sum(word in ("running", "waiting") for word in words)
+            if together > group.limit:
+                raise Misconduct(f"{together} items of {group.address} at once, and {group.limit} are allowed")
 
     def _finish(self, event: Event) -> None:
         self.end = "completed" if isinstance(event, e.Completed) else "compensated"
