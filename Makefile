@@ -32,7 +32,7 @@ test: $(DEV) ## everything: style, types, layers, tests, simulation (under 10 mi
 check: $(DEV) ## style, types and layers, without running anything
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python tests/check_types.py
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
