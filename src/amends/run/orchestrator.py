@@ -157,9 +157,7 @@ class Orchestrator:
     async def run(self, saga: Saga[I, T], input: I, /, *, id: str | None = None) -> Completed[T] | Compensated | Parked:
         """Start a saga and wait for it to end or to park. Raises what `start` raises, and
         nothing for a business no."""
-        session = self._need()
-        key = await session.start(saga, input, id)
-        return cast("Completed[T] | Compensated | Parked", await session.outcome(saga, key))
+        return cast("Completed[T] | Compensated | Parked", await self._need().run(saga, input, id))
 
     def handle(self, saga: Saga[I, T], saga_id: str, /) -> Handle[T]:
         """A handle on a saga that was started before, here or elsewhere."""

@@ -133,9 +133,24 @@ class Session:
     async def start(self, saga: Saga[Any, Any], value: Any, key: str | None) -> str:
         """Start a saga; gives its id. Raises UnknownSaga, ValueRefused, LimitExceeded, IdConflict."""
         write, live = self._prepare(saga, value, key)
-        new = _new(write)
         fault.point("start.before")
-        fate = await self._write_start(write, live)
+        return await self._started(saga, value, write, self._write_start(write, live))
+
+    async def run(self, saga: Saga[Any, Any], value: Any, key: str | None) -> Outcome:
+        """Start a saga and wait for how it ends. Raises what `start` raises."""
+        write, live = self._prepare(saga, value, key)
+        fault.point("start.before")
+        told = self._write_start(write, live)
+        if live is not None:
+            found = await live.wait()  # in one go: that it is on disk is no news to whoever waits for its end
+            if found is not None:
+                return found
+        return await self._outcome(saga, await self._started(saga, value, write, told))
+
+    async def _started(self, saga: Saga[Any, Any], value: Any, write: Write, told: asyncio.Future[Fate]) -> str:
+        """The id of a saga, once it is on disk."""
+        new = _new(write)
+        fate = await told
         while fate is not Fate.WRITTEN:
             if fate is Fate.EXISTS:
                 existing = await self._patiently(lambda: self.store.head(new.key))
@@ -197,7 +212,7 @@ class Session:
         operation = self.config.chance.operation()
         return Write(internal_id, 0, operation, row, new, Head("running", None, now))
 
-    async def _write_start(self, write: Write, live: Live | None) -> Fate:
+    def _write_start(self, write: Write, live: Live | None) -> asyncio.Future[Fate]:
         told: asyncio.Future[Fate] = self.loop.create_future()
         if live is not None and self.worker is not None:
             self.worker.hold(live)
@@ -207,7 +222,7 @@ class Session:
             self.worker.submit(write, partial(_tell, told))
         elif self._committer is not None:
             self._committer.submit(write, partial(_tell, told))
-        return await told
+        return told
 
     def _same_or_conflict(self, saga: Saga[Any, Any], new: NewSaga, existing: SagaRow) -> None:
         """The same id with equal saga and input is the same saga."""

@@ -7,6 +7,7 @@ Must not: be read from the environment by anything but the command line.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from math import inf
 
 from amends.define.values import PAYLOAD_BYTES_MAX
 from amends.errors import DefinitionError
@@ -45,8 +46,9 @@ class Settings:
     answer_seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        """Raises DefinitionError for a value that is not positive."""
+        """Raises DefinitionError for a value that makes no sense."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-                raise DefinitionError(f"Settings({field.name}={value!r}): a positive number is expected")
+            kinds, kind = ((int,), "whole number") if field.type == "int" else ((int, float), "finite number")
+            if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < inf:
+                raise DefinitionError(f"Settings({field.name}={value!r}): a positive {kind} is expected")
