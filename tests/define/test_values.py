@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import attrs
 import msgspec
 import pytest
 from goods import KINDS, Customer, Ledger, Order, Paid, Refused
@@ -142,6 +143,49 @@ def test_a_schema_knows_fields_types_and_what_is_required() -> None:
     }
 
     assert len(schemas) == 8
+
+
+@dataclass
+class Parcel:
+    """A dataclass that keeps its values in a dictionary, with a default that its class holds."""
+
+    sku: str
+    count: int = 1
+    notes: list[str] = field(default_factory=list)
+
+
+@attrs.define
+class Crate:
+    """A class of another kind around one."""
+
+    parcel: Parcel
+
+
+@dataclass(frozen=True)
+class Load:
+    """Parcels, in every place where a value may stand."""
+
+    first: Parcel
+    crate: Crate
+    rest: list[Parcel]
+    named: dict[str, Parcel | None]
+    either: Parcel | Refused
+
+
+def test_a_dataclass_that_was_decoded_without_its_defaults_is_written_as_one_that_was_built() -> None:
+    """A start from a web framework's decoded input is the same saga as one from code."""
+    one = '{"sku": "tea"}'
+    text = (
+        f'{{"first": {one}, "crate": {{"parcel": {one}}}, "rest": [{one}], "named": {{"a": {one}, "b": null}}, '
+        '"either": {"$type": "Parcel", "sku": "tea"}}'
+    )
+    built = Load(Parcel("tea"), Crate(Parcel("tea")), [Parcel("tea")], {"a": Parcel("tea"), "b": None}, Parcel("tea"))
+    decoded = codec(Load).decode(text.encode())
+
+    assert decoded == built
+    assert codec(Load).admit(decoded, "the value")[0] == codec(Load).admit(built, "the value")[0]
+    parcel = codec(Parcel).decode(one.encode())
+    assert codec(Parcel).admit(parcel, "the value")[0] == b'{"sku":"tea","count":1,"notes":[]}'
 
 
 def test_a_schema_is_the_same_in_every_process() -> None:

@@ -7,6 +7,7 @@ Must not: carry a type whose values could come back as something else.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from functools import cache
@@ -42,12 +43,15 @@ class Native:
         self.careful: bool = facts.careful
         self.frozen: bool = facts.frozen
         self.encode: Callable[[object], bytes] = _encoder(facts)
+        self._fill = _filler(facts)
         self.decode: Callable[[bytes], object] = msgspec.json.Decoder(cast("Any", type_), dec_hook=_load_model).decode
         self._described = described
         schema = msgspec.json.schema(type_, schema_hook=_model_schema)
         self.schema: str = json.dumps(_bones(schema), sort_keys=True, default=str)
 
     def dump(self, value: object) -> object:
+        if self._fill is not None:
+            self._fill(value)
         return _plain_data(value)
 
     def load(self, data: object) -> object:
@@ -65,6 +69,7 @@ class _Facts:
         self.frozen = True
         self.unordered = False  # equal values may be written in another order
         self.odd_keys = False  # a dict may have keys that are no texts
+        self.lent: dict[str, set[str]] = {}  # where a decoded value may leave which defaults to its class
         self._above: frozenset[object] = frozenset()
 
     def look(self, node: object, path: str) -> None:
@@ -86,6 +91,9 @@ class _Facts:
         if isinstance(node, info.DictType) and not isinstance(node.key_type, info.StrType):
             self.odd_keys = True
         cls = getattr(node, "cls", None)
+        if isinstance(node, info.DataclassType) and dataclasses.is_dataclass(cls) and hasattr(cls, "__dict__"):
+            names = {field.name for field in node.fields if field.name in vars(cls)}
+            self.lent |= {path: names} if names else {}
         if cls in self._above and cls is not None:
             self.careful = True  # it may contain itself
             return
@@ -107,9 +115,66 @@ def _below(node: object) -> list[tuple[str, object]]:
 
 
 def _encoder(facts: _Facts) -> Callable[[object], bytes]:
+    encode: Callable[[object], bytes]
     if facts.odd_keys:
-        return lambda value: msgspec.json.encode(_plain_data(value))
-    return msgspec.json.Encoder(enc_hook=_dump_model, order="deterministic" if facts.unordered else None).encode
+        encode = lambda value: msgspec.json.encode(_plain_data(value))  # noqa: E731  # one of three
+    else:
+        order: Any = "deterministic" if facts.unordered else None
+        encode = msgspec.json.Encoder(enc_hook=_dump_model, order=order).encode
+    fill = _filler(facts)
+    if fill is None:
+        return encode
+
+    def filled(value: object) -> bytes:
+        fill(value)
+        return encode(value)
+
+    return filled
+
+
+def _filler(facts: _Facts) -> Callable[[Any], object] | None:
+    """What puts lent defaults in place, if any are; quick for a dataclass that holds no other."""
+    if not facts.lent:
+        return None
+    names = facts.lent.get("", set())
+    if len(facts.lent) > 1 or not names:
+        return _filled
+
+    def fill(value: Any) -> None:
+        held = getattr(value, "__dict__", names)
+        for name in names:
+            if name not in held:
+                _filled(value)
+
+    return fill
+
+
+def _filled(value: Any) -> Any:
+    """The value, with the defaults of its dataclasses in their own dictionaries. The decoder
+    leaves them to the class, and a value that was decoded would be written in fewer words than
+    an equal one that was built."""
+    if isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            _filled(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            _filled(item)
+    else:
+        held = getattr(value, "__dict__", None)
+        for name in _field_names(cast("Any", type(value))):
+            inner = getattr(value, name, held)
+            if inner is not held:  # held: a field that was never given
+                if held is not None:
+                    held.setdefault(name, inner)
+                _filled(inner)
+    return value
+
+
+@cache
+def _field_names(cls: Any) -> tuple[str, ...]:
+    """The fields of a data class that msgspec carries; none for anything else."""
+    names = getattr(cls, "__struct_fields__", None) or getattr(cls, "__dataclass_fields__", None) or ()
+    return (*names, *(attribute.name for attribute in getattr(cls, "__attrs_attrs__", ())))
 
 
 def _plain_data(value: object) -> object:
