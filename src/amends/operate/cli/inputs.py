@@ -6,7 +6,6 @@ Must not: let through what a store cannot keep.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 from typing import Any
@@ -51,24 +50,10 @@ def value_of(given: str, codec: Codec[Any], what: str, *, option: str = "") -> A
     except ValueRefused as error:
         raise ValueRefused(f"{error}\n{example}") from None
     try:
-        return _as_built(codec.decode(payload))
+        return codec.decode(payload)
     except ValueRefused as error:
         words = describe(error).replace(f"a stored {codec.name} cannot be read: ", "", 1)
         raise ValueRefused(f"{what} does not fit {codec.name}: {words}\n{example}") from None
-
-
-def _as_built(value: Any) -> Any:
-    """The value with the defaults of its dataclasses in place, as if Python code had built it.
-    The decoder leaves them to the class, and then the same value is stored in other words."""
-    if isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            _as_built(item)
-    elif isinstance(value, dict):
-        _as_built(list(value.values()))
-    elif dataclasses.is_dataclass(value) and hasattr(value, "__dict__"):
-        for field in dataclasses.fields(value):
-            vars(value)[field.name] = _as_built(getattr(value, field.name))
-    return value
 
 
 def _no_constant(name: str) -> Any:
