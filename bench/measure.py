@@ -35,12 +35,12 @@ class Window:
     """Counts what ends between `warm` and `warm + seconds` after the start."""
 
     def __init__(self, warm: float, seconds: float) -> None:
+        self.warm = warm
+        self.seconds = seconds
         self.begin = time.perf_counter() + warm
         self.end = self.begin + seconds
-        self._seconds = seconds
         self._latencies: list[float] = []
-        self._cpu_before = 0.0
-        self._cpu_after = 0.0
+        self._cpu = 0.0
 
     def open(self) -> bool:
         """Whether another saga is to be started."""
@@ -49,20 +49,21 @@ class Window:
     def ended(self, since: float) -> None:
         """A saga that was started at `since` has ended."""
         now = time.perf_counter()
-        if not self._cpu_before and now >= self.begin:
-            self._cpu_before = time.process_time()
         if self.begin <= now < self.end:
             self._latencies.append(now - since)
-            self._cpu_after = time.process_time()
+
+    def mark(self) -> None:
+        """Called when the window begins, and when it ends: reads the processor time."""
+        self._cpu = time.process_time() - self._cpu
 
     def sample(self) -> Sample:
         """The result."""
         latencies = sorted(self._latencies)
         if len(latencies) < 2:
             raise RuntimeError("too few sagas ended in the window: make it longer")
-        cpu = (self._cpu_after - self._cpu_before) / len(latencies)
+        cpu = self._cpu / len(latencies)
         p99 = latencies[min(int(len(latencies) * 0.99), len(latencies) - 1)]
-        rate = len(latencies) / self._seconds
+        rate = len(latencies) / self.seconds
         return Sample(rate, median(latencies) * 1e3, p99 * 1e3, cpu * 1e3, len(latencies))
 
 
@@ -76,7 +77,13 @@ async def drive(run: Callable[[], Awaitable[object]], in_flight: int, warm: floa
             await run()
             window.ended(since)
 
-    await asyncio.gather(*(one() for _ in range(in_flight)))
+    async def clock() -> None:
+        await asyncio.sleep(warm)
+        window.mark()
+        await asyncio.sleep(seconds)
+        window.mark()
+
+    await asyncio.gather(clock(), *(one() for _ in range(in_flight)))
     return window.sample()
 
 
@@ -93,6 +100,9 @@ def drive_threads(run: Callable[[], object], in_flight: int, warm: float, second
     threads = [threading.Thread(target=one) for _ in range(in_flight)]
     for thread in threads:
         thread.start()
+    for pause in (warm, seconds):
+        time.sleep(pause)
+        window.mark()
     for thread in threads:
         thread.join()
     return window.sample()
