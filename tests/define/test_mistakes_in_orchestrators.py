@@ -10,6 +10,7 @@ import pytest
 from storefront import Order, Shop, charge, mistake, place_order, reserve, untyped
 
 from amends import Orchestrator, Resource, Saga, step
+from amends.errors import UnknownSaga
 
 Backup = NewType("Backup", Shop)
 
@@ -193,6 +194,25 @@ def test_what_stands_around_attempts_is_a_function() -> None:
 
 def test_a_namespace_is_a_name() -> None:
     assert mistake(lambda: orchestrator(namespace="a b")).startswith("Orchestrator(namespace=…): 'a b' is no name; ")
+
+
+def test_a_saga_that_was_not_given_is_unknown_and_the_known_ones_are_listed() -> None:
+    registry = orchestrator(sagas=[place_order(reserve), Saga("refund", charge, input=Order)]).config.registry
+
+    with pytest.raises(UnknownSaga) as by_name:
+        registry.named("retun")
+    with pytest.raises(UnknownSaga) as by_saga:
+        registry.check_known(place_order(charge))
+
+    assert str(by_name.value) == "no saga is called 'retun'; this orchestrator knows: place-order, refund"
+    assert str(by_saga.value) == (
+        "Saga('place-order') is not among this orchestrator's sagas (place-order, refund); add it to sagas=[…]"
+    )
+
+
+def test_an_orchestrator_without_sagas_knows_none() -> None:
+    with pytest.raises(UnknownSaga, match="this orchestrator knows: none"):
+        orchestrator(sagas=[]).config.registry.named("place-order")
 
 
 def test_a_saga_is_known_by_its_plan_not_by_its_object() -> None:

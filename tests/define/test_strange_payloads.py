@@ -481,6 +481,26 @@ def test_a_stored_payload_that_cannot_be_read_is_a_refusal(payload: bytes, kind:
 
 
 @pytest.mark.parametrize(
+    ("type_", "payload", "message"),
+    [
+        (Item, b"{}", "a stored Item cannot be read: Object missing required field `sku`"),
+        (Item, b"{", "a stored Item cannot be read: Input data was truncated"),
+        (Note, b'{"text": 3}', "a stored Note cannot be read: Expected `str`, got `int` - at `$.text`"),
+        (Strict, b"{}", "a stored Strict cannot be read: Field required - at `$.number`"),
+        (list[Strict], b"[{}]", "a stored list[Strict] cannot be read: Field required - at `$[0].number`"),
+        (Ledger, b'{"last": {"$type": "Paid"}}', "cannot be read: Object missing required field `cents` - at `$.last`"),
+        (Ledger, b'{"last": {"$type": "Item"}}', "cannot be read: Invalid `$type`, expected `Paid` or `Refused` - at"),
+        (Ledger, b'{"last": {"cents": 1}}', "Expected an object with `$type`: `Paid` or `Refused` - at `$.last`"),
+    ],
+)
+def test_a_stored_payload_that_does_not_fit_names_its_place(type_: Any, payload: bytes, message: str) -> None:
+    with pytest.raises(ValueRefused) as caught:
+        codec(type_).decode(payload)
+
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("error", "text"),
     [
         (ValueError("plain"), "plain"),

@@ -93,7 +93,9 @@ class Codec(Generic[T]):
         try:
             return self._decode(payload)  # type: ignore[return-value]  # the shape is T's
         except Exception as error:  # noqa: BLE001  # what builds the value may raise anything
-            raise ValueRefused(f"a stored {self.name} cannot be read: {describe(error)}") from None
+            text, path = path_of(describe(error))
+            at = f" - at `${path}`" if path else ""
+            raise ValueRefused(f"a stored {self.name} cannot be read: {text}{at}") from None
 
     @property
     def name(self) -> str:
