@@ -288,6 +288,23 @@ def test_a_client_that_waits_notices_that_the_file_was_deleted(tmp_path: Path) -
     within(SECONDS, run)
 
 
+def test_a_client_whose_file_was_deleted_hangs_in_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+
+    async def run() -> None:
+        client = orchestrator(path)
+        async with client.client():
+            await client.start(echoes, "a", id="a")
+            path.unlink()
+            for _ in range(2):
+                with pytest.raises(StoreDamaged, match="was deleted"):
+                    await client.start(echoes, "b", id="b")
+            with pytest.raises(StoreDamaged, match="was deleted"):
+                await client.cancel("a", reason="no")
+
+    within(SECONDS, run)
+
+
 # Somebody else's transaction
 
 
