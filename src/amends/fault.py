@@ -42,11 +42,13 @@ def point(name: str) -> None:
 def killer(spec: str) -> Callable[[str], None]:
     """The hook for `name` or `name:count`: SIGKILL at the count-th pass, 1 by default.
 
-    Raises ValueError for a name that is no fault point.
+    Raises ValueError for a name that is no fault point, and a count that is none.
     """
-    name, _, count = spec.partition(":")
+    name, colon, count = spec.partition(":")
     if name not in POINTS:
         raise ValueError(f"AMENDS_FAULT={spec}: no such fault point; known: {', '.join(sorted(POINTS))}")
+    if colon and not (count.isdecimal() and int(count) > 0):
+        raise ValueError(f"AMENDS_FAULT={spec}: name:3 is the third pass of the point, and {count!r} is no number")
     left = int(count or 1)
 
     def kill(passed: str) -> None:
