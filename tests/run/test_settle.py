@@ -13,7 +13,9 @@ from engine import Order, engine, state, status, until, virtually
 
 from amends import Compensated, Completed, Context, Parked, Reject, Retry, Saga, Settings, parallel, pivot, step
 from amends.errors import Refused
+from amends.run import mailbox
 from amends.run.orchestrator import Orchestrator
+from amends.store.base import NewMail
 
 TWICE = Retry(attempts=2, first_delay=1, jitter=0)
 
@@ -183,6 +185,29 @@ def test_retry_is_refused_while_the_function_runs_and_its_late_return_is_knowled
 
     assert virtually(main()) == Completed(None)
     assert said == ["begins 1", "returns 1", "begins 1", "returns 1"]
+
+
+@pytest.mark.parametrize("late", ["succeeded", "failed"])
+def test_a_late_answer_to_a_step_that_runs_again_does_not_stand_for_the_attempt_in_flight(late: str) -> None:
+    """A worker that lost its lease may report, long after, how an attempt of its own ended."""
+    said: list[str] = []
+
+    async def body(ctx: Context) -> None:
+        await asyncio.sleep(8)
+
+    saga = slow_saga(body, said)
+
+    async def main() -> Any:
+        async with engine(saga) as orchestrator:
+            handle = await orchestrator.start(saga, Order(), id="one")
+            await asyncio.sleep(1)
+            body = mailbox.write(address="slow", phase="action", outcome=late)
+            await orchestrator.session.ask(NewMail("one", "late-1", "late", body))
+            assert (await state(orchestrator, "one")).step("slow").action.status == "running"
+            return await handle.outcome()
+
+    assert virtually(main()) == Completed(None)
+    assert said == ["begins 1", "returns 1"]
 
 
 def test_leaving_does_not_wait_for_a_function_that_does_not_stop() -> None:

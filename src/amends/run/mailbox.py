@@ -7,6 +7,7 @@ Must not: answer. The answer is written with the decision that the mail causes.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -75,14 +76,20 @@ def message_of(mail: MailRow, program: Program, live_workers: frozenset[int]) ->
     return m.Operate(mail.message, letter.verb, letter.address, letter.actor, letter.reason, result, live_workers, flaw)
 
 
-def understood(mail: MailRow, program: Program, live_workers: frozenset[int]) -> tuple[Message, tuple[MailAnswer, ...]]:
+def understood(
+    mail: MailRow, program: Program, live_workers: frozenset[int], running: Collection[tuple[str, Phase]]
+) -> tuple[Message, tuple[MailAnswer, ...]]:
     """What the core is told, and the answer where the core gives none. A mail that makes no
-    sense is refused and moves nothing."""
+    sense is refused and moves nothing, and so does a late answer to what runs again: the
+    attempt that runs will say more. `running`: what is in flight here."""
     try:
         message = message_of(mail, program, live_workers)
     except (ValueError, LookupError) as error:
         return m.Tick(), (MailAnswer(mail.message, "refused", f"the {clean(mail.kind)} makes no sense: {error}"),)
-    return message, (MailAnswer(mail.message, "accepted", ""),) if mail.kind == "late" else ()
+    if mail.kind != "late":
+        return message, ()
+    heard = isinstance(message, (m.Done, m.Failure)) and (message.address, message.phase) not in running
+    return message if heard else m.Tick(), (MailAnswer(mail.message, "accepted", ""),)
 
 
 def _codec(program: Program, address: str) -> Any:

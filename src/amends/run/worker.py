@@ -312,7 +312,7 @@ class Worker:
             if live is None or mail.message in live.mails:
                 continue
             live.mails.add(mail.message)
-            message, answers = mailbox.understood(mail, live.program, live_workers)
+            message, answers = mailbox.understood(mail, live.program, live_workers, live.running)
             try:
                 live.tell(message, answers)
             except Exception as error:  # noqa: BLE001  # what befalls one saga must not befall the others
