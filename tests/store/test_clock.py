@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from store_child import INFO, new_saga, number_of
@@ -116,3 +118,27 @@ def test_timers_come_due_in_order_and_once_whichever_way_the_clock_jumps(tmp_pat
     assert due_order(tmp_path / "forward.db", DAY) == in_order
     assert due_order(tmp_path / "back.db", -DAY) == in_order
     assert due_order(tmp_path / "still.db", 0.0) == in_order
+
+
+def test_a_start_is_due_at_once_also_where_the_clock_was_set_back_and_the_worker_is_younger(tmp_path: Path) -> None:
+    hands = Hands()
+
+    async def run() -> list[str]:
+        client = SqliteStore(tmp_path / "orders.db", "default", hands.clock())
+        await client.open(work=False)
+        (plan,) = await client.add_plans([("f", "order", "{}")])
+        hands.move(1, jump=-DAY)
+        worker = SqliteStore(tmp_path / "orders.db", "default", hands.clock())
+        await worker.open(work=True)
+        number = await worker.register(INFO)
+        await client.commit(None, [new_saga("alone", number_of(1), due=client.now())])
+        with closing(sqlite3.connect(tmp_path / "orders.db", isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            client.join(connection).add(new_saga("within", number_of(2), due=client.now()))
+            connection.execute("COMMIT")
+        claimed = await worker.claim(number, [plan], 10)
+        await client.close()
+        await worker.close()
+        return sorted(one.head.key for one in claimed)
+
+    assert asyncio.run(run()) == ["alone", "within"]

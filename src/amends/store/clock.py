@@ -27,3 +27,7 @@ class Clock:
         self._last = max(self._wall(), passed)
         self._last_steady = steady
         return self._last
+
+    def lead(self) -> float:
+        """How far the instant is ahead of the wall clock, and of processes that began after it was set back."""
+        return max(self.now() - self._wall(), 0.0)

@@ -35,7 +35,7 @@ from amends.store.base import (
 from amends.store.clock import Clock
 from amends.store.hints import Hints
 from amends.store.sqlite_check import check_file
-from amends.store.sqlite_commit import check_alive, write_batch
+from amends.store.sqlite_commit import check_alive, due_for_all, write_batch
 from amends.store.sqlite_errors import moved
 from amends.store.sqlite_file import SQL, check_place, connect
 from amends.store.sqlite_join import SqliteTransaction
@@ -138,6 +138,8 @@ class SqliteStore:
 
     async def commit(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
         now = self.now()
+        if worker is None:  # the worker's clock says when they are due
+            writes = due_for_all(writes, self._clock.lead())
         return await self._thread.run(lambda connection: write_batch(connection, self._number, worker, writes, now))
 
     async def peek(self) -> Peek:
@@ -216,7 +218,7 @@ class SqliteStore:
         return _mail(rows[0]) if rows else None
 
     def join(self, within: object) -> Joined:
-        return SqliteTransaction(within, self.path, self._number, self.now())
+        return SqliteTransaction(within, self.path, self._number, self._clock)
 
     async def mail(self, saga: bytes) -> list[MailRow]:
         return [_mail(row) for row in await self._rows("mail_of", self._number, saga)]

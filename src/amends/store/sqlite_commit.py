@@ -52,6 +52,18 @@ def add_new(connection: sqlite3.Connection, namespace: int, write: Write, now: f
     _write_all(connection, namespace, [write], now)
 
 
+def due_for_all(writes: Sequence[Write], lead: float) -> Sequence[Write]:
+    """What a client adds, due as processes see it whose clock does not lead as its own does."""
+    if lead <= 0:
+        return writes
+    return [
+        write._replace(head=write.head._replace(wake_at=write.head.wake_at - lead))
+        if write.head is not None and write.head.wake_at is not None
+        else write
+        for write in writes
+    ]
+
+
 def _check_only_adds(writes: Sequence[Write]) -> None:
     if any(write.new is None or write.head is None or write.head.owner is not None for write in writes):
         raise ValueError("a client may only add sagas, and own none")

@@ -16,7 +16,8 @@ from typing import Any
 
 from amends.errors import NotEnlisted, StoreUnavailable
 from amends.store.base import NewMail, SagaRow, Write
-from amends.store.sqlite_commit import add_new
+from amends.store.clock import Clock
+from amends.store.sqlite_commit import add_new, due_for_all
 from amends.store.sqlite_errors import translate
 from amends.store.sqlite_file import SQL
 
@@ -24,7 +25,7 @@ from amends.store.sqlite_file import SQL
 class SqliteTransaction:
     """An open transaction of the user's."""
 
-    def __init__(self, within: object, path: Path, namespace: int, now: float) -> None:
+    def __init__(self, within: object, path: Path, namespace: int, clock: Clock) -> None:
         if not isinstance(within, sqlite3.Connection):
             kind = f"{type(within).__module__}.{type(within).__name__}"
             raise NotEnlisted(f"within={kind}: with a SQLite database a sqlite3.Connection is expected")
@@ -39,7 +40,8 @@ class SqliteTransaction:
         if not own or not os.path.exists(own) or not os.path.samefile(own, path):
             raise NotEnlisted(f"within=: the connection is on {own or 'a database in memory'}, the sagas are in {path}")
         self._namespace = namespace
-        self._now = now
+        self._now = clock.now()
+        self._lead = clock.lead()
 
     def add(self, write: Write) -> SagaRow | None:
         """Add a saga; the one that is there where its key is taken. Raises StoreUnavailable."""
@@ -48,7 +50,7 @@ class SqliteTransaction:
         if found:
             return SagaRow(*found[0])
         with self._told_apart():
-            add_new(self._connection, self._namespace, write, self._now)
+            add_new(self._connection, self._namespace, due_for_all([write], self._lead)[0], self._now)
         return None
 
     def send(self, mail: NewMail) -> bool:
