@@ -117,7 +117,7 @@ def replays(messages: tuple[Message, ...]) -> Callable[[int], None]:
 
 def main() -> None:
     """Print the rates."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sagas", type=int, default=1_000, help="sagas in a round")
     parser.add_argument("--rounds", type=int, default=100, help="rounds, of which the best counts")
     parser.add_argument("--profile", action="store_true", help="where the time goes, instead of the rates")

@@ -52,6 +52,17 @@ def test_an_act_is_in_the_history_with_who_and_why_before_what_it_did() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("verb", "address"), [("retry", "b"), ("skip", "b"), ("resolve", "b"), ("compensate", ""), ("unpark", "")]
+)
+def test_every_act_that_is_accepted_leaves_its_line(verb: str, address: str) -> None:
+    saga = parked()
+
+    assert saga.operate(verb, address) is Word.ACCEPTED
+
+    assert saga.happened(e.Operated) == [e.Operated(verb, address, "bob", "he knows")]
+
+
 def test_an_act_that_is_refused_is_in_the_history_with_the_reason() -> None:
     saga = parked()
 
@@ -366,6 +377,7 @@ def test_compensate_with_a_pivot_in_doubt_takes_the_persons_word_that_it_did_not
 
     assert saga.operate("compensate") is Word.ACCEPTED
 
+    assert saga.happened(e.Operated) == [e.Operated("compensate", "", "bob", "he knows")]
     assert saga.action("go") is Action.CLOSED
     assert saga.undoing == {"a"}
 
