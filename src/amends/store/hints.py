@@ -34,7 +34,7 @@ class Hints:
         self._bound = False
         self._process = os.getpid()
         self._watchers: dict[str, set[str]] = {}
-        self.watchers = 0  # of all sagas together
+        self.watchers: int = 0  # of all sagas together
         self._callback: Callable[[str], None] | None = None
 
     def open(self, callback: Callable[[str], None]) -> None:
