@@ -63,7 +63,11 @@ class Ownership:
             self._gone = await store.retire_expired(self._worker.worker)
         await store.unstall(self.plans.claimable)
         store.listen(self._hinted)
-        await self._turn()
+        try:
+            await self._turn()
+        except StoreUnavailable as error:  # a step that was taken over may hold the file by now
+            _log.warning("the store is away: %s", error)
+            self.wake()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="amends-ownership")
 
     async def stop(self) -> None:
