@@ -255,6 +255,20 @@ def test_a_step_that_hangs_is_stopped_by_its_timeout(amends: NewSandbox) -> None
     assert "longer than 30 s" in outcome.reason
 
 
+def test_a_step_that_spins_is_stopped_by_its_timeout_too(amends: NewSandbox) -> None:
+    @step(readonly=True, timeout=5, retry=Retry(attempts=1))
+    async def spin(order: Order) -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    saga = Saga("spin", spin, input=Order)
+
+    outcome = amends([saga]).run(saga, Order(1))
+
+    assert isinstance(outcome, Compensated)
+    assert "longer than 5 s" in outcome.reason
+
+
 def test_what_stands_around_attempts_is_entered(amends: NewSandbox) -> None:
     seen: list[str] = []
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from amends.errors import StoreUnavailable
 from amends.run.session import Session
 from amends.run.transactions import Transactions
+from amends.store.clock import Clock
 from amends.store.memory import MemoryStore
 from amends.store.sqlite import SqliteStore
 from amends.store.sqlite_thread import ConnectionThread
@@ -23,6 +24,8 @@ from amends.store.sqlite_turn import StoreConnection
 from amends.testing.virtual import Inline, VirtualLoop
 
 T = TypeVar("T")
+TURNS_AT_ONCE_MAX = 10_000
+SPIN_SECONDS = 0.01
 
 
 class SandboxLoop(VirtualLoop):
@@ -32,6 +35,7 @@ class SandboxLoop(VirtualLoop):
         super().__init__(shuffle)
         self._virtual = begin
         self._waiting_for_quiet: list[asyncio.Future[None]] = []
+        self._turns_at_once = 0
 
     async def quiet(self) -> None:
         """Let happen whatever can happen at this instant."""
@@ -40,6 +44,9 @@ class SandboxLoop(VirtualLoop):
         await future
 
     def idle(self, timeout: float | None) -> None:
+        self._turns_at_once = self._turns_at_once + 1 if timeout == 0 else 0
+        if self._turns_at_once > TURNS_AT_ONCE_MAX:
+            self._virtual += SPIN_SECONDS  # somebody spins; time passes for him too
         if timeout != 0 and self._waiting_for_quiet:
             waiting, self._waiting_for_quiet = self._waiting_for_quiet, []
             for future in waiting:
@@ -85,6 +92,8 @@ class InlineConnection(ConnectionThread):
         """Close, whatever is in the middle; an open transaction is rolled back."""
         connection, self._connection, self._inline = self._inline, None, None
         if connection is not None:
+            connection.set_authorizer(None)
+            sqlite3.Connection.rollback(connection)  # at once, whoever still holds a cursor
             connection.close()
 
     def run(self, job: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
@@ -102,6 +111,12 @@ class InlineSession(Session):
     """A session whose transactional steps run inline too."""
 
     _effects: InlineConnection | None = None
+
+    async def open(self, *, work: bool) -> None:
+        """Open, and leave the rarer duties out: in a year there would be a million of them."""
+        await super().open(work=work)
+        if self.worker is not None:
+            self.worker.ownership._slow_at = float("inf")
 
     def kill(self) -> None:
         """The process is gone: its attempts are heard of no more, and an open transaction of a
@@ -140,7 +155,7 @@ class SoleMemoryStore(MemoryStore):
 class InlineSqliteStore(SqliteStore):
     """A file, without its writer thread."""
 
-    def __init__(self, path: Path, namespace: str, clock: Any) -> None:
+    def __init__(self, path: Path, namespace: str, clock: Clock) -> None:
         super().__init__(path, namespace, clock)
         self._thread: InlineConnection = InlineConnection(self.path)
 

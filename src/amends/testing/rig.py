@@ -23,6 +23,7 @@ from amends.operate.operations import Operations
 from amends.run.outcomes import Outcome
 from amends.run.session import Config, Session, state_of
 from amends.store.base import OPEN
+from amends.store.clock import Clock
 from amends.store.memory import MemoryDatabase
 from amends.testing.inline import InlineSession, InlineSqliteStore, SandboxLoop, SoleMemoryStore
 from amends.testing.virtual import close
@@ -49,7 +50,7 @@ class Rig:
         self._open()
 
     def now(self) -> float:
-        """The instant, in seconds since 1970. With this name the rig is the clock of a file, too."""
+        """The instant, in seconds since 1970."""
         return self._loop.now()
 
     @property
@@ -60,7 +61,15 @@ class Rig:
         return self._session
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of a coroutine, and then whatever can happen without time passing."""
+        """The result of a coroutine, and then whatever can happen without time passing. Raises
+        NotRunning once the rig is closed."""
+        try:
+            self.session  # noqa: B018  # raises where there is none
+            return self._drive(work)
+        finally:
+            work.close()  # where it was never begun
+
+    def _drive(self, work: Coroutine[Any, Any, T]) -> T:
         loop = self._loop
 
         async def whole() -> T:
@@ -153,7 +162,7 @@ class Rig:
         if self._path is None:
             self._store = SoleMemoryStore(self._memory)
         else:
-            self._store = InlineSqliteStore(self._path, self._config.namespace, self)
+            self._store = InlineSqliteStore(self._path, self._config.namespace, Clock(self.now, self.now))
 
         async def begin() -> InlineSession:
             session = InlineSession(replace(self._config, database=self._store))
@@ -161,7 +170,7 @@ class Rig:
             return session
 
         try:
-            self._session = self.run(begin())
+            self._session = self._drive(begin())
         except BaseException:
             self.close()
             raise
