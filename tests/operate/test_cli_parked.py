@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import subprocess
 import sys
 
 import pytest
 from shop_floor import Floor
+
+from amends.operate.cli.worker import SafeFormatter
 
 ODD = ["order-1", 'it\'s "odd" $HOME `id` \\ ;|&', "-starts-with-a-dash", "--reason", "ünï códe 日本", "a=b --c"]
 ORDERS = "--database=sqlite:///orders.db"
@@ -119,3 +122,12 @@ def test_a_hostile_exception_reaches_no_terminal_as_it_is(floor: Floor) -> None:
     assert result.code == 3
     for output in (result.out, result.err, listed.out):
         assert not [character for character in output if not character.isprintable() and character != "\n"]
+
+
+def test_a_workers_log_reaches_no_terminal_as_it_is() -> None:
+    record = logging.LogRecord("amends.step", logging.WARNING, "", 0, "no %s", (HOSTILE,), None)
+
+    line = SafeFormatter("%(message)s").format(record)
+
+    assert line.startswith("no \\x1b]0;owned\\x07")
+    assert line.isprintable()

@@ -86,7 +86,8 @@ def _misused(error: click.ClickException, flags: Flags) -> int:
 def _tell(text: str, code: str, exit_code: Exit, flags: Flags) -> int:
     """One paragraph for people, one object for scripts; both on stderr."""
     if flags.json:
-        click.echo(json.dumps({"error": {"code": code, "message": text}, "exit": int(exit_code)}), err=True)
+        said = json.dumps({"error": {"code": code, "message": text}, "exit": int(exit_code)})
+        click.echo(said.replace("\x7f", "\\u007f"), err=True)
         return exit_code
     plain = safe(text, lines=True)
     if sys.stderr.isatty():

@@ -21,6 +21,7 @@ from amends.operate.cli.app import AppError
 from amends.operate.cli.exits import Exit
 from amends.operate.cli.loops import run_on_loop
 from amends.operate.cli.place import Place
+from amends.operate.cli.safe import safe
 from amends.operate.cli.verb import Verb, place_options
 from amends.operate.database import url_of
 from amends.run.session import Config, Session
@@ -63,10 +64,17 @@ def worker(target: str | None, log_level: str, **given: str | None) -> None:
     run_on_loop(_work(config))
 
 
+class SafeFormatter(logging.Formatter):
+    """Log lines for a terminal: what came from outside cannot play with it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return safe(super().format(record), lines=True)
+
+
 def _set_up_logs(level: str) -> None:
-    logging.basicConfig(
-        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(SafeFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=level.upper())
 
 
 async def _work(config: Config) -> None:
