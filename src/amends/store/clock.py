@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+NOISE_SECONDS = 0.001  # two clocks read one after the other differ by less
+
 
 class Clock:
     """Seconds since 1970, as the wall clock says, but never less than has passed."""
@@ -30,4 +32,5 @@ class Clock:
 
     def lead(self) -> float:
         """How far the instant is ahead of the wall clock, and of processes that began after it was set back."""
-        return max(self.now() - self._wall(), 0.0)
+        lead = self.now() - self._wall()
+        return lead if lead > NOISE_SECONDS else 0.0
