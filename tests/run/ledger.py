@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 _TABLES = """
@@ -30,6 +31,7 @@ class Ledger:
     """The participant's books. Each call is one committed transaction."""
 
     def __init__(self, path: Path) -> None:
+        self._lock = Lock()  # steps come from several threads, and one connection has one transaction
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA synchronous = OFF")  # these tests kill processes, not the machine
         self._connection.executescript(_TABLES)
@@ -40,7 +42,7 @@ class Ledger:
 
     def do(self, key: str, saga: str, step: str, cents: int) -> bool:
         """Have an effect, once per key. False if it was undone before it came."""
-        with self._connection:
+        with self._lock, self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute("INSERT INTO call VALUES (?, ?, 'action', ?)", (saga, step, key))
             self._connection.execute("INSERT OR IGNORE INTO effect VALUES (?, ?, ?, ?, NULL)", (key, saga, step, cents))
@@ -49,7 +51,7 @@ class Ledger:
 
     def undo(self, key: str, action_key: str, saga: str, step: str) -> None:
         """Undo the effect of a key, or see to it that it never comes."""
-        with self._connection:
+        with self._lock, self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             self._connection.execute("INSERT INTO call VALUES (?, ?, 'undo', ?)", (saga, step, key))
             self._connection.execute(
