@@ -42,7 +42,7 @@ from amends.store.sqlite_join import SqliteTransaction
 from amends.store.sqlite_lock import WorkerLock
 from amends.store.sqlite_read import find_rows, forget, look_for_old
 from amends.store.sqlite_thread import ConnectionThread
-from amends.store.sqlite_transaction import reading, writing
+from amends.store.sqlite_transaction import in_turn, reading, writing
 
 T = TypeVar("T")
 TIDY_SECONDS = 24 * 3600.0
@@ -145,12 +145,12 @@ class SqliteStore:
     async def peek(self) -> Peek:
         now = self.now()
 
-        def job(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+        def job(connection: sqlite3.Connection) -> Peek:
             self._check_there()
-            return connection.execute(SQL["peek"], (self._number, now)).fetchall()
+            due, mail = in_turn(connection, SQL["peek"], (self._number, now)) or (False, False)
+            return Peek(bool(due), bool(mail))
 
-        rows = await self._read(job)
-        return Peek(bool(rows[0][0]), bool(rows[0][1]))
+        return await self._thread.run(job)
 
     async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
         mine = json.dumps(sorted(plans))

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from amends.store import sqlite_file
 from amends.store.sqlite_file import SQL, journal_mode, leave_wal
 from amends.store.sqlite_turn import StoreConnection
 
 T = TypeVar("T")
+Row = tuple[Any, ...]
 
 
 def begin(connection: sqlite3.Connection) -> None:
@@ -57,24 +58,25 @@ def reading(connection: sqlite3.Connection, job: Callable[[sqlite3.Connection], 
     return result
 
 
-def in_turn(connection: sqlite3.Connection, statement: str) -> None:
-    """Run what takes a lock of the file, when it is this connection's turn."""
+def in_turn(connection: sqlite3.Connection, statement: str, values: Sequence[object] = ()) -> Row | None:
+    """Run what takes a lock of the file, when it is this connection's turn; gives the first row. A
+    single short statement that reads needs no more: it sees one state by itself."""
     turn = connection.turn if isinstance(connection, StoreConnection) else None
     if turn is None:
-        return _patiently(connection, statement)
+        return _patiently(connection, statement, values)
     with turn:
-        return _patiently(connection, statement)
+        return _patiently(connection, statement, values)
 
 
-def _patiently(connection: sqlite3.Connection, statement: str) -> None:
+def _patiently(connection: sqlite3.Connection, statement: str, values: Sequence[object] = ()) -> Row | None:
     """Run a statement again while the file is locked; the library itself waits a moment each time."""
     patience = connection.patience_seconds if isinstance(connection, StoreConnection) else 0.0
     until = time.monotonic() + patience if patience else 0.0
     while True:
         try:
-            connection.execute(statement).fetchone()
+            row: Row | None = connection.execute(statement, values).fetchone()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
                 raise
         else:
-            return
+            return row
