@@ -35,8 +35,8 @@ def one_round(first: int, jobs: int) -> bool:
     seeds = f"{first}:{first + SEEDS_A_ROUND}"
     return (
         run(python, "-m", "amends.testing.simulate", "--seeds", seeds, "--jobs", str(jobs))
-        and run(python, "-m", "pytest", "tests/decide/test_machine.py", HYPOTHESIS_PROFILE="soak")
-        and run(python, "-m", "pytest", "-n", str(jobs), "tests/run/test_crash_sweep.py", AMENDS_SWEEP="long")
+        and run(python, "-m", "pytest", "tests/decide/test_machine.py", AMENDS_EXAMPLES="20")
+        and run(python, "-m", "pytest", "-n", str(jobs), "tests/run/test_crash_sweep.py", AMENDS_SWEEP="full")
     )
 
 

@@ -73,3 +73,9 @@ def test_compensations_try_longer_than_actions() -> None:
 
     assert patience(ACTION_POLICY, ACTION_POLICY.attempts) < 10.0
     assert patience(UNDO_POLICY, UNDO_POLICY.attempts) > 1800.0
+
+
+def test_an_undo_is_tried_for_about_an_hour_and_a_half_by_default() -> None:
+    delays = [UNDO_POLICY.delay(tries) for tries in range(1, UNDO_POLICY.attempts or 0)]
+
+    assert 80 * 60 < sum(delays) < 100 * 60

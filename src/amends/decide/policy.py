@@ -41,4 +41,4 @@ class Policy:
 
 
 ACTION_POLICY = Policy()
-UNDO_POLICY = Policy(attempts=20, cap=300.0)  # about an hour and a half: an undo is worth waiting for
+UNDO_POLICY = Policy(attempts=30, cap=300.0)  # about an hour and a half: an undo is worth waiting for
