@@ -7,9 +7,7 @@ Must not: repair anything.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Collection
-from importlib.metadata import PackageNotFoundError, version
 
 from amends.operate.preview import open_waits
 from amends.operate.sight import Sight, line_of
@@ -20,7 +18,6 @@ from amends.store.base import OPEN, Filter, SagaRow, WorkerRow
 LOOK_MAX = 1000
 WAITS_LOOK_MAX = 200
 LATE_SECONDS = 60.0
-_LIBRARIES = ("amends", "msgspec", "click", "rich", "uvloop")
 
 
 async def stuck(sight: Sight, limit: int, wanted: Collection[Trouble]) -> StuckPage:
@@ -78,10 +75,10 @@ async def _waiting(sight: Sight, rows: list[SagaRow]) -> list[StuckLine]:
 
 
 async def workers(sight: Sight) -> list[Finding]:
-    """The workers, what they leave alone, and the libraries of this process."""
+    """The workers, and what they leave alone."""
     live = await sight.live_workers()
     counts = await sight.session.store.count(open_only=True)
-    found = [_libraries(), _workers(sight, live)]
+    found = [_workers(sight, live)]
     known = {sight.name_of(plan) for worker in live for plan in worker.plans}
     open_names: dict[str, int] = {}
     for (plan, status), count in counts.items():
@@ -118,13 +115,3 @@ def _workers(sight: Sight, live: list[WorkerRow]) -> Finding:
         names = sorted({sight.name_of(plan) for plan in worker.plans})
         texts.append(f"worker {worker.id} ({worker.host}, process {worker.pid}) runs {', '.join(names) or 'nothing'}")
     return Finding("ok", "workers", "; ".join(texts))
-
-
-def _libraries() -> Finding:
-    found = [f"Python {platform.python_version()}"]
-    for name in _LIBRARIES:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return Finding("ok", "software", ", ".join(found))

@@ -7,6 +7,8 @@ Must not: repair anything.
 from __future__ import annotations
 
 import asyncio
+import platform
+from importlib.metadata import PackageNotFoundError, version
 
 import click
 
@@ -19,6 +21,7 @@ from amends.operate.cli.verb import Verb, json_option, place_options
 from amends.operate.operations import operations
 from amends.operate.values import Finding
 
+_LIBRARIES = ("amends", "msgspec", "click", "rich", "uvloop")
 _LEVELS = ("ok", "warning", "error")
 _EXITS = {"ok": Exit.OK, "warning": Exit.TROUBLE, "error": Exit.ERRORS}
 
@@ -38,7 +41,7 @@ def doctor(as_json: bool, **given: str | None) -> int:
 
     async def look() -> tuple[Finding, ...]:
         async with operations(place.existing()) as found:
-            return await found.doctor()
+            return (*await found.doctor(), _software())
 
     try:
         findings = asyncio.run(look())
@@ -53,3 +56,14 @@ def doctor(as_json: bool, **given: str | None) -> int:
         rows = [(word(finding.level), finding.what, finding.detail) for finding in findings]
         print_table(out, ("level", "what", "found"), rows)
     return _EXITS[worst]
+
+
+def _software() -> Finding:
+    """What this process runs on."""
+    found = [f"Python {platform.python_version()}"]
+    for name in _LIBRARIES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return Finding("ok", "software", ", ".join(found))

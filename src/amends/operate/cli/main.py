@@ -12,7 +12,6 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
-from importlib.metadata import version
 from typing import NoReturn
 
 import click
@@ -30,7 +29,7 @@ Sagas are found through --database, --app or the environment: AMENDS_DATABASE, A
 
 cli: Verbs = Verbs("amends", help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 cli.params.append(debug_option())
-click.version_option(version("amends"), prog_name="amends")(cli)
+click.version_option(package_name="amends", prog_name="amends")(cli)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
