@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from amends import Completed, Orchestrator, Park, Saga, Settings, for_each, step, wait_for
+from amends import Completed, Orchestrator, Park, Saga, Settings, for_each, parallel, step, wait_for
 from amends.errors import NotAnswered, Refused, TooLate, UnknownSaga, ValueRefused
+from amends.operate import health
 from amends.operate.operations import Operations, operations
 from amends.operate.values import Trouble
 
@@ -61,7 +62,8 @@ jobs = Saga("jobs", work, input=Job, output=work)
 asks = Saga("asks", answer, input=Job)
 many_step = for_each(erase, over=sizes)
 many = Saga("many", many_step, input=Job, output=many_step)
-SAGAS = [jobs, asks, many]
+both = Saga("both", parallel(work, answer), input=Job)
+SAGAS = [jobs, asks, many, both]
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +143,7 @@ def test_what_is_not_there_is_unknown() -> None:
     async def main() -> None:
         async with working() as (_, found):
             with pytest.raises(
-                UnknownSaga, match="no saga in this database is called 'jbos'; there are: asks, jobs, many"
+                UnknownSaga, match="no saga in this database is called 'jbos'; there are: asks, both, jobs, many"
             ):
                 await found.find(sagas=["jbos"])
             with pytest.raises(UnknownSaga):
@@ -221,6 +223,27 @@ def test_what_waits_for_somebody_is_told_with_its_kind() -> None:
     asyncio.run(main())
 
 
+def test_one_kind_of_trouble_is_found_behind_any_number_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "LOOK_MAX", 2)
+
+    async def main() -> None:
+        async with working() as (orchestrator, found):
+            await orchestrator.start(both, Job(), id="stuck-1")
+            later = found.session.store.now() + 0.005  # ids of one millisecond stand in no order
+            while found.session.store.now() < later:
+                await asyncio.sleep(0)
+            for number in range(5):
+                await orchestrator.run(jobs, Job(), id=f"job-{number}")
+
+            page = await found.stuck(limit=3, troubles=[Trouble.STUCK])
+
+        assert [(line.saga.id, line.trouble, line.why) for line in page.lines] == [
+            ("stuck-1", Trouble.STUCK, "work: the far side is down")
+        ]
+
+    asyncio.run(main())
+
+
 def test_an_act_that_nobody_answers_says_so_in_time_and_is_done_later(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/jobs.db"
 
@@ -262,6 +285,6 @@ def test_doctor_names_the_worker_and_what_it_runs() -> None:
             findings = {finding.what: finding for finding in await found.doctor()}
 
         assert findings["workers"].level == "ok"
-        assert findings["workers"].detail.endswith("runs asks, jobs, many")
+        assert findings["workers"].detail.endswith("runs asks, both, jobs, many")
 
     asyncio.run(main())

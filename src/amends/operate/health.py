@@ -16,6 +16,7 @@ from amends.run.session import state_of
 from amends.store.base import OPEN, Filter, SagaRow, WorkerRow
 
 LOOK_MAX = 1000
+PAGES_MAX = 100
 WAITS_LOOK_MAX = 200
 LATE_SECONDS = 60.0
 
@@ -23,11 +24,9 @@ LATE_SECONDS = 60.0
 async def stuck(sight: Sight, limit: int, wanted: Collection[Trouble]) -> StuckPage:
     """The sagas that wait for somebody, the troubled ones first, each list newest first."""
     store = sight.session.store
-    troubled = await store.find(Filter(OPEN, None, True, None, limit + 1))
+    found = await _in_trouble(sight, limit, wanted)
     moving = await store.find(Filter(("running", "compensating"), None, False, None, LOOK_MAX))
-    seen = {row.id for row in troubled}
-    rest = [row for row in moving if row.id not in seen and row.stalled is None]
-    found = [_troubled(sight, row) for row in troubled]
+    rest = [row for row in moving if row.stuck is None and row.stalled is None]
     stranded: list[StuckLine] = []
     if Trouble.STRANDED in wanted or Trouble.WAITING in wanted:
         known = {sight.name_of(plan) for worker in await sight.live_workers() for plan in worker.plans}
@@ -36,7 +35,20 @@ async def stuck(sight: Sight, limit: int, wanted: Collection[Trouble]) -> StuckP
         ids = {line.saga.id for line in stranded}
         found += await _waiting(sight, [row for row in rest if row.key not in ids])
     fits = [line for line in [*found, *stranded] if line.trouble in wanted]
-    return StuckPage(tuple(fits[:limit]), len(fits) > limit or len(troubled) > limit or len(moving) == LOOK_MAX)
+    return StuckPage(tuple(fits[:limit]), len(fits) > limit or len(moving) == LOOK_MAX)
+
+
+async def _in_trouble(sight: Sight, limit: int, wanted: Collection[Trouble]) -> list[StuckLine]:
+    """The parked, stuck and stalled that are wanted: at least one more than `limit`, if there are."""
+    found: list[StuckLine] = []
+    before: bytes | None = None
+    for _ in range(PAGES_MAX):
+        rows = await sight.session.store.find(Filter(OPEN, None, True, before, LOOK_MAX))
+        found += [line for row in rows if (line := _troubled(sight, row)).trouble in wanted]
+        if len(found) > limit or len(rows) < LOOK_MAX:
+            break
+        before = rows[-1].id
+    return found
 
 
 def _troubled(sight: Sight, row: SagaRow) -> StuckLine:
