@@ -52,6 +52,7 @@ class Turn:
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(path.name + "-turn")
         self._descriptor: int | None = None
+        self._stopped = False  # its holder has not moved for `WAIT_SECONDS`
 
     def open(self) -> None:
         """Be ready to queue. Where the file cannot be made there is no queue."""
@@ -71,14 +72,17 @@ class Turn:
         self.leave()
 
     def take(self) -> None:
-        """Wait for the turn, not for ever."""
+        """Wait for the turn, not for ever, and once only for a holder that is stopped: a frozen
+        client must not slow every commit of a worker."""
         if self._descriptor is None or self._try():
+            self._stopped = False
             return
-        until = time.monotonic() + WAIT_SECONDS
+        until = time.monotonic() + (0.0 if self._stopped else WAIT_SECONDS)
         while time.monotonic() < until:
             time.sleep(PAUSE_SECONDS)
             if self._try():
                 return
+        self._stopped = True
 
     def leave(self) -> None:
         """Let the next one come."""
