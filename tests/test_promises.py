@@ -274,6 +274,29 @@ def test_p5_the_pivot_holds() -> None:
     assert undone == []
 
 
+class Paused(MemoryStore):
+    """Its process does nothing at all while it is paused."""
+
+    def __init__(self, on: MemoryDatabase) -> None:
+        super().__init__(on)
+        self.running, self.renewing = asyncio.Event(), asyncio.Event()
+        self.running.set()
+        self.renewing.set()
+        self.refused = 0
+
+    async def commit(self, worker: int | None, writes: Any) -> list[Fate]:
+        await self.running.wait()
+        try:
+            return await super().commit(worker, writes)
+        except Exception:
+            self.refused += 1
+            raise
+
+    async def renew(self, worker: int, info: Any) -> bool:
+        await self.renewing.wait()
+        return await super().renew(worker, info)
+
+
 def test_p6_a_worker_that_lost_its_lease_changes_nothing() -> None:
     """A paused worker comes back after another has taken over: nothing it decides is written."""
     effects: list[tuple[str, int]] = []
@@ -290,28 +313,6 @@ def test_p6_a_worker_that_lost_its_lease_changes_nothing() -> None:
 
     answer = wait_for("answer", Order)
     saga = Saga("leased", slow, answer, input=Order)
-
-    class Paused(MemoryStore):
-        """Its process does nothing at all while it is paused."""
-
-        def __init__(self, on: MemoryDatabase) -> None:
-            super().__init__(on)
-            self.running, self.renewing = asyncio.Event(), asyncio.Event()
-            self.running.set()
-            self.renewing.set()
-            self.refused = 0
-
-        async def commit(self, worker: int | None, writes: Any) -> list[Fate]:
-            await self.running.wait()
-            try:
-                return await super().commit(worker, writes)
-            except Exception:
-                self.refused += 1
-                raise
-
-        async def renew(self, worker: int, info: Any) -> bool:
-            await self.renewing.wait()
-            return await super().renew(worker, info)
 
     async def main() -> None:
         on, lease = database(), Settings(lease_seconds=15)

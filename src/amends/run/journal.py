@@ -18,7 +18,10 @@ import msgspec
 
 from amends.decide import events as e
 from amends.decide.events import Event, Phase
+from amends.decide.evolve import replay
+from amends.decide.state import State
 from amends.errors import StoreDamaged
+from amends.store.base import Loaded
 
 
 class Row(NamedTuple):
@@ -62,6 +65,11 @@ def decode(row: bytes) -> Row:
 def name_of(event: Event) -> str:
     """The stable name that an event has in a row."""
     return _NAMES[type(event)]
+
+
+def state_of(loaded: Loaded) -> State:
+    """The state that a saga's journal tells. Raises StoreDamaged."""
+    return replay(event for row in loaded.rows for event in decode(row).events)
 
 
 def _to_list(event: Event) -> list[object]:

@@ -11,7 +11,7 @@ Must not: decide, or know how the store writes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from amends import fault
@@ -24,11 +24,12 @@ from amends.decide.messages import Message
 from amends.decide.state import Action, State, Status, in_flight
 from amends.define.context import Context
 from amends.define.program import Program
-from amends.errors import AmendsError
 from amends.run import journal
 from amends.run.attempt import Attempt, outcome
+from amends.run.audience import Audience
+from amends.run.careful import alone, let_others
 from amends.run.heads import goes_on, head_after, rests
-from amends.run.outcomes import Outcome, outcome_of
+from amends.run.outcomes import Outcome
 from amends.run.shell import Shell
 from amends.run.supply import Supply
 from amends.store.base import Fate, Head, MailAnswer, NewSaga, Write
@@ -40,6 +41,7 @@ class Live:
     """One saga in memory."""
 
     __slots__ = (
+        "_audience",
         "_first",
         "_head",
         "_last_written",
@@ -47,7 +49,6 @@ class Live:
         "_supply",
         "_timer",
         "_unwritten",
-        "_waiters",
         "claimed_again",
         "dropped",
         "epoch",
@@ -76,7 +77,7 @@ class Live:
         self._head: Head | None = None
         self._last_written: asyncio.Future[None] | None = None
         self._first: Decision | None = None
-        self._waiters: list[asyncio.Future[Outcome | None]] = []
+        self._audience = Audience()
         self._plan: int | None = None  # where it moved to another
         self._unwritten = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -111,16 +112,9 @@ class Live:
 
         self.shell.submit(write, written)
 
-    async def wait(self) -> Outcome | None:
+    def wait(self) -> Awaitable[Outcome | None]:
         """The outcome, once the saga is at rest; None where it leaves the memory before."""
-        future: asyncio.Future[Outcome | None] = self.shell.loop.create_future()
-        self._waiters.append(future)
-        try:
-            return await future
-        except asyncio.CancelledError:
-            if future in self._waiters:
-                self._waiters.remove(future)
-            raise
+        return self._audience.wait(self.shell.loop)
 
     def resume(self, state: State, rows: int, head: Head) -> None:
         """Take over what was read from the store."""
@@ -212,8 +206,8 @@ class Live:
         if self._last_written is not None and not self._last_written.done():
             self._last_written.set_result(None)
         if decision.state.status in _AT_REST or (self._head is not None and self._head.owner is None):
-            if self._waiters:
-                self._tell_outcome(decision.state)
+            if self._audience.waiters:
+                self._audience.tell_outcome(self.program, decision.state)
             self.shell.at_rest(self, decision)
         elif decision.wake is not None:
             self._sleep_until(decision.wake, self.shell.now())
@@ -234,52 +228,29 @@ class Live:
     async def _attempt(self, attempt: Attempt) -> None:
         try:
             if self._state().careful:
-                await self._attempt_alone(attempt)
+                await alone(self, attempt)
                 return
-            message = await self._call(attempt)
+            message = await self.call(attempt)
             fault.point("attempt.after")
             self._ended(attempt, message)
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not be silent
             self.shell.broke(self, error)
 
-    async def _attempt_alone(self, attempt: Attempt) -> None:
-        """Careful running: nothing beside it, a durable "begun" before it, its outcome durable
-        before the next. One that does not stop when asked holds up the others no longer."""
-        wanted = (attempt.address, attempt.phase)
-        await self.shell.alone.acquire()
-        attempt.alone = True
-        try:
-            if self.dropped or self.shell.draining or wanted not in in_flight(self._state()):
-                self.running.pop(wanted, None)
-                self.shell.attempt_over()
-                return
-            await self.told(m.Begin(*wanted))
-            message = await self._call(attempt)
-            fault.point("attempt.after")
-            if self._heard(attempt, message):
-                await self.told(message)
-        finally:
-            self._let_others(attempt)
-
-    def _let_others(self, attempt: Attempt) -> None:
-        if attempt.alone:
-            attempt.alone = False
-            self.shell.alone.release()
-
-    def _call(self, attempt: Attempt) -> Coroutine[Any, Any, Message]:
+    def call(self, attempt: Attempt) -> Coroutine[Any, Any, Message]:
+        """Make an attempt; how it ended."""
         if attempt.in_transaction:
             return self.shell.transaction(attempt.address).run(self.shell, attempt, attempt.context)
         return outcome(attempt, self.shell)
 
     def _ended(self, attempt: Attempt, message: Message) -> None:
-        if not self._heard(attempt, message):
+        if not self.heard(attempt, message):
             return
         self.tell(message)
         if type(message) is m.Failure and self._state().length > self.shell.settings.history_lines:
             limit = self.shell.settings.history_lines
             self.tell(m.Halt(f"its history has more than {limit} lines since the last act of a person"))
 
-    def _heard(self, attempt: Attempt, message: Message) -> bool:
+    def heard(self, attempt: Attempt, message: Message) -> bool:
         """Whether anybody waits for what an attempt has to say."""
         self.shell.attempt_over()
         if attempt.overdue or self.dropped:
@@ -290,7 +261,7 @@ class Live:
 
     def overdue(self, attempt: Attempt) -> None:
         """The attempt does not stop: it is left to itself, and a person is told."""
-        self._let_others(attempt)
+        let_others(self.shell, attempt)
         if not self.dropped:
             del self.running[attempt.address, attempt.phase]
             self.shell.attempt_over()
@@ -305,22 +276,7 @@ class Live:
             attempt.stop()
         if self._last_written is not None:
             self._last_written.cancel()
-        self._tell_waiters(None)
-
-    def _tell_outcome(self, state: State) -> None:
-        try:
-            self._tell_waiters(outcome_of(self.program, state))
-        except AmendsError as error:  # an output that can no longer be read
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_exception(error)
-
-    def _tell_waiters(self, found: Outcome | None) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(found)
+        self._audience.tell(None)
 
     # Time
 

@@ -8,7 +8,7 @@ Must not: answer. The answer is written with the decision that the mail causes.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -18,7 +18,10 @@ from amends.decide.messages import Message
 from amends.define.program import Program
 from amends.define.values import clean, describe
 from amends.errors import ValueRefused
-from amends.store.base import MailAnswer, MailRow
+from amends.store.base import MailAnswer, MailRow, NewMail
+
+if TYPE_CHECKING:
+    from amends.run.attempt import Attempt
 
 
 class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,6 +49,15 @@ def write(**fields: Any) -> bytes:
     """A mail's body."""
     value = msgspec.Raw(fields.pop("value", None) or b"null")
     return _encode(Letter(**fields, value=value))
+
+
+def late(key: str, message: str, attempt: Attempt, ended: Message) -> NewMail:
+    """How an attempt ended that nobody waited for any more."""
+    outcome, value = str(getattr(ended, "reason", "")), None
+    if isinstance(ended, m.Done):
+        outcome, value = "succeeded", ended.result
+    body = write(address=attempt.address, phase=str(attempt.phase), outcome=outcome, value=value)
+    return NewMail(key, message, "late", body)
 
 
 def read(mail: MailRow) -> Letter:

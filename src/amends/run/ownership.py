@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from amends import fault
 from amends.decide import messages as m
-from amends.decide.evolve import replay
 from amends.errors import ImpossibleTransition, StoreDamaged, StoreUnavailable
-from amends.run import journal, mailbox
+from amends.run import mailbox
+from amends.run.journal import state_of
 from amends.run.live import Live
 from amends.run.plans import Plans
-from amends.store.base import Head, Loaded, NewMail, Retired, SagaRow, WorkerRow
+from amends.store.base import Head, Loaded, Retired, SagaRow, WorkerRow
 
 if TYPE_CHECKING:
     from amends.run.attempt import Attempt
@@ -117,14 +117,7 @@ class Ownership:
 
     def report_late(self, key: str, attempt: Attempt, message: Any) -> None:
         """Let a saga know how an attempt ended that nobody waited for any more."""
-        done = isinstance(message, m.Done)
-        body = mailbox.write(
-            address=attempt.address,
-            phase=str(attempt.phase),
-            outcome="succeeded" if done else str(message.reason),
-            value=message.result if done else None,
-        )
-        mail = NewMail(key, f"late-{self._worker.operation()}", "late", body)
+        mail = mailbox.late(key, f"late-{self._worker.operation()}", attempt, message)
         self._do(lambda: self._worker.store.send([mail]))
 
     def _do(self, duty: Duty) -> None:
@@ -172,7 +165,8 @@ class Ownership:
             await self._worker.store.answer_ended(CLAIM_BATCH)
         if slow:
             self._slow_at = self._loop_time() + SLOW_SECONDS
-            await self._report_stranded()
+            for report in await self.plans.stranded(self._worker.store):
+                _log.warning("%s", report)
 
     async def _do_todo(self) -> None:
         while self._todo:
@@ -280,7 +274,7 @@ class Ownership:
             worker.lives[head.id].claimed_again = True
             return None
         try:
-            state = replay(event for row in loaded.rows for event in journal.decode(row).events)
+            state = state_of(loaded)
             program, word = self.plans.program_for(head.plan, state)
         except (StoreDamaged, ImpossibleTransition) as error:
             self._stall(head, f"its history cannot be read: {error}")
@@ -315,18 +309,7 @@ class Ownership:
         await self._worker.register()
         self._renewed(self._loop_time(), first=True)
 
-    # Reporting
-
-    async def _report_stranded(self) -> None:
-        """Within a minute: the open sagas that no live worker can run."""
-        store = self._worker.store
-        await self.plans.refresh(store)
-        runs = {plan for row in await store.workers() if row.retired_at is None for plan in row.plans}
-        names = {self.plans.name_of(plan) for plan in runs}
-        for (plan, status), count in sorted((await store.count(open_only=True)).items()):
-            name = self.plans.name_of(plan)
-            if status in ("running", "compensating") and name not in names:
-                _log.warning("%d sagas of %r are %s, and no live worker knows that saga", count, name, status)
+    # Hints
 
     def _hinted(self, topic: str) -> None:
         if topic == "work":

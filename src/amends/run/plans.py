@@ -58,6 +58,18 @@ class Plans:
         row = self._rows.get(number)
         return "" if row is None else row.name
 
+    async def stranded(self, store: Store) -> list[str]:
+        """What to say of open sagas that no live worker can run: a line for each kind."""
+        await self.refresh(store)
+        runs = {plan for row in await store.workers() if row.retired_at is None for plan in row.plans}
+        names = {self.name_of(plan) for plan in runs}
+        counts = sorted((await store.count(open_only=True)).items())
+        return [
+            f"{count} sagas of {self.name_of(plan)!r} are {status}, and no live worker knows that saga"
+            for (plan, status), count in counts
+            if status in ("running", "compensating") and self.name_of(plan) not in names
+        ]
+
     def program_for(self, number: int, state: State) -> tuple[Program | None, str]:
         """The program that runs a saga of this plan; the fingerprint to move to, or the reason
         why there is none."""

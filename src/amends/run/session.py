@@ -17,8 +17,6 @@ from typing import Any
 from amends import fault
 from amends.decide import messages as m
 from amends.decide.decide import decide
-from amends.decide.evolve import replay
-from amends.decide.state import State
 from amends.define.nodes import Signal
 from amends.define.saga import Saga
 from amends.define.values import codec_for
@@ -38,6 +36,7 @@ from amends.run.chance import id_text
 from amends.run.committer import Committer
 from amends.run.config import Config as Config  # tools and tests take it from here
 from amends.run.database import sqlite_path, store_of
+from amends.run.journal import state_of as state_of  # tools and tests take it from here
 from amends.run.live import Live
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.plans import Plans
@@ -156,7 +155,7 @@ class Session:
                 existing = await self._patiently(lambda: self.store.head(new.key))
                 if existing is not None:
                     await self._patiently(lambda: self.plans.refresh(self.store))
-                    self._same_or_conflict(saga, new, existing)
+                    _same_or_conflict(saga, new, existing, self.plans)
                     break
             fate = await self._start_again(saga, value, write)
         if self.worker is None:
@@ -169,7 +168,7 @@ class Session:
         await asyncio.sleep(AWAY_PAUSE_SECONDS)
         self._raise_if_broken()
         payload, _ = saga.program.input.admit(value, f"the input of {saga.name}", self.config.settings.payload_bytes)
-        held = self._held_write(saga, payload, write.saga, _new(write), self.store.now())
+        held = _held_write(self.config, saga, payload, write.saga, _new(write)._replace(created_at=self.store.now()))
         return await self._write_start(held._replace(op=write.op), None)
 
     def enlist(self, saga: Saga[Any, Any], value: Any, key: str | None, within: object) -> str:
@@ -178,7 +177,7 @@ class Session:
         new = _new(write)
         existing = self.store.join(within).add(write)
         if existing is not None:
-            self._same_or_conflict(saga, new, existing)
+            _same_or_conflict(saga, new, existing, self.plans)
         return new.key
 
     def hint_later(self) -> None:
@@ -202,15 +201,9 @@ class Session:
         new = NewSaga(name, number, input_hash(saga.name, payload), now)
         worker = self.worker
         if worker is None or hold or not worker.room:
-            return self._held_write(saga, payload, internal_id, new, now), None
+            return _held_write(self.config, saga, payload, internal_id, new), None
         live = Live(worker, program, internal_id, name, 1)
         return live.prepare(payload, kept, new), live
-
-    def _held_write(self, saga: Saga[Any, Any], payload: bytes, internal_id: bytes, new: NewSaga, now: float) -> Write:
-        """The rows of a saga that goes to whichever worker claims it."""
-        row = journal.encode(now, 0, decide(saga.plan, None, m.Start(payload, hold=True), now).events)
-        operation = self.config.chance.operation()
-        return Write(internal_id, 0, operation, row, new, Head("running", None, now))
 
     def _write_start(self, write: Write, live: Live | None) -> asyncio.Future[Fate]:
         told: asyncio.Future[Fate] = self.loop.create_future()
@@ -224,20 +217,11 @@ class Session:
             self._committer.submit(write, partial(_tell, told))
         return told
 
-    def _same_or_conflict(self, saga: Saga[Any, Any], new: NewSaga, existing: SagaRow) -> None:
-        """The same id with equal saga and input is the same saga."""
-        name = self.plans.name_of(existing.plan)
-        if existing.input_hash != new.input_hash:
-            other = f"another input of {saga.name}" if name == saga.name else f"the saga {name or 'of another name'}"
-            raise IdConflict(f"the id {new.key!r} belongs to {other}; choose another id, or pass the same input")
-
     # Waiting
 
     async def outcome(self, saga: Saga[Any, Any] | None, key: str, timeout: float | None = None) -> Outcome:
         """How a saga ended, or that it is parked. Raises UnknownSaga, and TimeoutError after
         `timeout` seconds; that stops the waiting, never the saga."""
-        if timeout is None:
-            return await self._outcome(saga, key)
         async with asyncio.timeout(timeout):
             return await self._outcome(saga, key)
 
@@ -371,11 +355,6 @@ class Session:
             self.worker.failed.result()
 
 
-def state_of(loaded: Loaded) -> State:
-    """The state that a saga's journal tells."""
-    return replay(event for row in loaded.rows for event in journal.decode(row).events)
-
-
 def input_hash(name: str, payload: bytes) -> bytes:
     """What two starts with the same id must have in common."""
     return hashlib.blake2b(payload, digest_size=16, key=name.encode()[:64]).digest()
@@ -403,3 +382,18 @@ def _tell(told: asyncio.Future[Fate], fate: Fate) -> None:
 
 def _never() -> None:
     raise RuntimeError("a client has no registration to lose")
+
+
+def _held_write(config: Config, saga: Saga[Any, Any], payload: bytes, internal_id: bytes, new: NewSaga) -> Write:
+    """The rows of a saga that goes to whichever worker claims it."""
+    now = new.created_at
+    row = journal.encode(now, 0, decide(saga.plan, None, m.Start(payload, hold=True), now).events)
+    return Write(internal_id, 0, config.chance.operation(), row, new, Head("running", None, now))
+
+
+def _same_or_conflict(saga: Saga[Any, Any], new: NewSaga, existing: SagaRow, plans: Plans) -> None:
+    """The same id with equal saga and input is the same saga."""
+    name = plans.name_of(existing.plan)
+    if existing.input_hash != new.input_hash:
+        other = f"another input of {saga.name}" if name == saga.name else f"the saga {name or 'of another name'}"
+        raise IdConflict(f"the id {new.key!r} belongs to {other}; choose another id, or pass the same input")

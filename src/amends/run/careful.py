@@ -1,0 +1,45 @@
+"""Careful running: a saga whose workers died is not run beside others.
+
+Guarantees: one attempt at a time per worker; a durable "begun" before it, its outcome durable
+before the next. One that does not stop when asked holds up the others no longer.
+Must not: judge which sagas run so; the core does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from amends import fault
+from amends.decide import messages as m
+from amends.decide.state import in_flight
+
+if TYPE_CHECKING:
+    from amends.run.attempt import Attempt
+    from amends.run.live import Live
+    from amends.run.shell import Shell
+
+
+async def alone(live: Live, attempt: Attempt) -> None:
+    """Make one attempt with nothing beside it."""
+    shell, wanted = live.shell, (attempt.address, attempt.phase)
+    await shell.alone.acquire()
+    attempt.alone = True
+    try:
+        if live.dropped or shell.draining or live.state is None or wanted not in in_flight(live.state):
+            live.running.pop(wanted, None)
+            shell.attempt_over()
+            return
+        await live.told(m.Begin(*wanted))
+        message = await live.call(attempt)
+        fault.point("attempt.after")
+        if live.heard(attempt, message):
+            await live.told(message)
+    finally:
+        let_others(shell, attempt)
+
+
+def let_others(shell: Shell, attempt: Attempt) -> None:
+    """Let go of the right to run alone, if the attempt has it."""
+    if attempt.alone:
+        attempt.alone = False
+        shell.alone.release()
