@@ -135,7 +135,23 @@ def test_the_shape_of_a_saga(floor: Floor) -> None:
         "closed": [],
         "waiting_mail": 0,
     }
-    assert steps[1] == {
+    assert [step["step"] for step in steps] == ["reserve_stock", "charge_card", "ship", "send_receipt"]
+    assert [line["event"] for line in history[-2:]] == ["stuck", "parked"]
+    assert [(entry["verb"], entry["step"], entry["needs_value"]) for entry in following] == [
+        ("retry", "charge_card", False),
+        ("unpark", None, False),
+        ("resolve", "charge_card", True),
+        ("compensate", None, False),
+    ]
+    assert following[0]["command"] == f"amends retry order-1 charge_card {ORDERS} --reason='say why'"
+
+
+def test_the_shapes_of_a_step_and_of_a_line_of_history(floor: Floor) -> None:
+    floor.park("order-1")
+
+    data = still(floor.ok("show", "order-1", ORDERS, "--json").data)
+
+    assert data["steps"][1] == {
         "step": "charge_card",
         "kind": "step",
         "place": "before",
@@ -150,7 +166,7 @@ def test_the_shape_of_a_saga(floor: Floor) -> None:
         "result": None,
         "items": None,
     }
-    assert history[-2] == {
+    assert data["history"][-2] == {
         "at": "AT",
         "event": "stuck",
         "text": "charge_card is stuck: the bank does not answer",
@@ -163,13 +179,6 @@ def test_the_shape_of_a_saga(floor: Floor) -> None:
         "reason": "the bank does not answer",
         "value": None,
     }
-    assert [(entry["verb"], entry["step"], entry["needs_value"]) for entry in following] == [
-        ("retry", "charge_card", False),
-        ("unpark", None, False),
-        ("resolve", "charge_card", True),
-        ("compensate", None, False),
-    ]
-    assert following[0]["command"] == f"amends retry order-1 charge_card {ORDERS} --reason='say why'"
 
 
 def test_a_completed_saga_shows_its_result_and_its_history(floor: Floor) -> None:

@@ -41,7 +41,7 @@ def doctor(as_json: bool, **given: str | None) -> int:
 
     async def look() -> tuple[Finding, ...]:
         async with operations(place.existing()) as found:
-            return (*await found.doctor(), _software())
+            return (_software(), *await found.doctor())
 
     try:
         findings = asyncio.run(look())
