@@ -170,6 +170,14 @@ def test_services_and_brokers_are_refused_by_name(option: dict[str, Any]) -> Non
     )
 
 
+@pytest.mark.parametrize("url", ["sqlite:///orders.db?mode=ro", "sqlite:///shop#2.db", "sqlite:///:memory:"])
+def test_what_a_database_url_says_is_never_silently_left_out(url: str) -> None:
+    words = mistake(lambda: Orchestrator(url, sagas=[]))
+
+    assert url in words
+    assert "# is %23" in words or "memory://" in words
+
+
 def test_a_database_that_nobody_knows_is_refused() -> None:
     expected = "'redis://localhost' is no database that amends knows: sqlite:///orders.db is a file in this directory"
     assert mistake(lambda: Orchestrator("redis://localhost", sagas=[])).startswith(expected)

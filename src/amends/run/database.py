@@ -45,6 +45,10 @@ def sqlite_path(url: str) -> Path:
             f"{masked(url)!r} is no database that amends knows: sqlite:///orders.db is a file in this directory, "
             "sqlite:////var/lib/orders.db an absolute one, memory:// is gone with the process"
         )
+    if "?" in url or "#" in url:
+        raise DefinitionError(f"{masked(url)!r}: there are no options; in the name of a file, ? is %3F and # is %23")
+    if parts.path == "/:memory:":
+        raise DefinitionError(f"{url!r}: what stays in memory is memory://")
     return Path(unquote(parts.path[1:]))
 
 
