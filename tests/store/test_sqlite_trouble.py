@@ -113,6 +113,34 @@ def test_a_full_disk_stops_the_work_and_space_resumes_it(small_disk: Path) -> No
     assert integrity(path) == [("ok",)]
 
 
+@pytest.mark.parametrize("work", [True, False])
+def test_a_start_on_a_full_disk_is_told_so_and_hangs_neither_the_caller_nor_the_end(
+    small_disk: Path, work: bool
+) -> None:
+    path = small_disk / "orders.db"
+    settings = Settings(answer_seconds=0.3, drain_seconds=0.3)
+    full = Orchestrator(path, sagas=[echoes], settings=settings)
+
+    async def run() -> None:
+        async with full:
+            pass
+        ballast = Path()
+        async with full if work else full.client():
+            ballast = fill(small_disk)
+            with pytest.raises(
+                StoreUnavailable, match=r"'full-1' is not on disk after 0.3 s: the disk of .* is full.*again"
+            ):
+                await full.start(echoes, PAYLOAD * 10, id="full-1")
+
+        ballast.unlink()
+        async with full:
+            handle = await full.start(echoes, PAYLOAD * 10, id="full-1")
+            assert await handle.outcome(timeout=SECONDS) == Completed(PAYLOAD * 10)
+
+    within(SECONDS, run)
+    assert integrity(path) == [("ok",)]
+
+
 def test_a_clients_write_on_a_full_disk_is_a_clear_error_and_leaves_nothing(small_disk: Path) -> None:
     path = small_disk / "orders.db"
     big = b'"' + b"x" * 100_000 + b'"'

@@ -119,7 +119,10 @@ class Session:
             if self.worker is not None:
                 await self.worker.drain()
             if self._committer is not None:
-                await self._committer.drain()
+                async with asyncio.timeout(self.config.settings.drain_seconds):
+                    await self._committer.drain()
+        except TimeoutError:
+            _log.warning("what could not be written is given up: %s", self.trouble)
         finally:
             self._left = True
             if self._committer is not None:
@@ -127,13 +130,31 @@ class Session:
             self.waiting.tell_all()
             await self.store.close()
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written at the moment; empty if it can."""
+        if self.worker is not None:
+            return self.worker.trouble
+        return "" if self._committer is None else self._committer.trouble
+
     # Starting
 
     async def start(self, saga: Saga[Any, Any], value: Any, key: str | None) -> str:
-        """Start a saga; gives its id. Raises UnknownSaga, ValueRefused, LimitExceeded, IdConflict."""
+        """Start a saga; gives its id. Raises UnknownSaga, ValueRefused, LimitExceeded, IdConflict,
+        and StoreUnavailable where it cannot be written within `Settings.answer_seconds`."""
         write, live = self._prepare(saga, value, key)
         fault.point("start.before")
-        return await self._started(saga, value, write, self._write_start(write, live))
+        told = self._write_start(write, live)
+        seconds = self.config.settings.answer_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._started(saga, value, write, told)
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"the saga {_new(write).key!r} is not on disk after {seconds:g} s: "
+                f"{self.trouble or 'the store does not answer'}. It is written when that passes, if this process "
+                "lives; to be sure, start it again with the same id"
+            ) from None
 
     async def run(self, saga: Saga[Any, Any], value: Any, key: str | None) -> Outcome:
         """Start a saga and wait for how it ends. Raises what `start` raises."""
