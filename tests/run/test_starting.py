@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from engine import database, engine, virtually
 
-from amends import Completed, Context, Orchestrator, Reject, Saga, Settings, pivot, step, wait_for
+from amends import Completed, Context, Orchestrator, Reject, Saga, Settings, pivot, sleep, step, wait_for
 from amends.errors import (
     IdConflict,
     LimitExceeded,
@@ -55,6 +55,7 @@ go = wait_for("go", Note)
 notes = Saga("notes", write, pivot(ok), input=Note)
 others = Saga("others", write, pivot(ok), input=Note)
 held = Saga("held", write, go, input=Note)
+late = Saga("late", sleep(10), write, input=Note)
 
 
 @pytest.fixture(autouse=True)
@@ -300,30 +301,38 @@ def test_whoever_waits_when_the_orchestrator_is_left_is_told() -> None:
     assert [type(error) for error in virtually(main())] == [NotRunning] * 3
 
 
-def test_a_store_that_is_damaged_ends_the_worker_and_whoever_waits_is_told() -> None:
+@pytest.mark.parametrize("error", [StoreDamaged("simulated: the file is damaged"), TypeError("simulated: a bug")])
+def test_a_store_that_cannot_be_worked_with_ends_the_worker_and_whoever_waits_is_told(error: Exception) -> None:
     class Damaged(MemoryStore):
         broken = False
+        loads = 0
 
         async def commit(self, worker: int | None, writes: Any) -> list[Fate]:
             if self.broken:
-                raise StoreDamaged("simulated: the file is damaged")
+                raise error
             return await super().commit(worker, writes)
+
+        async def load(self, key: str) -> Any:
+            self.loads += 1
+            assert self.loads < 100, "it reads again and again"
+            return await super().load(key)
 
     async def main() -> Any:
         store = Damaged(database())
-        async with Orchestrator(store, sagas=[held]) as orchestrator:
-            handle = await orchestrator.start(held, Note("a"), id="one")
-            waiting = asyncio.create_task(handle.outcome())
+        async with Orchestrator(store, sagas=[held, late]) as orchestrator:
+            handles = [await orchestrator.start(held, Note("a"), id="one"), await orchestrator.start(late, Note("a"))]
+            waiting = [asyncio.create_task(handle.outcome()) for handle in handles]
             await asyncio.sleep(1)
             store.broken = True
             starts = [asyncio.create_task(orchestrator.start(held, Note("a"), id=f"n{n}")) for n in range(3)]
-            found = await asyncio.wait_for(asyncio.gather(*starts, waiting, return_exceptions=True), 60)
+            found = await asyncio.wait_for(asyncio.gather(*starts, *waiting, return_exceptions=True), 60)
+            await asyncio.sleep(60)
             worker = orchestrator.session.worker
             assert worker is not None
-            assert isinstance(worker.failed.exception(), StoreDamaged)
+            assert worker.failed.exception() is error
             return found
 
-    assert [type(error) for error in virtually(main())] == [StoreDamaged] * 4
+    assert virtually(main()) == [error] * 5
 
 
 def test_a_commit_whose_answer_is_lost_is_settled_by_its_operation_number() -> None:

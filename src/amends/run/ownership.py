@@ -23,7 +23,7 @@ from amends.run import mailbox
 from amends.run.journal import state_of
 from amends.run.live import Live
 from amends.run.plans import Plans
-from amends.store.base import Head, Loaded, Retired, SagaRow, WorkerRow
+from amends.store.base import Head, Loaded, Retired, SagaRow, Store, WorkerRow
 
 if TYPE_CHECKING:
     from amends.run.attempt import Attempt
@@ -77,6 +77,11 @@ class Ownership:
             task.cancel()
             await asyncio.wait([task])
         await self._do_todo()
+
+    def halt(self) -> None:
+        """Look no more, at once."""
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
 
     def wake(self) -> None:
         """Look now."""
@@ -236,7 +241,7 @@ class Ownership:
             return
         store, worker = self._worker.store, self._worker
         mails = await store.owned_mail(worker.worker)
-        alive = await self._live_workers() if mails else frozenset()
+        alive = await _alive(store) if mails else frozenset()
         lives = [live for loaded in claimed if (live := self._take(loaded)) is not None]
         for live in lives:
             live.claim()
@@ -258,11 +263,7 @@ class Ownership:
         worker = self._worker
         mails = await worker.store.owned_mail(worker.worker)
         if mails:
-            worker.take_mail(mails, await self._live_workers())
-
-    async def _live_workers(self) -> frozenset[int]:
-        rows = await self._worker.store.workers()
-        return frozenset(row.id for row in rows if row.retired_at is None)
+            worker.take_mail(mails, await _alive(self._worker.store))
 
     # One saga
 
@@ -344,3 +345,7 @@ def _not_died(live: Live, gone: int, fates: dict[int, WorkerRow]) -> frozenset[i
         for worker in (*known, gone)
         if worker in fates and (fates[worker].survived or fates[worker].left_at is not None)
     )
+
+
+async def _alive(store: Store) -> frozenset[int]:
+    return frozenset(row.id for row in await store.workers() if row.retired_at is None)

@@ -177,6 +177,7 @@ class Worker:
             self.failed.set_exception(error)
             self.failed.exception()  # seen, also where nobody waits for it
         self._drop_all()
+        self.ownership.halt()
         self.waiting.tell_all()
 
     def _drop_all(self) -> None:
