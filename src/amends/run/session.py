@@ -17,21 +17,16 @@ from typing import Any
 from amends import fault
 from amends.decide import messages as m
 from amends.decide.decide import decide
-from amends.define.nodes import Signal
 from amends.define.saga import Saga
-from amends.define.values import codec_for
 from amends.errors import (
     IdConflict,
-    LimitExceeded,
-    NotAnswered,
     NotRunning,
-    Refused,
     StoreUnavailable,
-    TooLate,
     UnknownSaga,
-    ValueRefused,
 )
-from amends.run import journal, mailbox
+from amends.run import journal
+from amends.run.asking import Asking
+from amends.run.asking import check_id as check_id  # tools take it from here
 from amends.run.chance import id_text
 from amends.run.committer import Committer
 from amends.run.config import Config as Config  # tools and tests take it from here
@@ -40,11 +35,10 @@ from amends.run.journal import state_of as state_of  # tools and tests take it f
 from amends.run.live import Live
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.plans import Plans
-from amends.run.settings import ID_CHARACTERS_MAX
 from amends.run.transactions import Transactions
 from amends.run.waiting import Waiting
 from amends.run.worker import Worker
-from amends.store.base import OPEN, Fate, Head, Loaded, MailRow, NewMail, NewSaga, SagaRow, Store, Write
+from amends.store.base import OPEN, Fate, Head, Loaded, NewSaga, SagaRow, Store, Write
 from amends.store.sqlite import SqliteStore
 
 LATER_HINTS_SECONDS = (0.02, 0.1, 0.5)
@@ -52,7 +46,7 @@ AWAY_PAUSE_SECONDS = 0.1
 _log = logging.getLogger("amends.session")
 
 
-class Session:
+class Session(Asking):
     """One entered orchestrator."""
 
     def __init__(self, config: Config) -> None:
@@ -294,69 +288,6 @@ class Session:
                 warned = True
                 await asyncio.sleep(AWAY_PAUSE_SECONDS)
 
-    # Asking something of a saga
-
-    async def signal(self, key: str, signal: Signal[Any], value: Any, message: str | None) -> None:
-        """Send a value to a wait, and hear what became of it."""
-        await self.ask(self.signal_mail(key, signal, value, message))
-
-    def signal_mail(self, key: str, signal: Signal[Any], value: Any, message: str | None) -> NewMail:
-        """The mail of a signal. Raises ValueRefused or LimitExceeded."""
-        codec = codec_for(signal.type, f"the signal {signal.stored_name}")
-        size = self.config.settings.payload_bytes
-        payload, _ = codec.admit(value, f"the value of the signal {signal.stored_name}", size)
-        body = mailbox.write(name=signal.stored_name, value=payload)
-        return NewMail(key, self.message_id(message), "signal", body)
-
-    def enlist_signal(self, key: str, signal: Signal[Any], value: Any, message: str | None, within: object) -> None:
-        """Send a signal inside a transaction of the user's, on the caller's thread."""
-        if not self.store.join(within).send(self.signal_mail(key, signal, value, message)):
-            raise UnknownSaga(f"there is no saga with the id {key!r} in this namespace")
-
-    async def cancel(self, key: str, *, reason: str, actor: str) -> None:
-        """Have a saga go back."""
-        body = mailbox.write(actor=actor, reason=reason)
-        await self.ask(NewMail(key, self.message_id(), "cancel", body))
-
-    async def act(self, key: str, verb: str, address: str, *, actor: str, reason: str, result: bytes | None) -> None:
-        """An operator's act on a step, or on the saga."""
-        body = mailbox.write(verb=verb, address=address, actor=actor, reason=reason, value=result)
-        await self.ask(NewMail(key, self.message_id(), "act", body))
-
-    async def ask(self, mail: NewMail) -> str:
-        """Put a mail into the mailbox and wait for the answer; gives what was said with it.
-
-        Raises UnknownSaga, Refused, TooLate, and NotAnswered after `Settings.answer_seconds`.
-        """
-        sent = (await self._patiently(lambda: self.store.send([mail])))[0]
-        if sent is None:
-            raise UnknownSaga(f"there is no saga with the id {mail.key!r} in this namespace")
-        self.store.hint([], work=True)
-        if self.worker is not None:
-            self.worker.ownership.wake()
-        seconds = self.config.settings.answer_seconds
-        try:
-            async with asyncio.timeout(seconds):
-                answered: MailRow = await self.waiting.until(mail.key, partial(self._answered, mail))
-        except TimeoutError:
-            raise NotAnswered(
-                f"no worker has answered for {mail.key!r} within {seconds:g} s; the {mail.kind} is kept and will be "
-                "answered when one does. Is a worker running? See `amends doctor`"
-            ) from None
-        if answered.answer == "refused":
-            raise Refused(f"{mail.key}: {answered.detail}")
-        if answered.answer == "too late":
-            raise TooLate(f"{mail.key}: {answered.detail}")
-        return answered.detail or ""
-
-    async def _answered(self, mail: NewMail) -> MailRow | None:
-        row: MailRow | None = await self._patiently(lambda: self.store.sent(mail.key, mail.message))
-        return row if row is not None and row.answer is not None else None
-
-    def message_id(self, given: str | None = None) -> str:
-        """The id of a mail: the sender's own, or a new one. Raises ValueRefused or LimitExceeded."""
-        return id_text(self.config.chance.uuid7(self.store.now())) if given is None else check_id(given)
-
     # Parts
 
     def _hinted(self, topic: str) -> None:
@@ -379,15 +310,6 @@ class Session:
 def input_hash(name: str, payload: bytes) -> bytes:
     """What two starts with the same id must have in common."""
     return hashlib.blake2b(payload, digest_size=16, key=name.encode()[:64]).digest()
-
-
-def check_id(key: str) -> str:
-    """A user's id, fit to be a key. Raises ValueRefused or LimitExceeded."""
-    if not isinstance(key, str) or not key or not key.isprintable():
-        raise ValueRefused(f"id={key!r:.80}: a text of printable characters is expected")
-    if len(key) > ID_CHARACTERS_MAX:
-        raise LimitExceeded(f"id: {len(key)} characters, the limit is {ID_CHARACTERS_MAX}")
-    return key
 
 
 def _new(write: Write) -> NewSaga:

@@ -1,0 +1,110 @@
+"""Asking something of a saga: signals, cancels and operators' acts, through its mailbox.
+
+Guarantees: what was sent is kept until it is answered; what is said to be answered is what
+happened, in the saga's own history.
+Must not: touch a saga, not even one in this process's own memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from amends.define.nodes import Signal
+from amends.define.values import codec_for
+from amends.errors import LimitExceeded, NotAnswered, Refused, TooLate, UnknownSaga, ValueRefused
+from amends.run import mailbox
+from amends.run.chance import id_text
+from amends.run.config import Config
+from amends.run.settings import ID_CHARACTERS_MAX
+from amends.run.waiting import Waiting
+from amends.store.base import MailRow, NewMail, Store
+
+if TYPE_CHECKING:
+    from amends.run.worker import Worker
+
+
+class Asking:
+    """The half of a session that asks."""
+
+    config: Config
+    store: Store
+    waiting: Waiting
+    worker: Worker | None
+
+    @abstractmethod
+    async def _patiently(self, read: Callable[[], Any]) -> Any:
+        """Read, however long the store is away."""
+
+    async def signal(self, key: str, signal: Signal[Any], value: Any, message: str | None) -> None:
+        """Send a value to a wait, and hear what became of it."""
+        await self.ask(self.signal_mail(key, signal, value, message))
+
+    def signal_mail(self, key: str, signal: Signal[Any], value: Any, message: str | None) -> NewMail:
+        """The mail of a signal. Raises ValueRefused or LimitExceeded."""
+        codec = codec_for(signal.type, f"the signal {signal.stored_name}")
+        size = self.config.settings.payload_bytes
+        payload, _ = codec.admit(value, f"the value of the signal {signal.stored_name}", size)
+        body = mailbox.write(name=signal.stored_name, value=payload)
+        return NewMail(key, self.message_id(message), "signal", body)
+
+    def enlist_signal(self, key: str, signal: Signal[Any], value: Any, message: str | None, within: object) -> None:
+        """Send a signal inside a transaction of the user's, on the caller's thread."""
+        if not self.store.join(within).send(self.signal_mail(key, signal, value, message)):
+            raise UnknownSaga(f"there is no saga with the id {key!r} in this namespace")
+
+    async def cancel(self, key: str, *, reason: str, actor: str) -> None:
+        """Have a saga go back."""
+        body = mailbox.write(actor=actor, reason=reason)
+        await self.ask(NewMail(key, self.message_id(), "cancel", body))
+
+    async def act(self, key: str, verb: str, address: str, *, actor: str, reason: str, result: bytes | None) -> None:
+        """An operator's act on a step, or on the saga."""
+        body = mailbox.write(verb=verb, address=address, actor=actor, reason=reason, value=result)
+        await self.ask(NewMail(key, self.message_id(), "act", body))
+
+    async def ask(self, mail: NewMail) -> str:
+        """Put a mail into the mailbox and wait for the answer; gives what was said with it.
+
+        Raises UnknownSaga, Refused, TooLate, and NotAnswered after `Settings.answer_seconds`.
+        """
+        sent = (await self._patiently(lambda: self.store.send([mail])))[0]
+        if sent is None:
+            raise UnknownSaga(f"there is no saga with the id {mail.key!r} in this namespace")
+        self.store.hint([], work=True)
+        if self.worker is not None:
+            self.worker.ownership.wake()
+        seconds = self.config.settings.answer_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                answered: MailRow = await self.waiting.until(mail.key, partial(self._answered, mail))
+        except TimeoutError:
+            raise NotAnswered(
+                f"no worker has answered for {mail.key!r} within {seconds:g} s; the {mail.kind} is kept and will be "
+                "answered when one does. Is a worker running? See `amends doctor`"
+            ) from None
+        if answered.answer == "refused":
+            raise Refused(f"{mail.key}: {answered.detail}")
+        if answered.answer == "too late":
+            raise TooLate(f"{mail.key}: {answered.detail}")
+        return answered.detail or ""
+
+    async def _answered(self, mail: NewMail) -> MailRow | None:
+        row: MailRow | None = await self._patiently(lambda: self.store.sent(mail.key, mail.message))
+        return row if row is not None and row.answer is not None else None
+
+    def message_id(self, given: str | None = None) -> str:
+        """The id of a mail: the sender's own, or a new one. Raises ValueRefused or LimitExceeded."""
+        return id_text(self.config.chance.uuid7(self.store.now())) if given is None else check_id(given)
+
+
+def check_id(key: str) -> str:
+    """A user's id, fit to be a key. Raises ValueRefused or LimitExceeded."""
+    if not isinstance(key, str) or not key or not key.isprintable():
+        raise ValueRefused(f"id={key!r:.80}: a text of printable characters is expected")
+    if len(key) > ID_CHARACTERS_MAX:
+        raise LimitExceeded(f"id: {len(key)} characters, the limit is {ID_CHARACTERS_MAX}")
+    return key
