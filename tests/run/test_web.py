@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 from little import Order, order_saga, shop
-from processes import HERE, PATIENCE_SECONDS, wait_for, worker
+from processes import HERE, PATIENCE_SECONDS, process, wait_for
 
 from amends import Completed
 
@@ -76,9 +76,11 @@ async def use(address: str) -> tuple[list[Any], list[Any]]:
 def test_four_web_processes_start_list_signal_and_await_while_one_worker_works(tmp_path: Path) -> None:
     database = tmp_path / "sagas.db"
 
-    with worker(database), uvicorn(database, workers=4) as address:
+    command = ("-m", "amends", "worker", "little:orchestrator", "--log-level=warning")
+    with process(*command, database=database) as works, uvicorn(database, workers=4) as address:
         wait_for(lambda: _is_up(address), "the web application answers")
         answers, outcomes = asyncio.run(use(address))
+        assert works.terminate() == 0
 
     assert [answer["outcome"] for answer in outcomes] == ["Completed", "Compensated"] * (SAGAS // 2)
     assert len({answer["process"] for answer in answers}) == 4, "every process had a part in it"
