@@ -186,7 +186,7 @@ class HostileReject(Reject):
         (ValueError("\ud800"), "only: ValueError: ?"),
         (ValueError("x" * 10_000_000), f"only: ValueError: {'x' * 2000} …"),
         (SystemExit(3), "only: SystemExit: 3"),
-        (asyncio.CancelledError(), "only: it took longer than 60 s"),
+        (asyncio.CancelledError(), "only: CancelledError: something in it was cancelled"),
         (ExceptionGroup("several", [ValueError("a")]), "only: ExceptionGroup: several (1 sub-exception)"),
         (StopAsyncIteration(), "only: StopAsyncIteration: StopAsyncIteration"),
         (GeneratorExit(), "only: GeneratorExit: GeneratorExit"),

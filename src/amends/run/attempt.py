@@ -31,6 +31,7 @@ from amends.errors import LimitExceeded, ValueRefused
 if TYPE_CHECKING:
     from amends.run.live import Live
 
+Ended = tuple[Any, BaseException | None]  # what a function returned, or raised
 _log = logging.getLogger("amends.attempt")
 
 
@@ -213,6 +214,8 @@ def failure(attempt: Attempt, error: BaseException, runner: Runner, *, resolved:
             return m.Failure(address, phase, describe(error), resolved=resolved, after=error.seconds)
         case asyncio.CancelledError():
             why = "its worker was stopped" if attempt.stopping else f"it took longer than {attempt.timeout:g} s"
+            if not attempt.cancelled:
+                why = "CancelledError: something in it was cancelled"
             return m.Failure(address, phase, why, resolved=resolved, share=runner.share())
         case GeneratorExit() if not attempt.live.shell.loop.is_running():
             raise error  # Python clears up after a loop that is gone
@@ -231,11 +234,14 @@ async def _called(attempt: Attempt, runner: Runner, given: dict[str, Any]) -> An
     one that is not wanted any more by then is not begun."""
     call = attempt.call
 
-    def in_thread() -> Any:
+    def in_thread() -> Ended:
         if attempt.cancelled:
-            raise asyncio.CancelledError
+            return None, asyncio.CancelledError()
         attempt.start_clock_from_thread()
-        return call.fn(**given)
+        try:
+            return call.fn(**given), None
+        except BaseException as error:  # noqa: BLE001  # raised where it is awaited: a future takes not every exception
+            return None, error
 
     if call.is_async:
         attempt.start_clock()
@@ -243,7 +249,18 @@ async def _called(attempt: Attempt, runner: Runner, given: dict[str, Any]) -> An
         return await call.fn(**given)
     attempt.stop_clock()
     fault.point("attempt.before")
-    return await runner.in_thread(in_thread)
+    result, error = await runner.in_thread(in_thread)
+    if error is not None:
+        raise error
+    return result
+
+
+async def contained(awaited: Awaitable[Any]) -> Ended:
+    """What a coroutine returns or raises, as a value: in a task of its own, SystemExit would end the loop."""
+    try:
+        return await awaited, None
+    except BaseException as error:  # noqa: BLE001  # handed to whoever waits
+        return None, error
 
 
 class NotMade(Exception):

@@ -27,7 +27,7 @@ from amends.define.bind import Kind
 from amends.define.context import Context
 from amends.define.values import describe
 from amends.errors import StoreError, StoreUnavailable, ValueRefused
-from amends.run.attempt import Attempt, Runner, failure, inside, returned
+from amends.run.attempt import Attempt, Runner, contained, failure, inside, returned
 from amends.store import effects
 from amends.store.effects import InboxRow
 from amends.store.sqlite_thread import ConnectionThread
@@ -133,16 +133,17 @@ class Transactions:
         if isinstance(given, m.Failure):
             await self._thread.run(effects.give_up)
             return given
-        task = asyncio.ensure_future(it.call.fn(**given))
+        task = asyncio.ensure_future(contained(it.call.fn(**given)))
         it.attempt.task = task
         it.attempt.start_clock()
         await asyncio.wait([task])
         it.attempt.stop_clock()
         it.attempt.task = None
-        if task.cancelled() or task.exception() is not None:
-            error = asyncio.CancelledError() if task.cancelled() else task.exception()
-            return await self._thread.run(lambda open_: self._raised(open_, it, error or RuntimeError()))
-        return await self._thread.run(lambda open_: self._returned(open_, it, rows, task.result()))
+        result, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
+        if error is not None:
+            raised = error
+            return await self._thread.run(lambda open_: self._raised(open_, it, raised))
+        return await self._thread.run(lambda open_: self._returned(open_, it, rows, result))
 
     def _returned(self, connection: sqlite3.Connection, it: _Try, rows: list[InboxRow], result: Any) -> Message:
         round_, message = it.ctx.round, returned(it.attempt, result, resolved=True)
