@@ -24,7 +24,7 @@ SWEEP = Path(__file__).with_name("sweep.py")
 MATRIX = ("sequence-forward", "sequence-backward", "parallel-forward", "parallel-backward")
 FULL = os.environ.get("AMENDS_SWEEP") == "full"
 SECONDS = 3600 if FULL else 240
-SWEPT = sorted(name for name in SCENARIOS if FULL or not name.startswith("transaction"))
+SWEPT = sorted(SCENARIOS)
 
 
 @pytest.fixture
