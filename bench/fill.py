@@ -7,7 +7,6 @@ Must not: touch a file that something else uses.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 from amends.run.chance import Chance, id_text
@@ -15,8 +14,8 @@ from amends.run.chance import Chance, id_text
 BATCH = 20_000
 
 
-def multiply(path: Path, count: int, wake_at: Callable[[int], float | None] | None = None) -> None:
-    """Copy the one saga of a file `count` times. wake_at: when the copy of a number is due."""
+def multiply(path: Path, count: int) -> None:
+    """Copy the one saga of a file `count` times."""
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA synchronous = OFF")  # nothing is lost that could not be copied again
     columns = [row[1] for row in connection.execute("PRAGMA table_info (amends_saga)")]
@@ -25,10 +24,11 @@ def multiply(path: Path, count: int, wake_at: Callable[[int], float | None] | No
     places = ", ".join("?" * len(columns))
     chance = Chance()
     for first in range(0, count, BATCH):
-        ids = [chance.uuid7(head["created_at"] + number / 1000) for number in range(first, min(first + BATCH, count))]
+        numbers = range(first, min(first + BATCH, count))
+        ids = [
+            chance.uuid7(head["created_at"] - (count - number) / 1000) for number in numbers
+        ]  # older, as they would be
         heads = [{**head, "id": new, "key": id_text(new)} for new in ids]
-        if wake_at is not None:
-            heads = [{**copy, "wake_at": wake_at(first + number)} for number, copy in enumerate(heads)]
         connection.execute("BEGIN IMMEDIATE")
         connection.executemany(f"INSERT INTO amends_saga VALUES ({places})", [tuple(copy.values()) for copy in heads])  # noqa: S608
         journal = [(ns, new, seq, op, row) for new in ids for ns, seq, op, row in rows]
