@@ -70,7 +70,7 @@ def load() -> str:
 def lines(directory: Path | None) -> list[str]:
     """The Markdown."""
     found = [
-        f"- {processor()}, {platform.system()} {platform.release()}, Python {platform.python_version()}, "
+        f"- {processor()}, {platform.system()} {platform.release().partition('-')[0]}, Python {platform.python_version()}, "
         f"SQLite {sqlite3.sqlite_version}",
         "- " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         f"- overwriting 8 KiB and flushing it: {flush(directory):.2f} ms",
