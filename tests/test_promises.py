@@ -369,7 +369,6 @@ def test_p7_a_deploy_strands_nobody_silently(caplog: pytest.LogCaptureFixture) -
             await first.start(before, Order(), id="two")
             await asyncio.sleep(5)
         async with engine(changed, on=on):  # the deploy
-            on.put(on.sagas[on.keys["two"]]._replace(wake_at=on.clock()))
             await asyncio.sleep(60)
             stalled = on.sagas[on.keys["two"]].stalled
         async with engine(old, before, on=on) as third:

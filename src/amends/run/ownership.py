@@ -62,6 +62,9 @@ class Ownership:
         if not store.leases:
             self._gone = await store.retire_expired(self._worker.worker)
         await store.unstall(self.plans.claimable)
+        older = self.plans.claimable - set(self.plans.exact)
+        if older:  # those that sleep for a year must not say only then that this code does not fit
+            await store.rouse(older)
         store.listen(self._hinted)
         try:
             await self._turn()

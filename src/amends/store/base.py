@@ -303,6 +303,11 @@ class Store(Protocol):
         """Have stalled sagas of these plans looked at again: they are due now. Gives how many."""
         ...
 
+    async def rouse(self, plans: Collection[int]) -> int:
+        """Have sagas of these plans looked at that run or go back, and only wait: they are due now.
+        Gives how many. It is how a changed definition is told at once from one that fits."""
+        ...
+
     async def owned_mail(self, worker: int) -> list[MailRow]:
         """Mail that nobody has taken, for sagas that the worker owns."""
         ...

@@ -201,6 +201,14 @@ class MemoryStore:
             db.put(saga._replace(stalled=None, wake_at=db.clock()))
         return len(held)
 
+    async def rouse(self, plans: Collection[int]) -> int:
+        db, now = self._up(), self._up().clock()
+        idle = [saga for saga in db.open.values() if saga.owner is None and saga.stalled is None and saga.plan in plans]
+        late = [saga for saga in idle if saga.status != "parked" and (saga.wake_at is None or saga.wake_at > now)]
+        for saga in late:
+            db.put(saga._replace(wake_at=now))
+        return len(late)
+
     async def owned_mail(self, worker: int) -> list[MailRow]:
         db = self._up()
         fresh = [mail for mail in db.open_mails.values() if mail.id not in db.taken]

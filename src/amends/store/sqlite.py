@@ -199,6 +199,9 @@ class SqliteStore:
     async def unstall(self, plans: Collection[int]) -> int:
         return await self._change("saga_unstall", self.now(), self._number, json.dumps(sorted(plans)))
 
+    async def rouse(self, plans: Collection[int]) -> int:
+        return await self._change("saga_rouse", self.now(), self._number, json.dumps(sorted(plans)))
+
     async def owned_mail(self, worker: int) -> list[MailRow]:
         return [_mail(row) for row in await self._rows("mail_owned", self._number, worker)]
 

@@ -184,6 +184,9 @@ class FaultyStore:
     async def unstall(self, plans: Collection[int]) -> int:
         return await self._pass("unstall", lambda: self._store.unstall(plans))
 
+    async def rouse(self, plans: Collection[int]) -> int:
+        return await self._pass("rouse", lambda: self._store.rouse(plans))
+
     async def owned_mail(self, worker: int) -> list[MailRow]:
         return await self._pass("owned_mail", lambda: self._store.owned_mail(worker))
 

@@ -140,6 +140,14 @@ UPDATE amends_saga SET stalled = NULL, wake_at = ?1
 WHERE ns = ?2 AND id IN (SELECT id FROM amends_saga INDEXED BY amends_saga_trouble
                          WHERE ns = ?2 AND stalled IS NOT NULL AND plan IN (SELECT value FROM json_each(?3)))
 
+-- name: saga_rouse
+UPDATE amends_saga SET wake_at = ?1
+WHERE ns = ?2 AND id IN (SELECT id FROM amends_saga INDEXED BY amends_saga_open
+                         WHERE ns = ?2 AND owner IS NULL AND (wake_at IS NULL OR wake_at > ?1)
+                           AND status IN ('running', 'compensating', 'parked')
+                           AND plan IN (SELECT value FROM json_each(?3)))
+  AND status IN ('running', 'compensating') AND stalled IS NULL
+
 -- name: mail_owned
 SELECT m.id, m.saga, m.message, m.kind, m.body, m.created_at, m.answer, m.detail, m.answered_at
 FROM amends_mail m JOIN amends_saga s ON s.ns = m.ns AND s.id = m.saga

@@ -287,6 +287,26 @@ class ClaimRules:
         assert (await rig.head(other)).stalled == "no code"
 
     @rule
+    async def test_rousing_makes_what_only_waits_due_and_nothing_else(self, rig: Rig) -> None:
+        worker, later = await rig.worker(plans=()), rig.first_store.now() + 1000
+        sleeper = await rig.waiting(due=later)
+        waiter = await rig.waiting(due=None)
+        owned = await rig.owned(worker)
+        other = await rig.waiting(due=later, plan=rig.other_plan)
+        stalled = await rig.waiting(due=rig.first_store.now() - 1)
+        await rig.first_store.claim(worker, [rig.plan], 1)
+        await rig.first_store.stall(worker, stalled.id, "no code")
+
+        assert await rig.first_store.rouse([rig.plan]) == 2
+        assert await rig.first_store.rouse([rig.plan]) == 0
+
+        assert set(ids(await rig.first_store.claim(worker, [rig.other_plan], 10))) == set()
+        assert set(ids(await rig.first_store.claim(worker, [rig.plan], 10))) == {sleeper.id, waiter.id}
+        assert (await rig.head(owned)).owner == worker
+        assert (await rig.head(other)).wake_at == later
+        assert (await rig.head(stalled)).stalled == "no code"
+
+    @rule
     async def test_a_look_says_whether_anything_is_due_or_has_mail(self, rig: Rig) -> None:
         worker = await rig.worker()
         empty = await rig.first_store.peek()
