@@ -3,7 +3,9 @@
 Whoever commits the end of a saga tells the waiters of its process at once and hints at the
 others; a slow look at the store stands behind both, so a hint may be lost.
 
-Guarantees: a waiter wakes within `LOOK_LAST_SECONDS` of what it waits for, hints or none.
+Guarantees: a waiter wakes within `LOOK_LAST_SECONDS` of what it waits for, hints or none; where very
+many wait, all of them together look at most `LOOKS_PER_SECOND` times a second, or they would keep
+the store from what they wait for.
 Must not: keep anything in memory for a saga that nobody waits for.
 """
 
@@ -18,6 +20,7 @@ from amends.store.base import Store
 T = TypeVar("T")
 LOOK_FIRST_SECONDS = 0.05
 LOOK_LAST_SECONDS = 1.0
+LOOKS_PER_SECOND = 500
 
 
 class Waiting:
@@ -55,7 +58,7 @@ class Waiting:
                 if found is not None:
                     return found
                 try:
-                    async with asyncio.timeout(delay):
+                    async with asyncio.timeout(max(delay, len(self._waiters) / LOOKS_PER_SECOND)):
                         await event.wait()
                 except TimeoutError:
                     delay = min(delay * 2, LOOK_LAST_SECONDS)
