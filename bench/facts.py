@@ -69,9 +69,9 @@ def load() -> str:
 
 def lines(directory: Path | None) -> list[str]:
     """The Markdown."""
+    system = f"{platform.system()} {platform.release().partition('-')[0]}"
     found = [
-        f"- {processor()}, {platform.system()} {platform.release().partition('-')[0]}, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}",
+        f"- {processor()}, {system}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}",
         "- " + ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         f"- overwriting 8 KiB and flushing it: {flush(directory):.2f} ms",
         f"- load average when this began: {load()}",
