@@ -7,6 +7,7 @@ Must not: hold anything between two entries.
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -220,6 +221,12 @@ class Orchestrator:
             raise NotRunning(
                 "the orchestrator is not running: use `async with orchestrator:` to work in this process, "
                 "`async with orchestrator.client():` beside a worker, or `orchestrator.blocking()` in synchronous code"
+            )
+        here = asyncio._get_running_loop()
+        if here is not None and here is not self._session.loop:
+            raise NotRunning(
+                "the orchestrator runs on another event loop than this one: use `orchestrator.blocking()` in other "
+                "threads, or hand the coroutine to its loop with `asyncio.run_coroutine_threadsafe`"
             )
         return self._session
 
