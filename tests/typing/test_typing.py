@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
+PYRIGHT = str(Path(sys.executable).with_name("pyright"))  # of this environment, also where it is not on the PATH
 MISUSES = HERE / "misuses.py"
 GOOD = (HERE / "good.py", HERE / "typed_shop.py", *sorted((ROOT / "examples").glob("*.py")))
 MARK = "# misuse: "
@@ -42,7 +43,7 @@ def mypy_errors() -> dict[tuple[str, int], str]:
 @cache
 def pyright_errors() -> dict[tuple[str, int], str]:
     """Each line that pyright strict complains of, in the same files."""
-    text = checked(["pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(HERE / "pyrightconfig.json")])
+    text = checked([PYRIGHT, "--outputjson", "--pythonpath", sys.executable, "-p", str(HERE / "pyrightconfig.json")])
     found = json.loads(text)["generalDiagnostics"]
     return {(Path(one["file"]).name, one["range"]["start"]["line"] + 1): one["message"] for one in found}
 
@@ -50,7 +51,7 @@ def pyright_errors() -> dict[tuple[str, int], str]:
 @cache
 def completeness() -> dict[str, Any]:
     """Pyright's report on the types of everything that the package shows."""
-    command = ["pyright", "--verifytypes", "amends", "--ignoreexternal", "--outputjson", "--pythonpath", sys.executable]
+    command = [PYRIGHT, "--verifytypes", "amends", "--ignoreexternal", "--outputjson", "--pythonpath", sys.executable]
     report: dict[str, Any] = json.loads(checked(command))["typeCompleteness"]
     return report
 

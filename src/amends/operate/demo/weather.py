@@ -61,9 +61,10 @@ def orders_of(count: int, seed: int) -> list[Placed]:
     """The orders of a run. Every trouble comes at least once."""
     chance = random.Random(seed)  # noqa: S311  # a story, not a secret
     troubles = [trouble for trouble, share in SHARES.items() for _ in range(max(round(share * count), 1))]
-    troubles += [Trouble.NONE] * (count - len(troubles) - 3)
+    troubles += [Trouble.NONE] * (count - len(troubles) - 4)
     chance.shuffle(troubles)
-    troubles.insert(count // 8, Trouble.CREDENTIALS)
+    # Two, so that one reaches the courier also where a slow machine lets the other's payment time out.
+    troubles[count // 8 : count // 8] = [Trouble.CREDENTIALS] * 2
     troubles.insert(count // 2, Trouble.SLOW_REFUND)
     troubles.insert(count * 3 // 4, Trouble.LATE)
     return [
