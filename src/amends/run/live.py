@@ -89,7 +89,7 @@ class Live:
         """The first row of a saga that starts here. Nothing is written yet. `value`: the input,
         as it will be read back from `payload`."""
         now = self.shell.now()
-        self._supply.keep_input(value)
+        self._supply.keep_input(payload, value)
         self._first = decision = self._decide(m.Start(payload), now)
         self.state = decision.state
         self._head = self._head_of(decision, now)
@@ -219,6 +219,11 @@ class Live:
         node = self.program.plan.step(address)
         self.running[address, phase] = attempt = Attempt(self, self.program.step(address), node, address, phase)
         attempt.task = self.shell.loop.create_task(self._attempt(attempt))
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is in flight: no attempt, and no decision that is not on disk yet."""
+        return not self.running and not self._unwritten
 
     def begin_all(self, durable: State) -> None:
         """Start everything that a state on disk has issued and that does not run yet."""

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from amends import fault
 from amends.decide import messages as m
-from amends.errors import ImpossibleTransition, StoreDamaged, StoreUnavailable
+from amends.define.values import describe
+from amends.errors import StoreDamaged, StoreUnavailable
 from amends.run import mailbox
 from amends.run.journal import state_of
 from amends.run.live import Live
@@ -79,7 +80,10 @@ class Ownership:
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
-        await self._do_todo()
+        try:
+            await self._do_todo()
+        except StoreUnavailable as error:  # no reason to wait for nobody: attempts are in flight
+            _log.warning("the store is away: %s", error)
 
     def halt(self) -> None:
         """Look no more, at once."""
@@ -246,8 +250,6 @@ class Ownership:
         mails = await store.owned_mail(worker.worker)
         alive = await _alive(store) if mails else frozenset()
         lives = [live for loaded in claimed if (live := self._take(loaded)) is not None]
-        for live in lives:
-            live.claim()
         worker.take_mail(mails, alive)  # before the look at the clock, which may find nothing to do
         for live in lives:
             if not live.dropped:
@@ -258,7 +260,7 @@ class Ownership:
             return
         fates = {row.id: row for row in await self._worker.store.workers()}
         for loaded in batch:
-            live = self._take(loaded)
+            live = self._take(loaded, gone)
             if live is not None:
                 live.adopt(gone, _not_died(live, gone, fates) | {self._worker.worker})
 
@@ -270,8 +272,9 @@ class Ownership:
 
     # One saga
 
-    def _take(self, loaded: Loaded) -> Live | None:
-        """Hold a saga that is owned now, or say why this worker cannot run it."""
+    def _take(self, loaded: Loaded, gone: int | None = None) -> Live | None:
+        """Hold a saga that is owned now, or say why this worker cannot run it. `gone`: from whom
+        it was taken over, if it was."""
         head, worker = loaded.head, self._worker
         if head.id in worker.lives:
             # It was let go in a commit whose answer is not back yet, and claimed again behind it.
@@ -280,27 +283,29 @@ class Ownership:
         try:
             state = state_of(loaded)
             program, word = self.plans.program_for(head.plan, state)
-        except (StoreDamaged, ImpossibleTransition) as error:
-            self._stall(head, f"its history cannot be read: {error}")
+        except Exception as error:  # noqa: BLE001  # whatever one saga's rows are, the others go on
+            self._stall(head, f"its history cannot be read: {describe(error)}", gone)
             return None
         if program is None:
-            self._stall(head, word)
+            self._stall(head, word, gone)
             return None
         live = Live(worker, program, head.id, head.key, head.epoch)
         live.resume(state, len(loaded.rows), Head(head.status, worker.worker, None, head.stuck, head.reason))
         worker.hold(live)
+        if gone is None:
+            live.claim()  # by what is on disk: what a move issues is not, yet
         if word:
             live.move(self.plans.number_of(word), word)
         return live
 
-    def _stall(self, head: SagaRow, word: str) -> None:
+    def _stall(self, head: SagaRow, word: str, gone: int | None) -> None:
         """Let go of a saga that this worker cannot run, in the next turn: it may come back at once."""
         worker = self._worker
         if self._stalled.get(head.id) != word:
             _log.warning("saga %s is stalled: %s", head.key, word)
         if len(self._stalled) < STALLED_KEPT:
             self._stalled[head.id] = word
-        self._todo.append(lambda: worker.store.stall(worker.worker, head.id, word))
+        self._todo.append(lambda: worker.store.stall(worker.worker, head.id, word, gone))
 
     async def _read_again(self, key: str) -> None:
         """A write was lost. If the saga is still this worker's, what was in flight is unresolved."""

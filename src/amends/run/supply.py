@@ -35,24 +35,24 @@ class Supply:
         self._program = program
         self._resources = resources
         self._settings = settings
-        self._values: dict[str, Any] = {}  # those that cannot be changed, decoded once
+        self._values: dict[str, tuple[bytes, Any]] = {}  # those that cannot be changed, decoded once
 
     def arguments(self, attempt: Attempt, state: State) -> dict[str, Any]:
         """What a function is called with. Raises ValueRefused for a stored value that the code
         cannot read any more."""
         return {argument.name: self._argument(argument, attempt, state) for argument in attempt.call.arguments}
 
-    def keep_input(self, value: Any) -> None:
+    def keep_input(self, payload: bytes, value: Any) -> None:
         """The input, which need not be decoded any more, if it cannot be changed."""
         if self._program.input.shared:
-            self._values[""] = value
+            self._values[""] = payload, value
 
     def admit(self, address: str, result: Any) -> bytes:
         """The payload of a result. Raises ValueRefused or LimitExceeded."""
         codec = self._program.step(address).result
         payload, value = codec.admit(result, f"the result of {address}", self._settings.payload_bytes)
         if codec.shared:
-            self._values[address] = value
+            self._values[address] = payload, value
         return payload
 
     def answer(self, question: Question, state: State, now: float) -> m.Answer:
@@ -108,12 +108,13 @@ class Supply:
         return codec.decode(state.groups[group].items[index_of(address)])
 
     def _value(self, address: str, payload: bytes) -> Any:
-        if address in self._values:
-            return self._values[address]
+        kept = self._values.get(address)
+        if kept is not None and kept[0] == payload:  # else another result stands: the one kept came too late
+            return kept[1]
         codec = self._program.codec_at(address) if address else self._program.input
         value = codec.decode(payload)
         if codec.shared:
-            self._values[address] = value
+            self._values[address] = payload, value
         return value
 
     def _asked(self, address: str, state: State) -> Any:

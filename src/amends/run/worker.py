@@ -126,11 +126,11 @@ class Worker:
         self.draining = True
         try:
             await self.ownership.stop()
-            async with asyncio.timeout(self.settings.drain_seconds):
-                await self._until_quiet()
-            await self._leave()
-        except TimeoutError:
-            _log.warning("attempts are still in flight; they are left unresolved")
+            try:
+                async with asyncio.timeout(self.settings.drain_seconds):
+                    await self._until_quiet()
+            except TimeoutError:
+                _log.warning("attempts, or what they gave, are still in flight; they are left unresolved")
             await self._leave()
         except (Retired, StoreError) as error:
             _log.warning("the worker leaves without letting go: %s", error)
@@ -147,7 +147,7 @@ class Worker:
 
     async def _leave(self) -> None:
         now = self.store.now()
-        quiet = [(live.id, now) for live in self.lives.values() if not live.running]
+        quiet = [(live.id, now) for live in self.lives.values() if live.quiet]
         await self.store.release(self.worker, quiet)
         await self.store.deregister(self.worker, survived=False)
 

@@ -282,16 +282,19 @@ class Store(Protocol):
 
     async def adopt(self, worker: int, gone: int, limit: int) -> list[Loaded]:
         """Become the owner of sagas that a retired worker owned; of none that a living one
-        owns. Raises Retired."""
+        owns. Stalled ones are left alone, unless their plan is in the worker's registration.
+        Raises Retired."""
         ...
 
     async def owned(self, worker: int, held: Collection[bytes]) -> list[Loaded]:
         """What the worker owns beside what it holds: claims and adoptions whose answer was lost."""
         ...
 
-    async def stall(self, worker: int, saga: bytes, reason: str) -> None:
+    async def stall(self, worker: int, saga: bytes, reason: str, gone: int | None = None) -> None:
         """Let go of a saga that this worker cannot run, and say why. It is not due any more,
-        until `unstall`, so that looking for work does not meet it again and again. Raises Retired."""
+        until `unstall`, so that looking for work does not meet it again and again. `gone`: the
+        retired worker it was taken over from, to whom it falls back: whoever can run it must take
+        it over too, since what was in flight is not settled. Raises Retired."""
         ...
 
     async def release(self, worker: int, sagas: Sequence[tuple[bytes, float | None]]) -> None:

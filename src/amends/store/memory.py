@@ -169,22 +169,24 @@ class MemoryStore:
 
     async def adopt(self, worker: int, gone: int, limit: int) -> list[Loaded]:
         db = self._up()
-        self._alive(worker)
+        runs = self._alive(worker).plans
         if db.workers[gone].retired_at is None:
             return []
-        owned = [saga for saga in db.open.values() if saga.owner == gone]
+        owned = [
+            saga for saga in db.open.values() if saga.owner == gone and (saga.stalled is None or saga.plan in runs)
+        ]
         return [self._own(saga, worker) for saga in owned[:limit]]
 
     async def owned(self, worker: int, held: Collection[bytes]) -> list[Loaded]:
         sagas = self._up().open.values()
         return [self._loaded(saga) for saga in sagas if saga.owner == worker and saga.id not in held]
 
-    async def stall(self, worker: int, saga: bytes, reason: str) -> None:
+    async def stall(self, worker: int, saga: bytes, reason: str, gone: int | None = None) -> None:
         db = self._up()
         self._alive(worker)
         row = db.open.get(saga)
         if row is not None and row.owner == worker:
-            db.put(row._replace(owner=None, stalled=reason, wake_at=None, updated_at=db.clock()))
+            db.put(row._replace(owner=gone, stalled=reason, wake_at=None, updated_at=db.clock()))
 
     async def release(self, worker: int, sagas: Sequence[tuple[bytes, float | None]]) -> None:
         db = self._up()

@@ -147,6 +147,7 @@ class SqliteStore:
 
         def job(connection: sqlite3.Connection) -> Peek:
             self._check_there()
+            self._lock.keep()
             due, mail = in_turn(connection, SQL["peek"], (self._number, now)) or (False, False)
             return Peek(bool(due), bool(mail))
 
@@ -167,10 +168,10 @@ class SqliteStore:
         return await self._thread.run(lambda connection: self._own(connection, worker, find))
 
     async def adopt(self, worker: int, gone: int, limit: int) -> list[Loaded]:
-        def find(connection: sqlite3.Connection, _: str) -> list[SagaRow]:
+        def find(connection: sqlite3.Connection, runs: str) -> list[SagaRow]:
             if connection.execute(SQL["worker_alive"], (gone,)).fetchone() is not None:
                 return []
-            return [SagaRow(*row) for row in connection.execute(SQL["owned_by"], (gone, self._number, limit))]
+            return [SagaRow(*row) for row in connection.execute(SQL["adoptable"], (gone, self._number, limit, runs))]
 
         return await self._thread.run(lambda connection: self._own(connection, worker, find))
 
@@ -181,10 +182,10 @@ class SqliteStore:
 
         return await self._read(job)
 
-    async def stall(self, worker: int, saga: bytes, reason: str) -> None:
+    async def stall(self, worker: int, saga: bytes, reason: str, gone: int | None = None) -> None:
         def job(connection: sqlite3.Connection) -> None:
             check_alive(connection, worker)
-            connection.execute(SQL["saga_stall"], (reason, self.now(), self._number, saga, worker))
+            connection.execute(SQL["saga_stall"], (reason, self.now(), self._number, saga, worker, gone))
 
         await self._write(job)
 

@@ -175,8 +175,8 @@ class FaultyStore:
     async def owned(self, worker: int, held: Collection[bytes]) -> list[Loaded]:
         return await self._pass("owned", lambda: self._store.owned(worker, held))
 
-    async def stall(self, worker: int, saga: bytes, reason: str) -> None:
-        await self._pass("stall", lambda: self._store.stall(worker, saga, reason))
+    async def stall(self, worker: int, saga: bytes, reason: str, gone: int | None = None) -> None:
+        await self._pass("stall", lambda: self._store.stall(worker, saga, reason, gone))
 
     async def release(self, worker: int, sagas: Sequence[tuple[bytes, float | None]]) -> None:
         await self._pass("release", lambda: self._store.release(worker, sagas))

@@ -121,15 +121,23 @@ SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stu
 FROM amends_saga INDEXED BY amends_saga_open
 WHERE ns = ?2 AND owner = ?1 AND status IN ('running', 'compensating', 'parked') LIMIT ?3
 
+-- As above, but for those that are stalled and that the worker cannot run either.
+-- name: adoptable
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+FROM amends_saga INDEXED BY amends_saga_open
+WHERE ns = ?2 AND owner = ?1 AND status IN ('running', 'compensating', 'parked')
+  AND (stalled IS NULL OR plan IN (SELECT value FROM json_each(?4))) LIMIT ?3
+
 -- name: saga_own
 UPDATE amends_saga SET owner = ?, epoch = epoch + 1, stalled = NULL WHERE ns = ? AND id = ?
 
 -- name: journal_rows
 SELECT row FROM amends_journal WHERE ns = ? AND saga = ? ORDER BY seq
 
--- No wake-up: a saga that nobody here can run is not due, or every look would find it.
+-- No wake-up: a saga that nobody here can run is not due, or every look would find it. One that was
+-- taken over falls back to the retired worker whose attempts are not settled.
 -- name: saga_stall
-UPDATE amends_saga SET owner = NULL, stalled = ?1, wake_at = NULL, updated_at = ?2
+UPDATE amends_saga SET owner = ?6, stalled = ?1, wake_at = NULL, updated_at = ?2
 WHERE ns = ?3 AND id = ?4 AND owner = ?5
 
 -- name: saga_release

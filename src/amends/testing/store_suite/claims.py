@@ -260,6 +260,24 @@ class ClaimRules:
         assert await rig.first_store.claim(worker, [rig.plan], 10) == []
 
     @rule
+    async def test_a_stalled_saga_that_was_taken_over_is_taken_over_again_by_who_can_run_it(self, rig: Rig) -> None:
+        gone, unfit = await rig.worker(lease=SHORT), await rig.worker(plans=(rig.other_plan,))
+        saga = await rig.owned(gone)
+        await rig.retired(unfit, gone)
+        await rig.first_store.adopt(unfit, gone, 10)
+
+        await rig.first_store.stall(unfit, saga.id, "its plan has changed", gone)
+
+        head = await rig.head(saga)
+        assert (head.owner, head.stalled, head.status) == (gone, "its plan has changed", "running")
+        assert await rig.first_store.adopt(unfit, gone, 10) == []
+        fit = await rig.worker(plans=(rig.plan,))
+        assert await rig.first_store.claim(fit, [rig.plan], 10) == []
+        assert gone in await rig.first_store.retire_expired(fit)
+        adopted = await rig.first_store.adopt(fit, gone, 10)
+        assert [(one.head.id, one.head.stalled, one.head.epoch) for one in adopted] == [(saga.id, None, 3)]
+
+    @rule
     async def test_a_worker_that_runs_its_plan_claims_a_stalled_saga(self, rig: Rig) -> None:
         first = await rig.worker(plans=(rig.other_plan,))
         saga = await rig.waiting(due=rig.first_store.now() - 1)
