@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from store_child import INFO, Child
 
-from amends.errors import StoreUnavailable, WorkerRunning
+from amends.errors import StoreDamaged, StoreUnavailable, WorkerRunning
 from amends.store.sqlite import SqliteStore
 from amends.store.sqlite_lock import WorkerLock
 
@@ -246,3 +246,39 @@ def test_a_second_worker_is_refused_however_the_file_is_spelled(
         await first.close()
 
     asyncio.run(run())
+
+
+def test_a_worker_whose_lock_file_is_cleaned_away_takes_it_anew_and_still_keeps_a_second_one_out(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "orders.db"
+
+    async def run() -> str:
+        first = SqliteStore(path, "default")
+        await first.open(work=True)
+        path.with_name("orders.db-worker").unlink()
+        await first.peek()
+        words = refusal(WorkerLock(path))
+        await first.close()
+        return words
+
+    assert "another worker" in asyncio.run(run())
+    WorkerLock(path).take()
+
+
+def test_a_worker_stops_where_a_second_one_has_come_in_by_way_of_a_removed_lock_file(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+
+    async def run() -> str:
+        first, second = SqliteStore(path, "default"), SqliteStore(path, "default")
+        await first.open(work=True)
+        path.with_name("orders.db-worker").unlink()
+        await second.open(work=True)
+        with pytest.raises(StoreDamaged) as caught:
+            await first.peek()
+        await second.peek()
+        await first.close()
+        await second.close()
+        return str(caught.value)
+
+    assert "orders.db-worker was removed" in asyncio.run(run())

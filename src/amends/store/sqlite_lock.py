@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from weakref import WeakSet
 
-from amends.errors import StoreUnavailable, WorkerRunning
+from amends.errors import StoreDamaged, StoreUnavailable, WorkerRunning
 
 GLANCE_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02)
 _TAKEN = (errno.EWOULDBLOCK, errno.EACCES)
@@ -55,6 +55,22 @@ class WorkerLock:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
 
+    def keep(self) -> None:
+        """See that the lock is still on the file that others look at, and take it anew where that
+        was cleaned away. Raises StoreDamaged where another worker has come in meanwhile."""
+        held = self._descriptor
+        if held is None or _is_at(held, self._path):
+            return
+        self._descriptor = None
+        try:
+            self.take()
+        except WorkerRunning as error:
+            raise StoreDamaged(
+                f"{self._path} was removed while this worker held it, so a second one could come in, and did: {error}"
+            ) from None
+        finally:
+            os.close(held)
+
     def held_by_somebody(self) -> bool:
         """Whether any process, this one included, holds the lock. A glance: it may be taken the
         next moment. For that moment it keeps a worker out, who tries again."""
@@ -79,6 +95,14 @@ class WorkerLock:
             os.close(descriptor)
 
 
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        there = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(there, os.fstat(descriptor))
+
+
 def _lock_patiently(descriptor: int) -> None:
     """Take the lock; a client that glances at it holds it for a moment only."""
     for pause in GLANCE_SECONDS:
@@ -92,8 +116,8 @@ def _lock_patiently(descriptor: int) -> None:
 def _words(database: Path, holder: str) -> str:
     who = "this process itself" if holder == str(os.getpid()) else f"process {holder or 'unknown'}"
     return (
-        f"another worker ({who}) works on {database}; one SQLite file has one worker and any number of clients. Use "
-        "`async with orchestrator.client()` or `client_lifespan` here, or a PostgreSQL database for several workers"
+        f"another worker ({who}) works on {database}; one SQLite file has one worker and any number of clients. "
+        "Be a client here: `async with orchestrator.client()`, or `client_lifespan` in a web process"
     )
 
 
