@@ -6,6 +6,7 @@ Each checker runs once; the tests look at what it said.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-PYRIGHT = str(Path(sys.executable).with_name("pyright"))  # of this environment, also where it is not on the PATH
+BIN = Path(sys.executable).parent
+PYRIGHT = str(BIN / "pyright")
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{BIN}:{os.environ['PATH']}",
+}  # pyright asks the first python on it where things are
 MISUSES = HERE / "misuses.py"
 GOOD = (HERE / "good.py", HERE / "typed_shop.py", *sorted((ROOT / "examples").glob("*.py")))
 MARK = "# misuse: "
@@ -26,7 +32,7 @@ MARK = "# misuse: "
 
 def checked(command: list[str]) -> str:
     """What a checker printed. One that could not work at all fails the test."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, env=ENVIRONMENT, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return done.stdout
 
