@@ -176,6 +176,14 @@ def a_second_worker(scene: Scene) -> None:
     second.wait()
 
 
+def clear_away_what_lies_about(scene: Scene) -> None:
+    """The lock and the sockets beside the file, as somebody does who takes them for rubbish."""
+    for path in [*scene.place.glob("*-worker"), *scene.place.glob("*-hint*"), *scene.place.glob("*-turn")]:
+        path.unlink(missing_ok=True)
+    if scene.dice.random() < 0.5:
+        a_second_worker(scene)
+
+
 FAULTS: tuple[Fault, ...] = (
     kill_the_worker,
     kill_the_worker,
@@ -195,4 +203,5 @@ FAULTS: tuple[Fault, ...] = (
     deploy,
     commands,
     a_second_worker,
+    clear_away_what_lies_about,
 )

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from amends.operate.instants import utc
 from amends.operate.values import (
     Act,
     Answer,
@@ -38,7 +38,7 @@ def instant(at: float | None) -> str | None:
     """An instant, to the millisecond."""
     if at is None:
         return None
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def payload(value: bytes | None) -> Any:

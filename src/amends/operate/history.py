@@ -8,7 +8,6 @@ Must not: interpret. What an event means for the state is `decide/evolve.py`'s.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from amends.decide import events as e
@@ -16,6 +15,7 @@ from amends.decide.events import Cause, Event, Phase
 from amends.decide.evolve import apply, evolve
 from amends.decide.plan import EachNode, Plan, SleepNode, WaitNode, WhenNode
 from amends.decide.state import State
+from amends.operate.instants import utc
 from amends.operate.values import Line
 from amends.run import journal, mailbox
 from amends.store.base import MailRow
@@ -255,7 +255,7 @@ def _half(address: str, phase: Phase) -> str:
 
 
 def _instant(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return utc(at).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _sender(mail: MailRow) -> Sender:

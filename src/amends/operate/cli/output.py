@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from rich import box
 from rich.console import Console
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from amends.operate import as_json
 from amends.operate.cli.safe import safe
+from amends.operate.instants import utc
 
 PIPE_WIDTH = 100_000
 VALUE_CHARACTERS = 300
@@ -96,12 +96,12 @@ def emit_json(data: object) -> None:
 
 def when(at: float | None) -> str:
     """An instant to the second, in UTC."""
-    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return "" if at is None else utc(at).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def clock(at: float) -> str:
     """An instant to the millisecond, in UTC."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    return utc(at).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
 def value(payload: bytes | None, limit: int = VALUE_CHARACTERS) -> str:
