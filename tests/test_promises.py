@@ -379,7 +379,7 @@ def test_p7_a_deploy_strands_nobody_silently(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.WARNING):
         stalled, outcomes = virtually(main())
 
-    assert "1 sagas of 'renamed' are running, and no live worker knows that saga" in caplog.text
+    assert "1 of 'renamed' is running, and no live worker knows it" in caplog.text
     assert stalled is not None
     assert "work" in stalled, "the reason names the step"
     assert outcomes == [Completed(None), Completed(None)]

@@ -295,7 +295,7 @@ def test_reject_if_turns_an_answer_into_a_rejection(early: bool) -> None:
     if not early:
         assert saga.signal("w") is Word.ACCEPTED
 
-    assert saga.state.turned == ("rejected", "w", "the signal 'w' said no")
+    assert saga.state.turned == ("rejected", "w", "the signal said no")
     assert saga.undoing == {"a"}
 
 
@@ -366,6 +366,6 @@ def test_of_two_early_answers_the_first_no_decides() -> None:
 
     saga.succeeds("a")
 
-    assert saga.state.turned == ("rejected", "v", "the signal 'v' said no")
+    assert saga.state.turned == ("rejected", "v", "the signal said no")
     assert saga.action("w") is Action.SKIPPED
     assert saga.undoing == {"a"}

@@ -135,6 +135,11 @@ def test_a_resource_is_a_function(wrong: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("wrong", [Shop, Shop()])
+def test_how_a_class_or_an_object_is_made_a_resource_is_said(wrong: Any) -> None:
+    assert mistake(lambda: orchestrator(resources=[wrong])).endswith("; such as: def open_shop() -> Shop: …")
+
+
 def test_resources_and_sagas_are_lists() -> None:
     assert mistake(lambda: orchestrator(resources=open_shop)).startswith(
         "resources=…: a list of functions is expected, not <function open_shop"
@@ -182,6 +187,11 @@ def test_a_database_that_nobody_knows_is_refused() -> None:
     expected = "'redis://localhost' is no database that amends knows: sqlite:///orders.db is a file in this directory"
     assert mistake(lambda: Orchestrator("redis://localhost", sagas=[])).startswith(expected)
     assert mistake(lambda: orchestrator(effects="redis://localhost")).startswith(expected)
+
+
+@pytest.mark.parametrize("url", ["sqlite:orders.db", "sqlite:/orders.db", "sqlite://orders.db", "orders.db"])
+def test_a_url_with_too_few_slashes_is_refused_and_means_no_other_file(url: str) -> None:
+    assert mistake(lambda: Orchestrator(url, sagas=[])).startswith(f"{url!r} is no database that amends knows: ")
 
 
 def test_a_password_is_not_repeated_in_an_error() -> None:

@@ -266,6 +266,14 @@ def test_a_for_each_gives_a_list() -> None:
     assert source(saga, "probe") == (Kind.ITEMS, ("check",))
 
 
+def test_whoever_forgets_the_rejections_of_a_for_each_that_collects_is_told_what_to_ask_for() -> None:
+    collecting = for_each(check, over=orders_of, on_reject="collect")
+
+    assert mistake(lambda: place_order(collecting, probe(list[int]))).endswith(
+        ". Its items may be rejected: ask for list[int | Rejected]"
+    )
+
+
 def test_a_for_each_that_collects_gives_a_list_with_rejections() -> None:
     saga = place_order(for_each(check, over=orders_of, on_reject="collect"), probe(list[int | Rejected]))
 

@@ -163,7 +163,7 @@ def test_a_run_that_is_interrupted_leaves_its_saga_to_the_next_worker(floor: Flo
     stopped(floor, worker, signal.SIGTERM)
 
     assert end.code == 130
-    assert "trip-1: a worker goes on with it: amends show trip-1" in end.err
+    assert "trip-1: it goes on where a worker runs: amends show trip-1" in end.err
     assert "Traceback" not in end.err
 
 
@@ -207,7 +207,7 @@ def test_waiting_without_a_worker_is_said_and_ends_with_the_timeout(floor: Floor
 
     assert end.code == 9
     assert "No worker is alive" in end.err
-    assert "trip-1 has not ended within 5 s; it goes on: amends show trip-1" in end.err
+    assert "trip-1 has not ended within 5 s; it goes on where a worker runs: amends show trip-1" in end.err
 
 
 def test_a_reader_who_goes_away_ends_a_verb_quietly(floor: Floor) -> None:

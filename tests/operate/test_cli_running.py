@@ -83,7 +83,7 @@ def test_a_run_that_is_not_waited_for_any_more_leaves_its_saga_open(floor: Floor
     result = floor.amends("run", "shop:trip", TEA, "--id=trip-1", "--timeout=1")
 
     assert result.code == 9
-    assert "trip-1 has not ended within 1 s; a worker goes on with it: amends show trip-1" in result.err
+    assert "trip-1 has not ended within 1 s; it goes on where a worker runs: amends show trip-1" in result.err
     assert floor.ok("show", "trip-1", ORDERS, "--json").data["status"] == "running"
 
 

@@ -8,7 +8,7 @@ from told import Story, after, each, go, items, look, parallel, plan, sequence, 
 
 from amends.decide.plan import Node, PivotNode, Plan, SequenceNode, SleepNode, StepNode, WaitNode, WhenNode
 from amends.operate.cli.flow import texts
-from amends.operate.drawing import ASCII, LINES, Drawn, draw
+from amends.operate.drawing import ASCII, LINES, Drawn, draw, lasting
 from amends.operate.mermaid import mermaid
 
 EVERYTHING = plan(
@@ -33,7 +33,7 @@ def test_every_kind_of_node_is_drawn_once_and_in_flow_order() -> None:
     lines = [text.plain for text in texts(draw(EVERYTHING), LINES)]
 
     assert lines == [
-        "told             deadline 3600 s",
+        "told             deadline 1 hour",
         "├─ check         readonly",
         "├─ a             compensatable",
         "├─ big           when big(input)",
@@ -46,7 +46,7 @@ def test_every_kind_of_node_is_drawn_once_and_in_flow_order() -> None:
         "│  ├─ e          compensatable",
         "│  └─ sequence",
         "│     ├─ f       compensatable",
-        "│     └─ nap     sleep 60 s",
+        "│     └─ nap     sleep 1 minute",
         "├─ erase         for each of items(input), 5 at a time",
         "├─ approval      signal, 30 s at most",
         "├─ pivot         the point of no return",
@@ -136,3 +136,9 @@ def test_whatever_a_name_holds_is_written_out_in_a_chart() -> None:
 
     assert '#34;#59; click x"' in chart
     assert "a#60;b#62;#35; ↩" in chart
+
+
+def test_a_duration_is_told_in_the_largest_unit_that_divides_it() -> None:
+    told = [lasting(seconds) for seconds in (0.5, 60, 90, 3_600, 5_400, 86_400, 30 * 86_400)]
+
+    assert told == ["0.5 s", "1 minute", "90 s", "1 hour", "90 minutes", "1 day", "30 days"]

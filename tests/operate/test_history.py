@@ -10,6 +10,7 @@ from told import Story, plan, step
 from amends.decide import events as e
 from amends.decide.events import Event, Phase
 from amends.decide.plan import Plan, SequenceNode, SleepNode, StepNode, WaitNode, WhenNode
+from amends.decide.state import Track, Undo
 from amends.errors import StoreDamaged
 from amends.operate import history
 from amends.run import journal, mailbox
@@ -50,7 +51,7 @@ WORDS: list[tuple[Event, str]] = [
         e.Failed("a", UNDO, "worker 3", False, NOON, lost=True),
         "the undo of a: the attempt went down with its worker: worker 3; the next attempt at once",
     ),
-    (e.Unknown("a", "timeout"), "a: nobody knows whether it happened, and no attempt is left: timeout"),
+    (e.Unknown("a", "timeout"), "a is unknown, and no attempt is left: timeout"),
     (e.Stuck("a", UNDO, "no shelf"), "the undo of a is stuck: no shelf"),
     (
         e.Stuck("a", ACTION, "still running", overdue=4),
@@ -66,8 +67,8 @@ WORDS: list[tuple[Event, str]] = [
     (e.Listed("each", (b"1", b"2")), "each: 2 items"),
     (e.Abandoned("nap"), "nap is no longer waited for"),
     (e.PivotPassed("b"), "the pivot is passed: only forward from here"),
-    (e.TurnedBack("rejected", "b", "no"), "goes back, because of a definite no of b: no"),
-    (e.TurnedBack("deadline", "", "its deadline passed"), "goes back, because of its deadline: its deadline passed"),
+    (e.TurnedBack("rejected", "b", "no"), "goes back, since b said no: no"),
+    (e.TurnedBack("deadline", "", "its deadline passed"), "goes back: its deadline passed"),
     (e.Kept("approval", b"1"), "the signal approval came and is kept"),
     (e.CancelNoted("m-1", "changed"), "the cancel waits for the outcome of the pivot"),
     (e.Parked("a: no shelf"), "parked, a person is needed: a: no shelf"),
@@ -104,6 +105,21 @@ def test_every_event_has_its_words(event: Event, words: str) -> None:
     senders = {"m-1": history.Sender("act", "", "ada", True)}
 
     assert history._word(PLAN, told.state, event, senders, NOON).text == words
+
+
+def test_a_saga_with_an_undo_that_a_person_settled_is_not_said_to_have_undone_everything() -> None:
+    state = Story(PLAN).state
+    state.steps["a"] = state.step("a")._replace(undo=Track(Undo.CLOSED))
+
+    word = history._word(PLAN, state, e.Compensated(), {}, NOON)
+
+    assert word.text == "compensated: what was done is undone, or settled by hand"
+
+
+def test_a_wait_is_not_said_to_have_said_no_when_nobody_has_answered() -> None:
+    event = e.Rejected("approval", "no signal came in time")
+
+    assert history._word(PLAN, Story(PLAN).state, event, {}, NOON).text == "approval: no signal came in time"
 
 
 def test_no_kind_of_event_is_without_a_test_of_its_words() -> None:

@@ -185,7 +185,7 @@ def test_a_wait_that_times_out_before_the_pivot_is_a_rejection() -> None:
         async with engine(waiting) as orchestrator:
             return await orchestrator.run(waiting, Order(), id="one")
 
-    assert virtually(main()) == Compensated("approval: no signal 'approval' came in time", "rejected", "approval")
+    assert virtually(main()) == Compensated("approval: no signal came in time", "rejected", "approval")
     assert said == ["first", "unfirst"]
 
 

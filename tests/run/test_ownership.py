@@ -268,7 +268,7 @@ def test_sagas_that_no_live_worker_can_run_are_reported_within_a_minute(
     with caplog.at_level(logging.WARNING, "amends.ownership"):
         virtually(main())
 
-    assert "1 sagas of 'patient' are running, and no live worker knows that saga" in caplog.text
+    assert "1 of 'patient' is running, and no live worker knows it" in caplog.text
 
 
 def test_a_saga_whose_history_cannot_be_read_is_stalled_and_keeps_nobody_from_working() -> None:

@@ -294,7 +294,7 @@ def _judge(draft: Draft, given: m.Answer) -> None:
     if given.flag:
         draft.emit(e.Succeeded(given.address, draft.state.kept[given.address]))
         return
-    reason = f"the signal {given.address!r} said no"
+    reason = "the signal said no"
     if isinstance(node, WaitNode) and node.place is Place.AFTER:
         draft.emit(e.Stuck(given.address, Phase.ACTION, reason, resolved=True, rejected=True))
     else:

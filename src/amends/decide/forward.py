@@ -71,7 +71,7 @@ def expire_waits(draft: Draft) -> None:
         track = draft.state.step(node.address).action
         if track.status is not _WAITING or track.due is None or track.due > draft.now:
             continue
-        reason = f"no signal {node.address!r} came in time"
+        reason = "no signal came in time"
         if node.default is not None:
             draft.emit(e.Succeeded(node.address, node.default.encode()))
         elif node.place is Place.AFTER:

@@ -15,13 +15,16 @@ import sqlite3
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Any, NamedTuple
+from functools import reduce
+from operator import or_
+from typing import Any, NamedTuple, get_args, get_origin
 
 from amends.decide.members import direct
 from amends.define.context import Context
 from amends.define.hints import canonical, has_type_variable, is_type, markers, shown, without_none
 from amends.define.node import RESOURCE, Source
 from amends.define.nodes import ResultOf, SagaInput, is_same
+from amends.define.outcome import Rejected
 from amends.define.shape import is_class
 from amends.define.step import Step, Work
 from amends.errors import DefinitionError
@@ -274,10 +277,18 @@ def _near_miss(hint: Any, inner: Any, other: Any) -> str:
             return f". Types match exactly: ask for {shown(other)}, a base class does not match"
     if without_none(other) is not None and canonical(without_none(other)) == canonical(inner or hint):
         return f". Ask for {shown(other)}, as it is declared"
+    if get_origin(hint) is get_origin(other) is list and _collected(get_args(other)[0]) == canonical(get_args(hint)[0]):
+        return f". Its items may be rejected: ask for {shown(other)}"
     for new, plain in ((other, hint), (hint, other)):
         if is_type(new) and canonical(getattr(new, "__supertype__", object)) == canonical(plain):
             return f". Types match exactly: a NewType is a type of its own, ask for {shown(other)}"
     return ""
+
+
+def _collected(item: Any) -> Hashable:
+    """What an item of a `for_each` gives that collects rejections, without those; None of another."""
+    rest = [part for part in get_args(item) if part is not Rejected]
+    return canonical(reduce(or_, rest)) if rest and len(rest) < len(get_args(item)) else None
 
 
 def _is_copy(node: object, source: object) -> bool:

@@ -106,10 +106,20 @@ async def _open(fn: Callable[..., Any], given: dict[str, Any], stack: AsyncExitS
     return await made if asyncio.iscoroutine(made) else made
 
 
+def _wrapped(given: object) -> str:
+    """How a class, or an object of one, is made a resource."""
+    made = given if isinstance(given, type) else type(given)
+    if made.__module__ == "builtins":
+        return ""
+    return f"; such as: def open_{made.__name__.lower()}() -> {made.__name__}: …"
+
+
 def _provider(fn: Callable[..., Any], local_names: dict[str, Any]) -> Provider:
     where = f"the resource {_name(fn)}"
     if not inspect.isfunction(fn):
-        raise DefinitionError(f"{where}: a function that returns or yields the resource is expected, not {fn!r:.80}")
+        raise DefinitionError(
+            f"{where}: a function that returns or yields the resource is expected, not {fn!r:.80}{_wrapped(fn)}"
+        )
     hints = hints_of(fn, local_names, where)
     provided = hints.get("return")
     if provided is None or is_nothing(provided):

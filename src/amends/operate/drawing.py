@@ -55,7 +55,7 @@ def draw(plan: Plan, state: State | None = None, strokes: Strokes = LINES) -> tu
     """The drawing of a flow. state: where a saga that runs it stands."""
     status = "" if state is None else str(state.status)
     facts = [f"version {plan.version}"] if plan.version else []
-    facts += [] if plan.deadline is None else [f"deadline {plan.deadline:g} s"]
+    facts += [] if plan.deadline is None else [f"deadline {lasting(plan.deadline)}"]
     head = Drawn("", plan.name, ", ".join(facts), status, "")
     return (head, *_nodes(plan.root.nodes, state, "", strokes))
 
@@ -102,11 +102,20 @@ def _drawn(node: Node, state: State | None, stem: str) -> Drawn:
             kind = f"for each of {asked(node.over)}, {node.limit} at a time"
             return Drawn(stem, node.address, kind, _each_status(state, node), counts)
         case SleepNode(address, seconds):
-            kind = f"sleep {asked(node.until)}" if seconds is None else f"sleep {seconds:g} s"
+            kind = f"sleep {asked(node.until)}" if seconds is None else f"sleep {lasting(seconds)}"
             return Drawn(stem, address, kind, _status(state, address), _note(state, address))
         case WaitNode(address, timeout):
-            kind = "signal" if timeout is None else f"signal, {timeout:g} s at most"
+            kind = "signal" if timeout is None else f"signal, {lasting(timeout)} at most"
             return Drawn(stem, address, kind, _status(state, address), _note(state, address))
+
+
+def lasting(seconds: float) -> str:
+    """A duration for a person: in the largest unit that divides it."""
+    for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        count, rest = divmod(seconds, length)
+        if count and not rest:
+            return f"{count:g} {unit}{'' if count == 1 else 's'}"
+    return f"{seconds:g} s"
 
 
 def asked(source: str) -> str:

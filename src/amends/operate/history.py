@@ -14,18 +14,18 @@ from amends.decide import events as e
 from amends.decide.events import Cause, Event, Phase
 from amends.decide.evolve import apply, evolve
 from amends.decide.plan import EachNode, Plan, SleepNode, WaitNode, WhenNode
-from amends.decide.state import State
+from amends.decide.state import Action, State, Undo
 from amends.operate.instants import utc
 from amends.operate.values import Line
 from amends.run import journal, mailbox
 from amends.store.base import MailRow
 
-_CAUSES = {
-    Cause.REJECTED: "a definite no",
-    Cause.UNKNOWN: "it is not known whether a step happened",
-    Cause.DEADLINE: "its deadline",
-    Cause.CANCELLED: "it was cancelled",
-    Cause.OPERATOR: "a person sent it back",
+_CAUSES = {  # why a saga goes back; {} is the step's address
+    Cause.REJECTED: ", since {} said no",
+    Cause.UNKNOWN: ", since {} is unknown",
+    Cause.DEADLINE: "",
+    Cause.CANCELLED: ", since it was cancelled",
+    Cause.OPERATOR: ", since a person sent it back",
 }
 
 
@@ -113,7 +113,7 @@ def _word(plan: Plan, state: State, event: Event, senders: Mapping[str, Sender],
         case e.Operated() | e.Refused() | e.Retried() | e.Closed() | e.CancelNoted():
             return _of_person(event, state, senders)
         case _:
-            return _of_saga(event)
+            return _of_saga(state, event)
 
 
 def _of_attempt(
@@ -133,11 +133,12 @@ def _of_attempt(
         case e.Succeeded(address, result):
             return _succeeded(plan, address, result, senders)
         case e.Rejected(address, reason):
-            return Word(f"{address} said no: {reason}", "bad", address, Phase.ACTION, reason=reason)
+            said = "" if isinstance(plan.node(address), WaitNode) else " said no"
+            return Word(f"{address}{said}: {reason}", "bad", address, Phase.ACTION, reason=reason)
         case e.Failed(address, phase, reason, resolved, due, lost):
             return _failed(address, phase, reason, resolved, due - at, lost)
         case e.Unknown(address, reason):
-            text = f"{address}: nobody knows whether it happened, and no attempt is left: {reason}"
+            text = f"{address} is unknown, and no attempt is left: {reason}"
             return Word(text, "bad", address, Phase.ACTION, reason=reason)
         case e.Stuck(address, phase, reason, _, _, overdue):
             still = f", its function still runs in worker {overdue}" if overdue else ""
@@ -214,14 +215,13 @@ def _of_person(
             return Word("the cancel waits for the outcome of the pivot", "person", actor=actor, reason=reason)
 
 
-def _of_saga(event: Event) -> Word:
+def _of_saga(state: State, event: Event) -> Word:
     match event:
         case e.PivotPassed():
             return Word("the pivot is passed: only forward from here")
         case e.TurnedBack(cause, address, reason):
-            known = _CAUSES[Cause(cause)] if cause in set(Cause) else cause
-            by = f" of {address}" if address else ""
-            return Word(f"goes back, because of {known}{by}: {reason}", "bad", reason=reason)
+            why = _CAUSES[Cause(cause)].format(address) if cause in set(Cause) else f", since {cause}"
+            return Word(f"goes back{why}: {reason}", "bad", reason=reason)
         case e.Parked(reason):
             return Word(f"parked, a person is needed: {reason}", "bad", reason=reason)
         case e.Resumed():
@@ -231,7 +231,12 @@ def _of_saga(event: Event) -> Word:
         case e.Completed():
             return Word("completed", "good")
         case e.Compensated():
-            return Word("compensated: everything that was done is undone", "good")
+            rest = (
+                "what was done is undone, or settled by hand"
+                if _closed(state)
+                else "everything that was done is undone"
+            )
+            return Word(f"compensated: {rest}", "good")
         case e.Adopted(worker, deaths, _):
             died = f"; {deaths} workers died since its last progress" if deaths > 1 else ""
             return Word(f"worker {worker} is gone, and the saga was taken over from it{died}", "bad")
@@ -242,6 +247,14 @@ def _of_saga(event: Event) -> Word:
             return Word(f"runs on a changed definition from here on ({fingerprint[:12]})")
         case _:
             return Word(journal.name_of(event))
+
+
+def _closed(state: State) -> bool:
+    """Whether a person had to settle something."""
+    return any(
+        step.action.status is Action.CLOSED or (step.undo is not None and step.undo.status is Undo.CLOSED)
+        for step in state.steps.values()
+    )
 
 
 def _from(senders: Mapping[str, Sender], signal: str) -> str:

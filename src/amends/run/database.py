@@ -40,7 +40,7 @@ def sqlite_path(url: str) -> Path:
     parts = urlsplit(url)
     if parts.scheme in ("postgresql", "postgres"):
         raise DefinitionError("PostgreSQL is not supported yet; use sqlite:///orders.db")
-    if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2:
+    if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2 or not url.lower().startswith("sqlite:///"):
         raise DefinitionError(
             f"{masked(url)!r} is no database that amends knows: sqlite:///orders.db is a file in this directory, "
             "sqlite:////var/lib/orders.db an absolute one, memory:// is gone with the process"

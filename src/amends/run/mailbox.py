@@ -120,5 +120,5 @@ def _flaw(codec: Any, value: bytes) -> str:
     try:
         codec.decode(value)
     except ValueRefused as error:
-        return describe(error).replace("a stored", "what was sent for a")
+        return describe(error).replace(f"a stored {codec.name} cannot be read", f"it does not fit {codec.name}")
     return ""

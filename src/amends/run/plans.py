@@ -65,7 +65,7 @@ class Plans:
         names = {self.name_of(plan) for plan in runs}
         counts = sorted((await store.count(open_only=True)).items())
         return [
-            f"{count} sagas of {self.name_of(plan)!r} are {status}, and no live worker knows that saga"
+            f"{count} of {self.name_of(plan)!r} {'are' if count > 1 else 'is'} {status}, and no live worker knows it"
             for (plan, status), count in counts
             if status in ("running", "compensating") and self.name_of(plan) not in names
         ]

@@ -71,14 +71,14 @@ def _lag(connection: sqlite3.Connection, namespace: int, now: float) -> Health:
         return Health("ok", "lag", "nothing is overdue")
     late = now - oldest
     level = "warning" if late > LAG_SECONDS else "ok"
-    return Health(level, "lag", f"{count} sagas are due and nobody has them, the oldest for {late:.0f} s")
+    return Health(level, "lag", f"{count} due that nobody has, the oldest for {late:.0f} s")
 
 
 def _stalled(connection: sqlite3.Connection, namespace: int) -> Health:
     count, reason = connection.execute(SQL["doctor_stalled"], (namespace,)).fetchone()
     if not count:
         return Health("ok", "stalled", "every open saga has a plan that fits")
-    return Health("warning", "stalled", f"{count} sagas wait for a worker that can run them; one because {reason}")
+    return Health("warning", "stalled", f"{count} wait for a worker with a definition that fits; one because {reason}")
 
 
 def _mail(connection: sqlite3.Connection, namespace: int, now: float) -> Health:

@@ -18,7 +18,16 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from amends.decide.state import Action, State
-from amends.errors import NotRunning, UnknownSaga
+from amends.errors import (
+    IdConflict,
+    LimitExceeded,
+    NotEnlisted,
+    NotRunning,
+    Refused,
+    TooLate,
+    UnknownSaga,
+    ValueRefused,
+)
 from amends.operate.operations import Operations
 from amends.run.outcomes import Outcome
 from amends.run.session import Config, Session, state_of
@@ -28,7 +37,9 @@ from amends.store.memory import MemoryDatabase
 from amends.testing.inline import InlineSession, InlineSqliteStore, SandboxLoop, SoleMemoryStore
 from amends.testing.virtual import close
 
+__tracebackhide__ = True  # for pytest
 T = TypeVar("T")
+CALLERS = (IdConflict, LimitExceeded, NotEnlisted, Refused, TooLate, UnknownSaga, ValueRefused)  # the caller's mistakes
 LOOK_FIRST_SECONDS = 60.0
 LOOK_LAST_SECONDS = 24 * 3600.0
 LOOKS_IN_VAIN_MAX = 20
@@ -66,6 +77,8 @@ class Rig:
         try:
             self.session  # noqa: B018  # raises where there is none
             return self._drive(work)
+        except CALLERS as error:
+            raise error.with_traceback(None) from None  # a failed test shows its own line, not ours
         finally:
             work.close()  # where it was never begun
 
@@ -227,7 +240,10 @@ def _outside_loops(fn: Callable[[], T]) -> T:
     """Call a function where no event loop runs: here, or, in an async test, in another thread."""
     try:
         asyncio.get_running_loop()
+        inside = True
     except RuntimeError:
+        inside = False
+    if not inside:
         return fn()
     results: list[T] = []
     errors: list[BaseException] = []

@@ -34,6 +34,7 @@ from amends.testing.rig import Rig
 from amends.testing.virtual import Inline
 
 I = TypeVar("I")  # noqa: E741  # the input, as in the documented signatures
+__tracebackhide__ = True  # for pytest
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Verb = Literal["retry", "skip", "resolve", "compensate", "unpark"]

@@ -133,7 +133,7 @@ async def _check_known(session: Session, name: str, held: str) -> None:
 def _fate(key: str) -> str:
     if not key:
         return "it may not have been started"
-    return f"a worker goes on with it: {command_line('show', options=[], positional=[key])}"
+    return f"it goes on where a worker runs: {command_line('show', options=[], positional=[key])}"
 
 
 def _place_of(launch: Launch, place: Place, words: tuple[str, ...]) -> Place:

@@ -101,6 +101,7 @@ def print_head(out: Console, view: SagaView) -> None:
 
 def print_steps(out: Console, view: SagaView, limit: int | None) -> None:
     """The steps with their status, `limit` of them, and what is not settled."""
+    told = view.steps if limit is None or len(view.steps) <= limit else [s for s in view.steps if _stands_out(s)]
     rows = [
         (
             word(f"  {step.address}", ""),
@@ -109,11 +110,11 @@ def print_steps(out: Console, view: SagaView, limit: int | None) -> None:
             str(step.undo_attempts or step.attempts or ""),
             word(_note(step), ""),
         )
-        for step in view.steps[:limit]
+        for step in told[:limit]
     ]
     out.print()
     print_table(out, ("  step", "kind", "status", "attempts", "what is known"), rows)
-    _more(out, len(view.steps), limit)
+    _more(out, len(view.steps), len(rows))
     if view.unsettled:
         out.print(heading("Not settled"))
         for entry in view.unsettled[:limit]:
@@ -126,6 +127,11 @@ def print_steps(out: Console, view: SagaView, limit: int | None) -> None:
         out.print(word(f"Settled by hand: {', '.join(view.closed)}", ""))
 
 
+def _stands_out(step: StepLine) -> bool:
+    """Whether a step is told where there are very many: an item that went its usual way is not."""
+    return not step.address.endswith("]") or step.status not in ("pending", "succeeded", "compensated")
+
+
 def _more(out: Console, count: int, limit: int | None) -> None:
     if limit is not None and count > limit:
         out.print(word(f"  … {count - limit} more; --all shows them", "dim"))
@@ -136,7 +142,7 @@ def _note(step: StepLine) -> str:
     if step.undo and step.undo != step.status:
         parts.append(step.action)
     elif step.undo:
-        parts.append(f"the action was {step.action}")
+        parts.append(f"the action {'was unknown' if step.action == 'unknown' else f'had {step.action}'}")
     if step.round > 1:
         parts.append(f"round {step.round}")
     if step.items:

@@ -89,4 +89,6 @@ async def _wait(session: Session, launch: Launch, key: str, timeout: float | Non
             return await wait_at_rest(Operations(session), launch.saga, key)
     except TimeoutError:
         again = command_line("show", options=[], positional=[key])
-        raise NotAnswered(f"{key} has not ended within {timeout:g} s; it goes on: {again}") from None
+        raise NotAnswered(
+            f"{key} has not ended within {timeout:g} s; it goes on where a worker runs: {again}"
+        ) from None
