@@ -87,6 +87,35 @@ def test_whatever_the_wall_clock_does_time_never_steps_back() -> None:
     assert read[-1] > read[0] + DAY
 
 
+def test_a_thread_held_up_between_its_looks_at_the_two_clocks_gains_no_time() -> None:
+    hands = Hands()
+
+    def steady() -> float:
+        hands.move(1)  # held up: what was read before is a second old
+        return hands.steady - 1
+
+    def wall() -> float:
+        hands.move(1)
+        return hands.wall - 1
+
+    clock = Clock(wall, steady)
+
+    for _ in range(100):
+        assert clock.now() <= hands.wall
+
+
+def test_looking_often_does_not_make_time_run_ahead() -> None:
+    hands = Hands()
+    clock = hands.clock()
+
+    for _ in range(100_000):
+        hands.steady += 0.0000009  # a step that no float near today can add exactly
+        clock.now()
+    hands.wall += 100_000 * 0.0000009
+
+    assert abs(clock.now() - hands.wall) < 0.001
+
+
 def due_order(path: Path, jump: float) -> list[bytes]:
     """What is claimed when the clock jumps while three sagas wait for 10, 20 and 30 s."""
 
@@ -142,3 +171,29 @@ def test_a_start_is_due_at_once_also_where_the_clock_was_set_back_and_the_worker
         return sorted(one.head.key for one in claimed)
 
     assert asyncio.run(run()) == ["alone", "within"]
+
+
+def test_doctor_says_that_the_clock_was_set_back(tmp_path: Path) -> None:
+    hands = Hands()
+
+    async def checked() -> list[tuple[str, str]]:
+        store = SqliteStore(tmp_path / "orders.db", "default", hands.clock())
+        await store.open(work=False)
+        await store.add_plans([("f", "order", "{}")])
+        await store.commit(None, [new_saga("one", number_of(1), due=store.now())])
+        said = [(line.level, line.detail) for line in await store.check() if line.what == "clock"]
+        hands.move(1, jump=-DAY)
+        later = SqliteStore(tmp_path / "orders.db", "default", hands.clock())
+        await later.open(work=False)
+        said += [(line.level, line.detail) for line in await later.check() if line.what == "clock"]
+        await store.close()
+        await later.close()
+        return said
+
+    before, after = asyncio.run(checked())
+
+    assert before[0] == "ok"
+    assert after == (
+        "warning",
+        "it was set back: a saga was written 86399 s from now. What waits since then waits that much longer",
+    )

@@ -29,6 +29,7 @@ def check_file(connection: sqlite3.Connection, path: Path, namespace: int, now: 
         _lag(connection, namespace, now),
         _stalled(connection, namespace),
         _mail(connection, namespace, now),
+        _clock(connection, namespace, now),
     ]
 
 
@@ -88,3 +89,12 @@ def _mail(connection: sqlite3.Connection, namespace: int, now: float) -> Health:
     late = now - oldest
     level = "warning" if late > LAG_SECONDS else "ok"
     return Health(level, "mail", f"{count} wait for an answer, the oldest for {late:.0f} s")
+
+
+def _clock(connection: sqlite3.Connection, namespace: int, now: float) -> Health:
+    newest = connection.execute(SQL["doctor_clock"], (namespace,)).fetchone()[0]
+    ahead = 0.0 if newest is None else newest - now
+    if ahead <= LAG_SECONDS:
+        return Health("ok", "clock", "nothing here comes from a later time")
+    detail = f"it was set back: a saga was written {ahead:.0f} s from now. What waits since then waits that much longer"
+    return Health("warning", "clock", detail)

@@ -250,3 +250,6 @@ WHERE ns = ? AND stalled IS NOT NULL AND status IN ('running', 'compensating', '
 
 -- name: doctor_mail
 SELECT count(*), min(created_at) FROM amends_mail WHERE ns = ? AND answer IS NULL
+
+-- name: doctor_clock
+SELECT max(updated_at) FROM amends_saga WHERE ns = ?
