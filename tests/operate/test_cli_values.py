@@ -5,9 +5,13 @@ from __future__ import annotations
 import io
 import sys
 
+import msgspec
 import pytest
 from shop_floor import TEA, Floor
 
+from amends.define.values import codec_for
+from amends.errors import ValueRefused
+from amends.operate.cli.inputs import value_of
 from amends.operate.cli.safe import safe
 
 EXAMPLE = """for example: '{"sku":"text","quantity":1}'"""
@@ -22,6 +26,7 @@ EXAMPLE = """for example: '{"sku":"text","quantity":1}'"""
         ("{}", "does not fit Order: Object missing required field `sku`"),
         ('{"sku": 7}', "does not fit Order: Expected `str`, got `int` - at `$.sku`"),
         ('{"sku": "tea", "quantity": "2"}', "Expected `int`, got `str` - at `$.quantity`"),
+        ('{"sku": "tea", "quantiti": 2}', "does not fit Order: it has no field `$.quantiti`"),
         ("[1]", "does not fit Order: Expected `object`, got `array`"),
         ('{"sku": NaN}', "is not JSON: NaN is no JSON number"),
         ('{"sku": "tea", "quantity": 1e999}', "the input of place-order.quantity: it is not a finite number"),
@@ -132,3 +137,20 @@ def test_what_a_terminal_would_obey_is_written_out(text: str, shown: str) -> Non
 
 def test_line_ends_may_stay_where_they_are_ours() -> None:
     assert safe("one\ntwo\x1b", lines=True) == "one\ntwo\\x1b"
+
+
+class Sparse(msgspec.Struct, omit_defaults=True):
+    sku: str
+    quantity: int = 1
+
+
+@pytest.mark.parametrize("typed", ['[{"sku": "tea", "quantity": 1}]', '[{"sku": "tea", "quantity": 2}]'])
+def test_a_field_that_is_stored_by_leaving_it_out_is_known(typed: str) -> None:
+    assert value_of(typed, codec_for(list[Sparse], "the test"), "the input")[0].sku == "tea"
+
+
+def test_a_misspelt_field_is_found_at_any_depth() -> None:
+    typed = '[{"sku": "tea"}, {"sku": "tea", "size": 1}]'
+
+    with pytest.raises(ValueRefused, match=r"it has no field `\$\[1\]\.size`"):
+        value_of(typed, codec_for(list[Sparse], "the test"), "the input")

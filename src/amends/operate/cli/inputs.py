@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -50,10 +51,42 @@ def value_of(given: str, codec: Codec[Any], what: str, *, option: str = "") -> A
     except ValueRefused as error:
         raise ValueRefused(f"{error}\n{example}") from None
     try:
-        return codec.decode(payload)
+        value = codec.decode(payload)
     except ValueRefused as error:
         words = describe(error).replace(f"a stored {codec.name} cannot be read: ", "", 1)
         raise ValueRefused(f"{what} does not fit {codec.name}: {words}\n{example}") from None
+    lost = _lost(json.loads(payload), json.loads(codec.admit(value, what)[0]))
+    if lost and _is_unknown(lost, json.loads(payload), codec):
+        name = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in lost)
+        raise ValueRefused(f"{what} does not fit {codec.name}: it has no field `${name}`\n{example}")
+    return value
+
+
+def _lost(given: Any, kept: Any) -> tuple[Any, ...]:
+    """The path of the first field that was typed and of which nothing was kept."""
+    keys: Iterable[Any] = ()
+    if isinstance(given, dict) and isinstance(kept, dict):
+        unkept = next((key for key in given if key not in kept), None)
+        if unkept is not None:
+            return (unkept,)
+        keys = given
+    elif isinstance(given, list) and isinstance(kept, list):
+        keys = range(min(len(given), len(kept)))
+    return next(((key, *below) for key in keys if (below := _lost(given[key], kept[key]))), ())
+
+
+def _is_unknown(path: tuple[Any, ...], data: Any, codec: Codec[Any]) -> bool:
+    """Whether a field is misspelt, and not merely left out because it holds its default: of what
+    is unknown any value is passed over."""
+    inner = data
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = [[["of no type"]]]
+    try:
+        codec.decode(json.dumps(data).encode())
+    except ValueRefused:
+        return False
+    return True
 
 
 def _no_constant(name: str) -> Any:
