@@ -33,6 +33,7 @@ from amends.store.effects import InboxRow
 from amends.store.sqlite_thread import ConnectionThread
 
 BUSY_PAUSE_SECONDS = 0.05
+CLOSE_SECONDS = 5.0  # how long a step that does not end when it is asked to may keep the worker
 
 
 class Transactions:
@@ -56,7 +57,7 @@ class Transactions:
 
     async def close(self) -> None:
         """Let go. May be called twice."""
-        await self._thread.stop()
+        await self._thread.stop(CLOSE_SECONDS)
 
     async def run(self, runner: Runner, attempt: Attempt, ctx: Context) -> Message:
         """One attempt; how it ended, as a message for the core."""
@@ -113,6 +114,7 @@ class Transactions:
         if isinstance(given, m.Failure):
             effects.give_up(connection)
             return given
+        effects.lend(connection, it)
         it.attempt.interrupt = connection.interrupt
         it.attempt.start_clock_from_thread()
         try:
@@ -133,6 +135,7 @@ class Transactions:
         if isinstance(given, m.Failure):
             await self._thread.run(effects.give_up)
             return given
+        effects.lend(connection, it)
         task = asyncio.ensure_future(contained(it.call.fn(**given)))
         it.attempt.task = task
         it.attempt.start_clock()
@@ -146,6 +149,7 @@ class Transactions:
         return await self._thread.run(lambda open_: self._returned(open_, it, rows, result))
 
     def _returned(self, connection: sqlite3.Connection, it: _Try, rows: list[InboxRow], result: Any) -> Message:
+        effects.take_back(connection)
         round_, message = it.ctx.round, returned(it.attempt, result, resolved=True)
         if not isinstance(message, m.Done):
             effects.give_up(connection)
@@ -164,6 +168,7 @@ class Transactions:
         return message
 
     def _raised(self, connection: sqlite3.Connection, it: _Try, error: BaseException) -> Message:
+        effects.take_back(connection)
         it.error = error
         message = failure(it.attempt, error, it.runner, resolved=True)
         if not effects.undo_step(connection):

@@ -1,14 +1,18 @@
 """The database of transactional steps' effects: one connection, one transaction at a time.
 
-Guarantees: what a step did, its inbox row and its result become durable together or not at all.
+Guarantees: what a step did, its inbox row and its result become durable together or not at all;
+what a step left running in a thread or a task cannot write once the step is over.
 Must not: know what the rows mean; `decide/barrier.py` does.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from threading import RLock, get_ident
 from typing import Any, Never
 
 from amends.errors import AmendsError
@@ -28,10 +32,54 @@ _ROLL_BACK = {
     sqlite3.SQLITE_INTERRUPT,
 }
 InboxRow = tuple[int, str, bool, bool, bytes | None, str]
+_mine: ContextVar[object] = ContextVar(
+    "amends_step", default=None
+)  # whose step this is; tasks and to_thread inherit it
 
 
 class StepConnection(StoreConnection):
     """The connection that a step is given. The transaction on it is the saga's to end."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._home = get_ident()
+        self._gate = RLock()
+        self._step: object = None  # who has it; nobody: what runs is ours
+
+    def lend(self, step: object) -> None:
+        """From here on it is a step's: of this context, and of what inherits it."""
+        self._step = step
+        _mine.set(step)
+
+    def take_back(self) -> None:
+        """The step is over. A statement that something of it is in the middle of comes to its end first."""
+        with self._gate:
+            self._step = None
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Around a statement. Raises AmendsError where the transaction that is open is another's."""
+        with self._gate:
+            if get_ident() != self._home if self._step is None else _mine.get() is not self._step:
+                raise AmendsError(
+                    "the transaction of a step was used after the step had ended, or in a thread that knows nothing of "
+                    "the step: wait for all that uses it, and use asyncio.to_thread"
+                )
+            yield
+
+    def cursor(self, factory: Any = None) -> Any:
+        """A cursor that asks, before each statement, whose the transaction is."""
+        return super().cursor(StepCursor if factory is None else factory)
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """As ever, while the step runs."""
+        cursor: sqlite3.Cursor = self.cursor()
+        return cursor.execute(sql, parameters)
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        """As ever, while the step runs."""
+        cursor: sqlite3.Cursor = self.cursor()
+        return cursor.executemany(sql, parameters)
 
     def commit(self) -> Never:
         """Refused."""
@@ -50,7 +98,27 @@ class StepConnection(StoreConnection):
         return False
 
 
-def connect(path: Path) -> sqlite3.Connection:
+class StepCursor(sqlite3.Cursor):
+    """A cursor of a `StepConnection`."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> StepCursor:
+        """As ever, while the step runs."""
+        with self.connection.used():  # type: ignore[attr-defined]  # it is a StepConnection
+            super().execute(sql, parameters)
+        return self
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> StepCursor:
+        """As ever, while the step runs."""
+        with self.connection.used():  # type: ignore[attr-defined]  # it is a StepConnection
+            super().executemany(sql, parameters)
+        return self
+
+    def executescript(self, sql_script: str, /) -> Never:
+        """Refused: it would commit first."""
+        raise AmendsError("executescript() commits; use execute() in a step's transaction")
+
+
+def connect(path: Path) -> StepConnection:
     """Open the database and see that it has the inbox. Raises StoreError."""
     check_place(path)
     try:
@@ -85,10 +153,23 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 def begin(connection: sqlite3.Connection, key: tuple[str, bytes, str]) -> list[InboxRow]:
     """Open the step's transaction and read what the inbox says of it, all rounds."""
+    take_back(connection)
     in_turn(connection, "BEGIN IMMEDIATE")
     rows = connection.execute(SQL["rounds"], key).fetchall()
     connection.execute("SAVEPOINT step")
     return [(r[0], r[1], bool(r[2]), bool(r[3]), None if r[4] is None else r[4].encode(), r[5]) for r in rows]
+
+
+def lend(connection: sqlite3.Connection, step: object) -> None:
+    """Let a step use the connection, from the context that this is called in."""
+    if isinstance(connection, StepConnection):
+        connection.lend(step)
+
+
+def take_back(connection: sqlite3.Connection) -> None:
+    """The step is over; called in the connection's own thread."""
+    if isinstance(connection, StepConnection):
+        connection.take_back()
 
 
 def keep_step(connection: sqlite3.Connection) -> bool:

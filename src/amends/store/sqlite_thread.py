@@ -50,16 +50,18 @@ class ConnectionThread:
             await self.stop()
             raise
 
-    async def stop(self) -> None:
-        """Finish what was given, close the connection and end the thread. May be called twice."""
+    async def stop(self, patience_seconds: float | None = None) -> None:
+        """Finish what was given, close the connection and end the thread. May be called twice. A job that
+        does not end in `patience_seconds` is left to itself, as the thread is; it keeps no process alive."""
         thread, self._thread = self._thread, None
         if thread is not None:
             loop = asyncio.get_running_loop()
             ended: asyncio.Future[None] = loop.create_future()
             self._tell_end = lambda: _tell(loop, ended, None, None)
             self._jobs.put(None)
-            await ended  # not a join in another thread: while a program exits there are no new ones
-            thread.join()
+            # not a join in another thread: while a program exits there are no new ones
+            if (await asyncio.wait([ended], timeout=patience_seconds))[0]:
+                thread.join()
 
     def run(self, job: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """The result of a job, once it has run. Raises StoreUnavailable where the thread is stopped."""

@@ -85,7 +85,7 @@ class InlineConnection(ConnectionThread):
             self._inline.patience_seconds = 0.0
         self._connection = self._inline
 
-    async def stop(self) -> None:
+    async def stop(self, patience_seconds: float | None = None) -> None:
         self.kill()
 
     def kill(self) -> None:
