@@ -19,16 +19,14 @@ class Clock:
     def __init__(self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
         self._wall = wall
         self._steady = steady
-        self._last = wall()
-        self._last_steady = steady()
+        self._offset = wall() - steady()  # kept, and not the instant: a sum of many small steps would run ahead
 
     def now(self) -> float:
         """The instant."""
-        steady = self._steady()
-        passed = self._last + (steady - self._last_steady)
-        self._last = max(self._wall(), passed)
-        self._last_steady = steady
-        return self._last
+        wall = self._wall()
+        steady = self._steady()  # after the wall: who is held up between the two looks must not gain time by it
+        self._offset = max(self._offset, wall - steady)
+        return steady + self._offset
 
     def lead(self) -> float:
         """How far the instant is ahead of the wall clock, and of processes that began after it was set back."""
