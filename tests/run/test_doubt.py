@@ -55,6 +55,10 @@ async def other() -> None: ...
 async def unother() -> None: ...
 
 
+@step(name="unheard-of", readonly=True)
+async def unheard_of() -> None: ...
+
+
 class Held(MemoryStore):
     """A store whose commits wait for `go`, or cannot be made."""
 
@@ -225,3 +229,29 @@ def test_a_late_result_does_not_stand_for_the_one_that_a_person_gave(tmp_path: P
 
     assert asyncio.run(main()) == Completed(None, ("price",))
     assert (returned, paid) == ([999], [100])
+
+
+def test_a_plan_or_a_history_that_this_code_cannot_read_keeps_no_other_saga_from_running() -> None:
+    async def main() -> tuple[Any, str | None, int]:
+        on = database()
+        plain: Saga[Order, None] = Saga("plain", other, input=Order)
+        newer: Saga[Order, None] = Saga("plain", other, unheard_of, input=Order)
+        async with engine(newer, on=on).client() as client:
+            await client.start(newer, Order(), id="of the future")
+        (row,) = on.plans
+        on.plans[0] = row._replace(body=row.body.replace('"deadline"', '"colour":1,"deadline"'))
+        async with engine(plain, on=on).client() as client:
+            await client.start(plain, Order(), id="empty")
+            await client.start(plain, Order(), id="good")
+        on.journal[on.keys["empty"]].clear()
+
+        async with engine(plain, on=on) as orchestrator:
+            outcome = await orchestrator.handle(plain, "good").outcome(timeout=60)
+            await asyncio.sleep(30)
+            return outcome, on.sagas[on.keys["of the future"]].stalled, len(on.open)
+
+    outcome, stalled, still_open = virtually(main())
+    assert outcome == Completed(None)
+    assert stalled is not None
+    assert "cannot be read" in stalled
+    assert still_open == 2

@@ -219,6 +219,28 @@ def test_two_starts_with_one_id_in_one_transaction_are_one_saga(path: Path, user
     run(path, play)
 
 
+def test_a_start_that_fails_halfway_leaves_nothing_in_a_transaction_that_is_committed_all_the_same(
+    path: Path, user: sqlite3.Connection
+) -> None:
+    def deny(action: int, table: str | None, *_: object) -> int:
+        journal = action == sqlite3.SQLITE_INSERT and table == "amends_journal"
+        return sqlite3.SQLITE_DENY if journal else sqlite3.SQLITE_OK
+
+    async def play(working: Orchestrator) -> None:
+        user.execute("INSERT INTO invoice VALUES ('i-1')")
+        user.set_authorizer(deny)
+
+        with pytest.raises((StoreUnavailable, sqlite3.DatabaseError)):
+            await working.start(doubles, 1, id="a", within=user)
+        user.set_authorizer(None)
+        user.commit()
+
+        assert user.execute("SELECT key FROM amends_saga").fetchall() == []
+        assert user.execute("SELECT id FROM invoice").fetchall() == [("i-1",)]
+
+    run(path, play)
+
+
 def test_a_savepoint_rolled_back_takes_the_saga_along(path: Path, user: sqlite3.Connection) -> None:
     async def play(working: Orchestrator) -> None:
         user.execute("BEGIN IMMEDIATE")

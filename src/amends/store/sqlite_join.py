@@ -49,7 +49,7 @@ class SqliteTransaction:
         found = self._rows(SQL["head"], (self._namespace, key))
         if found:
             return SagaRow(*found[0])
-        with self._told_apart():
+        with self._told_apart(), self._whole():
             add_new(self._connection, self._namespace, due_for_all([write], self._lead)[0], self._now)
         return None
 
@@ -71,6 +71,19 @@ class SqliteTransaction:
                 return cursor.execute(statement, values).fetchall()
         finally:
             self._connection.text_factory = text
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """All or nothing, also where the user's program goes on after an error and commits."""
+        self._connection.execute("SAVEPOINT amends_start")
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk may have rolled back all of it
+                self._connection.execute("ROLLBACK TO amends_start")
+                self._connection.execute("RELEASE amends_start")
+            raise
+        self._connection.execute("RELEASE amends_start")
 
     @contextmanager
     def _told_apart(self) -> Iterator[None]:
