@@ -148,8 +148,9 @@ print(sagas.run(order_saga, Order(6), id="one"))
 
 def test_a_forked_child_starts_anew_and_the_parent_goes_on(tmp_path: Path) -> None:
     code = """
-import os, sys, threading
+import os, sys, threading, warnings
 from little import *
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # that is what is tested
 sagas = orchestrator.blocking()
 stop = threading.Event()
 def busy():
