@@ -204,6 +204,18 @@ def test_what_nobody_answers_is_kept_and_said_to_be() -> None:
     assert virtually(main()) == Completed("kept")
 
 
+def test_a_reason_in_bytes_that_are_no_text_is_kept_as_far_as_it_can_be() -> None:
+    async def main() -> Any:
+        async with engine(waiting) as orchestrator:
+            handle = await orchestrator.start(waiting, Order(), id="one")
+            await orchestrator.cancel("one", reason="caf\udce9", actor="ann\udcff")
+            return await handle.outcome()
+
+    outcome = virtually(main())
+    assert isinstance(outcome, Compensated)
+    assert outcome.reason == "cancelled: caf?"
+
+
 def test_cancel_before_the_pivot_goes_back_and_a_second_one_is_the_same() -> None:
     async def main() -> Any:
         async with engine(waiting) as orchestrator:

@@ -46,9 +46,9 @@ _decode = msgspec.json.Decoder(Letter).decode
 
 
 def write(**fields: Any) -> bytes:
-    """A mail's body."""
+    """A mail's body. A text in it is made fit to be stored: a shell may pass bytes that are none."""
     value = msgspec.Raw(fields.pop("value", None) or b"null")
-    return _encode(Letter(**fields, value=value))
+    return _encode(Letter(**{name: clean(text) for name, text in fields.items()}, value=value))
 
 
 def late(key: str, message: str, attempt: Attempt, ended: Message) -> NewMail:
