@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from engine import Order, database, engine, state, until, virtually
 from test_ownership import LEASE, abandoned
 
-from amends import Compensated, Completed, Context, Orchestrator, Reject, Retry, Saga, Settings, parallel, step
+from amends import Compensated, Completed, Context, Orchestrator, Reject, Retry, Saga, Settings, parallel, sleep, step
 from amends.errors import StoreUnavailable
 from amends.store.base import Fate, Write
 from amends.store.memory import MemoryDatabase, MemoryStore
@@ -255,3 +256,27 @@ def test_a_plan_or_a_history_that_this_code_cannot_read_keeps_no_other_saga_from
     assert stalled is not None
     assert "cannot be read" in stalled
     assert still_open == 2
+
+
+@pytest.mark.parametrize("dead", [False, True])
+def test_a_history_that_does_not_fit_its_plan_keeps_no_other_saga_from_running(dead: bool) -> None:
+    async def main() -> list[Any]:
+        on = database()
+        saga: Saga[Order, None] = Saga("slow", sleep(30), other, input=Order)
+        async with abandoned(engine(saga, on=on, settings=LEASE)) as first:
+            for name in ("odd", "one", "two"):
+                await first.start(saga, Order(), id=name)
+            await asyncio.sleep(1)
+        on.journal[on.keys["odd"]].append((1, b'[1.0,1,[["issued","ghost","action"]]]'))
+        for name in ("odd", "one", "two"):
+            owner = 1 if dead else None
+            on.put(on.sagas[on.keys[name]]._replace(owner=owner, wake_at=None if dead else 0.0))
+
+        async with engine(saga, on=on, settings=LEASE) as second:
+            outcomes = [await second.handle(saga, name).outcome(timeout=120) for name in ("one", "two")]
+            worker = second.session.worker
+            assert worker is not None
+            assert not worker.lives, "it is left as it is on disk"
+            return outcomes
+
+    assert virtually(main()) == [Completed(None), Completed(None)]

@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from amends import fault
@@ -253,7 +254,7 @@ class Ownership:
         worker.take_mail(mails, alive)  # before the look at the clock, which may find nothing to do
         for live in lives:
             if not live.dropped:
-                live.tell(m.Tick())
+                self._have(live, partial(live.tell, m.Tick()))
 
     async def _hold_adopted(self, batch: list[Loaded], gone: int) -> None:
         if not batch:
@@ -262,7 +263,7 @@ class Ownership:
         for loaded in batch:
             live = self._take(loaded, gone)
             if live is not None:
-                live.adopt(gone, _not_died(live, gone, fates) | {self._worker.worker})
+                self._have(live, partial(live.adopt, gone, _not_died(live, gone, fates) | {self._worker.worker}))
 
     async def _take_mail(self) -> None:
         worker = self._worker
@@ -293,10 +294,17 @@ class Ownership:
         live.resume(state, len(loaded.rows), Head(head.status, worker.worker, None, head.stuck, head.reason))
         worker.hold(live)
         if gone is None:
-            live.claim()  # by what is on disk: what a move issues is not, yet
-        if word:
-            live.move(self.plans.number_of(word), word)
-        return live
+            self._have(live, live.claim)  # by what is on disk: what a move issues is not, yet
+        if word and not live.dropped:
+            self._have(live, partial(live.move, self.plans.number_of(word), word))
+        return None if live.dropped else live
+
+    def _have(self, live: Live, act: Callable[[], object]) -> None:
+        """Have a saga do something. What befalls one must not befall the others."""
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001  # it stays as it is on disk
+            self._worker.broke(live, error)
 
     def _stall(self, head: SagaRow, word: str, gone: int | None) -> None:
         """Let go of a saga that this worker cannot run, in the next turn: it may come back at once."""
