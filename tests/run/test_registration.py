@@ -1,0 +1,153 @@
+"""What a worker holds: no attempt after the lease, nothing once it is retired, each mail told once, nothing kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from engine import Order, database, engine, until, virtually
+from test_ownership import LEASE, Gated, retire_all
+
+from amends import Completed, Context, Orchestrator, Saga, sleep, step
+from amends import wait_for as wait_node
+from amends.errors import StoreUnavailable
+from amends.store.base import Fate, WorkerInfo, Write
+from amends.store.memory import MemoryDatabase, MemoryStore
+
+
+@dataclass(frozen=True)
+class Word:
+    """A signal's value."""
+
+    text: str
+
+
+class Faulty(MemoryStore):
+    """A store that renews no lease while `away`, commits nothing until `go`, and says so once it `answers`."""
+
+    def __init__(self, on: MemoryDatabase) -> None:
+        super().__init__(on)
+        self.away = False
+        self.go = asyncio.Event()
+        self.go.set()
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def renew(self, worker: int, info: WorkerInfo) -> bool:
+        if self.away:
+            raise StoreUnavailable("the server does not answer")
+        return await super().renew(worker, info)
+
+    async def commit(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
+        await self.go.wait()
+        fates = await super().commit(worker, writes)
+        await self.answers.wait()
+        return fates
+
+
+def working(store: MemoryStore, *sagas: Saga[Order, Any]) -> Orchestrator:
+    """An orchestrator on a store of a test's own."""
+    built = engine(*sagas, on=store._db, settings=LEASE)
+    built.config = replace(built.config, database=store)
+    return built
+
+
+def test_no_attempt_starts_after_the_lease_by_the_workers_own_clock() -> None:
+    async def main() -> tuple[list[str], Any]:
+        ran: list[str] = []
+
+        @step(readonly=True)
+        async def quick(ctx: Context) -> None:
+            ran.append(ctx.saga_id)
+
+        saga: Saga[Order, None] = Saga("quick", quick, input=Order)
+        store = Faulty(database())
+        async with working(store, saga) as orchestrator:
+            store.away = True
+            await asyncio.sleep(20)
+            handle = await orchestrator.start(saga, Order(), id="one")
+            await asyncio.sleep(20)
+            early = list(ran)
+            store.away = False
+            return early, await handle.outcome(timeout=60)
+
+    assert virtually(main()) == ([], Completed(None))
+
+
+def test_a_worker_that_finds_itself_retired_asks_what_it_runs_to_stop() -> None:
+    async def main() -> tuple[int, int]:
+        on, gated = database(), Gated()
+        async with engine(gated.saga, on=on, settings=LEASE) as orchestrator:
+            await orchestrator.start(gated.saga, Order(), id="one")
+            await until(lambda: bool(gated.ran))
+            worker = orchestrator.session.worker
+            assert worker is not None
+            (live,) = worker.lives.values()
+            (attempt,) = live.running.values()
+            retire_all(on)
+            await until(lambda: attempt.cancelled, 60)
+            kept = len(worker.lives)
+            gated.go.set()
+            assert await orchestrator.handle(gated.saga, "one").outcome(timeout=120) == Completed(None)
+            return kept, len(gated.ran)
+
+    assert virtually(main()) == (0, 2)
+
+
+def test_a_mail_is_told_once_however_often_it_is_seen_before_its_answer_is_on_disk() -> None:
+    async def main() -> tuple[Any, str]:
+        word = wait_node("word", Word)
+        saga: Saga[Order, Word] = Saga("patient", word, sleep(100), input=Order, output=word)
+        store = Faulty(database())
+        async with working(store, saga) as orchestrator:
+            handle = await orchestrator.start(saga, Order(), id="one")
+            store.go.clear()
+            asking = asyncio.create_task(orchestrator.signal("one", word, Word("yes")))
+            for _ in range(5):
+                await asyncio.sleep(1)
+                worker = orchestrator.session.worker
+                assert worker is not None
+                worker.ownership.wake()
+            store.go.set()
+            await asking
+            outcome = await handle.outcome(timeout=600)
+        history = b"".join(row for _, row in store._db.journal[store._db.keys["one"]])
+        return outcome, history.decode()
+
+    outcome, history = virtually(main())
+    assert outcome == Completed(Word("yes"))
+    assert "refused" not in history
+
+
+def test_a_saga_that_is_taken_up_and_has_nothing_to_do_is_let_go_until_its_time() -> None:
+    async def main() -> Any:
+        on = database()
+        nap: Saga[Order, None] = Saga("nap", sleep(timedelta(hours=1)), input=Order)
+        async with engine(nap, on=on) as orchestrator:
+            handle = await orchestrator.start(nap, Order(), id="one")
+            await asyncio.sleep(10)
+            one = on.keys["one"]
+            on.put(on.sagas[one]._replace(wake_at=on.clock()))
+            await until(lambda: on.sagas[one].epoch > 1)
+            await asyncio.sleep(10)
+            assert on.sagas[one].owner is None
+            return await handle.outcome(timeout=2 * 3600)
+
+    assert virtually(main()) == Completed(None)
+
+
+def test_a_saga_claimed_again_before_it_is_known_to_be_let_go_is_not_forgotten() -> None:
+    async def main() -> Any:
+        nap: Saga[Order, None] = Saga("nap", sleep(10), input=Order)
+        store = Faulty(database())
+        async with working(store, nap) as orchestrator:
+            store.answers.clear()
+            starting = asyncio.create_task(orchestrator.start(nap, Order(), id="one"))
+            await until(lambda: any(saga.epoch > 1 for saga in store._db.sagas.values()))
+            store.answers.set()
+            return await (await starting).outcome(timeout=600)
+
+    assert virtually(main()) == Completed(None)
