@@ -300,3 +300,22 @@ def test_debug_shows_the_traceback_and_nothing_else_does(floor: Floor) -> None:
     assert plain.err == "there is no saga with the id 'nobody' in this namespace\n"
     assert "Traceback (most recent call last)" in debug.err
     assert "UnknownSaga" in debug.err
+
+
+def test_a_worker_that_may_open_no_more_files_says_so_and_what_to_do(tmp_path: Path) -> None:
+    command = f"ulimit -n 8; exec {sys.executable} -m amends worker shop:orchestrator"
+    (tmp_path / "shop.py").write_text(
+        "from amends import Orchestrator, Saga, step\n"
+        "@step(readonly=True)\n"
+        "def look(name: str) -> int:\n"
+        "    return len(name)\n"
+        "orchestrator = Orchestrator(sagas=[Saga('measure', look, input=str)])\n"
+    )
+
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert ended.returncode == 7, ended.stderr
+    assert "this process may open no more files; nothing is lost. Raise the limit (`ulimit -n`)" in ended.stderr
+    assert "never awaited" not in ended.stderr

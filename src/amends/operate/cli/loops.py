@@ -18,8 +18,11 @@ Factory = Callable[[], asyncio.AbstractEventLoop]
 
 def run_on_loop(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end."""
-    with asyncio.Runner(loop_factory=factory()) as runner:
-        return runner.run(main)
+    try:
+        with asyncio.Runner(loop_factory=factory()) as runner:
+            return runner.run(main)
+    finally:
+        main.close()  # where there was no loop for it; else it has ended and this does nothing
 
 
 def factory() -> Factory | None:

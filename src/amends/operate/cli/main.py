@@ -6,6 +6,7 @@ Must not: know any verb.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -26,6 +27,8 @@ _HELP = """Durable sagas: every saga completes, or makes amends.
 
 Sagas are found through --database, --app or the environment: AMENDS_DATABASE, AMENDS_APP.
 """
+
+_TOO_MANY = "this process may open no more files; nothing is lost. Raise the limit (`ulimit -n`), or end what holds them"
 
 cli: Verbs = Verbs("amends", help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 cli.params.append(debug_option())
@@ -60,6 +63,8 @@ def run(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if flags.debug:
             raise
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return _tell(_TOO_MANY, "too-many-files", Exit.STORE, flags)
         text = f"{type(error).__name__}: {error}. That was not expected; --debug shows where it happened"
         return _tell(text, "bug", Exit.BUG, flags)
 
