@@ -28,7 +28,7 @@ _HELP = """Durable sagas: every saga completes, or makes amends.
 Sagas are found through --database, --app or the environment: AMENDS_DATABASE, AMENDS_APP.
 """
 
-_TOO_MANY = "this process may open no more files; nothing is lost. Raise the limit (`ulimit -n`), or end what holds them"
+_TOO_MANY = "this process may open no more files; nothing is lost. Raise the limit (`ulimit -n`), or free some"
 
 cli: Verbs = Verbs("amends", help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 cli.params.append(debug_option())
