@@ -48,7 +48,6 @@ class Live:
         "_plan",
         "_supply",
         "_timer",
-        "_unwritten",
         "claimed_again",
         "dropped",
         "epoch",
@@ -60,6 +59,7 @@ class Live:
         "seq",
         "shell",
         "state",
+        "unwritten",
     )
 
     def __init__(self, shell: Shell, program: Program, internal_id: bytes, key: str, epoch: int) -> None:
@@ -79,7 +79,7 @@ class Live:
         self._first: Decision | None = None
         self._audience = Audience()
         self._plan: int | None = None  # where it moved to another
-        self._unwritten = 0
+        self.unwritten: int = 0  # decisions that are not on disk yet
         self._timer: asyncio.TimerHandle | None = None
         self._supply = Supply(program, shell.resources, shell.settings)
 
@@ -100,7 +100,7 @@ class Live:
         """Have the first row written, and go on from there."""
         decision, self._first = self._first, None
         self.seq = 1
-        self._unwritten = 1
+        self.unwritten = 1
 
         def written(fate: Fate) -> None:
             if not told.done():
@@ -145,7 +145,7 @@ class Live:
         if decision.events or decision.replies or answers:
             self._write(decision, now, answers)
             return True
-        if self._unwritten == 0 and self._rests(decision, now):
+        if self.unwritten == 0 and self._rests(decision, now):
             self.shell.let_go(self, decision.wake)
         else:
             self._sleep_until(decision.wake, now)
@@ -161,7 +161,7 @@ class Live:
     def _write(self, decision: Decision, now: float, answers: tuple[MailAnswer, ...]) -> None:
         seq = self.seq
         self.seq = seq + 1
-        self._unwritten += 1
+        self.unwritten += 1
         changed: Head | None = None
         if not goes_on(self._head, decision):
             head = self._head_of(decision, now)
@@ -188,7 +188,7 @@ class Live:
     # What follows from a decision, once it is written
 
     def _written(self, decision: Decision, fate: Fate) -> None:
-        self._unwritten -= 1
+        self.unwritten -= 1
         if self.dropped:
             return
         if fate is not Fate.WRITTEN:
@@ -201,7 +201,7 @@ class Live:
                 self.begin_all(decision.state)
         if decision.replies:
             self.shell.answered(self)
-        if self._unwritten:
+        if self.unwritten:
             return  # a later decision is on its way and says what comes next
         if self._last_written is not None and not self._last_written.done():
             self._last_written.set_result(None)
@@ -219,11 +219,6 @@ class Live:
         node = self.program.plan.step(address)
         self.running[address, phase] = attempt = Attempt(self, self.program.step(address), node, address, phase)
         attempt.task = self.shell.loop.create_task(self._attempt(attempt))
-
-    @property
-    def quiet(self) -> bool:
-        """Whether nothing is in flight: no attempt, and no decision that is not on disk yet."""
-        return not self.running and not self._unwritten
 
     def begin_all(self, durable: State) -> None:
         """Start everything that a state on disk has issued and that does not run yet."""

@@ -254,7 +254,7 @@ class Ownership:
         worker.take_mail(mails, alive)  # before the look at the clock, which may find nothing to do
         for live in lives:
             if not live.dropped:
-                self._have(live, partial(live.tell, m.Tick()))
+                _have(live, partial(live.tell, m.Tick()))
 
     async def _hold_adopted(self, batch: list[Loaded], gone: int) -> None:
         if not batch:
@@ -263,7 +263,7 @@ class Ownership:
         for loaded in batch:
             live = self._take(loaded, gone)
             if live is not None:
-                self._have(live, partial(live.adopt, gone, _not_died(live, gone, fates) | {self._worker.worker}))
+                _have(live, partial(live.adopt, gone, _not_died(live, gone, fates) | {self._worker.worker}))
 
     async def _take_mail(self) -> None:
         worker = self._worker
@@ -294,17 +294,10 @@ class Ownership:
         live.resume(state, len(loaded.rows), Head(head.status, worker.worker, None, head.stuck, head.reason))
         worker.hold(live)
         if gone is None:
-            self._have(live, live.claim)  # by what is on disk: what a move issues is not, yet
+            _have(live, live.claim)  # by what is on disk: what a move issues is not, yet
         if word and not live.dropped:
-            self._have(live, partial(live.move, self.plans.number_of(word), word))
+            _have(live, partial(live.move, self.plans.number_of(word), word))
         return None if live.dropped else live
-
-    def _have(self, live: Live, act: Callable[[], object]) -> None:
-        """Have a saga do something. What befalls one must not befall the others."""
-        try:
-            act()
-        except Exception as error:  # noqa: BLE001  # it stays as it is on disk
-            self._worker.broke(live, error)
 
     def _stall(self, head: SagaRow, word: str, gone: int | None) -> None:
         """Let go of a saga that this worker cannot run, in the next turn: it may come back at once."""
@@ -332,15 +325,9 @@ class Ownership:
         if topic == "work":
             self.wake()
         elif topic.startswith("watched\n"):
-            self._do(lambda: self._answer_watch(topic.removeprefix("watched\n")))
+            self._do(lambda: _answer_watch(self._worker.store, topic.removeprefix("watched\n")))
         else:
             self._worker.waiting.tell(topic)
-
-    async def _answer_watch(self, key: str) -> None:
-        """Somebody watches a saga: if it is at rest already, say so."""
-        head = await self._worker.store.head(key)
-        if head is not None and head.status in ("completed", "compensated", "parked"):
-            self._worker.store.hint([key], work=False)
 
     def _until_next(self, poll: float) -> float:
         poll = min(poll, max(self._slow_at - self._loop_time(), 0.0))
@@ -351,6 +338,21 @@ class Ownership:
 
     def _loop_time(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _have(live: Live, act: Callable[[], object]) -> None:
+    """Have a saga do something. What befalls one must not befall the others."""
+    try:
+        act()
+    except Exception as error:  # noqa: BLE001  # it stays as it is on disk
+        live.shell.broke(live, error)
+
+
+async def _answer_watch(store: Store, key: str) -> None:
+    """Somebody watches a saga: if it is at rest already, say so."""
+    head = await store.head(key)
+    if head is not None and head.status in ("completed", "compensated", "parked"):
+        store.hint([key], work=False)
 
 
 def _not_died(live: Live, gone: int, fates: dict[int, WorkerRow]) -> frozenset[int]:

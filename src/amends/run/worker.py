@@ -147,7 +147,7 @@ class Worker:
 
     async def _leave(self) -> None:
         now = self.store.now()
-        quiet = [(live.id, now) for live in self.lives.values() if live.quiet]
+        quiet = [(live.id, now) for live in self.lives.values() if not (live.running or live.unwritten)]
         await self.store.release(self.worker, quiet)
         await self.store.deregister(self.worker, survived=False)
 

@@ -105,9 +105,8 @@ class MemoryStore:
 
     async def register(self, info: WorkerInfo) -> int:
         db = self._up()
-        number, now = next(db.numbers), db.clock()
-        expires = now + info.lease_seconds
-        db.workers[number] = WorkerRow(number, info.host, info.pid, info.plans, now, expires, None, False, None)
+        number, now, lease = next(db.numbers), db.clock(), info.lease_seconds
+        db.workers[number] = WorkerRow(number, info.host, info.pid, info.plans, now, now + lease, None, False, None)
         return number
 
     async def renew(self, worker: int, info: WorkerInfo) -> bool:
@@ -172,9 +171,7 @@ class MemoryStore:
         runs = self._alive(worker).plans
         if db.workers[gone].retired_at is None:
             return []
-        owned = [
-            saga for saga in db.open.values() if saga.owner == gone and (saga.stalled is None or saga.plan in runs)
-        ]
+        owned = [saga for saga in db.open.values() if saga.owner == gone and _fits(saga, runs)]
         return [self._own(saga, worker) for saga in owned[:limit]]
 
     async def owned(self, worker: int, held: Collection[bytes]) -> list[Loaded]:
@@ -368,6 +365,10 @@ class MemoryStore:
             return
         del self._db.open_mails[mail.id]
         self._db.mails[mail.id] = mail._replace(answer=word, detail=detail, answered_at=self._db.clock())
+
+
+def _fits(saga: SagaRow, runs: tuple[int, ...]) -> bool:
+    return saga.stalled is None or saga.plan in runs
 
 
 def _is_due(saga: SagaRow, now: float) -> bool:

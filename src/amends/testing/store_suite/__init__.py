@@ -35,7 +35,7 @@ from __future__ import annotations
 import pytest
 
 from amends.testing.store_suite.batches import BatchRules
-from amends.testing.store_suite.claims import ClaimRules
+from amends.testing.store_suite.claims import ClaimRules, StallRules
 from amends.testing.store_suite.commits import CommitRules
 from amends.testing.store_suite.mailbox import MailboxRules
 from amends.testing.store_suite.reading import ReadingRules
@@ -46,7 +46,9 @@ from amends.testing.store_suite.workers import WorkerRules
 __all__ = ["Connect", "StoreSuite"]
 
 
-class StoreSuite(WorkerRules, CommitRules, BatchRules, ClaimRules, MailboxRules, ReadingRules, SharingRules):
+class StoreSuite(
+    WorkerRules, CommitRules, BatchRules, ClaimRules, StallRules, MailboxRules, ReadingRules, SharingRules
+):
     """All rules. Override the fixture `connect`."""
 
     @pytest.fixture

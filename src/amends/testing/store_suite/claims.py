@@ -244,6 +244,10 @@ class ClaimRules:
 
         assert (await rig.head(saga)).owner == gone
 
+
+class StallRules:
+    """Sagas that no worker can run, and what becomes of them."""
+
     @rule
     async def test_a_stalled_saga_is_not_due_and_not_claimed(self, rig: Rig) -> None:
         worker = await rig.worker(plans=(rig.other_plan,))
