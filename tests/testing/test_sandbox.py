@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -138,6 +139,20 @@ def test_a_signal_that_comes_before_its_wait_is_kept_and_a_second_one_is_refused
         app.signal(order.saga_id, go, "again")
 
     assert order.outcome() == Completed("parcel 1 is sent")
+
+
+def test_a_mistake_of_the_test_is_raised_without_what_lies_beneath_the_sandbox(amends: NewSandbox) -> None:
+    app = amends([when_told], [Shop()])
+
+    with pytest.raises(UnknownSaga) as raised:
+        app.signal("nobody-knows", go, "now")
+
+    assert {Path(entry.path).name for entry in raised.traceback} <= {
+        "test_sandbox.py",
+        "sandbox.py",
+        "rig.py",
+    }
+    assert raised.value.__suppress_context__
 
 
 def test_a_cancelled_saga_goes_back_and_an_ended_one_cannot_be_cancelled(amends: NewSandbox) -> None:
