@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,7 @@ class Ownership:
         self.backlog: bool = False  # there was more to claim than room
         self._woken = asyncio.Event()
         self._todo: deque[Duty] = deque()
+        self._watched: dict[str, None] = {}  # sagas that somebody began to watch
         self._task: asyncio.Task[None] | None = None
         self._lease_until = 0.0
         self._steady_since = 0.0
@@ -180,6 +181,8 @@ class Ownership:
             self._slow_at = self._loop_time() + SLOW_SECONDS
             for report in await self.plans.stranded(self._worker.store):
                 _log.warning("%s", report)
+        watched, self._watched = self._watched, {}
+        await _answer_watches(self._worker.store, watched)
 
     async def _do_todo(self) -> None:
         while self._todo:
@@ -325,7 +328,8 @@ class Ownership:
         if topic == "work":
             self.wake()
         elif topic.startswith("watched\n"):
-            self._do(lambda: _answer_watch(self._worker.store, topic.removeprefix("watched\n")))
+            self._watched[topic.removeprefix("watched\n")] = None
+            self.wake()
         else:
             self._worker.waiting.tell(topic)
 
@@ -348,11 +352,13 @@ def _have(live: Live, act: Callable[[], object]) -> None:
         live.shell.broke(live, error)
 
 
-async def _answer_watch(store: Store, key: str) -> None:
-    """Somebody watches a saga: if it is at rest already, say so."""
-    head = await store.head(key)
-    if head is not None and head.status in ("completed", "compensated", "parked"):
-        store.hint([key], work=False)
+async def _answer_watches(store: Store, watched: Iterable[str]) -> None:
+    """Some began to watch: where the saga is at rest already, say so. Last in a turn, and once per saga: whoever
+    waits for the answer to a mail looks and watches again at once, and must not keep the mail from being read."""
+    for key in watched:
+        head = await store.head(key)
+        if head is not None and head.status in ("completed", "compensated", "parked"):
+            store.hint([key], work=False)
 
 
 def _not_died(live: Live, gone: int, fates: dict[int, WorkerRow]) -> frozenset[int]:
