@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ class Ownership:
 
     async def start(self) -> None:
         """Take over and claim what is there, then keep looking."""
-        self._renewed(self._loop_time(), first=True)
+        self._renewed(_loop_time(), first=True)
         store = self._worker.store
         if not store.leases:
             self._gone = await store.retire_expired(self._worker.worker)
@@ -117,7 +117,7 @@ class Ownership:
 
     def lease_holds(self) -> bool:
         """Whether an attempt may still start under this registration."""
-        return not self._worker.store.leases or self._loop_time() < self._lease_until
+        return not self._worker.store.leases or _loop_time() < self._lease_until
 
     # What the worker asks for, done in the loop's own time
 
@@ -172,17 +172,16 @@ class Ownership:
         seen = await self._worker.store.peek()
         if seen.mail:
             await self._take_mail()
-        slow = self._loop_time() >= self._slow_at
+        slow = _loop_time() >= self._slow_at
         if seen.due or seen.mail or slow:  # the look does not see stalled sagas
             await self._claim()
         if seen.mail or slow:
             await self._worker.store.answer_ended(CLAIM_BATCH)
         if slow:
-            self._slow_at = self._loop_time() + SLOW_SECONDS
+            self._slow_at = _loop_time() + SLOW_SECONDS
             for report in await self.plans.stranded(self._worker.store):
                 _log.warning("%s", report)
-        watched, self._watched = self._watched, {}
-        await _answer_watches(self._worker.store, watched)
+        await _answer_watches(self._worker.store, self._watched)
 
     async def _do_todo(self) -> None:
         while self._todo:
@@ -193,7 +192,7 @@ class Ownership:
 
     async def _keep_lease(self) -> None:
         store, lease = self._worker.store, self._worker.settings.lease_seconds
-        asked = self._loop_time()
+        asked = _loop_time()
         if not store.leases or self._lease_until - asked > lease * 2 / 3:
             return
         if not await store.renew(self._worker.worker, self._worker.info()):
@@ -209,7 +208,7 @@ class Ownership:
 
     async def _take_over(self) -> None:
         store = self._worker.store
-        steady = self._loop_time() - self._steady_since
+        steady = _loop_time() - self._steady_since
         if store.leases and steady >= self._worker.settings.lease_seconds:
             self._gone = await store.retire_expired(self._worker.worker)
         while self._gone and self._worker.room:
@@ -320,7 +319,7 @@ class Ownership:
     async def _register_again(self, old: int) -> None:
         await self._worker.store.deregister(old, survived=True)
         await self._worker.register()
-        self._renewed(self._loop_time(), first=True)
+        self._renewed(_loop_time(), first=True)
 
     # Hints
 
@@ -334,14 +333,11 @@ class Ownership:
             self._worker.waiting.tell(topic)
 
     def _until_next(self, poll: float) -> float:
-        poll = min(poll, max(self._slow_at - self._loop_time(), 0.0))
+        poll = min(poll, max(self._slow_at - _loop_time(), 0.0))
         if not self._worker.store.leases:
             return poll
         renew_at = self._lease_until - self._worker.settings.lease_seconds * 2 / 3
-        return min(poll, max(renew_at - self._loop_time(), 0.0))
-
-    def _loop_time(self) -> float:
-        return asyncio.get_running_loop().time()
+        return min(poll, max(renew_at - _loop_time(), 0.0))
 
 
 def _have(live: Live, act: Callable[[], object]) -> None:
@@ -352,10 +348,15 @@ def _have(live: Live, act: Callable[[], object]) -> None:
         live.shell.broke(live, error)
 
 
-async def _answer_watches(store: Store, watched: Iterable[str]) -> None:
+def _loop_time() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def _answer_watches(store: Store, watched: dict[str, None]) -> None:
     """Some began to watch: where the saga is at rest already, say so. Last in a turn, and once per saga: whoever
     waits for the answer to a mail looks and watches again at once, and must not keep the mail from being read."""
-    for key in watched:
+    for key in list(watched):
+        del watched[key]
         head = await store.head(key)
         if head is not None and head.status in ("completed", "compensated", "parked"):
             store.hint([key], work=False)
