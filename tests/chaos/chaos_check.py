@@ -199,6 +199,8 @@ def _files(database: Path, books: Path) -> Iterator[str]:
             yield f"{path.name}: {word}"
     lines = (books / "stderr.txt").read_text(errors="replace").splitlines()
     for number, line in enumerate(lines):
-        if DOUBTFUL.search(line):
+        block = "\n".join(lines[number : number + 45])
+        starved = "Traceback" in line and "[Errno 24] Too many open files" in block  # Python itself cannot begin
+        if DOUBTFUL.search(line) and not starved:
             yield "somebody wrote to stderr: " + "\n".join(lines[max(number - 3, 0) : number + 45])
             return
