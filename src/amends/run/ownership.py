@@ -123,7 +123,7 @@ class Ownership:
 
     def release(self, saga: bytes, wake: float | None) -> None:
         """Let a saga go that has nothing to do."""
-        self._do(lambda: self._worker.store.release(self._worker.worker, [(saga, wake)]))
+        self._do(lambda: _let_go(self._worker, saga, wake))
 
     def look_again(self, key: str) -> None:
         """Read a saga again that moved on without this worker."""
@@ -346,6 +346,12 @@ def _have(live: Live, act: Callable[[], object]) -> None:
         act()
     except Exception as error:  # noqa: BLE001  # it stays as it is on disk
         live.shell.broke(live, error)
+
+
+async def _let_go(worker: Worker, saga: bytes, wake: float | None) -> None:
+    """Unless it was found to be this worker's meanwhile, and is held again."""
+    if saga not in worker.lives:
+        await worker.store.release(worker.worker, [(saga, wake)])
 
 
 def _loop_time() -> float:

@@ -10,9 +10,11 @@ Must not: judge what a deadline means.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol
 
 SLACK_SECONDS = 0.001
+_log = logging.getLogger("amends.timers")
 
 
 class Timed(Protocol):
@@ -60,7 +62,15 @@ class Deadlines:
         now = self._loop.time() + SLACK_SECONDS
         self._timer, self._next = None, float("inf")
         for timed in [timed for timed in self._watched if timed.deadline <= now]:
-            if not timed.expire():
+            if not self._expire(timed):
                 self._watched.pop(timed, None)
         if self._watched:
             self._look_at(min(timed.deadline for timed in self._watched))
+
+    def _expire(self, timed: Timed) -> bool:
+        """One that fails must not keep the others from being asked."""
+        try:
+            return timed.expire()
+        except Exception:  # noqa: BLE001  # logged; the others have nothing to do with it
+            _log.exception("the timeout of %r could not be acted upon: this is a bug in amends", timed)
+            return False
