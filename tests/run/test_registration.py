@@ -14,6 +14,7 @@ from test_ownership import LEASE, Gated, retire_all
 from amends import Completed, Context, Orchestrator, Saga, sleep, step
 from amends import wait_for as wait_node
 from amends.errors import StoreUnavailable
+from amends.run.session import Session
 from amends.store.base import Fate, WorkerInfo, Write
 from amends.store.memory import MemoryDatabase, MemoryStore
 
@@ -46,6 +47,11 @@ class Faulty(MemoryStore):
         fates = await super().commit(worker, writes)
         await self.answers.wait()
         return fates
+
+
+@step(readonly=True)
+async def idle(order: Order) -> None:
+    pass
 
 
 def working(store: MemoryStore, *sagas: Saga[Order, Any]) -> Orchestrator:
@@ -151,3 +157,32 @@ def test_a_saga_claimed_again_before_it_is_known_to_be_let_go_is_not_forgotten()
             return await (await starting).outcome(timeout=600)
 
     assert virtually(main()) == Completed(None)
+
+
+def test_a_worker_that_is_asked_to_go_before_it_has_come_leaves_nothing_of_another() -> None:
+    class Slow(Faulty):
+        """A store whose registration is never answered, and that is told who lets go of what."""
+
+        def __init__(self, on: MemoryDatabase) -> None:
+            super().__init__(on)
+            self.left: list[int] = []
+
+        async def register(self, info: WorkerInfo) -> int:
+            await asyncio.Event().wait()
+            return await super().register(info)
+
+        async def release(self, worker: int, sagas: Sequence[tuple[bytes, float | None]]) -> None:
+            self.left.append(worker)
+            await super().release(worker, sagas)
+
+    async def main() -> list[int]:
+        store = Slow(database())
+        session = Session(working(store, Saga("nothing", idle, input=Order)).config)
+        opening = asyncio.create_task(session.open(work=True))
+        await asyncio.sleep(1.0)
+        await session.close()
+        opening.cancel()
+        await asyncio.wait([opening])
+        return store.left
+
+    assert virtually(main()) == []

@@ -146,6 +146,8 @@ class Worker:
             await self._committer.drain()
 
     async def _leave(self) -> None:
+        if not self.worker:
+            return  # it was asked to go before it had come
         now = self.store.now()
         quiet = [(live.id, now) for live in self.lives.values() if not (live.running or live.unwritten)]
         await self.store.release(self.worker, quiet)
