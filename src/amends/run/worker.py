@@ -208,10 +208,6 @@ class Worker:
         """A random number from 0 to 1."""
         return self._chance.share()
 
-    def new_id(self) -> bytes:
-        """A fresh internal id."""
-        return self._chance.uuid7(self.store.now())
-
     def submit(self, write: Write, told: Callable[[Fate], None]) -> None:
         """Have a decision written."""
         if self._committer is not None:

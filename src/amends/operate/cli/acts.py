@@ -16,6 +16,7 @@ from amends.operate.cli.inputs import payload_of
 from amends.operate.cli.output import console, emit_json, word
 from amends.operate.cli.place import Place
 from amends.operate.cli.verb import (
+    F,
     Verb,
     actor_option,
     json_option,
@@ -32,6 +33,11 @@ _KEPT = (
 )
 _saga_argument = click.argument("saga_id", metavar="ID")
 _step_argument = click.argument("step")
+
+
+def _act_options(command: F) -> F:
+    """What every act of a person takes: why, who, how long to wait for the answer, and where the sagas are."""
+    return reason_option(actor_option(timeout_option(place_options(json_option(command)))))
 
 
 def _ask(place: Place, timeout: float, as_json: bool, act: Callable[[Operations], Awaitable[Answer]]) -> None:
@@ -95,11 +101,7 @@ def signal(
     examples=["amends cancel order-42 --reason 'the customer called'"],
 )
 @_saga_argument
-@reason_option
-@actor_option
-@timeout_option
-@place_options
-@json_option
+@_act_options
 def cancel(saga_id: str, reason: str, actor: str, timeout: float, as_json: bool, **given: str | None) -> None:
     _ask(Place(**given), timeout, as_json, lambda found: found.cancel(saga_id, actor=actor, reason=reason))
 
@@ -112,11 +114,7 @@ def cancel(saga_id: str, reason: str, actor: str, timeout: float, as_json: bool,
 )
 @_saga_argument
 @_step_argument
-@reason_option
-@actor_option
-@timeout_option
-@place_options
-@json_option
+@_act_options
 def retry(saga_id: str, step: str, reason: str, actor: str, timeout: float, as_json: bool, **given: str | None) -> None:
     _ask(Place(**given), timeout, as_json, lambda found: found.retry(saga_id, step, actor=actor, reason=reason))
 
@@ -130,11 +128,7 @@ def retry(saga_id: str, step: str, reason: str, actor: str, timeout: float, as_j
 )
 @_saga_argument
 @_step_argument
-@reason_option
-@actor_option
-@timeout_option
-@place_options
-@json_option
+@_act_options
 def skip(saga_id: str, step: str, reason: str, actor: str, timeout: float, as_json: bool, **given: str | None) -> None:
     _ask(Place(**given), timeout, as_json, lambda found: found.skip(saga_id, step, actor=actor, reason=reason))
 
@@ -152,11 +146,7 @@ def skip(saga_id: str, step: str, reason: str, actor: str, timeout: float, as_js
 @_saga_argument
 @_step_argument
 @click.option("--result", metavar="JSON", help="What the step would have returned; '-' reads it from stdin.")
-@reason_option
-@actor_option
-@timeout_option
-@place_options
-@json_option
+@_act_options
 def resolve(
     saga_id: str,
     step: str,
@@ -184,11 +174,7 @@ def resolve(
     examples=["amends compensate order-42 --reason 'the bank says the charge never came'"],
 )
 @_saga_argument
-@reason_option
-@actor_option
-@timeout_option
-@place_options
-@json_option
+@_act_options
 def compensate(saga_id: str, reason: str, actor: str, timeout: float, as_json: bool, **given: str | None) -> None:
     _ask(Place(**given), timeout, as_json, lambda found: found.compensate(saga_id, actor=actor, reason=reason))
 
@@ -200,10 +186,6 @@ def compensate(saga_id: str, reason: str, actor: str, timeout: float, as_json: b
     examples=["amends unpark order-42 --reason 'the credentials are renewed'"],
 )
 @_saga_argument
-@reason_option
-@actor_option
-@timeout_option
-@place_options
-@json_option
+@_act_options
 def unpark(saga_id: str, reason: str, actor: str, timeout: float, as_json: bool, **given: str | None) -> None:
     _ask(Place(**given), timeout, as_json, lambda found: found.unpark(saga_id, actor=actor, reason=reason))
