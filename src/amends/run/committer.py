@@ -1,7 +1,8 @@
 """The committer: the one way of a worker's decisions into the store.
 
 It coalesces what all sagas decide into one transaction, lets the next batch gather while one
-is on its way, and never waits for company: a lone decision sees one commit's latency.
+is on its way, and never waits for company: a lone decision sees one commit's latency. A saga that
+a lock of somebody else's holds up is written aside, alone, while all others go on.
 
 Guarantees: decisions of one saga are written in the order given; a decision is told its fate
 exactly once. An error of the store is never a fate: the same batch is sent again until it is
@@ -48,6 +49,8 @@ class Committer:
         self._broken = broken
         self._queue: deque[tuple[Write, Told]] = deque()
         self._pump: asyncio.Task[None] | None = None
+        self._held: dict[bytes, deque[tuple[Write, Told]]] = {}  # by saga; what follows goes there too
+        self._aside: asyncio.Task[None] | None = None
         self._closed = False
         self.trouble: str = ""  # why the store cannot be written, while it cannot
 
@@ -56,6 +59,9 @@ class Committer:
         if self._closed:
             told(Fate.LOST)
             return
+        if self._held and write.saga in self._held:
+            self._held[write.saga].append((write, told))
+            return
         self._queue.append((write, told))
         if self._pump is None or self._pump.done():
             self._start()
@@ -63,11 +69,13 @@ class Committer:
     async def drain(self) -> None:
         """Wait until all that was submitted is written; also where the loop is on its way out
         and has cancelled every task."""
-        while self._queue or self._pump is not None:
+        while self._queue or self._pump is not None or self._held:
             pump = self._pump
-            if pump is None or pump.done():
+            if self._queue and (pump is None or pump.done()):
                 pump = self._start()
-            await asyncio.wait([pump])
+            if self._held and (self._aside is None or self._aside.done()):
+                self._start_aside()
+            await asyncio.wait([task for task in (pump, self._aside) if task is not None])
 
     def _start(self) -> asyncio.Task[None]:
         self._pump = asyncio.get_running_loop().create_task(self._run(), name="amends-committer")
@@ -76,8 +84,9 @@ class Committer:
     def close(self) -> None:
         """Write nothing more."""
         self._closed = True
-        if self._pump is not None:
-            self._pump.cancel()
+        for task in (self._pump, self._aside):
+            if task is not None:
+                task.cancel()
         self._tell_left()
 
     async def _run(self) -> None:
@@ -88,8 +97,11 @@ class Committer:
                 batch = [self._queue.popleft() for _ in range(size)]
                 fates = await self._write([write for write, _ in batch])
                 written, batch = batch, []
+                if Fate.HELD in fates:
+                    self._hold([entry for entry, fate in zip(written, fates, strict=True) if fate is Fate.HELD])
                 for (_, told), fate in zip(written, fates, strict=True):
-                    _tell(told, fate)
+                    if fate is not Fate.HELD:
+                        _tell(told, fate)
         except Retired:
             self._closed = True
             self._retired()
@@ -105,19 +117,62 @@ class Committer:
             if self._closed:
                 self._tell_left(batch)
 
+    def _hold(self, entries: Sequence[tuple[Write, Told]]) -> None:
+        """Write these aside, and what is to follow of their sagas after them."""
+        sagas = {write.saga for write, _ in entries}
+        following = [entry for entry in self._queue if entry[0].saga in sagas]
+        self._queue = deque(entry for entry in self._queue if entry[0].saga not in sagas)
+        for entry in (*entries, *following):
+            self._held.setdefault(entry[0].saga, deque()).append(entry)
+        if self._aside is None or self._aside.done():
+            self._start_aside()
+
+    def _start_aside(self) -> None:
+        self._aside = asyncio.get_running_loop().create_task(self._run_aside(), name="amends-committer-aside")
+
+    async def _run_aside(self) -> None:
+        """One saga after the other, round and round: each waits a moment for its lock."""
+        try:
+            while self._held and not self._closed:
+                saga = next(iter(self._held))
+                waiting = self._held[saga]
+                batch = list(waiting)
+                fates = await self._write([write for write, _ in batch], aside=True)
+                for (_, told), fate in zip(batch, fates, strict=True):
+                    if fate is not Fate.HELD:
+                        waiting.popleft()
+                        _tell(told, fate)
+                self._held.pop(saga, None)
+                if waiting and not self._closed:
+                    self._held[saga] = waiting  # behind the others
+        except Retired:
+            self._closed = True
+            self._retired()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as above
+            self._closed = True
+            self._broken(error)
+        finally:
+            self._aside = None
+            if self._closed:
+                self._tell_left()
+
     def _tell_left(self, batch: Sequence[tuple[Write, Told]] = ()) -> None:
         """What is not written now will not be, or nobody knows."""
-        left, self._queue = [*batch, *self._queue], deque()
+        held = [entry for waiting in self._held.values() for entry in waiting]
+        left, self._queue, self._held = [*batch, *held, *self._queue], deque(), {}
         for _, told in left:
             _tell(told, Fate.LOST)
 
-    async def _write(self, writes: list[Write]) -> list[Fate]:
+    async def _write(self, writes: list[Write], *, aside: bool = False) -> list[Fate]:
         """One batch, however long the store is away."""
         delay = RETRY_FIRST_SECONDS
         while True:
             fault.point("commit.before")
             try:
-                fates = await self._store.commit(self._worker, writes)
+                commit = self._store.commit_aside if aside else self._store.commit
+                fates = await commit(self._worker, writes)
             except StoreUnavailable as error:
                 if not self.trouble:
                     _log.warning("nothing can be written for now: %s", error)

@@ -30,20 +30,33 @@ def store_of(database: Database, namespace: str) -> Store:
         return SqliteStore(database, namespace)
     if not isinstance(database, str):
         return database
-    if urlsplit(database).scheme == "memory":
+    scheme = urlsplit(database).scheme
+    if scheme == "memory":
         return MemoryStore()
+    if scheme.partition("+")[0] in ("postgresql", "postgres"):
+        return _postgres(database, namespace)
     return SqliteStore(sqlite_path(database), namespace)
+
+
+def _postgres(url: str, namespace: str) -> Store:
+    """Imported only where it is used: the driver is an extra. Raises DefinitionError where it is missing."""
+    try:
+        from amends.store.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        raise DefinitionError(f"{masked(url)!r} needs the PostgreSQL driver: pip install 'amends[postgres]'") from error
+    return PostgresStore(url, namespace)
 
 
 def sqlite_path(url: str) -> Path:
     """The file of a SQLite URL: `sqlite:///relative.db` or `sqlite:////absolute.db`."""
     parts = urlsplit(url)
-    if parts.scheme in ("postgresql", "postgres"):
-        raise DefinitionError("PostgreSQL is not supported yet; use sqlite:///orders.db")
     if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2 or not url.lower().startswith("sqlite:///"):
         raise DefinitionError(
             f"{masked(url)!r} is no database that amends knows: sqlite:///orders.db is a file in this directory, "
-            "sqlite:////var/lib/orders.db an absolute one, memory:// is gone with the process"
+            "sqlite:////var/lib/orders.db an absolute one, postgresql://user@host/orders a server's, memory:// is gone "
+            "with the process"
         )
     if "?" in url or "#" in url:
         raise DefinitionError(f"{masked(url)!r}: there are no options; in the name of a file, ? is %3F and # is %23")

@@ -168,8 +168,9 @@ class Ownership:
         await self._do_todo()
         await self._keep_lease()
         await self._make_sure()
-        await self._take_over()
         seen = await self._worker.store.peek()
+        if seen.gone or self._gone:
+            await self._take_over()
         if seen.mail:
             await self._take_mail()
         slow = _loop_time() >= self._slow_at

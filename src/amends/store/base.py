@@ -79,6 +79,7 @@ class Fate(Enum):
     WRITTEN = "written"
     LOST = "lost"  # the saga has moved on without it
     EXISTS = "exists"  # the key of a new saga is taken
+    HELD = "held"  # not written yet: a lock of somebody else's is in the way, and nobody else shall wait for it
 
 
 class Retired(Exception):
@@ -166,10 +167,12 @@ class MailRow(NamedTuple):
 
 
 class Peek(NamedTuple):
-    """A cheap look at the store. due: an unowned saga is due. mail: some is not taken."""
+    """A cheap look at the store. due: an unowned saga is due. mail: some is not taken. gone: a worker's
+    lease has run out, or one that is retired still owns sagas."""
 
     due: bool
     mail: bool
+    gone: bool = False
 
 
 class Filter(NamedTuple):
@@ -267,6 +270,10 @@ class Store(Protocol):
 
         Raises Retired, and ValueError for a client's write that is more than that.
         """
+        ...
+
+    async def commit_aside(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
+        """The same for one saga that was HELD, beside the batches that go on without it."""
         ...
 
     async def peek(self) -> Peek:

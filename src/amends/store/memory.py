@@ -147,11 +147,16 @@ class MemoryStore:
         lost: set[bytes] = set()
         return [self._write(db, write, lost) for write in writes]
 
+    async def commit_aside(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
+        return await self.commit(worker, writes)  # nothing is ever HELD here
+
     async def peek(self) -> Peek:
         db = self._up()
         now = db.clock()
         due = any(saga.owner is None and _is_due(saga, now) for saga in db.open.values())
-        return Peek(due, any(mail not in db.taken for mail in db.open_mails))
+        owners = {saga.owner for saga in db.open.values() if saga.owner is not None}
+        gone = any(row.id in owners if row.retired_at else row.expires_at < now for row in db.workers.values())
+        return Peek(due, any(mail not in db.taken for mail in db.open_mails), gone)
 
     async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
         db = self._up()

@@ -142,6 +142,9 @@ class SqliteStore:
             writes = due_for_all(writes, self._clock.lead())
         return await self._thread.run(lambda connection: write_batch(connection, self._number, worker, writes, now))
 
+    async def commit_aside(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
+        return await self.commit(worker, writes)  # nothing is ever HELD here
+
     async def peek(self) -> Peek:
         now = self.now()
 

@@ -163,6 +163,9 @@ class FaultyStore:
     async def commit(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
         return await self._pass("commit", lambda: self._store.commit(worker, writes))
 
+    async def commit_aside(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
+        return await self._pass("commit", lambda: self._store.commit_aside(worker, writes))
+
     async def peek(self) -> Peek:
         return await self._pass("peek", self._store.peek)
 

@@ -340,7 +340,7 @@ class StallRules:
         mailed = await rig.first_store.peek()
 
         assert len(claimed) == 1
-        assert [tuple(look) for look in (empty, due, owned, mailed)] == [
+        assert [(look.due, look.mail) for look in (empty, due, owned, mailed)] == [
             (False, False),
             (True, False),
             (False, False),

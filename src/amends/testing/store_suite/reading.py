@@ -37,7 +37,7 @@ class ReadingRules:
     async def test_what_is_not_there_is_none(self, rig: Rig) -> None:
         assert await rig.first_store.head("nobody") is None
         assert await rig.first_store.load("nobody") is None
-        assert await rig.first_store.mail(b"nobody") == []
+        assert await rig.first_store.mail(bytes(16)) == []
         assert await rig.first_store.find(Filter()) == []
         assert await rig.first_store.count() == {}
 

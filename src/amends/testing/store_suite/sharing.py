@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from amends.errors import NotEnlisted, StoreUnavailable
-from amends.store.base import Fate, Filter, Head, MailAnswer
+from amends.store.base import Fate, Filter, Head, MailAnswer, Peek
 from amends.testing.store_suite.rig import OTHER_PLAN, PLAN, SHORT, Rig, rule
 
 
@@ -37,7 +37,7 @@ class SharingRules:
         assert await other.mail(saga.id) == []
         assert await other.sent(saga.key, "m") is None
         assert await other.send([saga.mail("m2")]) == [None]
-        assert tuple(await other.peek()) == (False, False)
+        assert await other.peek() == Peek(due=False, mail=False)
         assert await other.workers() == []
         assert await other.plans() == []
 

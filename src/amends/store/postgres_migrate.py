@@ -1,0 +1,60 @@
+"""The schema of a PostgreSQL database: what is there, and how it gets what this code needs.
+
+Each migration is one transaction under one advisory lock, and looks again once it has the lock; so
+any number of processes may upgrade at once, and one that is killed leaves nothing half done.
+
+Guarantees: code that is older than the schema's floor refuses, in words.
+Must not: run unasked. A schema is changed when somebody says so, not when some worker starts.
+"""
+
+from __future__ import annotations
+
+from amends import fault
+from amends.errors import SchemaMismatch
+from amends.store.postgres_line import SQL, Connection, Line
+from amends.store.sql import migrations
+
+MIGRATIONS = migrations("postgres")
+CODE_VERSION = MIGRATIONS[-1][0]
+
+
+async def upgrade(line: Line) -> list[int]:
+    """Apply what is missing; gives the numbers of what was applied. Raises StoreError."""
+    applied: list[int] = []
+    for number, script in MIGRATIONS:
+        async with line.transaction() as connection:
+            await connection.execute("SET LOCAL lock_timeout = 0")  # whoever migrates now is waited for
+            await connection.execute(SQL["schema_lock"])
+            version, _ = await _schema(connection)
+            if version < number:
+                await connection.execute(script)
+                fault.point("migrate.inside")
+                applied.append(number)
+    return applied
+
+
+async def schema(line: Line) -> tuple[int, int, int]:
+    """The version that is there, its floor, and the version of this code. 0 where amends has no tables yet."""
+    async with line.transaction() as connection:
+        return (*await _schema(connection), CODE_VERSION)
+
+
+def check(version: int, floor: int, place: str) -> None:
+    """Raises SchemaMismatch where this code cannot work with the schema."""
+    if version < CODE_VERSION:
+        there = f"schema {version}" if version else "no tables of amends"
+        raise SchemaMismatch(f"{place} has {there}, and this amends needs {CODE_VERSION}: run `amends db upgrade`")
+    if floor > CODE_VERSION:
+        raise SchemaMismatch(
+            f"{place} has schema {version}, and needs an amends that knows schema {floor} at least; this one knows "
+            f"{CODE_VERSION}. Upgrade this process: pip install --upgrade amends"
+        )
+
+
+async def _schema(connection: Connection) -> tuple[int, int]:
+    if not await connection.fetchval(SQL["schema_there"]):
+        return 0, 0
+    row = await connection.fetchrow(SQL["schema"])
+    if row is None:
+        raise SchemaMismatch("the database has tables of amends but no schema row; restore it from a backup")
+    return int(row[0]), int(row[1])
