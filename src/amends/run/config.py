@@ -30,5 +30,6 @@ class Config:
     settings: Settings
     effects: str | None = None
     around: tuple[Callable[[Context], Any], ...] = ()
+    migrate: bool = False
     chance: Chance = field(default_factory=Chance)
     threads: Executor | None = None

@@ -19,8 +19,23 @@ DEFAULT_DATABASE = "sqlite:///amends.db"
 Database = str | Path | Store | None
 
 
-def store_of(database: Database, namespace: str) -> Store:
+def check_database(database: Database) -> None:
+    """See that a database can be meant, without opening it. Raises DefinitionError."""
+    if isinstance(database, str) and not database.startswith("memory:"):
+        if not is_postgres(database):
+            sqlite_path(database)
+        elif not urlsplit(database).path.strip("/"):
+            raise DefinitionError(f"{masked(database)!r} names no database: postgresql://user@host/orders is expected")
+
+
+def is_postgres(url: str) -> bool:
+    """Whether a URL is PostgreSQL's; SQLAlchemy's names of it too."""
+    return urlsplit(url).scheme.partition("+")[0] in ("postgresql", "postgres")
+
+
+def store_of(database: Database, namespace: str, *, migrate: bool = False) -> Store:
     """The store of a database: the argument, else AMENDS_DATABASE, else a file `amends.db`.
+    `migrate`: opening it brings its schema to this code's, where that is not done anyhow.
 
     Raises DefinitionError for what is no database that amends knows.
     """
@@ -30,15 +45,14 @@ def store_of(database: Database, namespace: str) -> Store:
         return SqliteStore(database, namespace)
     if not isinstance(database, str):
         return database
-    scheme = urlsplit(database).scheme
-    if scheme == "memory":
+    if urlsplit(database).scheme == "memory":
         return MemoryStore()
-    if scheme.partition("+")[0] in ("postgresql", "postgres"):
-        return _postgres(database, namespace)
+    if is_postgres(database):
+        return _postgres(database, namespace, migrate=migrate)
     return SqliteStore(sqlite_path(database), namespace)
 
 
-def _postgres(url: str, namespace: str) -> Store:
+def _postgres(url: str, namespace: str, *, migrate: bool) -> Store:
     """Imported only where it is used: the driver is an extra. Raises DefinitionError where it is missing."""
     try:
         from amends.store.postgres import PostgresStore
@@ -46,7 +60,7 @@ def _postgres(url: str, namespace: str) -> Store:
         if error.name != "asyncpg":
             raise
         raise DefinitionError(f"{masked(url)!r} needs the PostgreSQL driver: pip install 'amends[postgres]'") from error
-    return PostgresStore(url, namespace)
+    return PostgresStore(url, namespace, migrate=migrate)
 
 
 def sqlite_path(url: str) -> Path:

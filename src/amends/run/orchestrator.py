@@ -25,7 +25,7 @@ from amends.define.saga import Saga
 from amends.errors import DefinitionError, NotRunning
 from amends.run.blocking import Blocking
 from amends.run.config import Config
-from amends.run.database import Database, sqlite_path
+from amends.run.database import Database, check_database, sqlite_path
 from amends.run.session import Session
 from amends.run.settings import Settings
 
@@ -57,12 +57,14 @@ class Handle(Generic[T_co]):
 class Orchestrator:
     """Runs sagas, keeps them in a database, and never loses track.
 
-    database: a URL (`sqlite:///orders.db`), a path or a store; else AMENDS_DATABASE, else
-        `sqlite:///amends.db`.
+    database: a URL (`sqlite:///orders.db`, `postgresql://user@host/orders`), a path or a store;
+        else AMENDS_DATABASE, else `sqlite:///amends.db`.
     sagas: those it knows. resources: functions that make what steps ask for. effects: the
         database of steps that take a transaction, by default the sagas' own. around: functions
         of the context that give an async context manager, entered around every attempt.
     namespace: a share of the database that sees nothing of the others. settings: the limits.
+    migrate: bring PostgreSQL's schema to this code's when it is opened, instead of refusing;
+        SQLite's always is.
 
     Raises DefinitionError for what cannot be right. Does no I/O: it may live at module level.
     """
@@ -79,11 +81,11 @@ class Orchestrator:
         around: Sequence[Around] = (),
         namespace: str = "default",
         settings: Settings | None = None,
+        migrate: bool = False,
     ) -> None:
         if services or broker is not None:
             raise DefinitionError("Orchestrator(services=…, broker=…): services over brokers are not supported yet")
-        if isinstance(database, str) and not database.startswith("memory:"):
-            sqlite_path(database)
+        check_database(database)
         if effects is not None:
             sqlite_path(effects)
         for enter in around:
@@ -92,7 +94,9 @@ class Orchestrator:
         provided = Resources(resources, depth=2)
         registry = Registry(sagas, provided)
         name = check_name(namespace, "Orchestrator(namespace=…)")
-        self.config: Config = Config(database, registry, provided, name, settings or Settings(), effects, tuple(around))
+        self.config: Config = Config(
+            database, registry, provided, name, settings or Settings(), effects, tuple(around), migrate
+        )
         self._session: Session | None = None
         self._entered = False
         self._blocking: dict[bool, Blocking] = {}

@@ -51,7 +51,7 @@ class Session(Asking):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.store: Store = store_of(config.database, config.namespace)
+        self.store: Store = store_of(config.database, config.namespace, migrate=config.migrate)
         self.worker: Worker | None = None
         self.waiting: Waiting = Waiting(self.store)
         self.plans: Plans = Plans(config.registry)
