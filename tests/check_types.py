@@ -1,4 +1,4 @@
-"""mypy --strict over everything: the package, then each folder of tests, the examples and the benchmarks.
+"""mypy --strict over everything: the package, then each folder of tests, examples, benchmarks, services.
 
 The folders go one by one, since each has a conftest of its own. Ends at the first that fails.
 
@@ -20,8 +20,9 @@ def main() -> int:
     """Run mypy as often as it takes."""
     folders = sorted(path for path in (ROOT / "tests").iterdir() if path.is_dir() and any(path.glob("*.py")))
     single = [str(path) for path in sorted((ROOT / "tests").glob("*.py"))]
-    parts = [[], *([str(folder)] for folder in folders), [*single, str(ROOT / "examples"), str(ROOT / "bench")]]
-    where = ":".join(str(path) for path in (ROOT / "src", ROOT / "examples", ROOT / "tests", *folders))
+    beside = [str(ROOT / name) for name in ("examples", "bench", "services")]
+    parts = [[], *([str(folder)] for folder in folders), [*single, *beside]]
+    where = ":".join(str(path) for path in (ROOT, ROOT / "src", ROOT / "examples", ROOT / "tests", *folders))
     for part in parts:
         command = [sys.executable, "-m", "mypy", *part]
         done = subprocess.run(command, cwd=ROOT, env={**os.environ, "MYPYPATH": where}, check=False)

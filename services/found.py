@@ -1,0 +1,74 @@
+"""Where the servers' programs are: on this machine, or unpacked into `.services/` by `make services-install`.
+
+Guarantees: a program is the newest one that is there; what is not there is an error that says how to get it.
+Must not: install or start anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+UNPACKED = ROOT / ".services" / "root"  # the file system of the packages that were unpacked
+POSTGRES_OLDEST = 14
+
+
+class ServiceMissing(Exception):
+    """A server's program is not on this machine. The message says what to do."""
+
+    def __init__(self, program: str, package: str) -> None:
+        super().__init__(
+            f"`{program}` is not on this machine: run `make services-install` (it touches nothing outside the "
+            f"checkout), or install the package {package}"
+        )
+        self.program = program
+
+
+def postgres_bin() -> Path:
+    """The directory with `postgres`, `initdb` and the like, of the newest version that will do."""
+    found = dict(_postgres_candidates())
+    if not found:
+        raise ServiceMissing("postgres", f"postgresql ({POSTGRES_OLDEST} or later)")
+    return found[max(found)]
+
+
+def pgbouncer_program() -> Path:
+    """The program `pgbouncer`."""
+    places = [UNPACKED / "usr/sbin", *(Path(place) for place in os.get_exec_path()), Path("/usr/sbin")]
+    for place in places:
+        if os.access(place / "pgbouncer", os.X_OK):
+            return place / "pgbouncer"
+    raise ServiceMissing("pgbouncer", "pgbouncer")
+
+
+def library_path(program: Path) -> dict[str, str]:
+    """What an unpacked program's environment must say so that it finds the libraries that came with it."""
+    root = _unpacked_root(program)
+    if root is None:
+        return {}
+    folders = {path.parent for pattern in ("lib/**/*.so*", "usr/lib/*/*.so*") for path in root.glob(pattern)}
+    return {"LD_LIBRARY_PATH": ":".join(sorted(map(str, folders)))}
+
+
+def _unpacked_root(program: Path) -> Path | None:
+    """The root of the unpacked file system that a program lies in. A copy of it ends in the same two names."""
+    for folder in program.parents:
+        if (folder.parent.name, folder.name) == (UNPACKED.parent.name, UNPACKED.name):
+            return folder
+    return None
+
+
+def _postgres_candidates() -> Iterator[tuple[int, Path]]:
+    for base in (UNPACKED / "usr/lib/postgresql", Path("/usr/lib/postgresql")):
+        for place in base.glob("*/bin"):
+            if re.fullmatch(r"\d+", place.parent.name) and (place / "postgres").exists():
+                yield int(place.parent.name), place
+    on_path = shutil.which("postgres")
+    if on_path:
+        place = Path(on_path).resolve().parent
+        version = re.search(r"(\d+)", place.parent.name)
+        yield (int(version[1]) if version else POSTGRES_OLDEST), place
