@@ -3,6 +3,9 @@
 -- takes that worker's row FOR SHARE first: it is the first guard, retirement waits for it, and it
 -- finds out about a retirement that this statement's snapshot is too old to see.
 -- All locks of sagas are taken in the order of their ids, or not waited for.
+-- Plans are kept, or made without statistics, while the tables grow from nothing: what is looked
+-- for in a table comes out of a fence (OFFSET 0, a CTE that locks), its namespace too, and a CASE hides
+-- what would let a partial index be read from end to end. So no plan is left but a lookup by whole key.
 
 -- name: schema_there
 SELECT to_regclass('amends.schema_version') IS NOT NULL
@@ -89,8 +92,8 @@ FROM amends.worker WHERE ns = $1 ORDER BY id
 -- The one statement of the committer, whatever the batch. Both guards stand in it, and all that a
 -- saga's decision changes hangs on them: the worker lives (`alive`), and the saga has not moved
 -- (`first`: the row before is there, and this one is not). A saga's further rows, its head and its
--- mails follow from what `first` has returned. A new saga is its head's first; who waits there for
--- a user's open transaction with the same key is what `lock_timeout` is for.
+-- mails follow from what `first` has returned. Of a new saga the head comes first; whoever waits there
+-- for a user's open transaction with the same key is what `lock_timeout` is for.
 -- name: commit
 WITH alive AS MATERIALIZED (
     SELECT id FROM amends.worker WHERE id = $2 AND retired_at IS NULL FOR SHARE
@@ -107,26 +110,31 @@ WITH alive AS MATERIALIZED (
     INSERT INTO amends.journal (ns, seq, saga, op, row)
     SELECT $1, r.seq, r.saga, r.op, r.row
     FROM alive, unnest($14::uuid[], $15::int[], $16::bigint[], $17::text[]) AS r (saga, seq, op, row)
-    WHERE CASE WHEN r.seq = 0 THEN r.saga IN (SELECT id FROM added)
-               ELSE EXISTS (SELECT FROM amends.journal j WHERE j.ns = $1 AND j.saga = r.saga AND j.seq = r.seq - 1) END
+    WHERE CASE WHEN r.seq = 0 THEN r.saga IN (SELECT id FROM added) ELSE r.seq - 1 =
+               (SELECT j.seq FROM amends.journal j WHERE j.ns = $1 AND j.saga = r.saga AND j.seq = r.seq - 1) END
     ON CONFLICT DO NOTHING
     RETURNING saga
 ), further AS (
     INSERT INTO amends.journal (ns, seq, saga, op, row)
     SELECT $1, r.seq, r.saga, r.op, r.row
-    FROM first JOIN unnest($18::uuid[], $19::int[], $20::bigint[], $21::text[]) AS r (saga, seq, op, row) USING (saga)
+    FROM unnest($18::uuid[], $19::int[], $20::bigint[], $21::text[]) AS r (saga, seq, op, row)
+    WHERE CASE WHEN r.saga IN (SELECT saga FROM first) THEN true END
 ), changed AS (
     UPDATE amends.saga s
     SET status = c.status, owner = c.owner, wake_at = c.wake_at, stuck = c.stuck, reason = c.reason,
         plan = coalesce(c.plan, s.plan), updated_at = $3
-    FROM first JOIN unnest($22::uuid[], $23::text[], $24::bigint[], $25::float8[], $26::text[], $27::text[], $28::int[])
-         AS c (saga, status, owner, wake_at, stuck, reason, plan) USING (saga)
-    WHERE s.ns = $1 AND s.id = c.saga
+    FROM (SELECT $1::int AS ns, c.*
+          FROM unnest($22::uuid[], $23::text[], $24::bigint[], $25::float8[], $26::text[], $27::text[], $28::int[])
+               AS c (saga, status, owner, wake_at, stuck, reason, plan)
+          WHERE CASE WHEN c.saga IN (SELECT saga FROM first) THEN true END OFFSET 0) AS c
+    WHERE s.ns = c.ns AND s.id = c.saga
 ), answered AS (
     UPDATE amends.mail m
     SET taken = true, answer = a.word, detail = a.detail, answered_at = CASE WHEN a.word IS NOT NULL THEN $3 END
-    FROM first JOIN unnest($29::uuid[], $30::text[], $31::text[], $32::text[]) AS a (saga, message, word, detail) USING (saga)
-    WHERE m.ns = $1 AND m.saga = a.saga AND m.message = a.message AND m.answer IS NULL
+    FROM (SELECT $1::int AS ns, a.*
+          FROM unnest($29::uuid[], $30::text[], $31::text[], $32::text[]) AS a (saga, message, word, detail)
+          WHERE CASE WHEN a.saga IN (SELECT saga FROM first) THEN true END OFFSET 0) AS a
+    WHERE m.ns = a.ns AND m.saga = a.saga AND m.message = a.message AND CASE WHEN m.answer IS NULL THEN true END
 )
 SELECT (SELECT count(*) FROM alive), (SELECT count(*) FROM first)
 
@@ -155,7 +163,8 @@ SELECT count(*), extract(epoch FROM clock_timestamp())::float8 FROM first
 -- ended, and sees all that stood in its way.
 -- name: journal_ops
 SELECT j.saga, j.seq, j.op
-FROM unnest($2::uuid[], $3::int[]) AS r (saga, seq) JOIN amends.journal j ON j.ns = $1 AND j.saga = r.saga AND j.seq = r.seq
+FROM (SELECT $1::int AS ns, r.* FROM unnest($2::uuid[], $3::int[]) AS r (saga, seq) OFFSET 0) AS r
+JOIN amends.journal j ON j.ns = r.ns AND j.saga = r.saga AND j.seq = r.seq
 
 -- name: peek
 SELECT EXISTS (SELECT FROM amends.saga WHERE ns = $1 AND owner IS NULL
@@ -176,29 +185,29 @@ SELECT EXISTS (SELECT FROM amends.saga WHERE ns = $1 AND owner IS NULL
 WITH alive AS MATERIALIZED (
     SELECT plans FROM amends.worker WHERE id = $2 AND retired_at IS NULL FOR SHARE
 ), due AS (
-    SELECT id, wake_at FROM amends.saga
+    SELECT ns, id, wake_at FROM amends.saga
     WHERE ns = $1 AND owner IS NULL AND wake_at <= extract(epoch FROM statement_timestamp())::float8
       AND status IN ('running', 'compensating', 'parked') AND plan = ANY($3::int[])
     ORDER BY wake_at LIMIT $4 FOR UPDATE SKIP LOCKED
 ), mailed AS (
-    SELECT id FROM amends.saga s
+    SELECT ns, id FROM amends.saga s
     WHERE ns = $1 AND owner IS NULL AND status IN ('running', 'compensating', 'parked') AND plan = ANY($3::int[])
       AND stalled IS NULL AND (wake_at IS NULL OR wake_at > extract(epoch FROM statement_timestamp())::float8)
       AND id IN (SELECT saga FROM amends.mail WHERE ns = $1 AND answer IS NULL AND NOT taken)
     LIMIT $4 FOR UPDATE SKIP LOCKED
 ), stalled AS (
-    SELECT id FROM amends.saga
+    SELECT ns, id FROM amends.saga
     WHERE ns = $1 AND stalled IS NOT NULL AND owner IS NULL AND status IN ('running', 'compensating', 'parked')
       AND plan = ANY((SELECT plans FROM alive)::int[])
     LIMIT $4 FOR UPDATE SKIP LOCKED
 ), found AS (
-    SELECT id FROM (SELECT id, 1 AS kind, wake_at FROM due
-                    UNION ALL SELECT id, 2, NULL FROM mailed
-                    UNION ALL SELECT id, 3, NULL FROM stalled) AS all_kinds
+    SELECT ns, id FROM (SELECT ns, id, 1 AS kind, wake_at FROM due
+                        UNION ALL SELECT ns, id, 2, NULL FROM mailed
+                        UNION ALL SELECT ns, id, 3, NULL FROM stalled) AS all_kinds
     ORDER BY kind, wake_at LIMIT $4
 ), owned AS (
     UPDATE amends.saga s SET owner = $2, epoch = epoch + 1, stalled = NULL
-    FROM alive, found WHERE s.ns = $1 AND s.id = found.id
+    FROM alive, found WHERE s.ns = found.ns AND s.id = found.id
     RETURNING s.id, s.key, s.plan, s.status, s.owner, s.epoch, s.wake_at, s.created_at, s.updated_at, s.stuck, s.reason,
               s.stalled, s.input_hash
 )
@@ -210,14 +219,14 @@ FROM (SELECT 1) AS one LEFT JOIN alive ON true LEFT JOIN owned ON true ORDER BY 
 WITH alive AS MATERIALIZED (
     SELECT plans FROM amends.worker WHERE id = $2 AND retired_at IS NULL FOR SHARE
 ), found AS (
-    SELECT id FROM amends.saga
+    SELECT ns, id FROM amends.saga
     WHERE ns = $1 AND owner = $3 AND status IN ('running', 'compensating', 'parked')
       AND (stalled IS NULL OR plan = ANY((SELECT plans FROM alive)::int[]))
       AND NOT EXISTS (SELECT FROM amends.worker WHERE id = $3 AND retired_at IS NULL)
     LIMIT $4 FOR UPDATE SKIP LOCKED
 ), owned AS (
     UPDATE amends.saga s SET owner = $2, epoch = epoch + 1, stalled = NULL
-    FROM alive, found WHERE s.ns = $1 AND s.id = found.id
+    FROM alive, found WHERE s.ns = found.ns AND s.id = found.id
     RETURNING s.id, s.key, s.plan, s.status, s.owner, s.epoch, s.wake_at, s.created_at, s.updated_at, s.stuck, s.reason,
               s.stalled, s.input_hash
 )
@@ -249,63 +258,68 @@ WITH alive AS MATERIALIZED (
     SELECT id FROM amends.worker WHERE id = $2 AND retired_at IS NULL FOR SHARE
 ), released AS (
     UPDATE amends.saga s SET owner = NULL, wake_at = r.wake_at
-    FROM alive, unnest($3::uuid[], $4::float8[]) AS r (id, wake_at)
-    WHERE s.ns = $1 AND s.id = r.id AND s.owner = $2
+    FROM (SELECT $1::int AS ns, r.* FROM alive, unnest($3::uuid[], $4::float8[]) AS r (id, wake_at) OFFSET 0) AS r
+    WHERE s.ns = r.ns AND s.id = r.id AND s.owner = $2
 )
 SELECT count(*) FROM alive
 
 -- name: unstall
 WITH held AS (
-    SELECT id FROM amends.saga WHERE ns = $1 AND stalled IS NOT NULL AND plan = ANY($2::int[])
+    SELECT ns, id FROM amends.saga WHERE ns = $1 AND stalled IS NOT NULL AND plan = ANY($2::int[])
     LIMIT $3 FOR UPDATE SKIP LOCKED
 ), freed AS (
     UPDATE amends.saga s SET stalled = NULL, wake_at = extract(epoch FROM statement_timestamp())
-    FROM held WHERE s.ns = $1 AND s.id = held.id RETURNING 1
+    FROM held WHERE s.ns = held.ns AND s.id = held.id RETURNING 1
 )
 SELECT count(*) FROM freed
 
 -- name: rouse
 WITH idle AS (
-    SELECT id FROM amends.saga
+    SELECT ns, id FROM amends.saga
     WHERE ns = $1 AND owner IS NULL AND (wake_at IS NULL OR wake_at > extract(epoch FROM statement_timestamp())::float8)
       AND status IN ('running', 'compensating') AND stalled IS NULL AND plan = ANY($2::int[])
     LIMIT $3 FOR UPDATE SKIP LOCKED
 ), roused AS (
     UPDATE amends.saga s SET wake_at = extract(epoch FROM statement_timestamp())
-    FROM idle WHERE s.ns = $1 AND s.id = idle.id RETURNING 1
+    FROM idle WHERE s.ns = idle.ns AND s.id = idle.id RETURNING 1
 )
 SELECT count(*) FROM roused
 
 -- name: mail_owned
 SELECT m.id, m.saga, m.message, m.kind, m.body, m.created_at, m.answer, m.detail, m.answered_at
-FROM amends.mail m JOIN amends.saga s ON s.ns = m.ns AND s.id = m.saga
-WHERE m.ns = $1 AND m.answer IS NULL AND NOT m.taken AND s.owner = $2 ORDER BY m.id
+FROM (SELECT * FROM amends.mail WHERE ns = $1 AND answer IS NULL AND NOT taken OFFSET 0) AS m
+JOIN amends.saga s ON s.ns = m.ns AND s.id = m.saga
+WHERE s.owner = $2 ORDER BY m.id
 
 -- name: mail_answer_ended
 WITH late AS (
-    SELECT m.id, s.status FROM amends.mail m JOIN amends.saga s ON s.ns = m.ns AND s.id = m.saga
-    WHERE m.ns = $1 AND m.answer IS NULL AND s.status IN ('completed', 'compensated')
-    LIMIT $2 FOR UPDATE OF m SKIP LOCKED
+    SELECT m.id, s.status
+    FROM (SELECT * FROM amends.mail WHERE ns = $1 AND answer IS NULL OFFSET 0) AS m
+    JOIN amends.saga s ON s.ns = m.ns AND s.id = m.saga
+    WHERE s.status IN ('completed', 'compensated') LIMIT $2
 ), answered AS (
     UPDATE amends.mail m
     SET answer = 'too late', detail = 'the saga is ' || late.status, answered_at = extract(epoch FROM clock_timestamp())
-    FROM late WHERE m.id = late.id RETURNING 1
+    FROM late WHERE m.id = late.id AND CASE WHEN m.answer IS NULL THEN true END RETURNING 1
 )
 SELECT count(*) FROM answered
 
 -- name: mail_add
 INSERT INTO amends.mail (ns, saga, message, kind, body, created_at)
-SELECT $1, s.id, w.message, w.kind, w.body, extract(epoch FROM clock_timestamp())
-FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS w (key, message, kind, body, place)
-JOIN amends.saga s ON s.ns = $1 AND s.key = w.key
+SELECT s.ns, s.id, w.message, w.kind, w.body, extract(epoch FROM clock_timestamp())
+FROM (SELECT $1::int AS ns, w.*
+      FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY AS w (key, message, kind, body, place)
+      OFFSET 0) AS w
+JOIN amends.saga s ON s.ns = w.ns AND s.key = w.key
 ORDER BY w.place
 ON CONFLICT DO NOTHING
 
 -- name: mail_sent
 SELECT w.place, m.id, m.saga, m.message, m.kind, m.body, m.created_at, m.answer, m.detail, m.answered_at
-FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS w (key, message, place)
-JOIN amends.saga s ON s.ns = $1 AND s.key = w.key
-JOIN amends.mail m ON m.ns = $1 AND m.saga = s.id AND m.message = w.message
+FROM (SELECT $1::int AS ns, w.*
+      FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS w (key, message, place) OFFSET 0) AS w
+JOIN amends.saga s ON s.ns = w.ns AND s.key = w.key
+JOIN amends.mail m ON m.ns = s.ns AND m.saga = s.id AND m.message = w.message
 
 -- name: mail_of
 SELECT id, saga, message, kind, body, created_at, answer, detail, answered_at
@@ -359,11 +373,11 @@ FROM amends.saga WHERE ns = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIM
 WITH gone AS (
     DELETE FROM amends.saga
     WHERE ns = $1 AND id = ANY($2::uuid[]) AND status IN ('completed', 'compensated') AND updated_at < $3::float8
-    RETURNING id
+    RETURNING ns, id
 ), journal AS (
-    DELETE FROM amends.journal j USING gone WHERE j.ns = $1 AND j.saga = gone.id
+    DELETE FROM amends.journal j USING gone WHERE j.ns = gone.ns AND j.saga = gone.id
 ), mail AS (
-    DELETE FROM amends.mail m USING gone WHERE m.ns = $1 AND m.saga = gone.id
+    DELETE FROM amends.mail m USING gone WHERE m.ns = gone.ns AND m.saga = gone.id
 )
 SELECT count(*) FROM gone
 

@@ -65,7 +65,7 @@ CREATE TABLE amends.saga (
     PRIMARY KEY (ns, id)
 );
 
-CREATE UNIQUE INDEX saga_key ON amends.saga (ns, key);
+CREATE UNIQUE INDEX saga_key ON amends.saga (key, ns);  -- not (ns, key): it must never look fit for finding an id
 -- One index finds all that is open: due (owner NULL, by wake_at), owned, or waiting; with plan
 -- and status in it, it also counts and lists them.
 CREATE INDEX saga_open ON amends.saga (ns, owner, wake_at, plan, status)
