@@ -1,5 +1,19 @@
 """What every test may ask for: servers, from `servers.py`."""
 
-from servers import postgres_databases, postgres_server, postgres_url
+from servers import (
+    pgbouncer,
+    pgbouncer_url,
+    postgres_databases,
+    postgres_server,
+    postgres_url,
+    pytest_terminal_summary,
+)
 
-__all__ = ["postgres_databases", "postgres_server", "postgres_url"]
+__all__ = [
+    "pgbouncer",
+    "pgbouncer_url",
+    "postgres_databases",
+    "postgres_server",
+    "postgres_url",
+    "pytest_terminal_summary",
+]

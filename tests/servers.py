@@ -3,6 +3,7 @@
 - `postgres_url`: the URL of a fresh, empty database, on one server that the whole run shares.
 - `postgres_databases`: makes such databases, for tests that want several.
 - `postgres_server`: a private server for tests that stop, kill or configure it.
+- `pgbouncer_url`: a fresh database through PgBouncer in transaction mode; `pgbouncer` is that PgBouncer.
 
 With AMENDS_TEST_POSTGRES=postgresql://… (a superuser's URL) the shared server is that one.
 
@@ -13,22 +14,35 @@ Must not: leave a server or a database behind.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from services.databases import Databases
-from services.found import ServiceMissing, postgres_bin
+from services.found import ServiceMissing, pgbouncer_program, postgres_bin
+from services.pgbouncer import Pgbouncer
 from services.postgres import Postgres
 from services.shared import shared_postgres
 
 
-def need(missing: ServiceMissing) -> None:
-    """Skip for a person, with the way out; fail where all services were promised."""
-    if os.environ.get("AMENDS_REQUIRE_SERVICES"):
-        pytest.fail(f"AMENDS_REQUIRE_SERVICES is set, and {missing}", pytrace=False)
-    pytest.skip(str(missing))
+def need(find: Callable[[], Path]) -> None:
+    """Without the program: skip for a person, with the way out; fail where all services were promised."""
+    try:
+        find()
+    except ServiceMissing as missing:
+        if os.environ.get("AMENDS_REQUIRE_SERVICES"):
+            pytest.fail(f"AMENDS_REQUIRE_SERVICES is set, and {missing}", pytrace=False)
+        pytest.skip(f"NOT TESTED: {missing}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it where nobody overlooks it: what was not tested, and what would change that."""
+    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", [])]
+    reasons = Counter(str(told[2]) for told in skipped if isinstance(told, tuple) and "NOT TESTED" in str(told[2]))
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count} tests {reason.removeprefix('Skipped: ')}", yellow=True, bold=True)
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +52,7 @@ def postgres_databases(request: pytest.FixtureRequest, tmp_path_factory: pytest.
     if given:
         yield Databases(given)
         return
-    _need_postgres()
+    need(postgres_bin)
     with shared_postgres(_place_of_the_run(request, tmp_path_factory)) as databases:
         yield databases
 
@@ -54,16 +68,23 @@ def postgres_url(postgres_databases: Databases) -> Iterator[str]:
 @pytest.fixture
 def postgres_server() -> Iterator[Postgres]:
     """A private server, running, that the test may stop, kill and start."""
-    _need_postgres()
+    need(postgres_bin)
     with Postgres() as server:
         yield server
 
 
-def _need_postgres() -> None:
-    try:
-        postgres_bin()
-    except ServiceMissing as missing:
-        need(missing)
+@pytest.fixture(scope="session")
+def pgbouncer(postgres_databases: Databases) -> Iterator[Pgbouncer]:
+    """A PgBouncer in transaction mode before the server of the run."""
+    need(pgbouncer_program)
+    with Pgbouncer(postgres_databases.admin_url) as bouncer:
+        yield bouncer
+
+
+@pytest.fixture
+def pgbouncer_url(pgbouncer: Pgbouncer, postgres_url: str) -> str:
+    """The URL through PgBouncer of the fresh database that `postgres_url` reaches directly."""
+    return pgbouncer.url(postgres_url)
 
 
 def _place_of_the_run(request: pytest.FixtureRequest, factory: pytest.TempPathFactory) -> Path:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import psycopg
@@ -76,14 +79,18 @@ def test_a_killed_server_comes_back_with_what_was_committed(postgres_server: Pos
 
 
 def test_a_start_waits_for_the_children_of_a_killed_server(postgres_server: Postgres) -> None:
-    """A session that computes does not notice at once; PostgreSQL refuses to start as long as it lives."""
-    with psycopg.connect(postgres_server.admin_url, autocommit=True) as busy:
-        busy.execute("CREATE TEMP TABLE numbers AS SELECT generate_series(1, 10) AS number")
+    """A stopped session notices nothing; PostgreSQL refuses to start as long as it is there."""
+    with psycopg.connect(postgres_server.admin_url, autocommit=True) as frozen:
+        os.kill(frozen.info.backend_pid, signal.SIGSTOP)
         postgres_server.kill()
+        later = threading.Timer(1.5, os.kill, (frozen.info.backend_pid, signal.SIGCONT))
+        later.start()
 
         postgres_server.start()
 
+        later.join()
         assert rows(postgres_server.admin_url, "SELECT 1") == [(1,)]
+    assert "pre-existing shared memory" not in postgres_server.log.read_text()
 
 
 def test_a_restart_keeps_port_and_data(postgres_server: Postgres) -> None:

@@ -1,0 +1,50 @@
+"""`python -m services install` and `python -m services up`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+
+from services.install import CannotInstall, install
+
+
+def up() -> None:
+    """PostgreSQL and PgBouncer in the foreground, until Ctrl-C."""
+    from services.pgbouncer import Pgbouncer  # these need the development tools, `install` needs nothing
+    from services.postgres import Postgres
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with Postgres() as postgres, Pgbouncer(postgres.admin_url) as pgbouncer:
+            print(f"PostgreSQL  {postgres.admin_url}")
+            print(f"PgBouncer   {pgbouncer.url(postgres.admin_url)}")
+            print(f"logs        {postgres.log}, {pgbouncer.log}")
+            print(
+                f"stop        Ctrl-C here; everything in them goes. Tests use it with\n"
+                f"            export AMENDS_TEST_POSTGRES={postgres.admin_url}",
+                flush=True,
+            )
+            signal.pause()
+    except KeyboardInterrupt:
+        print("stopped")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m services", description="Servers for tests and for trying things.")
+    parser.add_argument("act", choices=["install", "up"], help="get what is missing; or start them in the foreground")
+    act = parser.parse_args().act
+    try:
+        got = install()
+    except CannotInstall as error:
+        print(error, file=sys.stderr)
+        return 1
+    if act == "install":
+        print(f"unpacked into .services: {', '.join(got)}" if got else "PostgreSQL and PgBouncer are there")
+    else:
+        up()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
