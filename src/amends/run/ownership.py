@@ -15,6 +15,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from amends import fault
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 CLAIM_BATCH = 100
 SLOW_SECONDS = 20.0  # how often the rarer duties come
 STALLED_KEPT = 10_000
+AFTER_SECONDS = 0.02  # after a lease's end, to find it ended
 _log = logging.getLogger("amends.ownership")
 Duty = Callable[[], Awaitable[object]]
 
@@ -52,6 +54,7 @@ class Ownership:
         self._lease_until = 0.0
         self._steady_since = 0.0
         self._gone: list[int] = []
+        self._next_end = inf  # when the next lease runs out, if it is not renewed
         self._unsure: int | None = None  # a claim (0) or an adoption from a worker may have come through unheard
         self._slow_at = 0.0
         self._stalled: dict[bytes, str] = {}  # those that were said to be, so that it is said once
@@ -169,6 +172,7 @@ class Ownership:
         await self._keep_lease()
         await self._make_sure()
         seen = await self._worker.store.peek()
+        self._next_end = inf if seen.ends is None else seen.ends
         if seen.gone or self._gone:
             await self._take_over()
         if seen.mail:
@@ -338,7 +342,8 @@ class Ownership:
         if not self._worker.store.leases:
             return poll
         renew_at = self._lease_until - self._worker.settings.lease_seconds * 2 / 3
-        return min(poll, max(renew_at - _loop_time(), 0.0))
+        end = self._next_end - self._worker.store.now()
+        return min(poll, max(renew_at - _loop_time(), 0.0), end + AFTER_SECONDS if end > 0 else poll)
 
 
 def _have(live: Live, act: Callable[[], object]) -> None:

@@ -168,11 +168,13 @@ class MailRow(NamedTuple):
 
 class Peek(NamedTuple):
     """A cheap look at the store. due: an unowned saga is due. mail: some is not taken. gone: a worker's
-    lease has run out, or one that is retired still owns sagas."""
+    lease has run out, or one that is retired still owns sagas. ends: when the next lease runs out, if
+    it is not renewed."""
 
     due: bool
     mail: bool
     gone: bool = False
+    ends: float | None = None
 
 
 class Filter(NamedTuple):

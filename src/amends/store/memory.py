@@ -156,7 +156,8 @@ class MemoryStore:
         due = any(saga.owner is None and _is_due(saga, now) for saga in db.open.values())
         owners = {saga.owner for saga in db.open.values() if saga.owner is not None}
         gone = any(row.id in owners if row.retired_at else row.expires_at < now for row in db.workers.values())
-        return Peek(due, any(mail not in db.taken for mail in db.open_mails), gone)
+        ends = min((row.expires_at for row in db.workers.values() if row.retired_at is None), default=None)
+        return Peek(due, any(mail not in db.taken for mail in db.open_mails), gone, ends)
 
     async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
         db = self._up()

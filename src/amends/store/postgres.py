@@ -152,9 +152,9 @@ class PostgresStore:
         return await BatchWriter(self._aside, self._number, self._clock).write(worker, writes)
 
     async def peek(self) -> Peek:
-        due, mail, gone, instant = (await self._lines.fetch("peek", self._number))[0]
+        *seen, instant = (await self._lines.fetch("peek", self._number))[0]
         self._clock.heard(instant)
-        return Peek(due, mail, gone)
+        return Peek(*seen)
 
     async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
         return await self._own("claim", worker, sorted(plans), limit)

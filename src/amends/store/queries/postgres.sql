@@ -176,6 +176,7 @@ SELECT EXISTS (SELECT FROM amends.saga WHERE ns = $1 AND owner IS NULL
                    THEN w.expires_at < extract(epoch FROM statement_timestamp())::float8
                    ELSE EXISTS (SELECT FROM amends.saga s WHERE s.ns = w.ns AND s.owner = w.id
                                 AND s.status IN ('running', 'compensating', 'parked')) END),
+       (SELECT min(expires_at) FROM amends.worker WHERE ns = $1 AND retired_at IS NULL),
        extract(epoch FROM clock_timestamp())::float8
 
 -- What is due, the longest due first; then waiting and parked sagas with mail; then stalled ones
