@@ -1,4 +1,4 @@
-"""The PostgreSQL store keeps every promise of `amends.store.base`."""
+"""The PostgreSQL store keeps every promise of `amends.store.base`, with a pooler between and without."""
 
 from __future__ import annotations
 
@@ -15,6 +15,16 @@ class TestPostgres(StoreSuite):
     def connect(self, postgres_url: str) -> Connect:
         asyncio.run(_upgrade(postgres_url))
         return lambda namespace: PostgresStore(postgres_url, namespace)
+
+
+class TestBehindPgbouncer(StoreSuite):
+    """In transaction mode, where every transaction may get another server connection."""
+
+    @pytest.fixture
+    def connect(self, pgbouncer_url: str) -> Connect:
+        url = f"{pgbouncer_url}?pooling=transaction"
+        asyncio.run(_upgrade(url))
+        return lambda namespace: PostgresStore(url, namespace)
 
 
 async def _upgrade(url: str) -> None:
