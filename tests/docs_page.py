@@ -8,6 +8,7 @@ Conventions, written down for authors in docs/README.md:
 - `console` blocks are lines `$ command`, run by bash in the page's own directory, and below each
   what it prints: `…` stands for anything. `$ command &` stays in the background until the page ends.
 - `no-run="why"` behind the language is for what cannot run here; the reason is printed.
+- `postgresql:///orders`, wherever it stands, is a fresh database: AMENDS_DOCS_POSTGRES says which.
 - everything else (text, mermaid, json, …) is only checked for being well-formed where that is cheap.
 
 Guarantees: the first block that fails ends the page, with its line number.
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 COMMAND_SECONDS = 90
+POSTGRES = "postgresql:///orders"  # what pages call a database that is there
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>[\w-]*) *(?P<options>[^`\n]*)\n(?P<body>.*?)^(?P=indent)```", re.M | re.S
 )
@@ -175,8 +177,9 @@ def main(path: Path) -> int:
     """Run a page in the current directory."""
     sys.path.insert(0, os.getcwd())
     page = Page(path.name)
+    text = path.read_text().replace(POSTGRES, os.environ.get("AMENDS_DOCS_POSTGRES", POSTGRES))
     try:
-        for block in blocks(path.read_text()):
+        for block in blocks(text):
             page.run(block)
     finally:
         page.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from docs_page import BlockFailed, Page, blocks
+from docs_page import POSTGRES, BlockFailed, Page, blocks
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -22,10 +23,15 @@ def name_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if list(blocks(page.read_text()))], ids=name_of)
-def test_every_block_of_the_page_runs(page: Path, tmp_path: Path) -> None:
+def test_every_block_of_the_page_runs(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     command = [sys.executable, str(ROOT / "tests" / "docs_page.py"), str(page)]
+    environment = dict(os.environ)
+    if POSTGRES in page.read_text():
+        environment["AMENDS_DOCS_POSTGRES"] = request.getfixturevalue("postgres_url")
 
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PAGE_SECONDS, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PAGE_SECONDS, check=False
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
 

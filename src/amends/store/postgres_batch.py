@@ -33,9 +33,13 @@ class Batch:
             self._add(list(group))
 
     @property
-    def columns(self) -> list[Column]:
-        """All of them, in the statement's order."""
-        return [*self.added, *self.first, *self.further, *self.changed, *self.answers]
+    def columns(self) -> list[Column | None]:
+        """All of them, in the statement's order. An empty one is NULL, which is no rows either, and costs the
+        driver a fraction of a microsecond in place of two."""
+        return [column or None for part in self._parts() for column in part]
+
+    def _parts(self) -> tuple[tuple[Column, ...], ...]:
+        return self.added, self.first, self.further, self.changed, self.answers
 
     def _add(self, writes: list[Write]) -> None:
         """One saga's part. What does not follow upon the row before it is left out: it is lost."""
