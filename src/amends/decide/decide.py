@@ -27,7 +27,7 @@ from amends.decide.outcome import (
     take_overdue,
 )
 from amends.decide.plan import Plan
-from amends.decide.state import Action, State, Status, Undo, begin
+from amends.decide.state import ENDED, Action, State, Status, Undo, begin
 from amends.errors import ImpossibleTransition
 
 # An enum's member is looked up in 200 ns on Python 3.11, a module's name in 20; this is the hottest path.
@@ -42,7 +42,7 @@ def decide(plan: Plan, state: State | None, message: Message, now: float) -> Dec
     if state is None:
         return _start(plan, message, now)
     draft = Draft(plan, state.copy(), now)
-    if state.ended:
+    if state.status in ENDED:
         _answer_ended(draft, message)
         return draft.decision()
     if isinstance(message, m.Done):

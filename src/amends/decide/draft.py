@@ -54,6 +54,9 @@ class Decision(NamedTuple):
     wake: float | None
 
 
+_new = tuple.__new__  # as in `evolve.py`
+
+
 class Draft:
     """A decision being written."""
 
@@ -121,4 +124,4 @@ class Draft:
 
     def decision(self) -> Decision:
         """The finished value."""
-        return Decision(self.state, tuple(self.events), tuple(self.questions), tuple(self.replies), self.wake)
+        return _new(Decision, (self.state, tuple(self.events), tuple(self.questions), tuple(self.replies), self.wake))
