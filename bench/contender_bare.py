@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -118,16 +119,20 @@ async def undo(order: Order) -> None:
 FORWARD = ((1, "reserve_stock", "charge_card", reserve), (2, "charge_card", "ship", charge))
 
 
-@asynccontextmanager
-async def running(path: Path, flow: str, journal: str) -> AsyncIterator[Run]:
-    """A function that runs one saga to its end."""
-    pump, chance, clock = Pump(path, journal), Chance(), Clock()
+class Writes(Protocol):
+    """Whatever brings rows to the disk."""
+
+    def write(self, saga: bytes, seq: int, row: bytes, status: str | None = None) -> asyncio.Future[None]:
+        """A future that is done once the row is on disk."""
+        ...
+
+
+def runner(pump: Writes, flow: str) -> Run:
+    """A function that runs one saga to its end over a pump."""
+    chance, clock = Chance(), Clock()
     encode = msgspec.json.Encoder().encode
-    started = 0
 
     async def run() -> None:
-        nonlocal started
-        started += 1
         saga = chance.uuid7(clock.now())
         order = msgspec.Raw(encode(ORDER))
         issued = ["issued", "reserve_stock", "action"]
@@ -148,6 +153,20 @@ async def running(path: Path, flow: str, journal: str) -> AsyncIterator[Run]:
         await undo(ORDER)
         end = [["undone", "reserve_stock"], ["compensated"]]
         await pump.write(saga, 5, encode((clock.now(), 1, end)), "compensated")
+
+    return run
+
+
+@asynccontextmanager
+async def running(path: Path, flow: str, journal: str) -> AsyncIterator[Run]:
+    """A function that runs one saga to its end."""
+    pump = Pump(path, journal)
+    one, started = runner(pump, flow), 0
+
+    async def run() -> None:
+        nonlocal started
+        started += 1
+        await one()
 
     yield run
     pump.close()

@@ -18,16 +18,16 @@ from typing import Any
 
 from bench.contender_amends import running
 from bench.fill import multiply
-from bench.measure import drive
+from bench.measure import Window, drive
 
 
 async def _window(path: Path, in_flight: int, seconds: float, journal: str) -> dict[str, Any]:
-    async with running(path, "happy", journal) as run:
-        return (await drive(run, in_flight, 0.5, seconds)).to_json()
+    async with running(f"sqlite:///{path}", "happy", journal) as run:
+        return (await drive(run, in_flight, Window(0.5, seconds))).to_json()
 
 
 async def _one(path: Path, journal: str) -> None:
-    async with running(path, "happy", journal) as run:
+    async with running(f"sqlite:///{path}", "happy", journal) as run:
         await run()
 
 

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any
 
+Meter = Callable[[], dict[str, float]]  # what others have used up so far, in seconds
+
 
 @dataclass
 class Sample:
@@ -32,11 +34,14 @@ class Sample:
 
 
 class Window:
-    """Counts what ends between `warm` and `warm + seconds` after the start."""
+    """Counts what ends between `warm` and `warm + seconds` after the start. meter: whose use in the window is
+    told too."""
 
-    def __init__(self, warm: float, seconds: float) -> None:
+    def __init__(self, warm: float, seconds: float, meter: Meter = dict) -> None:
         self.warm = warm
         self.seconds = seconds
+        self._meter = meter
+        self._metered: list[dict[str, float]] = []
         self.begin = time.perf_counter() + warm
         self.end = self.begin + seconds
         self._latencies: list[float] = []
@@ -54,6 +59,7 @@ class Window:
 
     def mark(self) -> None:
         """Called when the window begins, and when it ends: reads the processor time."""
+        self._metered.append(self._meter())
         self._cpu = time.process_time() - self._cpu
 
     def sample(self) -> Sample:
@@ -64,12 +70,13 @@ class Window:
         cpu = self._cpu / len(latencies)
         p99 = latencies[min(int(len(latencies) * 0.99), len(latencies) - 1)]
         rate = len(latencies) / self.seconds
-        return Sample(rate, median(latencies) * 1e3, p99 * 1e3, cpu * 1e3, len(latencies))
+        before, after = self._metered or ({}, {})
+        used = {name: (after[name] - before.get(name, 0.0)) / len(latencies) * 1e3 for name in after}
+        return Sample(rate, median(latencies) * 1e3, p99 * 1e3, cpu * 1e3, len(latencies), used)
 
 
-async def drive(run: Callable[[], Awaitable[object]], in_flight: int, warm: float, seconds: float) -> Sample:
+async def drive(run: Callable[[], Awaitable[object]], in_flight: int, window: Window) -> Sample:
     """Keep `in_flight` sagas going on this loop."""
-    window = Window(warm, seconds)
 
     async def one() -> None:
         while window.open():
@@ -78,18 +85,16 @@ async def drive(run: Callable[[], Awaitable[object]], in_flight: int, warm: floa
             window.ended(since)
 
     async def clock() -> None:
-        await asyncio.sleep(warm)
-        window.mark()
-        await asyncio.sleep(seconds)
-        window.mark()
+        for pause in (window.warm, window.seconds):
+            await asyncio.sleep(pause)
+            window.mark()
 
     await asyncio.gather(clock(), *(one() for _ in range(in_flight)))
     return window.sample()
 
 
-def drive_threads(run: Callable[[], object], in_flight: int, warm: float, seconds: float) -> Sample:
+def drive_threads(run: Callable[[], object], in_flight: int, window: Window) -> Sample:
     """The same with a thread per saga in flight."""
-    window = Window(warm, seconds)
 
     def one() -> None:
         while window.open():
@@ -100,7 +105,7 @@ def drive_threads(run: Callable[[], object], in_flight: int, warm: float, second
     threads = [threading.Thread(target=one) for _ in range(in_flight)]
     for thread in threads:
         thread.start()
-    for pause in (warm, seconds):
+    for pause in (window.warm, window.seconds):
         time.sleep(pause)
         window.mark()
     for thread in threads:
