@@ -1,8 +1,9 @@
 """Named fault points, compiled in and off by default.
 
 `AMENDS_FAULT=commit.after:3` kills this process with SIGKILL the third time it passes the
-point; a test or a simulation may put a function in `hook` instead. Crash sweeps need no
-patched code, so what is tested is what runs.
+point, `commit.after:3:stop` has it stop there with SIGSTOP until somebody continues it; a test or
+a simulation may put a function in `hook` instead. Crash sweeps need no patched code, so what is
+tested is what runs.
 
 Guarantees: a point that nobody watches costs one comparison.
 Must not: do anything else than what was asked for by name.
@@ -27,6 +28,7 @@ POINTS: dict[str, str] = {
     "adopt.after": "sagas of a dead worker were taken over, nothing is decided",
     "release.after": "a saga that only waits was let go",
     "mail.after": "a signal, cancel or act is in the mailbox, nobody has taken it",
+    "migrate.inside": "a migration is applied, its transaction still open",
     "drain.before": "the worker was asked to stop",
 }
 
@@ -40,23 +42,28 @@ def point(name: str) -> None:
 
 
 def killer(spec: str) -> Callable[[str], None]:
-    """The hook for `name` or `name:count`: SIGKILL at the count-th pass, 1 by default.
+    """The hook for `name`, `name:count` or `name:count:stop`: SIGKILL, or SIGSTOP, at the count-th
+    pass, 1 by default.
 
     Raises ValueError for a name that is no fault point, and a count that is none.
     """
-    name, colon, count = spec.partition(":")
+    name, colon, rest = spec.partition(":")
+    count, _, word = rest.partition(":")
     if name not in POINTS:
         raise ValueError(f"AMENDS_FAULT={spec}: no such fault point; known: {', '.join(sorted(POINTS))}")
     if colon and not (count.isdecimal() and int(count) > 0):
         raise ValueError(f"AMENDS_FAULT={spec}: name:3 is the third pass of the point, and {count!r} is no number")
+    if word not in ("", "stop"):
+        raise ValueError(f"AMENDS_FAULT={spec}: name:3:stop stops the process there, and {word!r} is nothing")
     left = int(count or 1)
+    by = signal.SIGSTOP if word else signal.SIGKILL
 
     def kill(passed: str) -> None:
         nonlocal left
         if passed == name:
             left -= 1
             if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), by)
 
     return kill
 

@@ -91,7 +91,9 @@ def test_a_fault_at_a_point_that_does_not_exist_is_refused_with_those_that_do(sp
         fault.killer(spec)
 
 
-@pytest.mark.parametrize("spec", ["commit.after:", "commit.after:x", "commit.after:0", "commit.after:-1"])
+@pytest.mark.parametrize(
+    "spec", ["commit.after:", "commit.after:x", "commit.after:0", "commit.after:-1", "commit.after:1:x"]
+)
 def test_a_fault_at_a_pass_that_cannot_come_is_refused(spec: str) -> None:
     with pytest.raises(ValueError, match="AMENDS_FAULT="):
         fault.killer(spec)
