@@ -8,6 +8,7 @@ Must not: keep anything that another process could have changed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
 from amends import fault
@@ -34,6 +35,7 @@ from amends.store.postgres_batch import fit
 from amends.store.postgres_check import check_server
 from amends.store.postgres_clock import ServerClock
 from amends.store.postgres_commit import BatchWriter
+from amends.store.postgres_errors import LockNotHad
 from amends.store.postgres_hints import PostgresHints
 from amends.store.postgres_line import Line, Lines, Record
 from amends.store.postgres_place import COMMIT_SETTINGS, SETTINGS, place_of
@@ -136,7 +138,8 @@ class PostgresStore:
         if not await self._lines.fetch("worker_alive", worker):
             raise Retired(f"worker {worker} is not registered any more")
         for (gone,) in await self._lines.fetch("worker_expired", self._number, worker):
-            await self._lines.fetch("worker_retire", gone)
+            with suppress(LockNotHad):  # what it has on the way is waited for next time; the others are gone now
+                await self._lines.fetch("worker_retire", gone)
         return [row[0] for row in await self._lines.fetch("worker_owners", self._number)]
 
     async def workers(self) -> list[WorkerRow]:
