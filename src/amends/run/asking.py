@@ -51,11 +51,6 @@ class Asking:
         body = mailbox.write(name=signal.stored_name, value=payload)
         return NewMail(key, self.message_id(message), "signal", body)
 
-    def enlist_signal(self, key: str, signal: Signal[Any], value: Any, message: str | None, within: object) -> None:
-        """Send a signal inside a transaction of the user's, on the caller's thread."""
-        if not self.store.join(within).send(self.signal_mail(key, signal, value, message)):
-            raise UnknownSaga(f"there is no saga with the id {key!r} in this namespace")
-
     async def cancel(self, key: str, *, reason: str, actor: str) -> None:
         """Have a saga go back."""
         body = mailbox.write(actor=actor, reason=reason)

@@ -69,9 +69,7 @@ class Blocking:
         session = self.session()
         if within is None:
             return BlockingHandle(saga, self.wait_for(session.start(saga, input, id)), self)
-        key = session.enlist(saga, input, id, within)
-        self._later(session)
-        return BlockingHandle(saga, key, self)
+        return BlockingHandle(saga, session.enlist(saga, input, id, within), self)
 
     def run(
         self, saga: Saga[I, T], input: I, /, *, id: str | None = None, timeout: Duration | None = None
@@ -91,8 +89,7 @@ class Blocking:
         if within is None:
             self.wait_for(session.signal(saga_id, signal, value, id))
         else:
-            session.enlist_signal(saga_id, signal, value, id, within)
-            self._later(session)
+            session.enlist_signal(session.signal_mail(saga_id, signal, value, id), within)
 
     def cancel(self, saga_id: str, /, *, reason: str, actor: str = "program") -> None:
         """As `Orchestrator.cancel`."""
@@ -161,10 +158,6 @@ class Blocking:
         asyncio.set_event_loop(loop)
         loop.call_soon(started.set)
         loop.run_forever()
-
-    def _later(self, session: Session) -> None:
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(session.hint_later)
 
     def _forget(self) -> None:
         self._loop, self._session, self._thread = None, None, None

@@ -146,8 +146,8 @@ class Orchestrator:
         """Start a saga; once this returns, it is on disk and will end.
 
         id: yours to choose, so that a repeated start is the same saga; by default a new one.
-        within: an open transaction of your own on the same database; the saga exists if and
-            only if that commits.
+        within: an open transaction of your own on the same database, given as its connection or
+            session; the saga exists if and only if that commits.
 
         Raises IdConflict where the id belongs to another saga or another input, ValueRefused
         and LimitExceeded for an input that cannot be stored, UnknownSaga, NotEnlisted.
@@ -155,9 +155,7 @@ class Orchestrator:
         session = self._need()
         if within is None:
             return Handle(saga, await session.start(saga, input, id), self._need)
-        key = session.enlist(saga, input, id, within)
-        session.hint_later()
-        return Handle(saga, key, self._need)
+        return Handle(saga, await session.enlist_here(saga, input, id, within), self._need)
 
     async def run(self, saga: Saga[I, T], input: I, /, *, id: str | None = None) -> Completed[T] | Compensated | Parked:
         """Start a saga and wait for it to end or to park. Raises what `start` raises, and
@@ -182,8 +180,7 @@ class Orchestrator:
         if within is None:
             await session.signal(saga_id, signal, value, id)
         else:
-            session.enlist_signal(saga_id, signal, value, id, within)
-            session.hint_later()
+            await session.enlist_signal_here(session.signal_mail(saga_id, signal, value, id), within)
 
     async def cancel(self, saga_id: str, /, *, reason: str, actor: str | None = None) -> None:
         """Have a saga go back. Returns once it is decided that it does.

@@ -31,6 +31,7 @@ from amends.run.chance import id_text
 from amends.run.committer import Committer
 from amends.run.config import Config as Config  # tools and tests take it from here
 from amends.run.database import sqlite_path, store_of
+from amends.run.enlisting import Enlisting
 from amends.run.journal import state_of as state_of  # tools and tests take it from here
 from amends.run.live import Live
 from amends.run.outcomes import Outcome, outcome_of
@@ -41,12 +42,11 @@ from amends.run.worker import Worker
 from amends.store.base import OPEN, Fate, Head, Loaded, NewSaga, SagaRow, Store, Write
 from amends.store.sqlite import SqliteStore
 
-LATER_HINTS_SECONDS = (0.02, 0.1, 0.5)
 AWAY_PAUSE_SECONDS = 0.1
 _log = logging.getLogger("amends.session")
 
 
-class Session(Asking):
+class Session(Asking, Enlisting):
     """One entered orchestrator."""
 
     def __init__(self, config: Config) -> None:
@@ -58,6 +58,7 @@ class Session(Asking):
         self._committer: Committer | None = None
         self._broken: BaseException | None = None
         self._left = False
+        self._hints_due: set[int] = set()
         self.loop: asyncio.AbstractEventLoop
 
     # Coming and going
@@ -186,20 +187,6 @@ class Session(Asking):
         held = _held_write(self.config, saga, payload, write.saga, _new(write)._replace(created_at=self.store.now()))
         return await self._write_start(held._replace(op=write.op), None)
 
-    def enlist(self, saga: Saga[Any, Any], value: Any, key: str | None, within: object) -> str:
-        """Start a saga inside a transaction of the user's, on the caller's thread."""
-        write, _ = self._prepare(saga, value, key, hold=True)
-        new = _new(write)
-        existing = self.store.join(within).add(write)
-        if existing is not None:
-            _same_or_conflict(saga, new, existing, self.plans)
-        return new.key
-
-    def hint_later(self) -> None:
-        """A transaction of the user's will commit soon: have the worker look then."""
-        for delay in LATER_HINTS_SECONDS:
-            self.loop.call_later(delay, partial(self.store.hint, [], work=True))
-
     def _prepare(
         self, saga: Saga[Any, Any], value: Any, key: str | None, *, hold: bool = False
     ) -> tuple[Write, Live | None]:
@@ -219,6 +206,12 @@ class Session(Asking):
             return _held_write(self.config, saga, payload, internal_id, new), None
         live = Live(worker, program, internal_id, name, 1)
         return live.prepare(payload, kept, new), live
+
+    def _held(self, saga: Saga[Any, Any], value: Any, key: str | None) -> Write:
+        return self._prepare(saga, value, key, hold=True)[0]
+
+    def _same(self, saga: Saga[Any, Any], new: NewSaga, existing: SagaRow) -> None:
+        _same_or_conflict(saga, new, existing, self.plans)
 
     def _write_start(self, write: Write, live: Live | None) -> asyncio.Future[Fate]:
         told: asyncio.Future[Fate] = self.loop.create_future()

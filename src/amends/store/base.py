@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 OPEN = ("running", "compensating", "parked")
 
@@ -196,15 +196,28 @@ class Health(NamedTuple):
 
 
 class Joined(Protocol):
-    """A transaction of the user's. What is written here exists if and only if that commits."""
+    """A transaction of the user's, on the thread that calls. What is written exists if and only if it commits."""
+
+    awaited: Literal[False]
 
     def add(self, write: Write) -> SagaRow | None:
         """Add a saga; the one that is there where its key is taken."""
-        ...
 
     def send(self, mail: NewMail) -> bool:
         """Add a mail; False where there is no such saga."""
-        ...
+
+    def after_commit(self, tell: Callable[[], object]) -> bool:
+        """Have `tell` called, on any thread, about when that is; False where the driver has no hook for it."""
+
+
+class JoinedAsync(Protocol):
+    """The same of an asynchronous driver, written on the loop that calls. All but `join` may raise NotEnlisted."""
+
+    awaited: Literal[True]
+
+    async def add(self, write: Write) -> SagaRow | None: ...
+    async def send(self, mail: NewMail) -> bool: ...
+    def after_commit(self, tell: Callable[[], object]) -> bool: ...
 
 
 class Store(Protocol):
@@ -331,17 +344,15 @@ class Store(Protocol):
     # Reading and the outside
 
     async def send(self, mails: Sequence[NewMail]) -> list[MailRow | None]:
-        """Put mails into the mailbox. A mail that was sent before is given as it is; None
-        where there is no such saga."""
+        """Put mails into the mailbox. A mail that was sent before is given as it is; None where there is no saga."""
         ...
 
     async def sent(self, key: str, message: str) -> MailRow | None:
         """One mail, with its answer if it has one."""
         ...
 
-    def join(self, within: object) -> Joined:
-        """The user's own transaction, to write into. Raises NotEnlisted for what is no open
-        transaction on this very database."""
+    def join(self, within: object) -> Joined | JoinedAsync:
+        """A user's own transaction, to write into. Raises NotEnlisted for what is none on this very database."""
         ...
 
     async def mail(self, saga: bytes) -> list[MailRow]:

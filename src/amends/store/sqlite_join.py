@@ -1,4 +1,4 @@
-"""Writing into a user's own sqlite3 transaction on the same file.
+"""Writing into a user's own transaction on the same SQLite file: sqlite3's, SQLAlchemy's, Django's.
 
 Guarantees: what is written exists if and only if the user's transaction commits; nothing is
 committed or rolled back here.
@@ -9,33 +9,43 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from amends.errors import NotEnlisted, StoreUnavailable
 from amends.store.base import NewMail, SagaRow, Write
 from amends.store.clock import Clock
+from amends.store.given import Given
 from amends.store.sqlite_commit import add_new, due_for_all
 from amends.store.sqlite_errors import translate
 from amends.store.sqlite_file import SQL
+from amends.store.within import kind_of, recognised, refuse
+
+DRIVERS = "with a SQLite database a sqlite3.Connection"
 
 
 class SqliteTransaction:
     """An open transaction of the user's."""
 
+    awaited: Literal[False] = False
+
     def __init__(self, within: object, path: Path, namespace: int, clock: Clock) -> None:
-        if not isinstance(within, sqlite3.Connection):
-            kind = f"{type(within).__module__}.{type(within).__name__}"
-            raise NotEnlisted(f"within={kind}: with a SQLite database a sqlite3.Connection is expected")
-        if not within.in_transaction:
+        self._path = path
+        self._given: Given | None = None
+        if isinstance(within, sqlite3.Connection):
+            self._connection: sqlite3.Connection = within
+        else:
+            self._given = _given(within)
+            self._connection = self._given.raw
+        with self._told_apart():
+            begun = self._connection.in_transaction or _begun(self._given, self._connection)
+        if not begun:
             raise NotEnlisted(
                 "within=: the connection is in no transaction, so the saga would not depend on anything; "
                 "begin one (`BEGIN IMMEDIATE`, or a first write) before, or leave within= out"
             )
-        self._connection = within
-        self._path = path
         own = self._rows("PRAGMA database_list", ())[0][2]
         if not own or not os.path.exists(own) or not os.path.samefile(own, path):
             raise NotEnlisted(f"within=: the connection is on {own or 'a database in memory'}, the sagas are in {path}")
@@ -60,6 +70,10 @@ class SqliteTransaction:
             if self._connection.execute(SQL["mail_add"], values).rowcount > 0:
                 return True
         return bool(self._rows(SQL["head"], (self._namespace, mail.key)))
+
+    def after_commit(self, tell: Callable[[], object]) -> bool:
+        """Have `tell` called about when the transaction commits; False where nobody can."""
+        return self._given is not None and self._given.after_commit(tell)
 
     def _rows(self, statement: str, values: tuple[object, ...]) -> list[tuple[Any, ...]]:
         """Rows as amends knows them, whatever the user makes of rows and texts."""
@@ -97,3 +111,25 @@ class SqliteTransaction:
                     "begin it with BEGIN IMMEDIATE, which waits for its turn"
                 ) from error
             raise translate(error, self._path) from error
+
+
+def _given(within: object) -> Given:
+    """A connection of a library that uses sqlite3 below. Raises NotEnlisted for any other."""
+    given = recognised(within, DRIVERS)
+    if given.awaited:
+        raise refuse(f"{kind_of(within)}, which is asynchronous", DRIVERS)
+    given.ready()
+    if given.dialect != "sqlite" or not isinstance(given.raw, sqlite3.Connection):
+        raise refuse(f"{kind_of(within)}, which is on {given.dialect}", DRIVERS)
+    return given
+
+
+def _begun(given: Given | None, connection: sqlite3.Connection) -> bool:
+    """Begin the transaction that a library has open in its own books, and sqlite3 has not: by default it
+    begins with the first write. False where each statement commits by itself."""
+    if given is None:
+        return False
+    given.fetch("SELECT 1", None)
+    if not connection.in_transaction and connection.isolation_level is not None:
+        connection.execute("BEGIN IMMEDIATE")
+    return connection.in_transaction

@@ -23,6 +23,7 @@ from amends.store.base import (
     Filter,
     Health,
     Joined,
+    JoinedAsync,
     Loaded,
     MailRow,
     NewMail,
@@ -202,7 +203,7 @@ class FaultyStore:
     async def sent(self, key: str, message: str) -> MailRow | None:
         return await self._pass("sent", lambda: self._store.sent(key, message))
 
-    def join(self, within: object) -> Joined:
+    def join(self, within: object) -> Joined | JoinedAsync:
         return self._store.join(within)
 
     async def mail(self, saga: bytes) -> list[MailRow]:

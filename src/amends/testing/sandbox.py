@@ -114,9 +114,7 @@ class Sandbox:
         session = self._rig.session
         if within is None:
             return Started(self, saga, self._rig.run(session.start(saga, input, id)))
-        key = session.enlist(saga, input, id, within)
-        session.hint_later()
-        return Started(self, saga, key)
+        return Started(self, saga, session.enlist(saga, input, id, within))
 
     def run(self, saga: Saga[I, T], input: I, /, *, id: str | None = None) -> Completed[T] | Compensated | Parked:
         """Start a saga and wait for its outcome, which takes no time but the sandbox's."""

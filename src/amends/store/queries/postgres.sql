@@ -23,6 +23,14 @@ SELECT extract(epoch FROM clock_timestamp())::float8
 -- name: server
 SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('synchronous_commit')
 
+-- Which database this is, for telling a user's connection to it from one to another.
+-- name: database_number
+SELECT CAST(oid AS text), has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')
+FROM pg_catalog.pg_database WHERE datname = current_database()
+
+-- name: server_number
+SELECT CAST(system_identifier AS text) FROM pg_catalog.pg_control_system()
+
 -- name: namespace_add
 INSERT INTO amends.namespace (name) VALUES ($1) ON CONFLICT DO NOTHING
 
