@@ -53,7 +53,8 @@ class Program:
 
     def step(self, address: str) -> StepProgram:
         """The step at an address, or of an item."""
-        return self.steps[p.group_of(address) if address.endswith("]") else address]
+        found = self.steps.get(address)
+        return self.steps[p.group_of(address)] if found is None else found
 
     def codec_at(self, address: str) -> Codec[Any]:
         """The codec of the value that a node, or an item's step, gives."""

@@ -157,21 +157,18 @@ class Attempt:
 
 async def outcome(attempt: Attempt, runner: Runner) -> Message:
     """Call the function; how it ended, as a message for the core."""
-    address, phase, call = attempt.address, attempt.phase, attempt.call
+    call = attempt.call
     try:
         given = attempt.live.arguments(attempt)
     except ValueRefused as error:
-        return m.Failure(address, phase, describe(error), resolved=True, park=True)
+        return m.Failure(attempt.address, attempt.phase, describe(error), resolved=True, park=True)
     try:
-        if runner.has_around:
-            attempt.start_clock()
-            result = await inside(runner, attempt.context, lambda: _called(attempt, runner, given))
-        elif call.is_async:
+        if call.is_async and not runner.has_around:
             attempt.start_clock()
             fault.point("attempt.before")
             result = await call.fn(**given)
         else:
-            result = await _called(attempt, runner, given)
+            result = await _wrapped(attempt, runner, given)
     except BaseException as error:  # noqa: BLE001  # whatever a user's function raises is an outcome
         return failure(attempt, error, runner)
     finally:
@@ -183,19 +180,20 @@ def returned(attempt: Attempt, result: Any, *, resolved: bool = False) -> Messag
     """The function returned. What it returned must be storable; `resolved`: if it is not, its
     effect is taken back."""
     address, phase = attempt.address, attempt.phase
-    if asyncio.iscoroutine(result):
-        result.close()  # a plain decorator around an async function: nothing of it has run
-        reason = "it returned a coroutine that nobody awaits; write what decorates it as async def"
-        return m.Failure(address, phase, reason, resolved=resolved, final=True)
-    if phase is Phase.UNDO:
-        return m.Done(address, phase)
+    reason = ""
     try:
-        return m.Done(address, phase, attempt.live.admit(address, result))
+        if phase is Phase.ACTION:
+            return m.Done(address, phase, attempt.live.admit(address, result))
+        if result is None or not asyncio.iscoroutine(result):
+            return m.Done(address, phase)
     except (ValueRefused, LimitExceeded) as error:
-        return m.Failure(address, phase, describe(error), resolved=resolved, final=True)
+        reason = describe(error)
     except Exception as error:  # noqa: BLE001  # a value may run code of the user's when it is looked at
         reason = f"the result of {address} cannot be stored: {describe(error)}"
-        return m.Failure(address, phase, reason, resolved=resolved, final=True)
+    if asyncio.iscoroutine(result):  # looked at last: it is dear, and no coroutine can be stored
+        result.close()  # a plain decorator around an async function: nothing of it has run
+        reason = "it returned a coroutine that nobody awaits; write what decorates it as async def"
+    return m.Failure(address, phase, reason, resolved=resolved, final=True)
 
 
 def failure(attempt: Attempt, error: BaseException, runner: Runner, *, resolved: bool = False) -> Message:
@@ -227,6 +225,14 @@ def failure(attempt: Attempt, error: BaseException, runner: Runner, *, resolved:
     final = isinstance(error, Exception) and not attempt.work.retry.allows(error)
     _log.debug("an attempt of %s failed", address, exc_info=error)
     return m.Failure(address, phase, reason, resolved=resolved, final=final, share=runner.share())
+
+
+async def _wrapped(attempt: Attempt, runner: Runner, given: dict[str, Any]) -> Any:
+    """The call, inside what stands around it."""
+    if not runner.has_around:
+        return await _called(attempt, runner, given)
+    attempt.start_clock()
+    return await inside(runner, attempt.context, lambda: _called(attempt, runner, given))
 
 
 async def _called(attempt: Attempt, runner: Runner, given: dict[str, Any]) -> Any:

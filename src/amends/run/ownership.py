@@ -120,7 +120,7 @@ class Ownership:
 
     def lease_holds(self) -> bool:
         """Whether an attempt may still start under this registration."""
-        return not self._worker.store.leases or _loop_time() < self._lease_until
+        return not self._worker.store.leases or self._worker.loop.time() < self._lease_until
 
     # What the worker asks for, done in the loop's own time
 

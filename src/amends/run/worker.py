@@ -82,8 +82,11 @@ class Worker:
         self.ownership: Ownership = Ownership(self)
         self._providers = resources
         self._around = tuple(around)
+        self.has_around: bool = bool(around)
         self._transactions = transactions
-        self._chance = chance
+        self.now: Callable[[], float] = store.now
+        self.operation: Callable[[], int] = chance.operation
+        self.share: Callable[[], float] = chance.share
         self._threads: Executor = threads or Threads(settings.threads)
         self._stack = AsyncExitStack()
         self._committer: Committer | None = None
@@ -196,18 +199,6 @@ class Worker:
 
     # What the sagas in memory ask
 
-    def now(self) -> float:
-        """The store's clock."""
-        return self.store.now()
-
-    def operation(self) -> int:
-        """A new operation number."""
-        return self._chance.operation()
-
-    def share(self) -> float:
-        """A random number from 0 to 1."""
-        return self._chance.share()
-
     def submit(self, write: Write, told: Callable[[Fate], None]) -> None:
         """Have a decision written."""
         if self._committer is not None:
@@ -217,7 +208,7 @@ class Worker:
         """Whether an attempt may start; one that the lease holds back starts when it is renewed."""
         if self.draining:
             return False
-        if not self.store.leases or self.ownership.lease_holds():
+        if self.ownership.lease_holds():
             return True
         self._held.append((live, address, phase))
         return False
@@ -276,11 +267,6 @@ class Worker:
         """Enter what the user put around every attempt."""
         for enter in self._around:
             await stack.enter_async_context(enter(ctx))
-
-    @property
-    def has_around(self) -> bool:
-        """Whether there is anything around attempts."""
-        return bool(self._around)
 
     def transaction(self, address: str) -> Transactions:
         """Who runs a step that takes a transaction."""
