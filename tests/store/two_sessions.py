@@ -68,6 +68,14 @@ class Scene:
         """Whether that many wait at this moment."""
         return int(await self._watcher.fetchval(WAITING, name)) >= count
 
+    async def blocked(self, pid: int, by: int) -> None:
+        """Wait until one session waits for another, and for no third."""
+
+        async def is_blocked() -> bool:
+            return list(await self._watcher.fetchval("SELECT pg_blocking_pids($1)", pid)) == [by]
+
+        await until(is_blocked, "the session waits for the one that came after it")
+
     async def value(self, statement: str, *values: object) -> object:
         """One value, read now."""
         return await self._watcher.fetchval(statement, *values)

@@ -2,7 +2,8 @@
 -- READ COMMITTED: a client that is frozen at any point holds no lock. Whoever writes for a worker
 -- takes that worker's row FOR SHARE first: it is the first guard, retirement waits for it, and it
 -- finds out about a retirement that this statement's snapshot is too old to see.
--- All locks of sagas are taken in the order of their ids, or not waited for.
+-- All locks of sagas are taken in the order of their ids, those of new ones in the order of their keys,
+-- or not waited for.
 -- Plans are kept, or made without statistics, while the tables grow from nothing: what is looked
 -- for in a table comes out of a fence (OFFSET 0, a CTE that locks), its namespace too, and a CASE hides
 -- what would let a partial index be read from end to end. So no plan is left but a lookup by whole key.
@@ -39,7 +40,8 @@ SELECT id FROM amends.namespace WHERE name = $1
 
 -- name: plan_add
 INSERT INTO amends.plan (ns, fingerprint, name, body)
-SELECT $1, p.* FROM unnest($2::text[], $3::text[], $4::text[]) AS p ON CONFLICT DO NOTHING
+SELECT $1, p.* FROM unnest($2::text[], $3::text[], $4::text[]) AS p (fingerprint, name, body)
+ORDER BY p.fingerprint COLLATE "C" ON CONFLICT DO NOTHING
 
 -- name: plan_numbers
 SELECT fingerprint, id FROM amends.plan WHERE ns = $1 AND fingerprint = ANY($2::text[])
@@ -112,6 +114,7 @@ WITH alive AS MATERIALIZED (
     FROM alive, unnest($4::uuid[], $5::text[], $6::int[], $7::text[], $8::bigint[], $9::float8[], $10::float8[],
                        $11::bytea[], $12::text[], $13::text[])
          AS n (id, key, plan, status, owner, wake_at, created_at, input_hash, stuck, reason)
+    ORDER BY n.key COLLATE "C"  -- two processes that start the same ones wait for each other in one direction only
     ON CONFLICT DO NOTHING
     RETURNING id
 ), first AS (
@@ -155,6 +158,7 @@ WITH added AS (
     FROM unnest($3::uuid[], $4::text[], $5::int[], $6::text[], $7::float8[], $8::float8[], $9::bytea[], $10::text[],
                 $11::text[])
          AS n (id, key, plan, status, wake_at, created_at, input_hash, stuck, reason)
+    ORDER BY n.key COLLATE "C"
     ON CONFLICT DO NOTHING
     RETURNING id
 ), first AS (
