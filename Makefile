@@ -15,10 +15,10 @@ HOURS ?= 1
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
-.PHONY: help demo test check types lint test-fast test-core simulate soak bench docs lock clean
+.PHONY: help demo test check types lint test-fast test-core simulate soak bench services services-install docs lock clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 demo: $(RUN) ## the order system at work: failures, compensations, a killed worker, a ledger that balances
 	@$(BIN)/amends demo $(DEMO)
@@ -52,6 +52,12 @@ bench: $(DEV) ## benchmarks beside their peers, in one run
 	$(BIN)/python -m pip install --quiet -r requirements/bench.in
 	$(BIN)/python -m bench
 
+services: $(DEV) ## PostgreSQL and PgBouncer for tests and for trying things, in the foreground, with their URLs
+	@$(BIN)/python -m services up
+
+services-install: $(BIN)/python ## what of them is not on this machine, unpacked into .services/ (Debian and its kin)
+	@$(BIN)/python -m services install
+
 docs: $(DEV) ## the documentation as a site, in site/
 	$(BIN)/python -m pip install --quiet -r requirements/docs.in
 	$(BIN)/zensical build --clean
@@ -64,7 +70,7 @@ lock: $(BIN)/python ## resolve requirements/*.in anew, with hashes
 		--no-header --no-emit-index-url --no-emit-find-links --output-file requirements/dev.lock requirements/dev.in
 
 clean: ## remove what these commands have made
-	rm -rf $(VENV) site build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .services site build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:
