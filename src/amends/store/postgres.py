@@ -20,6 +20,7 @@ from amends.store.base import (
     Filter,
     Health,
     Joined,
+    JoinedAsync,
     Loaded,
     MailRow,
     NewMail,
@@ -37,6 +38,7 @@ from amends.store.postgres_clock import ServerClock
 from amends.store.postgres_commit import BatchWriter
 from amends.store.postgres_errors import LockNotHad
 from amends.store.postgres_hints import PostgresHints
+from amends.store.postgres_join import Identity, PostgresJoin
 from amends.store.postgres_line import Line, Lines, Record
 from amends.store.postgres_place import COMMIT_SETTINGS, SETTINGS, place_of
 
@@ -64,6 +66,7 @@ class PostgresStore:
         self._aside = Line(self.place, "amends commits aside", {**SETTINGS, **COMMIT_SETTINGS})
         self._lines = Lines(self.place, "amends", SETTINGS, LINES)
         self._hints: PostgresHints | None = None
+        self._join: PostgresJoin | None = None
         self._pruned: bytes | None = None  # where the last look for old sagas ended
 
     async def open(self, *, work: bool) -> None:
@@ -75,6 +78,7 @@ class PostgresStore:
             postgres_migrate.check(version, floor, str(self.place))
             await self._look_at_server()
             self._number = await self._namespace_number()
+            self._join = PostgresJoin(str(self.place), self._number, await self._identity(), self._clock.heard)
         except BaseException:
             await self.close()
             raise
@@ -200,8 +204,10 @@ class PostgresStore:
     async def sent(self, key: str, message: str) -> MailRow | None:
         return (await self._sent([key], [message])).get(1)
 
-    def join(self, within: object) -> Joined:
-        raise NotEnlisted("within=: PostgreSQL transactions cannot be joined yet")
+    def join(self, within: object) -> Joined | JoinedAsync:
+        if self._join is None:
+            raise NotEnlisted("within=: the store is not open")
+        return self._join.join(within)
 
     async def mail(self, saga: bytes) -> list[MailRow]:
         return [_mail(row) for row in await self._lines.fetch("mail_of", self._number, saga)]
@@ -285,6 +291,10 @@ class PostgresStore:
             await self._lines.fetch("namespace_add", self._namespace)
             rows = await self._lines.fetch("namespace", self._namespace)
         return int(rows[0][0])
+
+    async def _identity(self) -> Identity:
+        number, may_ask = (await self._lines.fetch("database_number"))[0]
+        return Identity((await self._lines.fetch("server_number"))[0][0] if may_ask else None, number)
 
     async def _plan_numbers(self, fingerprints: list[str]) -> dict[str, int]:
         rows = await self._lines.fetch("plan_numbers", self._number, fingerprints)
