@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from engine import Order, database, engine, until, virtually
@@ -186,3 +187,59 @@ def test_a_worker_that_is_asked_to_go_before_it_has_come_leaves_nothing_of_anoth
         return store.left
 
     assert virtually(main()) == []
+
+
+def test_a_registration_counts_from_when_it_was_asked_for() -> None:
+    class Slow(Faulty):
+        """A store that answers a registration long after it was made."""
+
+        async def register(self, info: WorkerInfo) -> int:
+            number = await super().register(info)
+            await asyncio.sleep(10.0)
+            return number
+
+    async def main() -> bool:
+        store = Slow(database())
+        store.away = True
+        async with working(store, Saga("nothing", idle, input=Order)) as orchestrator:
+            worker = orchestrator.session.worker
+            assert worker is not None
+            await asyncio.sleep(6.0)
+            return worker.ownership.lease.holds()
+
+    assert not virtually(main()), "others have seen it expire a second ago"
+
+
+def test_a_worker_that_claims_without_end_keeps_its_lease() -> None:
+    class Busy(Faulty):
+        """A store that takes a second for each claim, and notes each renewal."""
+
+        def __init__(self, on: MemoryDatabase) -> None:
+            super().__init__(on)
+            self.renewed: list[float] = []
+
+        async def claim(self, worker: int, plans: Any, limit: int) -> Any:
+            await asyncio.sleep(1.0)
+            return await super().claim(worker, plans, limit)
+
+        async def renew(self, worker: int, info: WorkerInfo) -> bool:
+            self.renewed.append(asyncio.get_running_loop().time())
+            return await super().renew(worker, info)
+
+    async def main() -> tuple[list[float], float]:
+        store = Busy(database())
+        saga: Saga[Order, None] = Saga("nothing", idle, input=Order)
+        async with working(store, saga).client() as client:
+            for _ in range(4000):
+                await client.start(saga, Order())
+        store = Busy(store._db)
+        began = asyncio.get_running_loop().time()
+        async with working(store, saga):
+            await until(lambda: all(row.status == "completed" for row in store._db.sagas.values()), 200)
+            ended = asyncio.get_running_loop().time()
+        times = [began, *store.renewed, ended]
+        return [later - earlier for earlier, later in pairwise(times)], ended - began
+
+    gaps, took = virtually(main())
+    assert took > 30
+    assert max(gaps) <= 10

@@ -24,6 +24,7 @@ from amends.define.values import describe
 from amends.errors import StoreDamaged, StoreUnavailable
 from amends.run import mailbox
 from amends.run.journal import state_of
+from amends.run.lease import Lease
 from amends.run.live import Live
 from amends.run.plans import Plans
 from amends.store.base import Head, Loaded, Retired, SagaRow, Store, WorkerRow
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 CLAIM_BATCH = 100
 SLOW_SECONDS = 20.0  # how often the rarer duties come
 STALLED_KEPT = 10_000
+PAUSE_SECONDS = 1.0  # after trouble
 AFTER_SECONDS = 0.02  # after a lease's end, to find it ended
 _log = logging.getLogger("amends.ownership")
 Duty = Callable[[], Awaitable[object]]
@@ -46,14 +48,14 @@ class Ownership:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self.plans: Plans = Plans(worker.registry)
+        self.lease = Lease(worker)
         self.backlog: bool = False  # there was more to claim than room
         self._woken = asyncio.Event()
         self._todo: deque[Duty] = deque()
         self._watched: dict[str, None] = {}  # sagas that somebody began to watch
         self._task: asyncio.Task[None] | None = None
-        self._lease_until = 0.0
-        self._steady_since = 0.0
         self._gone: list[int] = []
+        self._anew: int | None = None  # the registration that is gone, until there is another
         self._next_end = inf  # when the next lease runs out, if it is not renewed
         self._unsure: int | None = None  # a claim (0) or an adoption from a worker may have come through unheard
         self._slow_at = 0.0
@@ -61,9 +63,9 @@ class Ownership:
 
     # Coming and going
 
-    async def start(self) -> None:
-        """Take over and claim what is there, then keep looking."""
-        self._renewed(_loop_time(), first=True)
+    async def start(self, asked: float) -> None:
+        """Take over and claim what is there, then keep looking. `asked`: when the registration was."""
+        self.lease.begin(asked)
         store = self._worker.store
         if not store.leases:
             self._gone = await store.retire_expired(self._worker.worker)
@@ -86,6 +88,8 @@ class Ownership:
             task.cancel()
             await asyncio.wait([task])
         try:
+            if self._anew is not None:
+                await self._worker.store.deregister(self._anew, survived=True)
             await self._do_todo()
         except StoreUnavailable as error:  # no reason to wait for nobody: attempts are in flight
             _log.warning("the store is away: %s", error)
@@ -102,12 +106,11 @@ class Ownership:
     def begin_anew(self) -> None:
         """The registration is gone: make a new one. Whatever the loop was about to do was for
         the old one, and is not done."""
-        old = self._worker.worker
+        self._anew = self._worker.worker
         self._unsure = None
         self._gone = []
         self._todo.clear()
-        self._todo.append(lambda: self._register_again(old))
-        self._lease_until = 0.0
+        self.lease.end()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
             self._task = asyncio.get_running_loop().create_task(self._run(), name="amends-ownership")
@@ -117,10 +120,6 @@ class Ownership:
     def wants_room(self) -> bool:
         """Whether there is more to hold than there was room for."""
         return self.backlog or bool(self._gone)
-
-    def lease_holds(self) -> bool:
-        """Whether an attempt may still start under this registration."""
-        return not self._worker.store.leases or self._worker.loop.time() < self._lease_until
 
     # What the worker asks for, done in the loop's own time
 
@@ -161,15 +160,22 @@ class Ownership:
                 return
             except StoreUnavailable as error:
                 _log.warning("the store is away: %s", error)
-                await asyncio.sleep(min(poll, 1.0))
+                await self._pause(poll)
             except Exception:  # noqa: BLE001  # this loop is what every waiting saga depends on
                 _log.exception("a look at the store failed: this is a bug in amends")
-                await asyncio.sleep(min(poll, 1.0))
+                await self._pause(poll)
+
+    async def _pause(self, poll: float) -> None:
+        """Then look again, however slow the poll: what was to be found out now is not known yet."""
+        await asyncio.sleep(min(poll, PAUSE_SECONDS))
+        self.wake()
 
     async def _turn(self) -> None:
         """One look at the store."""
+        if self._anew is not None:
+            await self._register_again(self._anew)
+        await self.lease.keep()
         await self._do_todo()
-        await self._keep_lease()
         await self._make_sure()
         seen = await self._worker.store.peek()
         self._next_end = inf if seen.ends is None else seen.ends
@@ -189,34 +195,24 @@ class Ownership:
         await _answer_watches(self._worker.store, self._watched)
 
     async def _do_todo(self) -> None:
-        while self._todo:
+        """Each once: one that has to wait, for a lock of somebody else's perhaps, keeps nothing else waiting."""
+        for _ in range(len(self._todo)):
+            await self.lease.keep()
             duty = self._todo[0]
-            await duty()
-            if self._todo and self._todo[0] is duty:
+            try:
+                await duty()
+            except StoreUnavailable as error:
+                _log.warning("what was to be written about a saga is not yet: %s", error)
+                self._todo.append(duty)
+            if self._todo[0] is duty:
                 self._todo.popleft()
-
-    async def _keep_lease(self) -> None:
-        store, lease = self._worker.store, self._worker.settings.lease_seconds
-        asked = _loop_time()
-        if not store.leases or self._lease_until - asked > lease * 2 / 3:
-            return
-        if not await store.renew(self._worker.worker, self._worker.info()):
-            raise Retired(f"worker {self._worker.worker} was retired")
-        self._renewed(asked, first=asked >= self._lease_until)
-        self._worker.start_held()
-
-    def _renewed(self, asked: float, *, first: bool) -> None:
-        """The lease counts from before it was asked for; a gap makes it a new beginning."""
-        self._lease_until = asked + self._worker.settings.lease_seconds
-        if first:
-            self._steady_since = asked
 
     async def _take_over(self) -> None:
         store = self._worker.store
-        steady = _loop_time() - self._steady_since
-        if store.leases and steady >= self._worker.settings.lease_seconds:
+        if store.leases and self.lease.is_steady():
             self._gone = await store.retire_expired(self._worker.worker)
         while self._gone and self._worker.room:
+            await self.lease.keep()
             gone = self._unsure = self._gone[0]
             batch = await store.adopt(self._worker.worker, gone, min(CLAIM_BATCH, self._worker.room))
             fault.point("adopt.after")
@@ -229,6 +225,7 @@ class Ownership:
         worker = self._worker
         self.backlog = False
         while worker.room:
+            await self.lease.keep()  # as long as there is more than there is room for, this does not end
             limit = min(CLAIM_BATCH, worker.room)
             self._unsure = 0
             claimed = await worker.store.claim(worker.worker, self.plans.claimable, limit)
@@ -323,8 +320,8 @@ class Ownership:
 
     async def _register_again(self, old: int) -> None:
         await self._worker.store.deregister(old, survived=True)
-        await self._worker.register()
-        self._renewed(_loop_time(), first=True)
+        self.lease.begin(await self._worker.register())
+        self._anew = None
 
     # Hints
 
@@ -338,12 +335,11 @@ class Ownership:
             self._worker.waiting.tell(topic)
 
     def _until_next(self, poll: float) -> float:
-        poll = min(poll, max(self._slow_at - _loop_time(), 0.0))
+        poll = min(poll, max(self._slow_at - _loop_time(), 0.0), PAUSE_SECONDS if self._todo else poll)
         if not self._worker.store.leases:
             return poll
-        renew_at = self._lease_until - self._worker.settings.lease_seconds * 2 / 3
         end = self._next_end - self._worker.store.now()
-        return min(poll, max(renew_at - _loop_time(), 0.0), end + AFTER_SECONDS if end > 0 else poll)
+        return min(poll, self.lease.until_renewal(), end + AFTER_SECONDS if end > 0 else poll)
 
 
 def _have(live: Live, act: Callable[[], object]) -> None:

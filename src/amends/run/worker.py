@@ -22,7 +22,7 @@ from amends.decide.messages import Message
 from amends.define.context import Context
 from amends.define.registry import Registry
 from amends.define.resources import Resources
-from amends.errors import AmendsError, StoreError
+from amends.errors import AmendsError, StoreError, StoreUnavailable
 from amends.run import mailbox
 from amends.run.attempt import Attempt
 from amends.run.chance import Chance
@@ -102,19 +102,20 @@ class Worker:
             if self._transactions is not None:
                 await self._transactions.open()
             await self.ownership.plans.register(self.store)
-            await self.register()
-            await self.ownership.start()
+            await self.ownership.start(await self.register())
         except BaseException:
             self._drop_all()
             await self._close()
             raise
 
-    async def register(self) -> None:
-        """Be a worker that was never there before."""
+    async def register(self) -> float:
+        """Be a worker that was never there before. Gives when it was asked for: the lease counts from there."""
+        asked = self.loop.time()
         self.worker = await self.store.register(self.info())
         self._committer = Committer(
             self.store, self.worker, self.settings.batch_writes, retired=self.retired, broken=self.broken
         )
+        return asked
 
     def info(self) -> WorkerInfo:
         """What the registration says."""
@@ -153,7 +154,10 @@ class Worker:
             return  # it was asked to go before it had come
         now = self.store.now()
         quiet = [(live.id, now) for live in self.lives.values() if not (live.running or live.unwritten)]
-        await self.store.release(self.worker, quiet)
+        try:
+            await self.store.release(self.worker, quiet)
+        except StoreUnavailable as error:  # held up by somebody's lock, perhaps: then they are taken over
+            _log.warning("sagas are not let go of: %s", error)
         await self.store.deregister(self.worker, survived=False)
 
     async def _close(self) -> None:
@@ -208,7 +212,7 @@ class Worker:
         """Whether an attempt may start; one that the lease holds back starts when it is renewed."""
         if self.draining:
             return False
-        if self.ownership.lease_holds():
+        if self.ownership.lease.holds():
             return True
         self._held.append((live, address, phase))
         return False
