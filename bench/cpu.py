@@ -6,6 +6,7 @@ Must not: count a process that had ended before it was asked, or the asking proc
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +16,8 @@ WRITERS = ("walwriter", "checkpointer", "background writer", "autovacuum")  # wh
 
 def used(root: int) -> dict[str, float]:
     """Seconds so far of a process and all below it: `sessions` (or the whole server, where it has none), and
-    `aside`, what PostgreSQL's own writers took."""
-    seconds = {"sessions": 0.0, "aside": 0.0}
+    `aside`, what PostgreSQL's own writers took; `machine` is what everything on it took."""
+    seconds = {"sessions": 0.0, "aside": 0.0, "machine": _machine()}
     for pid in (root, *below(root)):
         try:
             title = (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -40,3 +41,9 @@ def below(pid: int) -> Iterator[int]:
 
 def _on_processor(pid: int) -> float:
     return sum(int(task.read_text().split()[0]) for task in (PROC / str(pid) / "task").glob("*/schedstat")) / 1e9
+
+
+def _machine() -> float:
+    """Seconds of all processors that were not idle."""
+    user, nice, system, _, _, *rest = map(int, (PROC / "stat").read_text().split("\n", 1)[0].split()[1:9])
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")

@@ -49,6 +49,11 @@ class Server:
         """The process id of the server's first process."""
         return self._postgres.pid
 
+    @property
+    def admin_url(self) -> str:
+        """The administrator's URL."""
+        return self._postgres.admin_url
+
     def fresh(self) -> str:
         """An empty database's URL."""
         return self._postgres.create_database()

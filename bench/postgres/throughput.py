@@ -185,16 +185,19 @@ def verdicts(table: Table, counted: dict[tuple[str, Cell], Counted]) -> list[str
     ]
     for cell in CELLS:
         lines += _alone(table, cell) if cell.in_flight == 1 else _together(table, cell)
-    full = Cell("happy", 100)
-    costs = counted["amends", full]
-    python, sessions = table.of("amends", full, "cpu"), table.of("amends", full, "sessions")
-    return [
-        *lines,
-        verdict("happy, 100 in flight: 1 commit for 10 sagas", f"{costs.transactions:.3f}", costs.transactions <= 0.1),
-        verdict("happy, 100 in flight: 3 KiB of WAL", f"{costs.wal_bytes / 1024:.2f}", costs.wal_bytes <= 3 * 1024),
-        verdict("happy, 100 in flight: 0.12 ms of Python", f"{python:.3f} ms", python <= 0.12),
-        verdict("happy, 100 in flight: 0.12 ms of PostgreSQL", f"{sessions:.3f} ms", sessions <= 0.12),
+    return [*lines, *(line for flow in FLOWS for line in _costs(table, counted, Cell(flow, 100)))]
+
+
+def _costs(table: Table, counted: dict[tuple[str, Cell], Counted], cell: Cell) -> list[str]:
+    costs, title = counted["amends", cell], f"{cell.flow}, {cell.in_flight} in flight: "
+    lines = [
+        verdict(title + "1 commit for 10 sagas", f"{costs.transactions:.3f}", costs.transactions <= 0.1),
+        verdict(title + "3 KiB of WAL", f"{costs.wal_bytes / 1024:.2f} KiB", costs.wal_bytes <= 3 * 1024),
     ]
+    for word, what in (("Python", "cpu"), ("PostgreSQL", "sessions")):
+        spent = table.of("amends", cell, what)
+        lines.append(verdict(f"{title}0.12 ms of {word}", f"{spent:.3f} ms", spent <= 0.12))
+    return lines
 
 
 def _together(table: Table, cell: Cell) -> list[str]:
