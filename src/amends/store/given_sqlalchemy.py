@@ -90,9 +90,9 @@ class SqlalchemyAsync:
                 self._connection = await self._session.connection()
             except sys.modules["sqlalchemy"].exc.InvalidRequestError as error:
                 raise _refuse_session(error) from error
-        self.dialect = str(self._connection.dialect.name)
         if self._connection.sync_connection is None:
             raise NotEnlisted("within=: the SQLAlchemy connection is not open: use `async with engine.begin():`")
+        self.dialect = str(self._connection.dialect.name)
         _refuse_autocommit(self._connection.sync_connection)
 
     async def fetch(self, statement: str, value: str | None) -> Sequence[Row]:
