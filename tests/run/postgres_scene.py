@@ -91,6 +91,14 @@ class User:
             self._sessions.append(self._eye)
         return await self._eye.fetchval(statement, *values)
 
+    async def run(self, script: str) -> None:
+        """Run statements, now."""
+        session = await asyncpg.connect(self._url)
+        try:
+            await session.execute(script)
+        finally:
+            await session.close()
+
     async def until(self, statement: str, *values: object) -> None:
         """Wait until a statement says true."""
 

@@ -27,6 +27,7 @@ _WORDS = {
     "53300": "it has no connection left; make its pool larger, or those of its clients smaller",
     "25006": "this server takes no writes: it is a standby, or read-only; point the URL at the primary",
 }
+ELSEWHERE = {"25006", "57P01", "57P02", "57P03"}  # this server is not, or no longer, the one to talk to
 _MISSING = {"42P01", "42703", "3F000", "42883"}
 _DAMAGED = {"XX001", "XX002"}
 

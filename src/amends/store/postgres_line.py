@@ -19,7 +19,7 @@ import asyncpg
 
 from amends import fault
 from amends.errors import StoreUnavailable
-from amends.store.postgres_errors import FAILED, LOST, translate
+from amends.store.postgres_errors import ELSEWHERE, FAILED, LOST, translate
 from amends.store.postgres_place import Place
 from amends.store.sql import statements
 
@@ -54,8 +54,8 @@ class Line:
                 return await self._in_transaction(connection, SQL[name], values)
             return await connection.fetch(SQL[name], *values)
         except FAILED as error:
-            if isinstance(error, LOST):
-                self.drop()
+            if isinstance(error, LOST) or getattr(error, "sqlstate", None) in ELSEWHERE:
+                self.drop()  # connected anew, perhaps to the server that the name leads to by then
             raise translate(error, str(self._place)) from error
         except asyncio.CancelledError:
             self.drop()  # what it would have answered must not meet the next statement
