@@ -156,7 +156,7 @@ class Worker:
         quiet = [(live.id, now) for live in self.lives.values() if not (live.running or live.unwritten)]
         try:
             await self.store.release(self.worker, quiet)
-        except StoreUnavailable as error:  # held up by somebody's lock, perhaps: then they are taken over
+        except (Retired, StoreUnavailable) as error:  # by a retirement, or somebody's lock: then they are taken over
             _log.warning("sagas are not let go of: %s", error)
         await self.store.deregister(self.worker, survived=False)
 
