@@ -8,6 +8,7 @@ Must not: excuse.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -24,6 +25,7 @@ from amends.operate.operations import Operations
 from amends.operate.values import SagaView
 
 Told = dict[str, Any]
+AT_ONCE = 16
 SETTLED = ("compensated", "void", "closed")
 DOUBTFUL = re.compile(r"bug in amends|Traceback|never retrieved|never awaited|Exception ignored", re.IGNORECASE)
 
@@ -44,8 +46,9 @@ async def views(operations: Operations) -> dict[str, SagaView]:
     before: str | None = None
     while True:
         page = await operations.find(limit=1000, before=before)
-        for line in page.sagas:
-            found[line.id] = await operations.show(line.id)
+        for start in range(0, len(page.sagas), AT_ONCE):
+            ids = [line.id for line in page.sagas[start : start + AT_ONCE]]
+            found.update(zip(ids, await asyncio.gather(*map(operations.show, ids)), strict=True))
         if not page.more:
             return found
         before = page.sagas[-1].id
@@ -58,10 +61,10 @@ def check(books: Path, database: Path, sagas: dict[str, SagaView]) -> list[str]:
     effects = ledger.effects()
     try:
         return [
-            *_what_clients_were_told(told, sagas),
-            *_who_exists(told, database, sagas),
-            *_effects(effects, sagas),
-            *_lists(effects, sagas),
+            *what_clients_were_told(told, sagas),
+            *who_exists(told, _orders(database), sagas),
+            *effects_and_ends(effects, sagas),
+            *lists_of_the_parked(effects, sagas),
             *_money(database, ledger, sagas),
             *_files(database, books),
         ]
@@ -69,7 +72,7 @@ def check(books: Path, database: Path, sagas: dict[str, SagaView]) -> list[str]:
         ledger.close()
 
 
-def _what_clients_were_told(told: list[Told], sagas: dict[str, SagaView]) -> Iterator[str]:
+def what_clients_were_told(told: list[Told], sagas: dict[str, SagaView]) -> Iterator[str]:
     seen: dict[str, set[tuple[str, str]]] = {}
     for line in told:
         saga_id, view = line["id"], sagas.get(line["id"])
@@ -94,9 +97,13 @@ def _heard(view: SagaView, note: str) -> bool:
     return any(line.value is not None and note in line.value.decode() for line in view.history)
 
 
-def _who_exists(told: list[Told], database: Path, sagas: dict[str, SagaView]) -> Iterator[str]:
+def _orders(database: Path) -> set[str]:
     with contextlib.closing(sqlite3.connect(database)) as connection:
-        rows = {row[0] for row in connection.execute("SELECT id FROM chaos_order")}
+        return {row[0] for row in connection.execute("SELECT id FROM chaos_order")}
+
+
+def who_exists(told: list[Told], rows: set[str], sagas: dict[str, SagaView]) -> Iterator[str]:
+    """rows: the orders whose own transactions, which started the sagas too, were committed."""
     started = {line["id"] for line in told if line["what"] == "started"}
     asked = {line["id"] for line in told if line["what"] == "asked"}
     rolled_back = {line["id"] for line in told if line["what"] == "rolled-back"}
@@ -111,7 +118,7 @@ def _who_exists(told: list[Told], database: Path, sagas: dict[str, SagaView]) ->
             yield f"{saga_id}: it exists, and nobody committed a transaction that started it"
 
 
-def _standing(effects: list[Effect]) -> dict[str, Counter[str]]:
+def standing_of(effects: list[Effect]) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
     for effect in effects:
         if effect.cents is not None and not effect.undone_by:
@@ -119,8 +126,8 @@ def _standing(effects: list[Effect]) -> dict[str, Counter[str]]:
     return found
 
 
-def _effects(effects: list[Effect], sagas: dict[str, SagaView]) -> Iterator[str]:
-    standing = _standing(effects)
+def effects_and_ends(effects: list[Effect], sagas: dict[str, SagaView]) -> Iterator[str]:
+    standing = standing_of(effects)
     for saga_id in sorted(set(standing) - set(sagas)):
         yield f"{saga_id}: it does not exist, and its effects stand: {dict(standing[saga_id])}"
     for saga_id, view in sagas.items():
@@ -135,8 +142,8 @@ def _effects(effects: list[Effect], sagas: dict[str, SagaView]) -> Iterator[str]
             yield f"{saga_id}: it is completed ({name}), and what stands is {sorted(mine)}, closed {sorted(closed)}"
 
 
-def _lists(effects: list[Effect], sagas: dict[str, SagaView]) -> Iterator[str]:
-    standing = _standing(effects)
+def lists_of_the_parked(effects: list[Effect], sagas: dict[str, SagaView]) -> Iterator[str]:
+    standing = standing_of(effects)
     for saga_id, view in sagas.items():
         if view.line.status != "parked":
             continue
@@ -178,9 +185,14 @@ def _money(database: Path, ledger: Ledger, sagas: dict[str, SagaView]) -> Iterat
         yield f"the accounts hold {found}, and the transfers make {expected}"
     if sum(found.values()) != OPENING_CENTS * len(ACCOUNTS):
         yield f"the accounts hold {sum(found.values())} cents in all"
-    wrong = [effect for effect in ledger.effects() if effect.cents is not None and not _right(effect, sagas)]
-    for effect in wrong:
-        yield f"{effect.saga}: {effect.step} moved {effect.cents} cents"
+    yield from amounts(ledger.effects(), sagas)
+
+
+def amounts(effects: list[Effect], sagas: dict[str, SagaView]) -> Iterator[str]:
+    """Every effect moved what its order said."""
+    for effect in effects:
+        if effect.cents is not None and not _right(effect, sagas):
+            yield f"{effect.saga}: {effect.step} moved {effect.cents} cents"
 
 
 def _right(effect: Effect, sagas: dict[str, SagaView]) -> bool:
@@ -197,10 +209,15 @@ def _files(database: Path, books: Path) -> Iterator[str]:
             word = connection.execute("PRAGMA integrity_check").fetchone()[0]
         if word != "ok":
             yield f"{path.name}: {word}"
-    lines = (books / "stderr.txt").read_text(errors="replace").splitlines()
+    yield from ugly_words(books / "stderr.txt")
+
+
+def ugly_words(path: Path) -> Iterator[str]:
+    """What a process wrote to stderr that nobody should have to read; the first of it."""
+    lines = path.read_text(errors="replace").splitlines()
     for number, line in enumerate(lines):
         block = "\n".join(lines[number : number + 45])
         starved = "Traceback" in line and "[Errno 24] Too many open files" in block  # Python itself cannot begin
         if DOUBTFUL.search(line) and not starved:
-            yield "somebody wrote to stderr: " + "\n".join(lines[max(number - 3, 0) : number + 45])
+            yield f"somebody wrote to {path.name}: " + "\n".join(lines[max(number - 3, 0) : number + 45])
             return

@@ -1,7 +1,7 @@
 """The sagas of the chaos test, what their orders do to them, and the orchestrator.
 
 What it is: an app for `amends worker chaos_shop:orchestrator`. An order's mood says what goes wrong;
-where the sagas are, and in which of its forms the saga `buy` is deployed, says the environment.
+where the sagas and the ledger are, and in which of its forms the saga `buy` is deployed, says the environment.
 Guarantees: every effect is in the ledger, which knows keys and tombstones and nothing of amends.
 Must not: make up a key, or tell the checker anything.
 """
@@ -19,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from chaos_books import Books
 from ledger import Ledger
 
 from amends import (
@@ -41,12 +42,16 @@ from amends import (
 
 PLACE = Path(os.environ.get("CHAOS_DIRECTORY", "."))
 BOOKS = Path(os.environ.get("CHAOS_BOOKS", "."))
+DATABASE = os.environ.get("CHAOS_DATABASE") or f"sqlite:///{PLACE / 'sagas.db'}"
+LEDGER = os.environ.get("CHAOS_LEDGER", "")  # a PostgreSQL server's database; a file where there is none
+ON_SERVER = DATABASE.startswith("postgresql:")
 FORM = os.environ.get("CHAOS_FORM", "plain")
 SOON = Retry(attempts=4, first_delay=0.02, cap=0.2)
 LONG = Retry(attempts=30, first_delay=0.05, cap=0.5)
 ODD = ("\x1b[2Jgone", "nul \x00 in it", "lone \ud800 surrogate", "l" * 5000, "two\nlines\r", "\u202eright to left")
 ACCOUNTS = ("ann", "bob", "cem", "dia")
 OPENING_CENTS = 10_000
+LEASE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -264,7 +269,7 @@ FORMS: dict[str, list[Saga[Any, Any]]] = {
     "renamed": [buy_renamed],
     "all": [buy_removed, buy_renamed, buy_added, buy],
 }
-OTHERS: tuple[Saga[Any, Any], ...] = (decide, approved, bulk, nap, transfer_money)
+OTHERS: tuple[Saga[Any, Any], ...] = (decide, approved, bulk, nap, *(() if ON_SERVER else (transfer_money,)))
 PATHS: dict[str, tuple[frozenset[str], ...]] = {
     "buy": (
         frozenset({"reserve", "charge", "pack", "label", "ship", "receipt"}),
@@ -282,14 +287,22 @@ PATHS: dict[str, tuple[frozenset[str], ...]] = {
 
 def the_ledger() -> Iterator[Ledger]:
     """The participant's books, one connection per worker."""
-    ledger = Ledger(BOOKS / "ledger.db")
+    ledger = Books(LEDGER, BOOKS) if LEDGER else Ledger(BOOKS / "ledger.db")
     yield ledger
     ledger.close()
 
 
 orchestrator = Orchestrator(
-    f"sqlite:///{PLACE / 'sagas.db'}",
+    DATABASE,
     sagas=[*FORMS[FORM], *OTHERS],
     resources=[the_ledger],
-    settings=Settings(poll_seconds=0.2, rest_seconds=0.3, in_flight=60, answer_seconds=6.0, drain_seconds=3.0),
+    settings=Settings(
+        poll_seconds=0.2,
+        rest_seconds=0.3,
+        in_flight=60,
+        answer_seconds=6.0,
+        drain_seconds=3.0,
+        lease_seconds=LEASE_SECONDS,  # where there are leases
+    ),
+    migrate=ON_SERVER,
 )
