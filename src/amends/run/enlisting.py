@@ -54,7 +54,7 @@ class Enlisting:
         """The same on the loop that calls, for drivers of either kind."""
         write = self._held(saga, value, key)
         joined = self.store.join(within)
-        existing = await joined.add(write) if joined.awaited else joined.add(write)
+        existing = await joined.add(write) if joined.awaited is True else joined.add(write)
         return self._enlisted(saga, write, joined, existing)
 
     def enlist_signal(self, mail: NewMail, within: object) -> None:
@@ -65,13 +65,13 @@ class Enlisting:
     async def enlist_signal_here(self, mail: NewMail, within: object) -> None:
         """The same on the loop that calls, for drivers of either kind."""
         joined = self.store.join(within)
-        self._signalled(mail, joined, there=await joined.send(mail) if joined.awaited else joined.send(mail))
+        self._signalled(mail, joined, there=await joined.send(mail) if joined.awaited is True else joined.send(mail))
 
     # Parts
 
     def _joined(self, within: object) -> Joined:
         joined = self.store.join(within)
-        if joined.awaited:
+        if joined.awaited is True:
             raise NotEnlisted(
                 "within=: that connection is asynchronous, and this is a synchronous call: in asynchronous code, "
                 "`await orchestrator.start(…, within=…)` on the connection's own loop"

@@ -56,7 +56,7 @@ class PostgresJoin:
     def join(self, within: object) -> PostgresTransaction | PostgresTransactionAsync:
         """The user's transaction, to write into. Raises NotEnlisted."""
         given = recognised(within, DRIVERS)
-        return PostgresTransactionAsync(self, given) if given.awaited else PostgresTransaction(self, given)
+        return PostgresTransactionAsync(self, given) if given.awaited is True else PostgresTransaction(self, given)
 
     def add(self, given: Given | GivenAsync, write: Write) -> Asks[SagaRow | None]:
         """Add a saga. A key that is taken by what this statement could not see yet is read by the next."""

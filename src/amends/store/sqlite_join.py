@@ -116,7 +116,7 @@ class SqliteTransaction:
 def _given(within: object) -> Given:
     """A connection of a library that uses sqlite3 below. Raises NotEnlisted for any other."""
     given = recognised(within, DRIVERS)
-    if given.awaited:
+    if given.awaited is True:
         raise refuse(f"{kind_of(within)}, which is asynchronous", DRIVERS)
     given.ready()
     if given.dialect != "sqlite" or not isinstance(given.raw, sqlite3.Connection):
