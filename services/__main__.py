@@ -14,7 +14,8 @@ def up() -> None:
     from services.pgbouncer import Pgbouncer  # these need the development tools, `install` needs nothing
     from services.postgres import Postgres
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for end in (signal.SIGINT, signal.SIGTERM):  # a shell has its background processes ignore the first
+        signal.signal(end, signal.default_int_handler)
     try:
         with Postgres() as postgres, Pgbouncer(postgres.admin_url) as pgbouncer:
             print(f"PostgreSQL  {postgres.admin_url}")
