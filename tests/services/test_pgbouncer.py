@@ -5,6 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+import servers
+from services.found import pgbouncer_program
 from services.pgbouncer import Pgbouncer
 from services.postgres import Postgres
 
@@ -56,6 +58,7 @@ def test_what_a_session_is_told_is_not_kept_with_it(pgbouncer_url: str) -> None:
 
 
 def test_it_is_stopped_killed_and_started_on_the_same_port(postgres_server: Postgres) -> None:
+    servers.need(pgbouncer_program)
     url = postgres_server.create_database()
     with Pgbouncer(postgres_server.admin_url) as bouncer:
         for end in (bouncer.stop, bouncer.kill):

@@ -10,7 +10,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+import servers
 from services.databases import Databases
+from services.found import postgres_bin
 from services.postgres import Postgres
 
 
@@ -103,6 +105,8 @@ def test_a_restart_keeps_port_and_data(postgres_server: Postgres) -> None:
 
 
 def test_a_closed_server_leaves_nothing(tmp_path: Path) -> None:
+    servers.need(postgres_bin)
+
     with Postgres(deadlock_timeout="50ms") as server:
         assert rows(server.admin_url, "SHOW deadlock_timeout") == [("50ms",)]
         pid = server.pid

@@ -58,10 +58,13 @@ def write_asyncpg(url: str, warm_up: Callable[[], object]) -> None:
 
     async def write() -> None:
         connection = await asyncpg.connect(url)
-        statement = await connection.prepare("INSERT INTO ledger VALUES ($1)")
-        await statement.fetch("first")
-        warm_up()
-        await statement.fetch("asyncpg")
+        try:
+            statement = await connection.prepare("INSERT INTO ledger VALUES ($1)")
+            await statement.fetch("first")
+            warm_up()
+            await statement.fetch("asyncpg")
+        finally:
+            connection.terminate()
 
     asyncio.run(write())
 
@@ -117,6 +120,18 @@ def test_a_trap_that_sprang_says_so_after_the_commit(proxy: Proxy, postgres_url:
     watcher.join(WAIT_SECONDS)
     assert trap.sprung
     assert seen == ["simple"]
+
+
+def test_a_trap_springs_at_the_end_of_an_answer_not_at_its_beginning(proxy: Proxy, postgres_url: str) -> None:
+    """The first rows are on their way long before the commit here."""
+    trap = proxy.swallow_next(MARKER)
+    statements = "INSERT INTO ledger VALUES ('slow'); SELECT repeat('x', 500000); SELECT pg_sleep(0.5)"
+
+    with psycopg.connect(proxy.url(postgres_url), autocommit=True) as connection, pytest.raises(LOST):
+        connection.execute(statements)
+
+    assert trap.wait(WAIT_SECONDS)
+    assert entries(postgres_url) == ["slow"]
 
 
 def test_a_commit_is_swallowed_with_all_its_statements(proxy: Proxy, postgres_url: str) -> None:
