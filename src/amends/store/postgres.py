@@ -7,6 +7,7 @@ Must not: keep anything that another process could have changed.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
@@ -43,7 +44,7 @@ from amends.store.postgres_line import Line, Lines, Record
 from amends.store.postgres_place import COMMIT_SETTINGS, SETTINGS, place_of
 
 VERSION_MIN = 140000
-LINES = 4  # for all that is not committing: claims, reads, mails
+LINES = 3  # for all that is neither committing nor looking for work: reads, mails
 OLD_WORKERS_KEPT = 1000
 TIDY_SECONDS = 24 * 3600.0
 LOOK_ROWS = 5000
@@ -64,6 +65,7 @@ class PostgresStore:
         self._work = False
         self._commits = Line(self.place, "amends commits", {**SETTINGS, **COMMIT_SETTINGS})
         self._aside = Line(self.place, "amends commits aside", {**SETTINGS, **COMMIT_SETTINGS})
+        self._looks = Line(self.place, "amends looks", SETTINGS)  # a worker's own: slow reads must not cost its lease
         self._lines = Lines(self.place, "amends", SETTINGS, LINES)
         self._hints: PostgresHints | None = None
         self._join: PostgresJoin | None = None
@@ -86,8 +88,8 @@ class PostgresStore:
     async def close(self) -> None:
         if self._hints is not None:
             await self._hints.close()
-        for part in (self._commits, self._aside, self._lines):
-            await part.close()
+        parts = (self._commits, self._aside, self._looks, self._lines)
+        await asyncio.gather(*(part.close() for part in parts))
 
     async def upgrade(self) -> list[int]:
         """Apply the migrations that are missing; gives their numbers. Raises StoreError."""
@@ -112,7 +114,7 @@ class PostgresStore:
         return [numbers[fingerprint] for fingerprint in fingerprints]
 
     async def plans(self) -> list[PlanRow]:
-        return [PlanRow(*row) for row in await self._lines.fetch("plans", self._number)]
+        return [PlanRow(*row) for row in await self._looks.fetch("plans", self._number)]
 
     # Workers
 
@@ -139,15 +141,15 @@ class PostgresStore:
             await self._commits.fetch_held("worker_leave", worker, survived)
 
     async def retire_expired(self, worker: int) -> list[int]:
-        if not await self._lines.fetch("worker_alive", worker):
+        if not await self._looks.fetch("worker_alive", worker):
             raise Retired(f"worker {worker} is not registered any more")
-        for (gone,) in await self._lines.fetch("worker_expired", self._number, worker):
+        for (gone,) in await self._looks.fetch("worker_expired", self._number, worker):
             with suppress(LockNotHad):  # what it has on the way is waited for next time; the others are gone now
-                await self._lines.fetch("worker_retire", gone)
-        return [row[0] for row in await self._lines.fetch("worker_owners", self._number)]
+                await self._looks.fetch("worker_retire", gone)
+        return [row[0] for row in await self._looks.fetch("worker_owners", self._number)]
 
     async def workers(self) -> list[WorkerRow]:
-        rows = await self._lines.fetch("workers", self._number)
+        rows = await self._looks.fetch("workers", self._number)
         return [WorkerRow._make((*row[:3], tuple(row[3]), *row[4:])) for row in rows]
 
     # Work
@@ -159,7 +161,7 @@ class PostgresStore:
         return await BatchWriter(self._aside, self._number, self._clock).write(worker, writes)
 
     async def peek(self) -> Peek:
-        *seen, instant = (await self._lines.fetch("peek", self._number))[0]
+        *seen, instant = (await self._looks.fetch("peek", self._number))[0]
         self._clock.heard(instant)
         return Peek(*seen)
 
@@ -170,7 +172,7 @@ class PostgresStore:
         return await self._own("adopt", worker, gone, limit)
 
     async def owned(self, worker: int, held: Collection[bytes]) -> list[Loaded]:
-        return [_loaded(row) for row in await self._lines.fetch("owned", self._number, worker, list(held))]
+        return [_loaded(row) for row in await self._looks.fetch("owned", self._number, worker, list(held))]
 
     async def stall(self, worker: int, saga: bytes, reason: str, gone: int | None = None) -> None:
         await self._guarded("stall", worker, saga, fit(reason), gone)
@@ -186,10 +188,10 @@ class PostgresStore:
         return await self._change_all("rouse", sorted(plans))
 
     async def owned_mail(self, worker: int) -> list[MailRow]:
-        return [_mail(row) for row in await self._lines.fetch("mail_owned", self._number, worker)]
+        return [_mail(row) for row in await self._looks.fetch("mail_owned", self._number, worker)]
 
     async def answer_ended(self, limit: int) -> int:
-        return int((await self._lines.fetch("mail_answer_ended", self._number, limit))[0][0])
+        return int((await self._looks.fetch("mail_answer_ended", self._number, limit))[0][0])
 
     # Reading and the outside
 
@@ -213,7 +215,8 @@ class PostgresStore:
         return [_mail(row) for row in await self._lines.fetch("mail_of", self._number, saga)]
 
     async def head(self, key: str) -> SagaRow | None:
-        rows = await self._lines.fetch("head", self._number, key)
+        line = self._looks if self._work else self._lines  # a worker looks for those who watch, too
+        rows = await line.fetch("head", self._number, key)
         return SagaRow(*rows[0]) if rows else None
 
     async def load(self, key: str) -> Loaded | None:
@@ -232,7 +235,9 @@ class PostgresStore:
         return [SagaRow(*row) for row in rows]
 
     async def count(self, *, open_only: bool = False) -> dict[tuple[int, str], int]:
-        rows = await self._lines.fetch("count_open" if open_only else "count", self._number)
+        rows = await (
+            self._looks.fetch("count_open", self._number) if open_only else self._lines.fetch("count", self._number)
+        )
         return {(plan, status): number for plan, status, number in rows}
 
     async def prune(self, before: float, limit: int) -> int:
@@ -303,26 +308,26 @@ class PostgresStore:
     async def _own(self, name: str, worker: int, *values: object) -> list[Loaded]:
         """Own what the statement finds. The journals are read when that is done: they hold what the
         owner before had on the way."""
-        rows = await self._lines.fetch(name, self._number, worker, *values)
+        rows = await self._looks.fetch(name, self._number, worker, *values)
         if not rows[0][0]:
             raise Retired(f"worker {worker} is not registered any more")
         heads = [SagaRow(*tuple(row)[1:]) for row in rows if row[1] is not None]
         if not heads:
             return []
         journal: dict[bytes, list[bytes]] = {head.id: [] for head in heads}
-        for saga, line in await self._lines.fetch("journal_rows", self._number, list(journal)):
+        for saga, line in await self._looks.fetch("journal_rows", self._number, list(journal)):
             journal[saga].append(line.encode())
         return [Loaded(head, tuple(journal[head.id])) for head in heads]
 
     async def _guarded(self, name: str, worker: int, *values: object) -> None:
-        if not (await self._lines.fetch(name, self._number, worker, *values))[0][0]:
+        if not (await self._looks.fetch(name, self._number, worker, *values))[0][0]:
             raise Retired(f"worker {worker} is not registered any more")
 
     async def _change_all(self, name: str, plans: list[int]) -> int:
         """In bounded batches, each its own transaction."""
         changed = 0
         while True:
-            found: int = (await self._lines.fetch(name, self._number, plans, CHANGE_ROWS))[0][0]
+            found: int = (await self._looks.fetch(name, self._number, plans, CHANGE_ROWS))[0][0]
             changed += found
             if found < CHANGE_ROWS:
                 return changed

@@ -39,6 +39,7 @@ class Line:
             f"SET LOCAL {setting} = '{value}'" for setting, value in settings.items()
         )
         self._connection: Connection | None = None
+        self._closed = False
         self.alone: asyncio.Lock = asyncio.Lock()
 
     async def fetch(self, name: str, *values: object) -> list[Record]:
@@ -79,7 +80,8 @@ class Line:
                 raise translate(error, str(self._place)) from error
 
     async def close(self) -> None:
-        """Say good-bye, if there is anybody. May be called twice."""
+        """Say good-bye, if there is anybody. Who waits for a turn gets none. May be called twice."""
+        self._closed = True
         connection, self._connection = self._connection, None
         if connection is not None and not connection.is_closed():
             try:
@@ -105,9 +107,12 @@ class Line:
         return rows
 
     async def _connected(self) -> Connection:
-        if self._connection is None or self._connection.is_closed():
+        if not self._closed and (self._connection is None or self._connection.is_closed()):
             options = self._place.options(name=self._name, settings=self._settings)
             self._connection = await connect(options, pooled=self._place.pooled)
+        if self._closed or self._connection is None:
+            self.drop()
+            raise StoreUnavailable("the store is closed")
         return self._connection
 
 
@@ -134,8 +139,7 @@ class Lines:
     async def close(self) -> None:
         """Close all. May be called twice."""
         self._open = False
-        for line in self._all:
-            await line.close()
+        await asyncio.gather(*(line.close() for line in self._all))
 
 
 async def connect(options: Mapping[str, Any], *, pooled: bool) -> Connection:

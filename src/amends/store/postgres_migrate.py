@@ -15,6 +15,7 @@ from amends.store.postgres_line import SQL, Connection, Line
 from amends.store.sql import migrations
 
 MIGRATIONS = migrations("postgres")
+MIGRATION_SECONDS = 24 * 3600.0  # no answer is waited for longer elsewhere, but this one takes what it takes
 CODE_VERSION = MIGRATIONS[-1][0]
 
 
@@ -24,10 +25,10 @@ async def upgrade(line: Line) -> list[int]:
     for number, script in MIGRATIONS:
         async with line.transaction() as connection:
             await connection.execute("SET LOCAL lock_timeout = 0")  # whoever migrates now is waited for
-            await connection.execute(SQL["schema_lock"])
+            await connection.execute(SQL["schema_lock"], timeout=MIGRATION_SECONDS)
             version, _ = await _schema(connection)
             if version < number:
-                await connection.execute(script)
+                await connection.execute(script, timeout=MIGRATION_SECONDS)
                 fault.point("migrate.inside")
                 applied.append(number)
     return applied
