@@ -1,0 +1,100 @@
+"""`blocking()` in a user's PostgreSQL transaction, beside a worker of another process's making."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from amends import Completed, Orchestrator, Saga, Settings, step, wait_for
+from amends.errors import IdConflict, UnknownSaga
+from amends.run.blocking import Blocking
+
+SECONDS = 30
+RARELY = Settings(poll_seconds=600)  # so that nothing happens but what was said
+
+
+@step(readonly=True)
+async def double(value: int) -> int:
+    return value * 2
+
+
+answer = wait_for("answer", str)
+doubles = Saga("doubles", double, input=int, output=double)
+asks = Saga("asks", answer, input=int, output=answer)
+
+
+@pytest.fixture
+def client(postgres_url: str) -> Iterator[Blocking]:
+    """A client, as a web process has it, while a worker of its own works on the same database."""
+    working = Orchestrator(postgres_url, sagas=[doubles, asks], settings=RARELY, migrate=True).blocking(work=True)
+    working.session()
+    made = Orchestrator(postgres_url, sagas=[doubles, asks], settings=RARELY).blocking()
+    made.session()
+    yield made
+    made.close()
+    working.close()
+
+
+@pytest.fixture
+def engine(postgres_url: str) -> Iterator[sa.Engine]:
+    made = sa.create_engine(postgres_url.replace("postgresql:", "postgresql+psycopg:"))
+    yield made
+    made.dispose()
+
+
+def test_it_is_written_on_the_thread_that_calls(client: Blocking, engine: sa.Engine) -> None:
+    threads: set[int] = set()
+    sa.event.listen(engine, "before_cursor_execute", lambda *_: threads.add(threading.get_ident()))
+
+    with engine.begin() as connection:
+        handle = client.start(doubles, 1, within=connection)
+        client.signal(client.start(asks, 1, within=connection).saga_id, answer, "x", within=connection)
+
+    assert threads == {threading.get_ident()}
+    assert handle.outcome(timeout=SECONDS) == Completed(2)
+
+
+def test_the_worker_hears_of_the_commit_from_another_process(client: Blocking, engine: sa.Engine) -> None:
+    with Session(engine) as session:
+        handle = client.start(doubles, 21, within=session)
+        session.commit()
+
+    assert handle.outcome(timeout=SECONDS) == Completed(42)
+
+
+def test_the_worker_hears_soon_after_a_start_where_the_driver_does_not_tell_of_commits(
+    client: Blocking, postgres_url: str
+) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        handle = client.start(doubles, 21, within=connection)
+
+    assert handle.outcome(timeout=SECONDS) == Completed(42)
+
+
+def test_many_starts_at_once_say_little(client: Blocking, postgres_url: str) -> None:
+    session = client.session()
+
+    with psycopg.connect(postgres_url) as connection:
+        handles = [client.start(doubles, number, within=connection) for number in range(50)]
+        due = len(session._hints_due)
+
+    assert 0 < due <= 26, "at most one in 20 ms, for half a second"
+    assert [handle.outcome(timeout=SECONDS) for handle in handles] == [Completed(number * 2) for number in range(50)]
+
+
+def test_a_rollback_leaves_nothing_and_a_taken_id_is_told(client: Blocking, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url) as connection:
+        gone = client.start(doubles, 1, id="gone", within=connection)
+        connection.rollback()
+        kept = client.start(doubles, 2, id="kept", within=connection)
+        with pytest.raises(IdConflict):
+            client.start(doubles, 3, id="kept", within=connection)
+
+    assert kept.outcome(timeout=SECONDS) == Completed(4)
+    with pytest.raises(UnknownSaga):
+        gone.outcome(timeout=SECONDS)
