@@ -24,6 +24,7 @@ from amends.store.postgres_line import SQL, Connection, connect
 from amends.store.postgres_place import Place
 
 PAYLOAD_BYTES = 7900  # the server takes 8000
+UNSAID_MAX = 1000  # payloads; beyond it the oldest are forgotten
 WATCHED_MAX = 100_000  # beyond it the oldest make room: who is forgotten has its poll
 RECONNECT_FIRST_SECONDS = 0.1
 RECONNECT_LAST_SECONDS = 5.0
@@ -51,6 +52,7 @@ class PostgresHints:
         self._to_wake = False
         self._to_watch: dict[str, None] = {}
         self._to_tell: dict[str, None] = {}
+        self._unsaid: list[str] = []  # payloads on their way: where the line is lost they go over the next
         self._watched: dict[str, None] = {}
 
     def open(self, callback: Callable[[str], None]) -> None:
@@ -111,6 +113,8 @@ class PostgresHints:
         connection = await connect(direct.options(name="amends hints", settings={}), pooled=False)
         self._connection = connection
         self._lost.clear()
+        if self._unsaid:
+            self._something.set()
         connection.add_termination_listener(self._ended)
         await connection.add_listener(self._channel, self._hear)
 
@@ -129,8 +133,11 @@ class PostgresHints:
             if self._lost.is_set():
                 return
             self._something.clear()
-            for payload in self._payloads():
-                await self._connection.execute(SQL["notify"], self._channel, payload)
+            self._unsaid += self._payloads()
+            del self._unsaid[:-UNSAID_MAX]
+            while self._unsaid:
+                await self._connection.execute(SQL["notify"], self._channel, self._unsaid[0])
+                self._unsaid.pop(0)
 
     def _payloads(self) -> Iterable[str]:
         """What is to be said, in as few words as fit."""
