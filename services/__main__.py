@@ -7,6 +7,7 @@ import signal
 import sys
 
 from services.install import CannotInstall, install
+from services.versions import CannotFetch, fetch
 
 
 def up() -> None:
@@ -42,6 +43,12 @@ def main() -> int:
         return 1
     if act == "install":
         print(f"unpacked into .services: {', '.join(got)}" if got else "PostgreSQL and PgBouncer are there")
+        try:
+            others = fetch()
+        except CannotFetch as error:  # the tests with other versions say themselves that they were not run
+            print(error, file=sys.stderr)
+        else:
+            print(f"PostgreSQL {', '.join(map(str, others))} too" if others else "so are its other versions")
     else:
         up()
     return 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 import secrets
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -39,9 +40,10 @@ class Postgres(Server):
     name = "PostgreSQL"
     end_signal = signal.SIGQUIT
 
-    def __init__(self, **settings: str | int) -> None:
-        """settings: lines of postgresql.conf, such as `deadlock_timeout="100ms"`."""
-        found = postgres_bin()
+    def __init__(self, programs: Path | None = None, /, **settings: str | int) -> None:
+        """settings: lines of postgresql.conf, such as `deadlock_timeout="100ms"`. programs: the directory of
+        another version than the machine's."""
+        found = programs or postgres_bin()
         super().__init__()
         self._bin = self.place.reachable(found / "postgres").parent
         self._settings = settings
@@ -141,5 +143,7 @@ class Postgres(Server):
             file.write(f"include '{self.directory / 'server.conf'}'\n")
 
     def _has(self, library: str) -> bool:
-        asked = self.place.run([str(self._bin / "pg_config"), "--pkglibdir"], check=False).stdout.strip()
+        asked = ""
+        if (self._bin / "pg_config").exists():
+            asked = self.place.run([str(self._bin / "pg_config"), "--pkglibdir"], check=False).stdout.strip()
         return any((self._bin / folder / f"{library}.so").exists() for folder in ("../lib", asked or "../lib"))

@@ -2,6 +2,7 @@
 
 - `postgres_url`: the URL of a fresh, empty database, on one server that the whole run shares.
 - `postgres_databases`: makes such databases, for tests that want several.
+- `postgres_of_version`: a server of the oldest and of the newest version, one after the other.
 - `postgres_server`: a private server for tests that stop, kill or configure it.
 - `pgbouncer_url`: a fresh database through PgBouncer in transaction mode; `pgbouncer` is that PgBouncer.
 
@@ -25,6 +26,7 @@ from services.found import ServiceMissing, pgbouncer_program, postgres_bin
 from services.pgbouncer import Pgbouncer
 from services.postgres import Postgres
 from services.shared import shared_postgres
+from services.versions import VERSIONS, version_bin
 
 
 def need(find: Callable[[], Path]) -> None:
@@ -70,6 +72,15 @@ def postgres_server() -> Iterator[Postgres]:
     """A private server, running, that the test may stop, kill and start."""
     need(postgres_bin)
     with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=VERSIONS)
+def postgres_of_version(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    """A running server of each version that is tested beside the machine's: the oldest and the newest."""
+    version: int = request.param
+    need(lambda: version_bin(version))
+    with Postgres(version_bin(version)) as server:
         yield server
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from amends.store.postgres import PostgresStore
 from amends.testing.store_suite import Connect, StoreSuite
+from services.postgres import Postgres
 
 
 class TestPostgres(StoreSuite):
@@ -23,6 +24,16 @@ class TestBehindPgbouncer(StoreSuite):
     @pytest.fixture
     def connect(self, pgbouncer_url: str) -> Connect:
         url = f"{pgbouncer_url}?pooling=transaction"
+        asyncio.run(_upgrade(url))
+        return lambda namespace: PostgresStore(url, namespace)
+
+
+class TestOldestAndNewest(StoreSuite):
+    """PostgreSQL 14, and the newest there is."""
+
+    @pytest.fixture
+    def connect(self, postgres_of_version: Postgres) -> Connect:
+        url = postgres_of_version.create_database()
         asyncio.run(_upgrade(url))
         return lambda namespace: PostgresStore(url, namespace)
 
