@@ -170,7 +170,7 @@ def lists_of_the_parked(effects: list[Effect], sagas: dict[str, SagaView]) -> It
 
 def _money(database: Path, ledger: Ledger, sagas: dict[str, SagaView]) -> Iterator[str]:
     """The accounts, to the cent, from what the sagas say; and the ledger's sum from theirs."""
-    expected = dict.fromkeys(ACCOUNTS, OPENING_CENTS)
+    expected = Counter(dict.fromkeys(ACCOUNTS, OPENING_CENTS))
     for saga_id, view in sagas.items():
         if view.line.saga != "transfer" or view.line.status == "compensated":
             continue
@@ -181,8 +181,8 @@ def _money(database: Path, ledger: Ledger, sagas: dict[str, SagaView]) -> Iterat
         expected[transfer["target"]] += transfer["cents"]
     with contextlib.closing(sqlite3.connect(database)) as connection:
         found = dict(connection.execute("SELECT name, cents FROM account"))
-    if found != expected:
-        yield f"the accounts hold {found}, and the transfers make {expected}"
+    if found != dict(expected):
+        yield f"the accounts hold {found}, and the transfers make {dict(expected)}"
     if sum(found.values()) != OPENING_CENTS * len(ACCOUNTS):
         yield f"the accounts hold {sum(found.values())} cents in all"
     yield from amounts(ledger.effects(), sagas)
