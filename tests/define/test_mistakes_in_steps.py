@@ -110,7 +110,9 @@ def test_an_unannotated_tx_lists_the_accepted_classes() -> None:
         return None
 
     assert mistake(lambda: step(untyped(book))) == (
-        "step book: the parameter tx has no annotation; accepted: sqlite3.Connection"
+        "step book: the parameter tx has no annotation; accepted: sqlite3.Connection, asyncpg.Connection, "
+        "psycopg.Connection, psycopg.AsyncConnection, sqlalchemy.Connection, sqlalchemy.orm.Session, "
+        "sqlalchemy.ext.asyncio.AsyncConnection, sqlalchemy.ext.asyncio.AsyncSession, django's BaseDatabaseWrapper"
     )
 
 

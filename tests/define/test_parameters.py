@@ -123,7 +123,7 @@ def test_a_new_type_is_itself() -> None:
     assert source(place_order(sku, probe(Sku)), "probe") == (Kind.RESULT, ("sku",))
     assert mistake(lambda: place_order(sku, probe(str))) == (
         "saga 'place-order', step probe, parameter it: nothing here is str; available: Order (the saga's input), Sku "
-        "(the result of sku), Context, Resource[…], sqlite3.Connection. Types match exactly: a NewType is a type of "
+        "(the result of sku), Context, Resource[…], a transaction. Types match exactly: a NewType is a type of "
         "its own, ask for Sku"
     )
 
@@ -440,7 +440,7 @@ def test_a_compensation_never_reads_siblings_or_later_nodes(arrange: Any) -> Non
 
     assert mistake(lambda: place_order(*arrange(book))) == (
         "saga 'place-order', the compensation of book, parameter payment: nothing here is Payment | None; available: "
-        "Order (the saga's input), Context, Resource[…], sqlite3.Connection. charge gives Payment, but not before "
+        "Order (the saga's input), Context, Resource[…], a transaction. charge gives Payment, but not before "
         "this: it stands later, or in a branch beside this one"
     )
 

@@ -354,7 +354,7 @@ def test_a_retry_in_a_new_round_is_a_new_effect_under_a_new_key(shop: Shop) -> N
 
 
 def test_a_transactional_step_without_a_database_for_it_says_so(shop: Shop) -> None:
-    from amends.errors import StoreUnavailable
+    from amends.errors import DefinitionError
     from amends.store.memory import MemoryStore
 
     saga = shop.saga(fine)
@@ -365,5 +365,5 @@ def test_a_transactional_step_without_a_database_for_it_says_so(shop: Shop) -> N
         async with orchestrator:
             pass
 
-    with pytest.raises(StoreUnavailable, match="give effects="):
+    with pytest.raises(DefinitionError, match="give effects="):
         asyncio.run(main())

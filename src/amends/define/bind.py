@@ -11,7 +11,6 @@ Must not: call anything.
 from __future__ import annotations
 
 import inspect
-import sqlite3
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -27,9 +26,8 @@ from amends.define.nodes import ResultOf, SagaInput, is_same
 from amends.define.outcome import Rejected
 from amends.define.shape import is_class
 from amends.define.step import Step, Work
+from amends.define.transactions import ACCEPTED, LIBRARIES, misfit, transaction_kind
 from amends.errors import DefinitionError
-
-TRANSACTIONS: dict[type, str] = {sqlite3.Connection: "sqlite3"}
 
 
 @direct
@@ -156,7 +154,17 @@ class Binder:
                 arguments.append(argument)
         if item and not arguments:
             raise DefinitionError(f"{self._where}: in a for_each its first parameter is the item, and it has none")
-        return Call(self._fn, tuple(arguments), inspect.iscoroutinefunction(self._fn), tuple(defaulted))
+        call = Call(self._fn, tuple(arguments), inspect.iscoroutinefunction(self._fn), tuple(defaulted))
+        self._check_transaction(call)
+        return call
+
+    def _check_transaction(self, call: Call) -> None:
+        kinds = tuple(dict.fromkeys(known.label for known in call.arguments if known.kind is Kind.TX))
+        if len(kinds) > 1:
+            raise DefinitionError(f"{self._where}: it takes {' and '.join(kinds)}, and a step has one transaction")
+        why = misfit(kinds[0], is_async=call.is_async) if kinds else ""
+        if why:
+            raise DefinitionError(f"{self._where}: {why}")
 
     def _check_item(self, name: str, hint: Any) -> None:
         if _special(hint) is not None:
@@ -234,7 +242,7 @@ class Binder:
 
     def _available(self) -> str:
         known = [candidate.label for candidate in self._candidates]
-        return "available: " + ", ".join([*known, "Context", "Resource[…]", "sqlite3.Connection"])
+        return "available: " + ", ".join([*known, "Context", "Resource[…]", "a transaction"])
 
     def _hint(self, hint: Any) -> str:
         inner = without_none(hint)
@@ -246,8 +254,10 @@ class Binder:
         if giver:
             return f". {giver}, but not before this: it stands later, or in a branch beside this one"
         module = str(getattr(hint, "__module__", "")).split(".")[0]
-        if module in ("asyncpg", "psycopg", "sqlalchemy", "django"):
-            return f". A transaction of {module} is not supported yet; sqlite3.Connection is"
+        if module in LIBRARIES:
+            return (
+                f". For a transaction ask for {_one_of(ACCEPTED)}; for a client or a pool, for Resource[{shown(hint)}]"
+            )
         if isinstance(hint, type) and not is_class(hint) and hint.__module__ not in ("builtins", "typing"):
             return f". If it is a client, a pool or a setting, ask for Resource[{shown(hint)}]"
         return ""
@@ -259,9 +269,12 @@ def _special(hint: Any) -> Argument | None:
         return Argument("", Kind.RESOURCE, key=canonical(hint), label=f"Resource[{shown(hint)}]")
     if canonical(hint) == Context:
         return Argument("", Kind.CONTEXT, label="Context")
-    if isinstance(hint, type) and hint in TRANSACTIONS:
-        return Argument("", Kind.TX, label=TRANSACTIONS[hint])
-    return None
+    kind = transaction_kind(hint)
+    return None if kind is None else Argument("", Kind.TX, label=kind)
+
+
+def _one_of(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _written(hint: Any) -> str:

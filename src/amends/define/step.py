@@ -16,6 +16,7 @@ from amends.decide.policy import UNDO_POLICY
 from amends.define.hints import frame_locals
 from amends.define.node import Source, check_name
 from amends.define.policy import Duration, Retry, is_exceptions, seconds
+from amends.define.transactions import ACCEPTED
 from amends.errors import DefinitionError
 
 P = ParamSpec("P")
@@ -183,7 +184,7 @@ def _unannotated(name: str, where: str) -> str:
     if name in ("self", "cls"):
         return f"{where}: it looks like a method; a step is a function, and what it needs comes as a Resource"
     if name == "tx":
-        return f"{where}: the parameter tx has no annotation; accepted: sqlite3.Connection"
+        return f"{where}: the parameter tx has no annotation; accepted: {', '.join(ACCEPTED)}"
     return f"{where}: the parameter {name} has no annotation, and parameters are filled by type"
 
 

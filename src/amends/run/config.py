@@ -28,7 +28,7 @@ class Config:
     resources: Resources
     namespace: str
     settings: Settings
-    effects: str | None = None
+    effects: Any = None
     around: tuple[Callable[[Context], Any], ...] = ()
     migrate: bool = False
     chance: Chance = field(default_factory=Chance)

@@ -25,7 +25,8 @@ from amends.define.saga import Saga
 from amends.errors import DefinitionError, NotRunning
 from amends.run.blocking import Blocking
 from amends.run.config import Config
-from amends.run.database import Database, check_database, sqlite_path
+from amends.run.database import Database, check_database
+from amends.run.effects import check_effects
 from amends.run.session import Session
 from amends.run.settings import Settings
 
@@ -60,8 +61,9 @@ class Orchestrator:
     database: a URL (`sqlite:///orders.db`, `postgresql://user@host/orders`), a path or a store;
         else AMENDS_DATABASE, else `sqlite:///amends.db`.
     sagas: those it knows. resources: functions that make what steps ask for. effects: the
-        database of steps that take a transaction, by default the sagas' own. around: functions
-        of the context that give an async context manager, entered around every attempt.
+        database of steps that take a transaction, by default the sagas' own: a URL, or an engine,
+        a sessionmaker or a pool of your own. around: functions of the context that give an async
+        context manager, entered around every attempt.
     namespace: a share of the database that sees nothing of the others. settings: the limits.
     migrate: bring PostgreSQL's schema to this code's when it is opened, instead of refusing;
         SQLite's always is.
@@ -77,7 +79,7 @@ class Orchestrator:
         services: Sequence[object] = (),
         broker: str | None = None,
         resources: Sequence[Callable[..., Any]] = (),
-        effects: str | None = None,
+        effects: object = None,
         around: Sequence[Around] = (),
         namespace: str = "default",
         settings: Settings | None = None,
@@ -86,13 +88,12 @@ class Orchestrator:
         if services or broker is not None:
             raise DefinitionError("Orchestrator(services=…, broker=…): services over brokers are not supported yet")
         check_database(database)
-        if effects is not None:
-            sqlite_path(effects)
         for enter in around:
             if not callable(enter):
                 raise DefinitionError(f"Orchestrator(around=…): a function of the context is expected, not {enter!r}")
         provided = Resources(resources, depth=2)
         registry = Registry(sagas, provided)
+        check_effects(effects, registry)
         name = check_name(namespace, "Orchestrator(namespace=…)")
         self.config: Config = Config(
             database, registry, provided, name, settings or Settings(), effects, tuple(around), migrate

@@ -30,7 +30,8 @@ from amends.run.asking import check_id as check_id  # tools take it from here
 from amends.run.chance import id_text
 from amends.run.committer import Committer
 from amends.run.config import Config as Config  # tools and tests take it from here
-from amends.run.database import sqlite_path, store_of
+from amends.run.database import store_of
+from amends.run.effects import transactions_of
 from amends.run.enlisting import Enlisting
 from amends.run.journal import state_of as state_of  # tools and tests take it from here
 from amends.run.live import Live
@@ -40,7 +41,6 @@ from amends.run.transactions import Transactions
 from amends.run.waiting import Waiting
 from amends.run.worker import Worker
 from amends.store.base import OPEN, Fate, Head, Loaded, NewSaga, SagaRow, Store, Write
-from amends.store.sqlite import SqliteStore
 
 AWAY_PAUSE_SECONDS = 0.1
 _log = logging.getLogger("amends.session")
@@ -99,14 +99,7 @@ class Session(Asking, Enlisting):
 
     def _transactions(self) -> Transactions | None:
         """The effects database, if any step takes a transaction."""
-        programs = [saga.program for saga in self.config.registry.by_fingerprint.values()]
-        if not any(call.transaction for program in programs for _, call in program.calls()):
-            return None
-        if self.config.effects is not None:
-            return Transactions(sqlite_path(self.config.effects), self.store.now)
-        if isinstance(self.store, SqliteStore):
-            return Transactions(self.store.path, self.store.now)
-        raise StoreUnavailable("a step takes a sqlite3 transaction, and the sagas are not on SQLite: give effects=")
+        return transactions_of(self.config, self.store)
 
     async def close(self) -> None:
         """Drain the worker, if there is one, and close the store."""

@@ -25,6 +25,7 @@ class Settings:
     history_lines: lines of a saga's history, between two acts of a person, after which a
         step that fails once more is not tried again but parks.
     threads: in which sync functions run.
+    transactions: steps with a transaction that run at once on PostgreSQL, each on a connection of its own.
     batch_writes: decisions in one commit.
     poll_seconds: how often an idle worker looks at the store; hints make it look at once.
     rest_seconds: a saga that has nothing to do for longer leaves the worker's memory.
@@ -38,6 +39,7 @@ class Settings:
     fan_out: int = 1000
     history_lines: int = 10_000
     threads: int = 32
+    transactions: int = 10
     batch_writes: int = 1000
     poll_seconds: float = 1.0
     rest_seconds: float = 5.0

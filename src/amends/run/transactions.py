@@ -4,20 +4,19 @@ The inbox row is read first, in the step's own transaction, and the barrier says
 so an action runs once per round however often it is tried, and never after its compensation.
 A crash between this commit and the journal's finds the stored result.
 
-Guarantees: one transaction at a time; a busy or full database is waited for, and is never an
-outcome; whatever a step raises rolls back all it did.
-Must not: judge. `decide/barrier.py` does.
+Guarantees: a database that is away is waited for, and is never an outcome; whatever a step raises
+rolls back all it did.
+Must not: judge, `decide/barrier.py` does; nor know a database.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Callable
-from pathlib import Path
+import logging
+from abc import ABC, abstractmethod
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from amends import fault
 from amends.decide import messages as m
 from amends.decide.barrier import Entry, Kept, Ruling, Verdict, action_arrives, undo_arrives
 from amends.decide.events import Phase
@@ -27,42 +26,40 @@ from amends.define.bind import Kind
 from amends.define.context import Context
 from amends.define.values import describe
 from amends.errors import StoreError, StoreUnavailable, ValueRefused
-from amends.run.attempt import Attempt, Runner, contained, failure, inside, returned
-from amends.store import effects
-from amends.store.effects import InboxRow
-from amends.store.sqlite_thread import ConnectionThread
+from amends.run.attempt import Attempt, Runner, failure, inside
 
-BUSY_PAUSE_SECONDS = 0.05
-CLOSE_SECONDS = 5.0  # how long a step that does not end when it is asked to may keep the worker
+PAUSE_SECONDS = 0.05
+WARN_TRIES = 20
+InboxRow = tuple[int, str, bool, bool, bytes | None, str]
+_log = logging.getLogger("amends.transactions")
 
 
-class Transactions:
+class Transactions(ABC):
     """The effects database of one worker."""
 
-    def __init__(self, path: Path, now: Callable[[], float]) -> None:
-        self._path = path
-        self._now = now
-        self._thread = ConnectionThread(path)
-        self._one = asyncio.Lock()
-        self._connection: sqlite3.Connection | None = None
+    pause_seconds_max: float = PAUSE_SECONDS
 
+    @abstractmethod
     async def open(self) -> None:
         """Connect. Raises StoreError."""
 
-        def connect() -> sqlite3.Connection:
-            self._connection = effects.connect(self._path)
-            return self._connection
-
-        await self._thread.start(connect)
-
+    @abstractmethod
     async def close(self) -> None:
         """Let go. May be called twice."""
-        await self._thread.stop(CLOSE_SECONDS)
+
+    @abstractmethod
+    def _turn(self, it: Try) -> AbstractAsyncContextManager[None]:
+        """Entered around all tries of one attempt."""
+
+    @abstractmethod
+    async def _try(self, it: Try) -> Message:
+        """One transaction. Raises StoreUnavailable where it is to be tried again, StoreError where that
+        does not help."""
 
     async def run(self, runner: Runner, attempt: Attempt, ctx: Context) -> Message:
         """One attempt; how it ended, as a message for the core."""
         attempt.task = None  # a cancelled task would leave the transaction open
-        it = _Try(runner, attempt, ctx)
+        it = Try(runner, attempt, ctx)
         if not runner.has_around:
             return await self._until_told(it)
         try:
@@ -72,136 +69,27 @@ class Transactions:
                 return failure(attempt, error, runner, resolved=True)
         return it.message or await self._until_told(it)
 
-    async def _shown(self, it: _Try) -> Message:
+    async def _shown(self, it: Try) -> Message:
         """The same, and what the function raised is raised, for what stands around it to see."""
         it.message = await self._until_told(it)
         if it.error is not None:
             raise it.error
         return it.message
 
-    async def _until_told(self, it: _Try) -> Message:
-        address, phase = it.attempt.address, it.attempt.phase
-        async with self._one:
+    async def _until_told(self, it: Try) -> Message:
+        async with self._turn(it):
             while not it.attempt.cancelled:
                 try:
                     return await self._try(it)
-                except StoreUnavailable:
-                    await asyncio.sleep(BUSY_PAUSE_SECONDS)
+                except StoreUnavailable as error:
+                    it.away(error)
+                    await asyncio.sleep(min(PAUSE_SECONDS * 1.5**it.tries, self.pause_seconds_max))
                 except StoreError as error:
-                    return m.Failure(address, phase, str(error), park=True)
-        return m.Failure(address, phase, "its worker was stopped", resolved=True)
-
-    async def _try(self, it: _Try) -> Message:
-        it.error = None
-        rows = await self._thread.run(lambda connection: effects.begin(connection, it.key))
-        ruling = it.ruling(rows)
-        if ruling.verdict is not Verdict.RUN:
-            return await self._thread.run(lambda connection: self._settle(connection, it, rows, ruling))
-        if it.call.is_async:
-            return await self._call_async(it, rows)
-        return await self._thread.run(lambda connection: self._call(connection, it, rows))
-
-    def _settle(self, connection: sqlite3.Connection, it: _Try, rows: list[InboxRow], ruling: Ruling) -> Message:
-        """The barrier has the answer: the function is not called."""
-        if ruling.entry is not None:
-            effects.keep(connection, it.key, _row(it.ctx.round, ruling.entry), self._now())
-        effects.finish(connection)
-        return it.answer(ruling.verdict, _entry(rows, it.ctx.round))
-
-    def _call(self, connection: sqlite3.Connection, it: _Try, rows: list[InboxRow]) -> Message:
-        """A sync function, in the connection's own thread."""
-        given = it.given(connection, rows)
-        if isinstance(given, m.Failure):
-            effects.give_up(connection)
-            return given
-        effects.lend(connection, it)
-        it.attempt.interrupt = connection.interrupt
-        it.attempt.start_clock_from_thread()
-        try:
-            result = it.call.fn(**given)
-        except BaseException as error:  # noqa: BLE001  # whatever a user's function raises is an outcome
-            return self._raised(connection, it, error)
-        finally:
-            it.attempt.interrupt = None
-            it.attempt.stop_clock_from_thread()
-        return self._returned(connection, it, rows, result)
-
-    async def _call_async(self, it: _Try, rows: list[InboxRow]) -> Message:
-        """An async function, on the loop; it must not wait for anything long."""
-        connection = self._connection
-        if connection is None:
-            raise StoreUnavailable(f"{self._path} is closed")
-        given = it.given(connection, rows)
-        if isinstance(given, m.Failure):
-            await self._thread.run(effects.give_up)
-            return given
-        effects.lend(connection, it)
-        task = asyncio.ensure_future(contained(it.call.fn(**given)))
-        it.attempt.task = task
-        it.attempt.start_clock()
-        await asyncio.wait([task])
-        it.attempt.stop_clock()
-        it.attempt.task = None
-        result, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()
-        if error is not None:
-            raised = error
-            return await self._thread.run(lambda open_: self._raised(open_, it, raised))
-        return await self._thread.run(lambda open_: self._returned(open_, it, rows, result))
-
-    def _returned(self, connection: sqlite3.Connection, it: _Try, rows: list[InboxRow], result: Any) -> Message:
-        effects.take_back(connection)
-        round_, message = it.ctx.round, returned(it.attempt, result, resolved=True)
-        if not isinstance(message, m.Done):
-            effects.give_up(connection)
-            return message
-        if not effects.keep_step(connection):
-            return self._torn(connection, it)
-        if message.phase is Phase.ACTION:
-            entry = Entry(Kept.SUCCEEDED, result=message.result)
-        else:
-            entry = (_entry(rows, round_) or Entry(Kept.SUCCEEDED))._replace(compensated=True)
-        effects.keep(connection, it.key, _row(round_, entry), self._now())
-        self._bury_lower_rounds(connection, it, rows)
-        fault.point("tx.before")
-        effects.finish(connection)
-        fault.point("tx.after")
-        return message
-
-    def _raised(self, connection: sqlite3.Connection, it: _Try, error: BaseException) -> Message:
-        effects.take_back(connection)
-        it.error = error
-        message = failure(it.attempt, error, it.runner, resolved=True)
-        if not effects.undo_step(connection):
-            return self._torn(connection, it) if not effects.rolls_back(error) else self._rolled_back(error, message)
-        if isinstance(message, m.No) and it.attempt.phase is Phase.ACTION:
-            entry = Entry(Kept.REJECTED, reason=message.reason)
-            effects.keep(connection, it.key, _row(it.ctx.round, entry), self._now())
-            effects.finish(connection)
-        else:
-            effects.give_up(connection)
-        return message
-
-    def _rolled_back(self, error: BaseException, message: Message) -> Message:
-        """The library has rolled back by itself: the function was interrupted, or the disk is
-        full, which is waited for."""
-        if effects.interrupted(error):
-            return message
-        raise StoreUnavailable(f"{self._path}: {error}")
-
-    def _torn(self, connection: sqlite3.Connection, it: _Try) -> Message:
-        """The function has ended the transaction itself, so nobody knows what stayed of it."""
-        effects.give_up(connection)
-        why = "it ended its transaction itself: take the COMMIT, ROLLBACK or RELEASE out of the step"
-        return m.Failure(it.attempt.address, it.attempt.phase, why, park=True)
-
-    def _bury_lower_rounds(self, connection: sqlite3.Connection, it: _Try, rows: list[InboxRow]) -> None:
-        known = {row[0] for row in rows}
-        for lower in range(1, it.ctx.round):
-            if lower not in known:
-                effects.keep(connection, it.key, _row(lower, Entry(Kept.TOMBSTONE)), self._now())
+                    return m.Failure(it.attempt.address, it.attempt.phase, str(error), park=True)
+        return it.given_up()
 
 
-class _Try:
+class Try:
     """What one attempt is about."""
 
     def __init__(self, runner: Runner, attempt: Attempt, ctx: Context) -> None:
@@ -212,12 +100,41 @@ class _Try:
         self.key = (ctx.namespace, ctx.internal_id, ctx.address)
         self.error: BaseException | None = None  # what the function raised
         self.message: Message | None = None
+        self.tries: int = 0  # that came to nothing
+        self.passing: int = 0  # times that the function lost its transaction
+        self.sound: bool = False  # whether the connection may be used again
+        self.doubt: bool = False  # whether a COMMIT has gone out and nobody knows what became of it
+
+    def away(self, error: StoreUnavailable) -> None:
+        """It is to be tried again; now and then somebody is told why it takes so long."""
+        self.tries += 1
+        if self.tries % WARN_TRIES == 0:
+            _log.warning(
+                "%s of saga %s waits for the database of its effects: %s", self.ctx.address, self.ctx.saga_id, error
+            )
+
+    def given_up(self) -> Message:
+        """What the core is told where the attempt is not to be tried again."""
+        why = "its worker was stopped" if self.attempt.stopping else f"it took longer than {self.attempt.timeout:g} s"
+        return m.Failure(self.attempt.address, self.attempt.phase, why, resolved=not self.doubt)
+
+    def torn(self) -> Message:
+        """The function has ended the transaction itself, so nobody knows what stayed of it."""
+        why = "it ended its transaction itself: take the COMMIT, ROLLBACK or RELEASE out of the step"
+        return m.Failure(self.attempt.address, self.attempt.phase, why, park=True)
+
+    def kept(self, message: m.Done, rows: list[InboxRow]) -> InboxRow:
+        """The row that says that the function has done it."""
+        if message.phase is Phase.ACTION:
+            return row_of(self.ctx.round, Entry(Kept.SUCCEEDED, result=message.result))
+        entry = entry_of(rows, self.ctx.round) or Entry(Kept.SUCCEEDED)
+        return row_of(self.ctx.round, entry._replace(compensated=True))
 
     def ruling(self, rows: list[InboxRow]) -> Ruling:
         """The barrier's word."""
-        entry = _entry(rows, self.ctx.round)
+        entry = entry_of(rows, self.ctx.round)
         if self.attempt.phase is Phase.ACTION:
-            others = {row[0]: _as_entry(row) for row in effects.others(rows, self.ctx.round)}
+            others = {row[0]: _as_entry(row) for row in rows if row[0] != self.ctx.round}
             return action_arrives(entry, others, self.ctx.round)
         return undo_arrives(entry, succeeded=self.attempt.live.action_status(self.attempt.address) is Action.SUCCEEDED)
 
@@ -239,27 +156,28 @@ class _Try:
         )
         return m.Failure(address, phase, word, park=True)
 
-    def given(self, connection: sqlite3.Connection, rows: list[InboxRow]) -> dict[str, Any] | m.Failure:
+    def given(self, transaction: object, rows: list[InboxRow]) -> dict[str, Any] | m.Failure:
         """What the function is called with: the transaction, and in a compensation the result
         as the inbox has it. A failure where a stored value cannot be read any more."""
         try:
-            return self._given(connection, rows)
+            return self._given(transaction, rows)
         except ValueRefused as error:
             return m.Failure(self.attempt.address, self.attempt.phase, describe(error), resolved=True, park=True)
 
-    def _given(self, connection: sqlite3.Connection, rows: list[InboxRow]) -> dict[str, Any]:
+    def _given(self, transaction: object, rows: list[InboxRow]) -> dict[str, Any]:
         live = self.attempt.live
         given = live.arguments(self.attempt)
-        entry = _entry(rows, self.ctx.round)
+        entry = entry_of(rows, self.ctx.round)
         for argument in self.call.arguments:
             if argument.kind is Kind.TX:
-                given[argument.name] = connection
+                given[argument.name] = transaction
             elif argument.own and entry is not None and entry.result is not None:
                 given[argument.name] = live.program.codec_at(self.ctx.address).decode(entry.result)
         return given
 
 
-def _entry(rows: list[InboxRow], round_: int) -> Entry | None:
+def entry_of(rows: list[InboxRow], round_: int) -> Entry | None:
+    """What the inbox says of a round, if it says anything."""
     return next((_as_entry(row) for row in rows if row[0] == round_), None)
 
 
@@ -268,5 +186,6 @@ def _as_entry(row: InboxRow) -> Entry:
     return Entry(Kept(action), compensated, missing, result, reason)
 
 
-def _row(round_: int, entry: Entry) -> InboxRow:
+def row_of(round_: int, entry: Entry) -> InboxRow:
+    """What the inbox is to say of a round."""
     return (round_, str(entry.action), entry.compensated, entry.missing, entry.result, entry.reason)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from amends.errors import StoreUnavailable
 from amends.run.session import Session
 from amends.run.transactions import Transactions
+from amends.run.transactions_sqlite import SqliteTransactions
 from amends.store.clock import Clock
 from amends.store.memory import MemoryStore
 from amends.store.sqlite import SqliteStore
@@ -128,7 +129,7 @@ class InlineSession(Session):
 
     def _transactions(self) -> Transactions | None:
         made = super()._transactions()
-        if made is not None:
+        if isinstance(made, SqliteTransactions):
             self._effects = made._thread = InlineConnection(made._path)
         return made
 

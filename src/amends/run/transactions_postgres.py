@@ -1,0 +1,255 @@
+"""Transactional steps on PostgreSQL: many at once, each on a connection of its own.
+
+There is one flow for all libraries. For an asynchronous one it runs on the loop; for a synchronous
+one it runs from end to end in a thread, where nothing of it waits for the loop.
+
+Guarantees: at most `size` transactions at once. Connection loss, serialization failures, deadlocks and
+lock waits are tried again with a new transaction; a COMMIT whose answer was lost is settled by what the
+inbox says. A process that is frozen inside a step loses its transaction a second after the timeout.
+Must not: judge. `decide/barrier.py` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+from amends import fault
+from amends.decide import messages as m
+from amends.decide.barrier import Entry, Kept, Verdict
+from amends.decide.events import Phase
+from amends.decide.messages import Message
+from amends.define.policy import Park, Reject, RetryAfter
+from amends.errors import AmendsError, StoreError
+from amends.run.attempt import Ended, contained, failure, returned
+from amends.run.transactions import Transactions, Try, entry_of, row_of
+from amends.store import effects_postgres as effects
+from amends.store.effects_errors import CANCELLED, EndedItself, definite, passes, state, translate
+from amends.store.effects_postgres import Found, Lender, Opened, complete
+
+T = TypeVar("T")
+GRACE_SECONDS = 1.0  # beyond its timeout, after which the server ends the session of a step that is silent
+PASSING_MAX = 100  # how often in a row a step may lose its transaction before that counts as a failed attempt
+
+
+class PostgresTransactions(Transactions):
+    """The effects database of one worker. lenders: by the kind of transaction that steps ask for."""
+
+    pause_seconds_max = 1.0
+
+    def __init__(self, lenders: Mapping[str, Lender], place: str, size: int, *, migrate: bool) -> None:
+        self._lenders = lenders
+        self._place = place
+        self._migrate = migrate
+        self._room = asyncio.Semaphore(size)
+
+    async def open(self) -> None:
+        try:
+            for lender in self._lenders.values():
+                await lender.open()
+            if self._migrate:
+                await self._with_one(effects.upgrade)
+            version, floor = await self._with_one(effects.look)
+            effects.check(version, floor, self._place)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def upgrade(self) -> list[int]:
+        """Bring the inbox to this code's schema, without opening. Raises StoreError."""
+        try:
+            for lender in self._lenders.values():
+                await lender.open()
+            return await self._with_one(effects.upgrade)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        for lender in self._lenders.values():
+            await lender.close()
+
+    async def _with_one(self, job: Callable[[Lender], Coroutine[Any, Any, T]]) -> T:
+        """Do something with whichever library there is. Raises StoreError."""
+        lender = next(iter(self._lenders.values()))
+        try:
+            if lender.awaited:
+                return await job(lender)
+            return await asyncio.to_thread(lambda: complete(job(lender)))
+        except AmendsError:
+            raise
+        except Exception as error:
+            raise translate(error, self._place) from error
+
+    @asynccontextmanager
+    async def _turn(self, it: Try) -> AsyncIterator[None]:
+        async with self._room:
+            yield
+
+    async def _try(self, it: Try) -> Message:
+        lender = self._lenders[it.call.transaction or ""]
+        if lender.awaited:
+            return await self._once(it, lender)
+        return await it.runner.in_thread(lambda: complete(self._once(it, lender)))  # type: ignore[no-any-return]  # a message
+
+    async def _once(self, it: Try, lender: Lender) -> Message:
+        """One transaction, on whatever thread or loop it runs."""
+        it.error = None
+        try:
+            return await self._within(it, lender, self._inside)
+        except EndedItself:  # what it has committed must not say so again to whoever tries at a person's word
+            with suppress(StoreError):
+                await self._within(it, lender, self._clear)
+            return it.torn()
+
+    async def _within(self, it: Try, lender: Lender, job: Callable[[Try, Opened], Coroutine[Any, Any, T]]) -> T:
+        """Do something in a transaction that it ends. Raises StoreError and EndedItself."""
+        tx: Opened | None = None
+        it.sound = False
+        try:
+            tx = await lender.lend()
+            await tx.begin()
+            it.sound = True
+            result = await job(it, tx)
+        except AmendsError:
+            it.sound = False
+            raise
+        except Exception as error:
+            it.sound = False
+            raise translate(error, self._place) from error
+        finally:
+            if tx is not None:
+                with suppress(Exception):  # what goes wrong now concerns a connection, and no step
+                    await tx.give_back(sound=it.sound and not tx.lost)
+        return result
+
+    async def _clear(self, it: Try, tx: Opened) -> None:
+        await effects.limit(tx, it.attempt.timeout, it.attempt.timeout + GRACE_SECONDS)
+        await effects.clear(tx, it.key)
+        await tx.commit()
+
+    async def _inside(self, it: Try, tx: Opened) -> Message:
+        timeout, round_ = it.attempt.timeout, it.ctx.round
+        await effects.limit(tx, timeout, timeout + GRACE_SECONDS)
+        found = await effects.arrive(tx, it.key, 1 if it.attempt.phase is Phase.ACTION else round_, round_)
+        it.doubt = False
+        if found.torn:
+            await effects.clear(tx, it.key)
+            await tx.commit()
+            return it.torn()
+        ruling = it.ruling(found.rows)
+        if ruling.verdict is not Verdict.RUN:
+            return await self._settle(it, tx, found, ruling.verdict, ruling.entry)
+        await tx.execute(effects.SAVEPOINT)
+        given = it.given(tx.given, found.rows)
+        if isinstance(given, m.Failure):
+            await tx.rollback()
+            return given
+        began = time.monotonic()
+        result, error = await self._called(it, tx, given)
+        if error is None:
+            return await self._returned(it, tx, found, result, began)
+        return await self._raised(it, tx, error, began)
+
+    async def _settle(self, it: Try, tx: Opened, found: Found, verdict: Verdict, entry: Entry | None) -> Message:
+        """The barrier has the answer: the function is not called."""
+        if entry is None:
+            await tx.rollback()
+        else:
+            await effects.keep(tx, it.key, row_of(it.ctx.round, entry))
+            await self._commit(it, tx)
+        return it.answer(verdict, entry_of(found.rows, it.ctx.round))
+
+    async def _called(self, it: Try, tx: Opened, given: dict[str, Any]) -> Ended:
+        """The function, and what its library has not written yet."""
+        attempt = it.attempt
+        if not it.call.is_async:
+            attempt.interrupt = tx.interrupt
+            attempt.start_clock_from_thread()
+            try:
+                result = it.call.fn(**given)
+                await tx.flush()
+            except BaseException as error:  # noqa: BLE001  # whatever a user's function raises is an outcome
+                return None, error
+            finally:
+                attempt.interrupt = None
+                attempt.stop_clock_from_thread()
+            return result, None
+
+        async def call() -> Any:
+            result = await it.call.fn(**given)
+            await tx.flush()
+            return result
+
+        attempt.task = task = asyncio.ensure_future(contained(call()))
+        attempt.start_clock()
+        await asyncio.wait([task])
+        attempt.stop_clock()
+        attempt.task = None
+        return (None, asyncio.CancelledError()) if task.cancelled() else task.result()
+
+    async def _returned(self, it: Try, tx: Opened, found: Found, result: Any, began: float) -> Message:
+        message = returned(it.attempt, result, resolved=True)
+        if not isinstance(message, m.Done):
+            await tx.rollback()
+            return message
+        try:
+            await effects.keep_step(tx)
+        except EndedItself:
+            raise
+        except Exception as error:  # noqa: BLE001  # a deferred constraint, or a statement that failed and was not told
+            return await self._raised(it, tx, error, began)
+        await effects.keep(tx, it.key, it.kept(message, found.rows))
+        if it.attempt.phase is Phase.ACTION:
+            await effects.bury(tx, it.key, it.ctx.round)
+        fault.point("tx.before")
+        await self._commit(it, tx)
+        fault.point("tx.after")
+        return message
+
+    async def _commit(self, it: Try, tx: Opened) -> None:
+        it.doubt = True
+        try:
+            await tx.commit()
+        except Exception as error:
+            it.doubt = not definite(error)
+            raise
+        it.doubt = False
+
+    async def _raised(self, it: Try, tx: Opened, error: BaseException, began: float) -> Message:
+        if it.attempt.cancelled and state(error) == CANCELLED:
+            error = asyncio.CancelledError()  # the timeout has stopped its statement
+        it.error = error
+        message = failure(it.attempt, error, it.runner, resolved=True)
+        meant = isinstance(error, (Reject, Park, RetryAfter, asyncio.CancelledError))
+        if not meant and passes(error, lost=tx.lost):
+            return self._passing(it, error, message, time.monotonic() - began if tx.lost else 0.0)
+        refused = isinstance(message, m.No) and it.attempt.phase is Phase.ACTION
+        try:
+            await effects.undo_step(tx)
+            if not isinstance(message, m.No) or not refused:
+                await tx.rollback()
+                return message
+        except EndedItself:
+            raise
+        except Exception:
+            if refused:
+                raise  # it must be stored: again
+            it.sound = False  # the server rolls back
+            return message
+        await effects.keep(tx, it.key, row_of(it.ctx.round, Entry(Kept.REJECTED, reason=message.reason)))
+        await self._commit(it, tx)
+        return message
+
+    def _passing(self, it: Try, error: BaseException, message: Message, seconds: float) -> Message:
+        """The transaction was lost: that is no outcome, unless it was the step's silence that lost it, or
+        it is lost every time. Raises StoreUnavailable."""
+        it.passing += 1
+        if seconds > it.attempt.timeout + GRACE_SECONDS:
+            why = f"its transaction was silent for {seconds:.0f} s, and the server has ended it"
+            return m.Failure(it.attempt.address, it.attempt.phase, why, resolved=True, share=it.runner.share())
+        if it.passing >= PASSING_MAX:
+            return message
+        raise translate(error, self._place) from error

@@ -1,0 +1,84 @@
+"""Steps' transactions through asyncpg.
+
+Guarantees: what the pool lends is a cover of the connection, and is taken away when the step is over;
+the user may nest `tx.transaction()`.
+Must not: close a pool of the user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from amends.store.effects_postgres import SQL, Row
+from amends.store.postgres_place import CONNECT_SECONDS, Place
+
+CLOSE_SECONDS = 5.0
+
+
+class AsyncpgLender:
+    """A pool of asyncpg: the user's, or one of our own on a place."""
+
+    awaited = True
+
+    def __init__(self, source: asyncpg.Pool[Any] | Place, size: int) -> None:
+        self._place = source if isinstance(source, Place) else None
+        self._pool: Any = None if isinstance(source, Place) else source
+        self._size = size
+
+    async def open(self) -> None:
+        if self._place is not None and self._pool is None:
+            options = self._place.options(name="amends steps", settings={})
+            del options["command_timeout"]  # a step's own timeout is what bounds its statements
+            self._pool = asyncpg.create_pool(**options, min_size=0, max_size=self._size)
+        await self._pool  # a user's own need not be open yet either
+
+    async def close(self) -> None:
+        pool, self._pool = self._pool, self._pool if self._place is None else None
+        if pool is not None and self._place is not None:
+            pool.terminate()  # whatever still runs on it has been waited for long enough
+
+    async def lend(self) -> Transaction:
+        return Transaction(self._pool, await self._pool.acquire(timeout=CONNECT_SECONDS))
+
+
+class Transaction:
+    """A transaction on a connection of the pool."""
+
+    def __init__(self, pool: Any, connection: Any) -> None:
+        self._pool = pool
+        self.given: Any = connection
+        self._top: Any = connection.transaction()
+
+    @property
+    def lost(self) -> bool:
+        return bool(self.given.is_closed())
+
+    async def begin(self) -> None:
+        await self._top.start()
+
+    async def fetch(self, name: str, *values: object) -> Sequence[Row]:
+        rows: Sequence[Row] = await self.given.fetch(SQL[name], *values)
+        return rows
+
+    async def execute(self, *texts: str) -> None:
+        await self.given.execute("; ".join(texts))
+
+    async def flush(self) -> None:
+        """There is nothing that is not written."""
+
+    async def commit(self) -> None:
+        await self._top.commit()
+
+    async def rollback(self) -> None:
+        await self._top.rollback()
+
+    async def give_back(self, *, sound: bool) -> None:
+        if not sound:
+            self.given.terminate()
+        await self._pool.release(self.given)
+
+    def interrupt(self) -> None:
+        """A cancelled task cancels its statement by itself."""

@@ -1,0 +1,232 @@
+"""The inbox of transactional steps in a PostgreSQL database, through whatever driver the steps use.
+
+A `Lender` lends connections of one library, an `Opened` is a transaction on one of them; there is one
+module for each library. All are written as coroutines, those of synchronous libraries too: theirs
+never wait, and `complete` runs them in the thread that the step runs in.
+
+Guarantees: the row is made or locked before it is read, so an action and its compensation exclude each
+other; whoever is frozen in the middle loses its session, and with it the transaction.
+Must not: know what the rows mean; `decide/barrier.py` does. Nor import a driver.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Coroutine, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from amends.errors import SchemaMismatch
+from amends.store.effects_errors import EndedItself, no_savepoint
+from amends.store.sql import migrations, split, statements
+
+T = TypeVar("T")
+Row = Sequence[Any]
+Key = tuple[str, bytes, str]  # namespace, saga, address
+InboxRow = tuple[int, str, bool, bool, bytes | None, str]
+
+SQL = statements("postgres_effects")
+MIGRATIONS = migrations("postgres_effects")
+CODE_VERSION = MIGRATIONS[-1][0]
+SAVEPOINT = "SAVEPOINT amends_step"
+KEEP = ("SET CONSTRAINTS ALL IMMEDIATE", "RELEASE SAVEPOINT amends_step")  # what is deferred fails here, not in COMMIT
+UNDO = ("ROLLBACK TO SAVEPOINT amends_step",)
+
+
+class Opened(Protocol):
+    """A connection that is lent for one step, and the transaction on it. given: what the step gets."""
+
+    given: Any
+
+    @property
+    def lost(self) -> bool:
+        """Whether there is no connection any more."""
+        ...
+
+    async def begin(self) -> None:
+        """Open the transaction."""
+        ...
+
+    async def fetch(self, name: str, *values: object) -> Sequence[Row]:
+        """The rows of a statement of `SQL`; none where it gives none."""
+        ...
+
+    async def execute(self, *texts: str) -> None:
+        """Run statements without parameters."""
+        ...
+
+    async def flush(self) -> None:
+        """Write what the step has changed and the library has not written yet."""
+        ...
+
+    async def commit(self) -> None:
+        """Commit."""
+        ...
+
+    async def rollback(self) -> None:
+        """Roll back."""
+        ...
+
+    async def give_back(self, *, sound: bool) -> None:
+        """The step is over, and what it left behind cannot use the connection any more. One that is
+        not sound is closed."""
+        ...
+
+    def interrupt(self) -> None:
+        """Have the statement that runs stopped; from any thread, without waiting."""
+        ...
+
+
+class Lender(Protocol):
+    """Lends connections of one library. awaited: whether it is one for event loops."""
+
+    awaited: bool
+
+    async def open(self) -> None:
+        """Make ready, without connecting."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is its own. May be called twice."""
+        ...
+
+    async def lend(self) -> Opened:
+        """A connection. Raises what the library raises."""
+        ...
+
+
+class Found(NamedTuple):
+    """What the inbox says of a step. torn: a row is there that only an open transaction has."""
+
+    rows: list[InboxRow]
+    torn: bool
+
+
+def complete(coroutine: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine that never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+    coroutine.close()
+    raise RuntimeError("this waits, and runs where nothing may")
+
+
+async def limit(tx: Opened, lock_seconds: float, idle_seconds: float) -> None:
+    """Bound how long the transaction waits for locks, and how long its client may be silent."""
+    await tx.fetch("limit", f"{round(lock_seconds * 1000)}ms", f"{round(idle_seconds * 1000)}ms")
+
+
+async def arrive(tx: Opened, key: Key, first: int, last: int) -> Found:
+    """Make or lock the rows of these rounds, and read all rounds. Those that were made here are not
+    among the rows: nothing is known of them yet."""
+    values = _values(key)
+    made = {row[0] for row in await tx.fetch("make", *values, first, last)}
+    held = await tx.fetch("hold", *values)
+    rows = [
+        (int(r[0]), r[1], bool(r[2]), bool(r[3]), None if r[4] is None else r[4].encode(), r[5])
+        for r in held
+        if r[1] is not None
+    ]
+    return Found(rows, any(r[1] is None and r[0] not in made for r in held))
+
+
+async def keep(tx: Opened, key: Key, row: InboxRow) -> None:
+    """Say what became of a round."""
+    round_, action, compensated, missing, result, reason = row
+    text = None if result is None else result.decode()
+    said = reason.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
+    await tx.fetch("keep", *_values(key), round_, action, compensated, missing, text, said)
+
+
+async def bury(tx: Opened, key: Key, below: int) -> None:
+    """The rounds below one never had an action, and never will."""
+    if below > 1:
+        await tx.fetch("bury", *_values(key), below)
+
+
+async def clear(tx: Opened, key: Key) -> None:
+    """Forget what a step left that ended its transaction itself."""
+    await tx.fetch("clear", *_values(key))
+
+
+async def keep_step(tx: Opened) -> None:
+    """Make what the step did part of the transaction. Raises EndedItself, and what a deferred
+    constraint raises."""
+    await _on_savepoint(tx, KEEP)
+
+
+async def undo_step(tx: Opened) -> None:
+    """Take back what the step did, and keep the transaction. Raises EndedItself."""
+    await _on_savepoint(tx, UNDO)
+
+
+async def _on_savepoint(tx: Opened, texts: tuple[str, ...]) -> None:
+    try:
+        await tx.execute(*texts)
+    except Exception as error:
+        if no_savepoint(error):
+            raise EndedItself from error
+        raise
+
+
+async def look(lender: Lender) -> tuple[int, int]:
+    """The version of the inbox's schema and its floor; 0 where there is none. Raises what the library
+    raises."""
+    tx = await lender.lend()
+    sound = False
+    try:
+        await tx.begin()
+        await tx.execute(SAVEPOINT)  # an engine in autocommit mode has no transactions
+        found = await _schema(tx)
+        await tx.rollback()
+        sound = True
+        return found
+    finally:
+        await tx.give_back(sound=sound)
+
+
+async def upgrade(lender: Lender) -> list[int]:
+    """Apply the migrations that are missing; gives their numbers. Raises what the library raises."""
+    applied: list[int] = []
+    for number, script in MIGRATIONS:
+        tx = await lender.lend()
+        sound = False
+        try:
+            await tx.begin()
+            await tx.fetch("wait_for_schema")
+            await tx.fetch("schema_lock")
+            if (await _schema(tx))[0] < number:
+                await tx.execute(*split(script))
+                applied.append(number)
+            await tx.commit()
+            sound = True
+        finally:
+            await tx.give_back(sound=sound)
+    return applied
+
+
+def check(version: int, floor: int, place: str) -> None:
+    """Raises SchemaMismatch where this code cannot work with the inbox."""
+    if version < CODE_VERSION:
+        there = f"inbox schema {version}" if version else "no inbox for steps with a transaction"
+        raise SchemaMismatch(f"{place} has {there}, and this amends needs {CODE_VERSION}: run `amends db upgrade`")
+    if floor > CODE_VERSION:
+        raise SchemaMismatch(
+            f"{place} has inbox schema {version}, and needs an amends that knows {floor} at least; this one knows "
+            f"{CODE_VERSION}. Upgrade this process: pip install --upgrade amends"
+        )
+
+
+async def _schema(tx: Opened) -> tuple[int, int]:
+    if not (await tx.fetch("schema_there"))[0][0]:
+        return 0, 0
+    rows = await tx.fetch("schema")
+    if not rows:
+        raise SchemaMismatch("the inbox has no schema row; restore it from a backup")
+    return int(rows[0][0]), int(rows[0][1])
+
+
+def _values(key: Key) -> tuple[str, str, str]:
+    namespace, saga, address = key
+    return namespace, str(uuid.UUID(bytes=saga)), address

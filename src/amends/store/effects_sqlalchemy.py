@@ -1,0 +1,233 @@
+"""Steps' transactions through SQLAlchemy: connections and sessions, synchronous and asynchronous.
+
+A session joins the step's transaction behind a savepoint of its own, so its commit() and rollback()
+end that savepoint and nothing else; what it has not flushed is flushed when the step returns.
+
+Guarantees: connection and session are closed with the step, whoever still holds them.
+Must not: dispose of an engine of the user's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from threading import Thread
+from typing import Any, NamedTuple
+
+import sqlalchemy
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+
+from amends.errors import DefinitionError
+from amends.store.effects_postgres import SQL, Row
+from amends.store.effects_sql import named
+from amends.store.postgres_place import Place
+
+STATEMENTS = {name: sqlalchemy.text(named(text, ":{}")) for name, text in SQL.items()}
+JOIN = "create_savepoint"
+_log = logging.getLogger("amends.effects")
+
+
+class Given(NamedTuple):
+    """An engine, and what makes sessions. own: it is ours to dispose of."""
+
+    engine: Any
+    sessions: Callable[..., Any]
+    own: bool
+
+
+def given(source: Any, size: int, *, awaited: bool) -> Given:
+    """The engine of an engine, a sessionmaker or a place. Raises DefinitionError."""
+    plain: Callable[..., Any] = AsyncSession if awaited else Session
+    if isinstance(source, Place):
+        return Given(_engine(source, size, awaited=awaited), plain, own=True)
+    engine, sessions = source, plain
+    if hasattr(source, "kw"):  # a sessionmaker
+        engine, sessions = source.kw.get("bind"), source
+    if isinstance(engine, AsyncEngine) is not awaited or not hasattr(engine, "dialect"):
+        raise DefinitionError(f"effects={source!r:.80} is not bound to one {'async ' if awaited else ''}engine")
+    if engine.dialect.name != "postgresql":
+        raise DefinitionError(
+            f"effects=…: an engine for PostgreSQL is expected, not for {engine.dialect.name}; on SQLite a step takes a "
+            "sqlite3.Connection"
+        )
+    return Given(engine, sessions, own=False)
+
+
+def _engine(place: Place, size: int, *, awaited: bool) -> Any:
+    """An engine on a place, through the drivers that amends itself knows."""
+    if place.pooled:
+        raise DefinitionError(
+            "through a transaction pooler, give effects= an engine of your own: its driver must be told not to prepare "
+            "statements"
+        )
+    pool: dict[str, Any] = {"pool_size": size, "max_overflow": 0}
+    if awaited:
+        import asyncpg
+
+        options = {**place.options(name="amends steps", settings={}), "command_timeout": None}
+
+        async def creator() -> Any:
+            return await asyncpg.connect(**options)
+
+        return create_async_engine("postgresql+asyncpg://", async_creator=creator, **pool)
+    import psycopg
+
+    def connect() -> Any:
+        return psycopg.connect(place.dsn, application_name="amends steps")
+
+    return sqlalchemy.create_engine("postgresql+psycopg://", creator=connect, **pool)
+
+
+class SqlalchemyLender:
+    """An engine whose connections, or sessions on them, are lent."""
+
+    awaited = False
+
+    def __init__(self, given: Given, *, session: bool) -> None:
+        self._given = given
+        self._session = session
+
+    async def open(self) -> None:
+        """An engine connects when it is used."""
+
+    async def close(self) -> None:
+        if self._given.own:
+            self._given.engine.dispose()
+
+    async def lend(self) -> Transaction:
+        return Transaction(self._given.engine.connect(), self._given.sessions if self._session else None)
+
+
+class Transaction:
+    """A transaction on a connection."""
+
+    def __init__(self, connection: Any, sessions: Callable[..., Any] | None) -> None:
+        self._connection = connection
+        self._sessions = sessions
+        self._session: Any = None
+        self._raw: Any = None
+        self._interrupted = False
+        self.given: Any = connection
+
+    @property
+    def lost(self) -> bool:
+        return bool(self._connection.closed or self._connection.invalidated)
+
+    async def begin(self) -> None:
+        self._connection.begin()
+        self._raw = self._connection.connection.driver_connection
+        if self._sessions is not None:
+            self.given = self._session = self._sessions(bind=self._connection, binds={}, join_transaction_mode=JOIN)
+
+    async def fetch(self, name: str, *values: object) -> Sequence[Row]:
+        result = self._connection.execute(STATEMENTS[name], _numbered(values))
+        return result.fetchall() if result.returns_rows else []
+
+    async def execute(self, *texts: str) -> None:
+        for text in texts:
+            self._connection.exec_driver_sql(text)
+
+    async def flush(self) -> None:
+        if self._session is not None:
+            self._session.flush()
+
+    async def commit(self) -> None:
+        self._connection.get_transaction().commit()
+
+    async def rollback(self) -> None:
+        self._connection.get_transaction().rollback()
+
+    async def give_back(self, *, sound: bool) -> None:
+        if not sound or self._interrupted:
+            self._connection.invalidate()
+        if self._session is not None:
+            with suppress(sqlalchemy.exc.SQLAlchemyError):
+                self._session.close()
+        self._connection.close()
+
+    def interrupt(self) -> None:
+        self._interrupted = True  # a request to cancel that comes late must not meet the next step
+        if hasattr(self._raw, "cancel"):
+            Thread(target=_cancel, args=(self._raw,), name="amends-cancel", daemon=True).start()
+
+
+class AsyncSqlalchemyLender:
+    """The same, asynchronous."""
+
+    awaited = True
+
+    def __init__(self, given: Given, *, session: bool) -> None:
+        self._given = given
+        self._session = session
+
+    async def open(self) -> None:
+        """An engine connects when it is used."""
+
+    async def close(self) -> None:
+        if self._given.own:
+            await self._given.engine.dispose()
+
+    async def lend(self) -> AsyncTransaction:
+        connection = await self._given.engine.connect()
+        return AsyncTransaction(connection, self._given.sessions if self._session else None)
+
+
+class AsyncTransaction:
+    """The same, asynchronous."""
+
+    def __init__(self, connection: Any, sessions: Callable[..., Any] | None) -> None:
+        self._connection = connection
+        self._sessions = sessions
+        self._session: Any = None
+        self.given: Any = connection
+
+    @property
+    def lost(self) -> bool:
+        return bool(self._connection.closed or self._connection.invalidated)
+
+    async def begin(self) -> None:
+        await self._connection.begin()
+        if self._sessions is not None:
+            self.given = self._session = self._sessions(bind=self._connection, binds={}, join_transaction_mode=JOIN)
+
+    async def fetch(self, name: str, *values: object) -> Sequence[Row]:
+        result = await self._connection.execute(STATEMENTS[name], _numbered(values))
+        return result.fetchall() if result.returns_rows else []
+
+    async def execute(self, *texts: str) -> None:
+        for text in texts:
+            await self._connection.exec_driver_sql(text)
+
+    async def flush(self) -> None:
+        if self._session is not None:
+            await self._session.flush()
+
+    async def commit(self) -> None:
+        await self._connection.get_transaction().commit()
+
+    async def rollback(self) -> None:
+        await self._connection.get_transaction().rollback()
+
+    async def give_back(self, *, sound: bool) -> None:
+        if not sound:
+            await self._connection.invalidate()
+        if self._session is not None:
+            with suppress(sqlalchemy.exc.SQLAlchemyError):
+                await self._session.close()
+        await self._connection.close()
+
+    def interrupt(self) -> None:
+        """A cancelled task cancels its statement by itself."""
+
+
+def _numbered(values: Sequence[object]) -> dict[str, object]:
+    return {f"p{number}": value for number, value in enumerate(values, 1)}
+
+
+def _cancel(raw: Any) -> None:
+    try:
+        raw.cancel()
+    except Exception as error:  # noqa: BLE001  # nobody waits for it; the step's grace goes on
+        _log.warning("the statement of a step could not be cancelled: %s", error)
