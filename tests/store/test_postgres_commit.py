@@ -4,6 +4,7 @@ order of locks."""
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from two_sessions import Scene, mutant, patient, scene
@@ -268,3 +269,39 @@ def test_a_renewal_on_a_connection_of_its_own_would_starve_behind_overlapping_ba
             return starved
 
     assert asyncio.run(main())
+
+
+# Locks of a user's
+
+LOCK_HEAD = "SELECT FROM amends.saga WHERE id = $1 FOR UPDATE"
+
+
+@pytest.mark.parametrize("blocked_key", [False, True])
+def test_a_locked_head_is_found_by_one_look_and_no_other_decision_waits_for_it_again(
+    blocked_key: bool, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> tuple[list[Fate], list[str]]:
+        async with scene(postgres_url) as play:
+            rig = play.rig
+            worker = await rig.worker()
+            sagas = [await rig.owned(worker) for _ in range(100)]
+            await play.begin(LOCK_HEAD, values=(sagas[33].id,))
+            writes = [saga.next(Head("parked", None, None)) for saga in sagas]
+            if blocked_key:
+                await play.begin(INSERT_HEAD, values=(rig.saga().id, "K"))
+                writes += [rig.saga("K").first(owner=worker), rig.saga().first(owner=worker)]
+            names: list[str] = []
+            line: Any = rig.first_store._commits  # type: ignore[attr-defined]  # it is PostgreSQL's
+            fetch = line.fetch
+
+            def noted(name: str, *values: object) -> Any:
+                names.append(name)
+                return fetch(name, *values)
+
+            monkeypatch.setattr(line, "fetch", noted)
+            return await rig.first_store.commit(worker, writes), names
+
+    fates, names = asyncio.run(main())
+    assert fates[:100] == [Fate.HELD if place == 33 else Fate.WRITTEN for place in range(100)]
+    assert fates[100:] == ([Fate.HELD] * 2 if blocked_key else [])
+    assert names.count("commit") <= (3 if blocked_key else 2), names

@@ -50,6 +50,7 @@ class Committer:
         self._queue: deque[tuple[Write, Told]] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._held: dict[bytes, deque[tuple[Write, Told]]] = {}  # by saga; what follows goes there too
+        self._held_keys: set[str] = set()  # those of new sagas: who starts the same one waits behind it
         self._aside: asyncio.Task[None] | None = None
         self._closed = False
         self.trouble: str = ""  # why the store cannot be written, while it cannot
@@ -59,8 +60,8 @@ class Committer:
         if self._closed:
             told(Fate.LOST)
             return
-        if self._held and write.saga in self._held:
-            self._held[write.saga].append((write, told))
+        if self._held and (write.saga in self._held or (write.new is not None and write.new.key in self._held_keys)):
+            self._held.setdefault(write.saga, deque()).append((write, told))
             return
         self._queue.append((write, told))
         if self._pump is None or self._pump.done():
@@ -124,6 +125,8 @@ class Committer:
         self._queue = deque(entry for entry in self._queue if entry[0].saga not in sagas)
         for entry in (*entries, *following):
             self._held.setdefault(entry[0].saga, deque()).append(entry)
+            if entry[0].new is not None:
+                self._held_keys.add(entry[0].new.key)
         if self._aside is None or self._aside.done():
             self._start_aside()
 
@@ -145,6 +148,7 @@ class Committer:
                 self._held.pop(saga, None)
                 if waiting and not self._closed:
                     self._held[saga] = waiting  # behind the others
+            self._held_keys.clear()
         except Retired:
             self._closed = True
             self._retired()

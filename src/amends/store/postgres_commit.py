@@ -78,16 +78,23 @@ class BatchWriter:
         return fates
 
     async def _split(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
-        """Something waits for a lock. A new saga waits where a user's open transaction has its key;
-        all the others go on without them."""
+        """Something waits for a lock. What it may be about is given back, and all the others go on without it. Raises
+        StoreError where it is about the worker's own row: somebody is about to retire it."""
         sagas = {write.saga for write in writes}
-        held = {write.saga for write in writes if write.new is not None} or set(sorted(sagas)[: len(sagas) // 2])
-        if len(sagas) == 1 or held == sagas:
+        if len(sagas) == 1:
             return [Fate.HELD] * len(writes)
-        free = [write for write in writes if write.saga not in held]
+        new = {write.saga for write in writes if write.new is not None}  # each waits where a user's has its key
+        held = await self._locked(sagas - new) or new or {write.saga for write in writes if write.answers}
+        if held == sagas:
+            return [Fate.HELD] * len(writes)
+        if not held:
+            return await self._write(worker, writes)  # it may be gone by now
         _log.info("a transaction of somebody's holds up %d of %d sagas; they are written apart", len(held), len(sagas))
-        fates = iter(await self.write(worker, free))
-        if any(write.new is not None for write in writes):
-            return [Fate.HELD if write.saga in held else next(fates) for write in writes]
-        rest = iter(await self.write(worker, [write for write in writes if write.saga in held]))
-        return [next(rest if write.saga in held else fates) for write in writes]
+        fates = iter(await self.write(worker, [write for write in writes if write.saga not in held]))
+        return [Fate.HELD if write.saga in held else next(fates) for write in writes]
+
+    async def _locked(self, sagas: set[bytes]) -> set[bytes]:
+        """Those whose heads somebody holds."""
+        if not sagas:
+            return sagas
+        return sagas - {row[0] for row in await self._line.fetch("heads_free", self._namespace, sorted(sagas))}

@@ -178,6 +178,10 @@ SELECT j.saga, j.seq, j.op
 FROM (SELECT $1::int AS ns, r.* FROM unnest($2::uuid[], $3::int[]) AS r (saga, seq) OFFSET 0) AS r
 JOIN amends.journal j ON j.ns = r.ns AND j.saga = r.saga AND j.seq = r.seq
 
+-- Of a batch that waits for a lock: the sagas whose heads nobody holds. They are let go of at once.
+-- name: heads_free
+SELECT id FROM amends.saga WHERE ns = $1 AND id = ANY($2::uuid[]) FOR NO KEY UPDATE SKIP LOCKED
+
 -- name: peek
 SELECT EXISTS (SELECT FROM amends.saga WHERE ns = $1 AND owner IS NULL
                AND wake_at <= extract(epoch FROM statement_timestamp())::float8
