@@ -15,7 +15,7 @@ from amends.errors import IdConflict, UnknownSaga
 from amends.run.blocking import Blocking
 
 SECONDS = 30
-RARELY = Settings(poll_seconds=600)  # so that nothing happens but what was said
+RARELY = Settings(poll_seconds=600, lease_seconds=600)  # so that nothing happens but what was said
 
 
 @step(readonly=True)
