@@ -55,4 +55,5 @@ class Lease:
         self._until = asked + worker.settings.lease_seconds
         if asked >= before:
             self._steady_since = asked  # a gap makes it a new beginning
+        worker.looked(True)  # so a turn with much to take over is seen to get on
         worker.start_held()

@@ -153,6 +153,7 @@ class Ownership:
             self._woken.clear()
             try:
                 await self._turn()
+                self._worker.looked(True)
             except Retired:
                 self._worker.retired()
             except StoreDamaged as error:
@@ -160,6 +161,7 @@ class Ownership:
                 return
             except StoreUnavailable as error:
                 _log.warning("the store is away: %s", error)
+                self._worker.looked(False)
                 await self._pause(poll)
             except Exception:  # noqa: BLE001  # this loop is what every waiting saga depends on
                 _log.exception("a look at the store failed: this is a bug in amends")
@@ -198,14 +200,17 @@ class Ownership:
         """Each once: one that has to wait, for a lock of somebody else's perhaps, keeps nothing else waiting."""
         for _ in range(len(self._todo)):
             await self.lease.keep()
-            duty = self._todo[0]
+            if not self._todo:
+                return  # the registration that they were for is gone
+            duty, left = self._todo[0], 0
             try:
                 await duty()
             except StoreUnavailable as error:
                 _log.warning("what was to be written about a saga is not yet: %s", error)
-                self._todo.append(duty)
-            if self._todo[0] is duty:
+                left = 1
+            if self._todo and self._todo[0] is duty:
                 self._todo.popleft()
+                self._todo.extend([duty] * left)
 
     async def _take_over(self) -> None:
         store = self._worker.store

@@ -80,6 +80,7 @@ class Worker:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()  # kept: asking for it costs a system call
         self.failed: asyncio.Future[None] = self.loop.create_future()
         self.ownership: Ownership = Ownership(self)
+        self.looked: Callable[[bool], object] = bool  # told of each look at the store, and whether it went well
         self._providers = resources
         self._around = tuple(around)
         self.has_around: bool = bool(around)

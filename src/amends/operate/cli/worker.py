@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 
 import click
 
@@ -21,6 +22,7 @@ from amends.operate.cli.app import AppError
 from amends.operate.cli.exits import Exit
 from amends.operate.cli.loops import run_on_loop
 from amends.operate.cli.place import Place
+from amends.operate.cli.probes import Probes
 from amends.operate.cli.safe import safe
 from amends.operate.cli.verb import Verb, place_options
 from amends.operate.database import url_of
@@ -39,6 +41,7 @@ LEVELS = ("debug", "info", "warning", "error")
     examples=[
         "amends worker shop:orchestrator",
         "amends worker --app=shop:orchestrator --log-level=warning",
+        "amends worker shop:orchestrator --alive-file=/run/shop/alive --ready-file=/run/shop/ready",
     ],
 )
 @click.argument("target", metavar="[MODULE:NAME]", required=False)
@@ -50,8 +53,23 @@ LEVELS = ("debug", "info", "warning", "error")
     envvar="AMENDS_LOG_LEVEL",
     help="Of what it logs.",
 )
+@click.option(
+    "--alive-file",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="Touched after each look at the database, also where that is away; at least every 20 seconds in a sound "
+    "worker. For a liveness probe.",
+)
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The same, but only while it is registered and the database answers; removed when it is asked to stop.",
+)
 @place_options
-def worker(target: str | None, log_level: str, **given: str | None) -> None:
+def worker(
+    target: str | None, log_level: str, alive_file: Path | None, ready_file: Path | None, **given: str | None
+) -> None:
     place = Place(**given)
     named = target or place.app
     if named is None:
@@ -61,7 +79,12 @@ def worker(target: str | None, log_level: str, **given: str | None) -> None:
     config = place.config()
     if not config.registry.names:
         raise AppError(f"{named!r} knows no saga, so there is nothing to run")
-    run_on_loop(_work(config))
+    probes = Probes(alive_file, ready_file, os.environ.get("NOTIFY_SOCKET"))
+    try:
+        probes.prepare()
+    except OSError as error:
+        raise click.UsageError(f"a file for probes cannot be written: {error}") from error
+    run_on_loop(_work(config, probes))
 
 
 class SafeFormatter(logging.Formatter):
@@ -77,7 +100,7 @@ def _set_up_logs(level: str) -> None:
     logging.basicConfig(handlers=[handler], level=level.upper())
 
 
-async def _work(config: Config) -> None:
+async def _work(config: Config, probes: Probes) -> None:
     stop = Stop(asyncio.get_running_loop())
     session = Session(config)
     await session.open(work=True)
@@ -86,12 +109,15 @@ async def _work(config: Config) -> None:
         raise RuntimeError("a session that works has a worker")
     names = ", ".join(config.registry.names)
     _log.info("worker %d (process %d) runs %s on %s", running.worker, os.getpid(), names, url_of(config.database))
+    running.looked = probes.looked
+    running.ownership.wake()
     try:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait([running.failed, stop.asked], return_when=asyncio.FIRST_COMPLETED)
     finally:
         number = running.worker
-        await session.close()
+        async with probes.leaving():
+            await session.close()
         _log.info("worker %d has stopped", number)
         stop.forget()
     if running.failed.done():
