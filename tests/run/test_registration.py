@@ -243,3 +243,38 @@ def test_a_worker_that_claims_without_end_keeps_its_lease() -> None:
     gaps, took = virtually(main())
     assert took > 30
     assert max(gaps) <= 10
+
+
+def test_a_worker_that_is_found_retired_while_it_goes_drops_what_it_was_to_write() -> None:
+    class Held(Faulty):
+        """A store in which letting go takes until `go`, and then fails."""
+
+        def __init__(self, on: MemoryDatabase) -> None:
+            super().__init__(on)
+            self.asked = 0
+
+        async def release(self, worker: int, sagas: Sequence[tuple[bytes, float | None]]) -> None:
+            self.asked += 1
+            await self.go.wait()
+            raise StoreUnavailable("a lock of somebody's")
+
+    async def main() -> tuple[int, int]:
+        store = Held(database())
+        orchestrator = working(store, Saga("nothing", idle, input=Order))
+        await orchestrator._enter(work=True)
+        worker = orchestrator.session.worker
+        assert worker is not None
+        store.go.clear()
+        for number in range(3):
+            worker.ownership.release(bytes([number]), None)
+        leaving = asyncio.create_task(orchestrator._leave())
+        await until(lambda: store.asked > 0)
+        await asyncio.sleep(1.0)
+        worker.retired()
+        store.go.set()
+        await leaving
+        return store.asked, len(worker.ownership._todo)
+
+    asked, left = virtually(main())
+    assert asked <= 3, "the one on its way, perhaps asked twice, and the last of all that it holds"
+    assert left == 0

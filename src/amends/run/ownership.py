@@ -104,8 +104,7 @@ class Ownership:
         self._woken.set()
 
     def begin_anew(self) -> None:
-        """The registration is gone: make a new one. Whatever the loop was about to do was for
-        the old one, and is not done."""
+        """The registration is gone: make a new one. What the loop was about to do was for the old one."""
         self._anew = self._worker.worker
         self._unsure = None
         self._gone = []
@@ -246,10 +245,7 @@ class Ownership:
         if self._unsure is None:
             return
         found = await self._worker.store.owned(self._worker.worker, self._worker.lives)
-        if self._unsure:
-            await self._hold_adopted(found, self._unsure)
-        else:
-            await self._hold_claimed(found)
+        await (self._hold_adopted(found, self._unsure) if self._unsure else self._hold_claimed(found))
         self._unsure = None
 
     async def _hold_claimed(self, claimed: list[Loaded]) -> None:
