@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -69,21 +70,15 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     del connections.databases["default"]
 
 
-def blocking(place: Place, *, poll_seconds: float = 0.1) -> Blocking:
-    """An orchestrator that works in this process, in a namespace of its own."""
-    limits = Settings(poll_seconds=poll_seconds, lease_seconds=600)
-    name = f"test-{token_hex(8)}"
-    built = Orchestrator(place[0], sagas=[doubles, asks], namespace=name, settings=limits, migrate=True)
-    sagas = built.blocking(work=True)
-    sagas.session()
-    return sagas
-
-
 @pytest.fixture
 def sagas(place: Place) -> Iterator[Blocking]:
-    made = blocking(place)
-    yield made
-    made.close()
+    """An orchestrator that works in this process, in a namespace of its own."""
+    name, limits = f"test-{token_hex(8)}", Settings(poll_seconds=0.1)
+    made = Orchestrator(place[0], sagas=[doubles, asks], namespace=name, settings=limits, migrate=True)
+    working = made.blocking(work=True)
+    working.session()
+    yield working
+    working.close()
 
 
 def invoice(name: str) -> None:
@@ -194,23 +189,25 @@ def test_on_an_event_loop_it_says_how_to_do_it(sagas: Blocking) -> None:
     asyncio.run(view())
 
 
-def test_the_commit_wakes_the_worker_whenever_it_comes(place: Place) -> None:
-    sagas = blocking(place, poll_seconds=600)
-    store = sagas.session().store
+def test_the_worker_hears_of_the_commit_whenever_it_comes(sagas: Blocking, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = threading.Event()
+    monkeypatch.setattr(sagas.session().store, "hint", lambda keys, *, work: said.set() if work else None)
 
-    async def ended() -> None:
-        async with asyncio.timeout(20):  # to look at the head says nothing to the worker, to wait for the outcome might
-            while (head := await store.head("a")) is None or head.status != "completed":
-                await asyncio.sleep(0.01)
+    with transaction.atomic():
+        sagas.start(doubles, 21, within=connection)
+        assert not sagas.session()._hints_due, "nothing is said for luck"
+        assert not said.is_set()
 
-    try:
-        with transaction.atomic():
-            sagas.start(doubles, 21, id="a", within=connection)
-            assert not sagas.session()._hints_due, "nothing is said for luck"
+    assert said.wait(PATIENCE_SECONDS)
 
-        sagas.wait_for(ended())
-    finally:
-        sagas.close()
+
+def test_the_worker_hears_nothing_of_a_rollback(sagas: Blocking) -> None:
+    with suppress(Stopped), transaction.atomic():
+        sagas.start(doubles, 21, within=connection)
+        raise Stopped
+
+    assert not connection.run_on_commit
+    assert not sagas.session()._hints_due
 
 
 def test_another_database_of_djangos_is_refused(sagas: Blocking, tmp_path: Path) -> None:

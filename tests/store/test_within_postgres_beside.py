@@ -12,7 +12,7 @@ import asyncpg
 import psycopg
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
 
 from amends import Completed, Orchestrator, Saga, Settings, step
 from amends.errors import IdConflict
@@ -47,10 +47,10 @@ def url(postgres_databases: Databases) -> Iterator[str]:
     postgres_databases.drop(database)
 
 
-def run(url: str, play: Play, *, work: bool = True, poll_seconds: float = 0.1) -> None:
+def run(url: str, play: Play, *, work: bool = True) -> None:
     async def main() -> None:
         async with asyncio.timeout(SECONDS):
-            settings = Settings(poll_seconds=poll_seconds, lease_seconds=600)
+            settings = Settings(poll_seconds=0.1)
             built = Orchestrator(url, sagas=[doubles], namespace=f"test-{token_hex(8)}", settings=settings)
             async with built if work else built.client():
                 await play(built)
@@ -173,19 +173,39 @@ def test_the_first_look_at_a_connection_is_the_only_one(url: str) -> None:
     run(url, play, work=False)
 
 
-def test_a_commit_of_sqlalchemys_wakes_the_worker_whenever_it_comes(url: str) -> None:
+@pytest.mark.parametrize("kind", [AsyncConnection, AsyncSession])
+def test_the_worker_hears_of_sqlalchemys_commit_whenever_it_comes(
+    url: str, kind: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def play(working: Orchestrator) -> None:
+        said = asyncio.Event()
+        monkeypatch.setattr(working.session.store, "hint", lambda keys, *, work: said.set() if work else None)
         engine = create_async_engine(url.replace("postgresql:", "postgresql+asyncpg:"))
-        async with engine.connect() as connection:
-            await working.start(doubles, 21, id="a", within=connection)
+        async with kind(engine) as connection:
+            await working.start(doubles, 1, within=connection)
+            await connection.rollback()
+            await working.start(doubles, 21, within=connection)
             assert not working.session._hints_due, "nothing is said for luck"
+            assert not said.is_set()
             await connection.commit()
-            async with asyncio.timeout(20):  # to look at the head says nothing to the worker
-                while (head := await working.session.store.head("a")) is None or head.status != "completed":
-                    await asyncio.sleep(0.01)
+        await said.wait()
         await engine.dispose()
 
-    run(url, play, poll_seconds=600)
+    run(url, play)
+
+
+def test_the_worker_is_told_a_little_later_where_the_driver_says_nothing_of_commits(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play(working: Orchestrator) -> None:
+        said = asyncio.Event()
+        monkeypatch.setattr(working.session.store, "hint", lambda keys, *, work: said.set() if work else None)
+        async with user(url) as connection, connection.transaction():
+            await working.start(doubles, 1, within=connection)
+        await said.wait()
+        assert working.session._hints_due, "more than once, for it may have been too soon"
+
+    run(url, play)
 
 
 def test_listeners_of_a_long_connection_do_not_pile_up(url: str) -> None:

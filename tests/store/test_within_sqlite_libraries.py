@@ -47,10 +47,10 @@ def engine(path: Path) -> Iterator[sa.Engine]:
     made.dispose()
 
 
-def run(path: Path, play: Play, *, poll_seconds: float = 0.05) -> None:
+def run(path: Path, play: Play) -> None:
     async def main() -> None:
         async with asyncio.timeout(SECONDS):
-            built = Orchestrator(path, sagas=[doubles, asks], settings=Settings(poll_seconds=poll_seconds))
+            built = Orchestrator(path, sagas=[doubles, asks], settings=Settings(poll_seconds=0.05))
             async with built:
                 await play(built)
 
@@ -114,17 +114,20 @@ def test_a_signal_counts_if_and_only_if_sqlalchemys_transaction_commits(path: Pa
     run(path, play)
 
 
-def test_sqlalchemys_commit_wakes_the_worker_whenever_it_comes(path: Path, engine: sa.Engine) -> None:
+def test_the_worker_hears_of_sqlalchemys_commit_whenever_it_comes(
+    path: Path, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def play(working: Orchestrator) -> None:
+        said = asyncio.Event()
+        monkeypatch.setattr(working.session.store, "hint", lambda keys, *, work: said.set() if work else None)
         with Session(engine) as user:
-            await working.start(doubles, 2, id="a", within=user)
+            await working.start(doubles, 2, within=user)
             assert not working.session._hints_due, "nothing is said for luck"
+            assert not said.is_set()
             user.commit()
-        async with asyncio.timeout(20):  # to look at the head says nothing to the worker, to wait for the outcome might
-            while (head := await working.session.store.head("a")) is None or head.status != "completed":
-                await asyncio.sleep(0.01)
+        await said.wait()
 
-    run(path, play, poll_seconds=600)
+    run(path, play)
 
 
 def test_sqlalchemy_in_autocommit_mode_is_refused(path: Path) -> None:
