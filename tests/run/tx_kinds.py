@@ -72,7 +72,7 @@ async def _run(tx: Any, text: str, *, is_async: bool) -> Any:
         done = await done
     if plain:
         return done.fetchall() if done.returns_rows else []
-    rows = done.fetchall() if done.description else []
+    rows: Any = done.fetchall() if done.description else []
     return await rows if is_async and done.description else rows
 
 
@@ -206,7 +206,7 @@ def _functions(kind: TxKind, booking: Any, unbooking: Any) -> tuple[Any, Any]:
     else:
 
         def book(order: Order, tx: Any, ctx: Context) -> Booking:
-            return complete(booking(kind.sql(tx), ctx))
+            return complete(booking(kind.sql(tx), ctx))  # type: ignore[no-any-return]
 
         def unbook(booking: Booking, tx: Any, ctx: Context) -> None:
             complete(unbooking(kind.sql(tx), ctx, booking.number))
