@@ -65,28 +65,41 @@ __all__ = [
 
 
 class Joined(Protocol):
-    """A transaction of the user's, on the thread that calls. What is written exists if and only if it commits."""
+    """A transaction of the user's. What is written here exists if and only if that commits. It is
+    written on the thread that calls."""
 
     awaited: Literal[False]
 
     def add(self, write: Write) -> SagaRow | None:
         """Add a saga; the one that is there where its key is taken."""
+        ...
 
     def send(self, mail: NewMail) -> bool:
         """Add a mail; False where there is no such saga."""
+        ...
 
     def after_commit(self, tell: Callable[[], object]) -> bool:
-        """Have `tell` called, on any thread, about when that is; False where the driver has no hook for it."""
+        """Have `tell` called, on any thread, about when the transaction commits; False where the
+        driver has no hook for that."""
+        ...
 
 
 class JoinedAsync(Protocol):
-    """The same of an asynchronous driver, written on the loop that calls. All but `join` may raise NotEnlisted."""
+    """The same of an asynchronous driver. It is written on the loop that calls."""
 
     awaited: Literal[True]
 
-    async def add(self, write: Write) -> SagaRow | None: ...
-    async def send(self, mail: NewMail) -> bool: ...
-    def after_commit(self, tell: Callable[[], object]) -> bool: ...
+    async def add(self, write: Write) -> SagaRow | None:
+        """As `Joined.add`. Raises NotEnlisted where no transaction is open."""
+        ...
+
+    async def send(self, mail: NewMail) -> bool:
+        """As `Joined.send`. Raises NotEnlisted where no transaction is open."""
+        ...
+
+    def after_commit(self, tell: Callable[[], object]) -> bool:
+        """As `Joined.after_commit`, once something was written."""
+        ...
 
 
 class Store(Protocol):
