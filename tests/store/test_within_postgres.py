@@ -29,6 +29,15 @@ doubles = Saga("doubles", double, input=int, output=double)
 answer = wait_for("answer", str)
 asks = Saga("asks", answer, input=int, output=answer)
 others = Saga("others", double, input=int, output=double)
+STRANGE = 'it\'s 100 %, %s %(x)s "\\" \\n :x ::text $1 ? {} \n \t \u2713 \U0001f600 \x7f'
+
+
+@step(readonly=True)
+async def repeat(text: str) -> str:
+    return text
+
+
+echoes = Saga("echoes", repeat, input=str, output=repeat)
 
 
 @pytest.fixture(params=USERS)
@@ -67,7 +76,7 @@ def prepare(url: str) -> None:
 
 def orchestrator(url: str) -> Orchestrator:
     settings = Settings(poll_seconds=0.1)
-    return Orchestrator(url, sagas=[doubles, asks, others], namespace=f"test-{token_hex(8)}", settings=settings)
+    return Orchestrator(url, sagas=[doubles, asks, others, echoes], namespace=f"test-{token_hex(8)}", settings=settings)
 
 
 def run(url: str, make: Callable[[], User], play: Play, *, work: bool = True, place: str | None = None) -> None:
@@ -170,6 +179,23 @@ def test_a_saga_started_and_signalled_in_one_transaction_gets_its_signal(url: st
         await user.commit()
 
         assert await handle.outcome() == Completed("at once")
+
+    run(url, make, play)
+
+
+def test_texts_that_mean_something_to_a_driver_arrive_as_they_are(url: str, make: Callable[[], User]) -> None:
+    async def play(working: Orchestrator, user: User) -> None:
+        key = "".join(letter for letter in STRANGE if letter.isprintable())
+        await user.begin()
+        handle = await working.start(echoes, STRANGE, id=key, within=user.within)
+        await working.start(asks, 1, id="a", within=user.within)
+        await working.signal("a", answer, STRANGE, id=key, within=user.within)
+        await user.commit()
+
+        assert handle.saga_id == key
+        assert await handle.outcome() == Completed(STRANGE)
+        assert await working.handle(asks, "a").outcome() == Completed(STRANGE)
+        assert await working.run(echoes, STRANGE, id=key) == Completed(STRANGE), "the same as one started otherwise"
 
     run(url, make, play)
 

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from amends import Completed, Orchestrator, Saga, Settings, step
 from amends.errors import IdConflict
@@ -217,6 +218,29 @@ def test_listeners_of_a_long_connection_do_not_pile_up(url: str) -> None:
                 await client.start(doubles, number, within=connection)
                 connection.commit()
             assert len(list(connection.dispatch.commit)) == 1
+
+    run(url, play, work=False)
+    engine.dispose()
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Row(Base):
+    __tablename__ = "never_made"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+def test_a_sessions_pending_objects_are_left_alone(url: str) -> None:
+    engine = sa.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
+
+    async def play(client: Orchestrator) -> None:
+        with Session(engine) as session:
+            session.add(Row(id=1))
+            await client.start(doubles, 1, within=session)
+            assert len(session.new) == 1
+            session.rollback()
 
     run(url, play, work=False)
     engine.dispose()
