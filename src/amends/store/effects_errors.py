@@ -51,7 +51,8 @@ def passes(error: BaseException, *, lost: bool) -> bool:
     found = state(error)
     if found is not None:
         return found in _PASSES or found[:2] in _CLASSES
-    return lost and any(True for _ in _drivers(error))
+    # asyncpg has read that its session was ended, and has not yet seen the connection close
+    return any(lost or type(known).__name__ == "InternalClientError" for known in _drivers(error))
 
 
 def definite(error: BaseException) -> bool:

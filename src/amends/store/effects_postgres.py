@@ -150,6 +150,18 @@ async def clear(tx: Opened, key: Key) -> None:
     await tx.fetch("clear", *_values(key))
 
 
+async def sagas(tx: Opened, namespace: str, after: bytes, count: int) -> list[bytes]:
+    """The first sagas behind one that have anything here, in order, for whoever clears up."""
+    rows = await tx.fetch("sagas", namespace, str(uuid.UUID(bytes=after)), count)
+    return [uuid.UUID(row[0]).bytes for row in rows]
+
+
+async def forget(tx: Opened, namespace: str, gone: Sequence[bytes]) -> None:
+    """Remove all that is here of sagas that are gone."""
+    listed = ",".join(str(uuid.UUID(bytes=saga)) for saga in gone)
+    await tx.fetch("forget", namespace, f"{{{listed}}}")
+
+
 async def keep_step(tx: Opened) -> None:
     """Make what the step did part of the transaction. Raises EndedItself, and what a deferred
     constraint raises."""

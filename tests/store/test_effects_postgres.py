@@ -1,0 +1,292 @@
+"""The inbox of transactional steps on PostgreSQL: two sessions and one row, and who waits for whom."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+from two_sessions import WAITING, until
+
+from amends.errors import SchemaMismatch
+from amends.run.effects import upgrade_inbox
+from amends.store import effects_postgres as effects
+from amends.store.effects_asyncpg import AsyncpgLender
+from amends.store.effects_errors import definite, passes, state
+from amends.store.effects_postgres import Found, InboxRow, Opened
+
+KEY = ("default", bytes(range(16)), "book")
+DONE: InboxRow = (1, "succeeded", False, False, b'"done"', "")
+UNDONE: InboxRow = (1, "succeeded", True, False, b'"done"', "")
+LONG, SHORT = 50.0, 0.1
+LEVELS = ("read committed", "repeatable read", "serializable")
+
+
+class Inbox:
+    """An inbox at an isolation level, and a look at who waits."""
+
+    def __init__(self, lender: AsyncpgLender, watcher: asyncpg.Connection[Any]) -> None:
+        self.lender = lender
+        self._watcher = watcher
+        self._opened: list[Opened] = []
+
+    async def begin(self, *, lock: float = LONG, idle: float = LONG) -> Opened:
+        """A transaction with limits."""
+        tx = await self.lender.lend()
+        self._opened.append(tx)
+        await tx.begin()
+        await effects.limit(tx, lock, idle)
+        return tx
+
+    async def waits(self) -> bool:
+        """Whether anybody waits for a lock."""
+        return bool(await self._watcher.fetchval(WAITING, "%"))
+
+    async def value(self, text: str) -> Any:
+        """One value, read now."""
+        return await self._watcher.fetchval(text)
+
+    async def close(self) -> None:
+        """End all transactions."""
+        for tx in self._opened:
+            await tx.give_back(sound=False)
+
+
+@asynccontextmanager
+async def inbox(url: str, level: str = "read committed") -> AsyncIterator[Inbox]:
+    """A fresh inbox."""
+    await upgrade_inbox(url)
+    watcher = await asyncpg.connect(url)
+    settings = {"default_transaction_isolation": level}
+    async with asyncpg.create_pool(url, min_size=0, server_settings=settings) as pool:
+        made = Inbox(AsyncpgLender(pool, 10), watcher)
+        try:
+            yield made
+        finally:
+            await made.close()
+            await watcher.close()
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(main())
+
+
+async def arrives_behind(here: Inbox, holder: Opened, key: Any = KEY, *, rounds: tuple[int, int] = (1, 1)) -> Any:
+    """What somebody finds who arrives while another's transaction is open, and that commits then."""
+    second = await here.begin()
+    arriving = asyncio.ensure_future(effects.arrive(second, key, *rounds))
+    await until(here.waits, "the second waits for the first")
+    await holder.commit()
+    return await asyncio.gather(arriving, return_exceptions=True)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_an_action_and_its_compensation_exclude_each_other_at_any_isolation_level(
+    postgres_url: str, level: str
+) -> None:
+    async def main() -> None:
+        async with inbox(postgres_url, level) as here:
+            action = await here.begin()
+            assert await effects.arrive(action, KEY, 1, 1) == Found([], torn=False)
+            await effects.keep(action, KEY, DONE)
+
+            (found,) = await arrives_behind(here, action)
+
+            if level == "read committed":
+                assert found == Found([DONE], torn=False)
+            else:
+                assert state(found) == "40001", "its snapshot is too old: it is tried again"
+                again = await here.begin()
+                assert await effects.arrive(again, KEY, 1, 1) == Found([DONE], torn=False)
+
+    run(main)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_what_is_there_already_is_locked_before_it_is_read(postgres_url: str, level: str) -> None:
+    async def main() -> None:
+        async with inbox(postgres_url, level) as here:
+            first = await here.begin()
+            await effects.arrive(first, KEY, 1, 1)
+            await effects.keep(first, KEY, DONE)
+            await first.commit()
+            undo = await here.begin()
+            await effects.arrive(undo, KEY, 1, 1)
+            await effects.keep(undo, KEY, UNDONE)
+
+            (found,) = await arrives_behind(here, undo)
+
+            if level == "read committed":
+                assert found == Found([UNDONE], torn=False)
+            else:
+                assert state(found) == "40001"
+
+    run(main)
+
+
+def test_the_wait_for_the_row_is_bounded_and_passes(postgres_url: str) -> None:
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            await effects.arrive(await here.begin(), KEY, 1, 1)
+            late = await here.begin(lock=SHORT)
+
+            with pytest.raises(asyncpg.LockNotAvailableError) as told:
+                await effects.arrive(late, KEY, 1, 1)
+
+            assert passes(told.value, lost=False)
+
+    run(main)
+
+
+def test_other_steps_sagas_and_namespaces_do_not_wait(postgres_url: str) -> None:
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            await effects.arrive(await here.begin(), KEY, 1, 1)
+
+            for key in (("other", *KEY[1:]), (KEY[0], bytes(16), KEY[2]), (*KEY[:2], "ship")):
+                assert await effects.arrive(await here.begin(lock=SHORT), key, 1, 1) == Found([], torn=False)
+
+    run(main)
+
+
+def test_a_later_round_waits_for_an_earlier_one_that_is_in_the_middle_and_reads_what_became_of_it(
+    postgres_url: str,
+) -> None:
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            zombie = await here.begin()
+            await effects.arrive(zombie, KEY, 1, 1)
+            await effects.keep(zombie, KEY, DONE)
+
+            (found,) = await arrives_behind(here, zombie, rounds=(1, 2))
+
+            assert found == Found([DONE], torn=False)
+
+    run(main)
+
+
+def test_an_earlier_round_that_never_came_is_buried_and_finds_that_when_it_comes(postgres_url: str) -> None:
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            second = await here.begin()
+            await effects.arrive(second, KEY, 1, 2)
+            await effects.keep(second, KEY, (2, *DONE[1:]))
+            await effects.bury(second, KEY, 2)
+
+            (found,) = await arrives_behind(here, second)
+
+            assert [row[:2] for row in found.rows] == [(1, "tombstone"), (2, "succeeded")]
+
+    run(main)
+
+
+def test_what_was_rolled_back_was_never_there(postgres_url: str) -> None:
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            first = await here.begin()
+            await effects.arrive(first, KEY, 1, 1)
+            await first.rollback()
+
+            assert await effects.arrive(await here.begin(), KEY, 1, 1) == Found([], torn=False)
+
+    run(main)
+
+
+def test_a_row_that_was_committed_while_it_said_nothing_was_torn_out_of_its_transaction(postgres_url: str) -> None:
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            first = await here.begin()
+            await effects.arrive(first, KEY, 1, 1)
+            await first.execute("COMMIT")
+
+            second = await here.begin()
+            assert await effects.arrive(second, KEY, 1, 1) == Found([], torn=True)
+            await effects.clear(second, KEY)
+            await second.commit()
+            assert await effects.arrive(await here.begin(), KEY, 1, 1) == Found([], torn=False)
+
+    run(main)
+
+
+def test_a_silent_client_loses_its_transaction_and_cannot_commit_it(postgres_url: str) -> None:
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            frozen = await here.begin(idle=SHORT)
+            await effects.arrive(frozen, KEY, 1, 1)
+            await effects.keep(frozen, KEY, DONE)
+
+            assert await effects.arrive(await here.begin(), KEY, 1, 1) == Found([], torn=False)
+            with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)) as told:
+                await frozen.commit()
+            assert passes(told.value, lost=frozen.lost)
+            assert not definite(told.value)
+
+    run(main)
+
+
+def test_what_is_acknowledged_is_on_disk_whatever_the_session_says(postgres_url: str) -> None:
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            tx = await here.lender.lend()
+            await tx.execute("SET synchronous_commit = off")
+            await tx.begin()
+            await effects.limit(tx, LONG, LONG)
+
+            assert await tx.given.fetchval("SHOW synchronous_commit") == "on"
+            await tx.give_back(sound=False)
+
+    run(main)
+
+
+def test_any_number_may_make_the_inbox_at_once(postgres_url: str) -> None:
+    async def main() -> None:
+        applied = await asyncio.gather(*(upgrade_inbox(postgres_url) for _ in range(8)))
+
+        assert sorted(applied) == [[]] * 7 + [[1]]
+
+    run(main)
+
+
+def test_a_missing_or_newer_inbox_is_refused_in_words() -> None:
+    with pytest.raises(SchemaMismatch, match=r"no inbox for steps with a transaction.*amends db upgrade"):
+        effects.check(0, 0, "postgresql://host/orders")
+    with pytest.raises(SchemaMismatch, match="Upgrade this process"):
+        effects.check(9, 9, "postgresql://host/orders")
+    effects.check(9, effects.CODE_VERSION, "postgresql://host/orders")
+
+
+def test_clearing_up_forgets_the_sagas_that_are_named_and_no_others(postgres_url: str) -> None:
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            sagas = [bytes([number] * 16) for number in range(3)]
+            for saga in sagas:
+                tx = await here.begin()
+                await effects.arrive(tx, ("default", saga, "book"), 1, 1)
+                await effects.keep(tx, ("default", saga, "book"), DONE)
+                await tx.commit()
+
+            tx = await here.begin()
+            assert await effects.sagas(tx, "default", bytes(16), 2) == [sagas[1], sagas[2]]
+            await effects.forget(tx, "default", sagas[:2])
+            await effects.forget(tx, "other", sagas)
+            await tx.commit()
+
+            assert await here.value("SELECT count(*) FROM amends.inbox") == 1
+
+    run(main)
+
+
+class Foreign(ConnectionError):
+    """An HTTP client's."""
+
+
+def test_only_errors_of_drivers_can_pass() -> None:
+    assert not passes(Foreign(), lost=True)
+    assert not passes(asyncpg.UniqueViolationError("there"), lost=False)
+    assert passes(asyncpg.DeadlockDetectedError("deadlock"), lost=False)
+    wrapped = ValueError("mine")
+    wrapped.__cause__ = asyncpg.SerializationError("again")
+    assert passes(wrapped, lost=False)
