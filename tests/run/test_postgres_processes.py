@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import psycopg
@@ -17,7 +18,7 @@ from little import Order, calls, lingering_saga, napping_saga, order_saga
 from postgres_worker import shop
 from processes import HERE, Process, process, wait_for
 
-from amends import Completed
+from amends import Completed, Saga
 from amends.errors import SchemaMismatch
 
 CLOCK = HERE.parent / "chaos" / "clock"
@@ -144,10 +145,36 @@ def test_a_worker_frozen_amid_its_work_holds_no_lock_is_taken_over_and_thawed_ch
     assert all(keys[call.saga, call.step, call.phase] == call.key for call in calls(book)), "one key for each effect"
 
 
-async def start_many(url: str, count: int) -> None:
+def test_a_worker_frozen_between_begin_and_commit_behind_a_pooler_is_taken_over_too(
+    pgbouncer_url: str, postgres_url: str, tmp_path: Path
+) -> None:
+    book, sagas = tmp_path / "book", 20
+    pooled = f"{pgbouncer_url}?pooling=transaction&direct={quote(postgres_url, safe='')}"
+    with pg_worker(pooled, book, LITTLE_LEASE="3", AMENDS_FAULT="commit.inside:60:stop") as frozen:
+        frozen.until("ready")
+        asyncio.run(start_many(postgres_url, sagas, lingering_saga))
+        child = psutil.Process(frozen.child.pid)
+        wait_for(lambda: child.status() == psutil.STATUS_STOPPED, "it is frozen")
+        number = value(postgres_url, "SELECT max(id) FROM amends.worker")
+        assert value(postgres_url, "SELECT count(*) FROM amends.saga WHERE owner = %s", number), "it was amid its work"
+        (tmp_path / "go").touch()
+        with pg_worker(pooled, book, LITTLE_LEASE="3") as heir:
+            heir.until("ready")
+            ended = "SELECT count(*) = %s FROM amends.saga WHERE status IN ('completed', 'compensated')"
+            wait_for(lambda: bool(value(postgres_url, ended, sagas)), "the heir has ended all")
+            written = value(postgres_url, "SELECT count(*) FROM amends.journal")
+            os.kill(frozen.child.pid, signal.SIGCONT)
+            survived = "SELECT survived FROM amends.worker WHERE id = %s"
+            wait_for(lambda: bool(value(postgres_url, survived, number)), "it finds itself retired")
+            assert value(postgres_url, "SELECT count(*) FROM amends.journal") == written, "the zombie changed nothing"
+            assert heir.terminate() == 0
+        assert asyncio.run(run_one(postgres_url)) == Completed("shipped 100"), "it serves new work"
+
+
+async def start_many(url: str, count: int, saga: Saga[Order, str] = order_saga) -> None:
     """Start sagas, as a client does."""
     async with shop(url).client() as client:
-        await asyncio.gather(*(client.start(order_saga, Order(), id=f"n{n}") for n in range(count)))
+        await asyncio.gather(*(client.start(saga, Order(), id=f"n{n}") for n in range(count)))
 
 
 # Clocks

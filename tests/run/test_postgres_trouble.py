@@ -178,3 +178,26 @@ def test_a_server_without_room_for_a_connection_is_waited_for(postgres_url: str)
                 await somebody.run(f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP OWNED BY {role}; DROP ROLE {role}")
 
     asyncio.run(framed())
+
+
+@pytest.mark.parametrize("kind", ["swallow", "lose"])
+def test_an_adoption_whose_answer_is_lost_takes_over_what_it_gave(kind: str, postgres_url: str) -> None:
+    """A worker is retired, registers anew, and takes over from its own past."""
+
+    async def main(proxy: Proxy) -> None:
+        gate = Gate()
+        keys = [f"n{number}" for number in range(5)]
+        gate.gates = {key: asyncio.Event() for key in keys}
+        through = on(proxy.url(postgres_url), gate.saga, lease_seconds=3.0, poll_seconds=0.2)
+        async with through as orchestrator, user(postgres_url) as somebody:
+            handles = [await orchestrator.start(gate.saga, Order(), id=key) for key in keys]
+            trap = (proxy.swallow_next if kind == "swallow" else proxy.lose_next)(b"AND owner = $3 AND status IN")
+            await somebody.value("UPDATE amends.worker SET retired_at = 1.0 WHERE retired_at IS NULL RETURNING id")
+            for key in keys:
+                gate.gates[key].set()
+            outcomes = await asyncio.gather(*(handle.outcome() for handle in handles))
+            assert outcomes == [Completed(None)] * 5
+            assert trap.sprung
+
+    with Proxy(postgres_url) as proxy:
+        asyncio.run(main(proxy))

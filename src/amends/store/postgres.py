@@ -119,6 +119,8 @@ class PostgresStore:
     # Workers
 
     async def register(self, info: WorkerInfo) -> int:
+        for part in (self._commits, self._aside, self._looks, self._lines):
+            part.idle_at_most(info.lease_seconds / 3)
         old = await self._lines.fetch("worker_old", self._number, TIDY_SECONDS)
         if old[0][0] > OLD_WORKERS_KEPT:
             await self._lines.fetch("worker_tidy", self._number, TIDY_SECONDS)

@@ -24,6 +24,7 @@ from amends.store.postgres_place import Place
 from amends.store.sql import statements
 
 SQL = statements("postgres")
+IDLE = "idle_in_transaction_session_timeout"
 Record: TypeAlias = "asyncpg.Record"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -35,12 +36,15 @@ class Line:
         self._place = place
         self._name = name
         self._settings = dict(settings)
-        self._begin = "BEGIN ISOLATION LEVEL READ COMMITTED; " + "; ".join(
-            f"SET LOCAL {setting} = '{value}'" for setting, value in settings.items()
-        )
+        self._begin = self._beginning()
         self._connection: Connection | None = None
         self._closed = False
         self.alone: asyncio.Lock = asyncio.Lock()
+
+    def idle_at_most(self, seconds: float) -> None:
+        """How long a transaction may stay open while its client says nothing: a frozen one is rolled back."""
+        self._settings[IDLE] = f"{round(seconds * 1000)}ms"
+        self._begin = self._beginning()
 
     async def fetch(self, name: str, *values: object) -> list[Record]:
         """The rows of a named statement. Raises StoreError."""
@@ -95,6 +99,10 @@ class Line:
         if connection is not None:
             connection.terminate()
 
+    def _beginning(self) -> str:
+        settings = "; ".join(f"SET LOCAL {setting} = '{value}'" for setting, value in self._settings.items())
+        return f"BEGIN ISOLATION LEVEL READ COMMITTED; {settings}"
+
     async def _in_transaction(self, connection: Connection, statement: str, values: tuple[object, ...]) -> list[Record]:
         await connection.execute(self._begin)
         try:
@@ -125,6 +133,11 @@ class Lines:
         for line in reversed(self._all):
             self._free.put_nowait(line)
         self._open = True
+
+    def idle_at_most(self, seconds: float) -> None:
+        """As of one line."""
+        for line in self._all:
+            line.idle_at_most(seconds)
 
     async def fetch(self, name: str, *values: object) -> list[Record]:
         """The rows of a named statement. Raises StoreError."""
