@@ -28,6 +28,8 @@ T = TypeVar("T")
 
 PAYLOAD_BYTES_MAX = 1024 * 1024
 _TO_ZERO = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG_INTEGER = b"0" * 19
+_BACKSLASH = ord("\\")
 
 
 class Codec(Generic[T]):
@@ -62,9 +64,7 @@ class Codec(Generic[T]):
             if self._careful:
                 _refuse(find_flaw(value, limit), where)
             payload = self._encode(value)
-            # A NUL, or an integer beyond 64 bits, may be in it; a hit is looked at slowly. (A pattern for both took
-            # most of the time that a payload spends at the door.)
-            if b"\\u0000" in payload or b"0" * 19 in payload.translate(_TO_ZERO):
+            if _may_hide_flaw(payload):
                 _refuse(find_flaw(value, limit), where)
         except (ValueRefused, LimitExceeded):
             raise
@@ -107,6 +107,12 @@ class Codec(Generic[T]):
     def example(self) -> str:
         """A JSON text of the right shape, for error messages and help."""
         return msgspec.json.encode(self.shape.example(0)).decode()
+
+
+def _may_hide_flaw(payload: bytes) -> bool:
+    """Whether a NUL or an integer beyond 64 bits may be in it; a hit is looked at slowly. (A pattern for both, and `in`
+    for one text in another, took most of the time that a payload spends at the door.)"""
+    return (_BACKSLASH in payload and b"\\u0000" in payload) or payload.translate(_TO_ZERO).find(_LONG_INTEGER) >= 0
 
 
 def _refuse(flaw: Flaw | None, where: str) -> None:

