@@ -99,7 +99,8 @@ def test_after_pruning_the_id_is_free_and_a_start_is_a_new_saga_with_new_keys() 
         async with engine(notes) as orchestrator:
             await orchestrator.run(notes, Note("a"), id="one")
             await asyncio.sleep(10)
-            await orchestrator.session.store.prune(orchestrator.session.store.now(), 100)
+            store = orchestrator.session.store
+            await store.prune(store.now(), (await store.ended(store.now(), None, 100)).sagas)
             with pytest.raises(UnknownSaga):
                 await orchestrator.handle(notes, "one").outcome()
             await orchestrator.run(notes, Note("other"), id="one")

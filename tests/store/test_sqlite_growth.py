@@ -48,7 +48,8 @@ HOT = {
     "find_open": "COVERING INDEX amends_saga_open",
     "find_trouble": "amends_saga_trouble (ns=? AND id<?)",
     "count_open": "COVERING INDEX amends_saga_open",
-    "prunable": "amends_saga USING PRIMARY KEY (ns=? AND id>?)",
+    "prunable": "amends_saga USING PRIMARY KEY (ns=? AND id>? AND id<?)",
+    "overdue": f"{OPEN_INDEX} AND wake_at<?)",
     "doctor_lag": f"{OPEN_INDEX} AND wake_at<?)",
 }
 

@@ -22,6 +22,7 @@ from typing import Literal, Protocol
 
 from amends.store.rows import (
     OPEN,
+    Ended,
     Fate,
     Filter,
     Head,
@@ -42,6 +43,7 @@ from amends.store.rows import (
 
 __all__ = [
     "OPEN",
+    "Ended",
     "Fate",
     "Filter",
     "Head",
@@ -110,7 +112,7 @@ class Store(Protocol):
     """Whether registrations expire. Without, one worker at a time holds the whole store."""
 
     async def open(self, *, work: bool) -> None:
-        """Connect, check and migrate. `work`: this process is going to register a worker.
+        """Connect and check; a file is migrated too. `work`: this process is going to register a worker.
 
         Raises WorkerRunning, SchemaMismatch, StoreDamaged, StoreUnavailable.
         """
@@ -118,6 +120,21 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Let go of everything. May be called twice."""
+        ...
+
+    async def schema(self) -> tuple[int, int, int]:
+        """The schema's version and its floor, the oldest code that may use it, as they are, and the version that
+        this code needs; 0 and 0 where there is none yet. Opens and changes nothing.
+
+        Raises SchemaMismatch, StoreDamaged, StoreUnavailable.
+        """
+        ...
+
+    async def upgrade(self) -> list[int]:
+        """Bring the schema to this code's, open or not; gives the numbers of the migrations that were applied.
+
+        Raises SchemaMismatch, StoreDamaged, StoreUnavailable.
+        """
         ...
 
     def now(self) -> float:
@@ -258,8 +275,19 @@ class Store(Protocol):
         a look at those that ended."""
         ...
 
-    async def prune(self, before: float, limit: int) -> int:
-        """Forget sagas that ended before an instant; gives how many, at most `limit`."""
+    async def overdue(self, before: float, limit: int) -> list[SagaRow]:
+        """Open sagas that nobody owns and that were due before an instant, the longest due first: by the
+        index that finds what is due, however many wait."""
+        ...
+
+    async def ended(self, before: float, after: bytes | None, limit: int) -> Ended:
+        """Look for what may be forgotten, a stretch of `limit` sagas at a time, in the order of their internal
+        ids and behind the saga `after`: those that ended before an instant."""
+        ...
+
+    async def prune(self, before: float, sagas: Sequence[bytes]) -> int:
+        """Forget sagas, with their journals and mails, in one transaction; only those that ended before
+        an instant. Gives how many."""
         ...
 
     async def check(self) -> list[Health]:

@@ -9,14 +9,12 @@ Must not: be used where anything may be lost.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from itertools import count
 
 from amends.errors import NotEnlisted, StoreUnavailable
 from amends.store.base import (
     OPEN,
+    Ended,
     Fate,
     Filter,
     Health,
@@ -24,7 +22,6 @@ from amends.store.base import (
     Loaded,
     MailRow,
     NewMail,
-    NewSaga,
     Peek,
     PlanRow,
     Retired,
@@ -33,35 +30,10 @@ from amends.store.base import (
     WorkerRow,
     Write,
 )
+from amends.store.memory_database import MemoryDatabase
+from amends.store.rows import id_bound
 
-Entry = tuple[int, bytes]  # operation number and row
-
-
-@dataclass
-class MemoryDatabase:
-    """What several stores share: one dictionary per table, of one namespace."""
-
-    clock: Callable[[], float] = time.time
-    sagas: dict[bytes, SagaRow] = field(default_factory=dict)
-    keys: dict[str, bytes] = field(default_factory=dict)
-    journal: dict[bytes, list[Entry]] = field(default_factory=dict)
-    mails: dict[int, MailRow] = field(default_factory=dict)
-    open_mails: dict[int, MailRow] = field(default_factory=dict)
-    taken: set[int] = field(default_factory=set)
-    workers: dict[int, WorkerRow] = field(default_factory=dict)
-    plans: list[PlanRow] = field(default_factory=list)
-    numbers: count[int] = field(default_factory=lambda: count(1))
-    listeners: list[Callable[[str], None]] = field(default_factory=list)
-    open: dict[bytes, SagaRow] = field(default_factory=dict)
-    mail_ids: dict[tuple[bytes, str], int] = field(default_factory=dict)
-
-    def put(self, saga: SagaRow) -> None:
-        """Keep a head; the open ones once more by themselves, so that nothing walks over the rest."""
-        self.sagas[saga.id] = saga
-        if saga.status in OPEN:
-            self.open[saga.id] = saga
-        else:
-            self.open.pop(saga.id, None)
+__all__ = ["MemoryDatabase", "MemoryStore"]
 
 
 class MemoryStore:
@@ -81,6 +53,12 @@ class MemoryStore:
         self._open = False
         if self._listener is not None and self._listener in self._db.listeners:
             self._db.listeners.remove(self._listener)
+
+    async def schema(self) -> tuple[int, int, int]:
+        return (1, 1, 1)  # made by the code that uses it
+
+    async def upgrade(self) -> list[int]:
+        return []
 
     def now(self) -> float:
         return self._db.clock()
@@ -145,7 +123,7 @@ class MemoryStore:
         elif any(write.new is None or write.head is None or write.head.owner is not None for write in writes):
             raise ValueError("a client may only add sagas, and own none")
         lost: set[bytes] = set()
-        return [self._write(db, write, lost) for write in writes]
+        return [db.write(write, lost) for write in writes]
 
     async def commit_aside(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
         return await self.commit(worker, writes)  # nothing is ever HELD here
@@ -223,13 +201,13 @@ class MemoryStore:
         db = self._up()
         late = [mail for mail in db.open_mails.values() if db.sagas[mail.saga].status not in OPEN][:limit]
         for mail in late:
-            self._answer(mail, "too late", f"the saga is {db.sagas[mail.saga].status}")
+            db.answer(mail, "too late", f"the saga is {db.sagas[mail.saga].status}")
         return len(late)
 
     # Reading and the outside
 
     async def send(self, mails: Sequence[NewMail]) -> list[MailRow | None]:
-        return [self._send(mail) for mail in mails]
+        return [self._up().send(mail) for mail in mails]
 
     async def sent(self, key: str, message: str) -> MailRow | None:
         db = self._up()
@@ -268,15 +246,21 @@ class MemoryStore:
             counts[saga.plan, saga.status] = counts.get((saga.plan, saga.status), 0) + 1
         return counts
 
-    async def prune(self, before: float, limit: int) -> int:
+    async def overdue(self, before: float, limit: int) -> list[SagaRow]:
+        late = [saga for saga in self._up().open.values() if saga.owner is None and _is_due(saga, before)]
+        return sorted(late, key=lambda saga: saga.wake_at or 0.0)[:limit]
+
+    async def ended(self, before: float, after: bytes | None, limit: int) -> Ended:
+        sagas = self._up().sagas
+        stretch = sorted(saga for saga in sagas if (after or b"") < saga < id_bound(before))[:limit]
+        found = tuple(saga for saga in stretch if _ended_before(sagas[saga], before))
+        return Ended(found, stretch[-1] if len(stretch) == limit else None)
+
+    async def prune(self, before: float, sagas: Sequence[bytes]) -> int:
         db = self._up()
-        old = [saga for saga in db.sagas.values() if saga.status not in OPEN and saga.updated_at < before][:limit]
+        old = [db.sagas[saga] for saga in sagas if saga in db.sagas and _ended_before(db.sagas[saga], before)]
         for saga in old:
-            del db.sagas[saga.id], db.keys[saga.key], db.journal[saga.id]
-            for mail in [mail for mail in db.mails.values() if mail.saga == saga.id]:
-                del db.mails[mail.id], db.mail_ids[mail.saga, mail.message]
-                db.open_mails.pop(mail.id, None)
-                db.taken.discard(mail.id)
+            db.forget(saga)
         return len(old)
 
     async def check(self) -> list[Health]:
@@ -309,41 +293,6 @@ class MemoryStore:
             raise Retired(f"worker {worker} is not registered any more")
         return row
 
-    def _write(self, db: MemoryDatabase, write: Write, lost: set[bytes]) -> Fate:
-        rows = db.journal.get(write.saga, [])
-        if write.seq < len(rows) and rows[write.seq][0] == write.op:
-            return Fate.WRITTEN
-        if write.saga in lost or write.seq != len(rows):
-            lost.add(write.saga)
-            return Fate.LOST
-        if write.new is not None and write.new.key in db.keys:
-            lost.add(write.saga)
-            return Fate.EXISTS
-        db.journal.setdefault(write.saga, []).append((write.op, write.row))
-        now = db.clock()
-        if write.new is not None:
-            db.keys[write.new.key] = write.saga
-            db.put(_head(write.saga, write.new))
-        if write.head is not None:
-            old = db.sagas[write.saga]
-            status, owner, wake_at, stuck, reason, plan = write.head
-            db.put(
-                old._replace(
-                    status=status,
-                    owner=owner,
-                    wake_at=wake_at,
-                    stuck=stuck,
-                    reason=reason,
-                    plan=old.plan if plan is None else plan,
-                    updated_at=now,
-                )
-            )
-        for answer in write.answers:
-            mail = db.open_mails.get(db.mail_ids.get((write.saga, answer.message), 0))
-            if mail is not None:
-                self._answer(mail, answer.word, answer.detail)
-        return Fate.WRITTEN
-
     def _own(self, saga: SagaRow, worker: int) -> Loaded:
         owned = saga._replace(owner=worker, epoch=saga.epoch + 1, stalled=None)
         self._db.put(owned)
@@ -351,26 +300,6 @@ class MemoryStore:
 
     def _loaded(self, saga: SagaRow) -> Loaded:
         return Loaded(saga, tuple(row for _, row in self._db.journal[saga.id]))
-
-    def _send(self, mail: NewMail) -> MailRow | None:
-        db = self._up()
-        saga = db.keys.get(mail.key)
-        if saga is None:
-            return None
-        known = db.mail_ids.get((saga, mail.message))
-        if known is not None:
-            return db.mails[known]
-        row = MailRow(next(db.numbers), saga, mail.message, mail.kind, mail.body, db.clock(), None, None, None)
-        db.mails[row.id] = db.open_mails[row.id] = row
-        db.mail_ids[saga, mail.message] = row.id
-        return row
-
-    def _answer(self, mail: MailRow, word: str | None, detail: str) -> None:
-        self._db.taken.add(mail.id)
-        if word is None:
-            return
-        del self._db.open_mails[mail.id]
-        self._db.mails[mail.id] = mail._replace(answer=word, detail=detail, answered_at=self._db.clock())
 
 
 def _fits(saga: SagaRow, runs: tuple[int, ...]) -> bool:
@@ -381,19 +310,5 @@ def _is_due(saga: SagaRow, now: float) -> bool:
     return saga.wake_at is not None and saga.wake_at <= now
 
 
-def _head(saga: bytes, new: NewSaga) -> SagaRow:
-    return SagaRow(
-        saga,
-        new.key,
-        new.plan,
-        "running",
-        None,
-        1,
-        None,
-        new.created_at,
-        new.created_at,
-        None,
-        None,
-        None,
-        new.input_hash,
-    )
+def _ended_before(saga: SagaRow, instant: float) -> bool:
+    return saga.status not in OPEN and saga.updated_at < instant

@@ -17,6 +17,7 @@ from amends.errors import DefinitionError, NotEnlisted, StoreUnavailable
 from amends.store import postgres_migrate
 from amends.store.base import (
     OPEN,
+    Ended,
     Fate,
     Filter,
     Health,
@@ -42,12 +43,12 @@ from amends.store.postgres_hints import PostgresHints
 from amends.store.postgres_join import Identity, PostgresJoin
 from amends.store.postgres_line import Line, Lines, Record
 from amends.store.postgres_place import COMMIT_SETTINGS, SETTINGS, place_of
+from amends.store.rows import id_bound
 
 VERSION_MIN = 140000
 LINES = 3  # for all that is neither committing nor looking for work: reads, mails
 OLD_WORKERS_KEPT = 1000
 TIDY_SECONDS = 24 * 3600.0
-LOOK_ROWS = 5000
 CHANGE_ROWS = 5000
 
 
@@ -69,7 +70,6 @@ class PostgresStore:
         self._lines = Lines(self.place, "amends", SETTINGS, LINES)
         self._hints: PostgresHints | None = None
         self._join: PostgresJoin | None = None
-        self._pruned: bytes | None = None  # where the last look for old sagas ended
 
     async def open(self, *, work: bool) -> None:
         self._work = work
@@ -242,21 +242,16 @@ class PostgresStore:
         )
         return {(plan, status): number for plan, status, number in rows}
 
-    async def prune(self, before: float, limit: int) -> int:
-        """From where the last look ended: a million sleepers are not looked at again for every batch."""
-        old: list[bytes] = []
-        while len(old) < limit:
-            rows = await self._lines.fetch("prunable", self._number, self._pruned, before, LOOK_ROWS)
-            found = [row[0] for row in rows if row[1]][: limit - len(old)]
-            old += found
-            if len(old) == limit:
-                self._pruned = old[-1]
-            elif len(rows) == LOOK_ROWS:
-                self._pruned = rows[-1][0]
-            else:
-                self._pruned = None
-                break
-        return int((await self._lines.fetch("prune", self._number, old, before))[0][0]) if old else 0
+    async def overdue(self, before: float, limit: int) -> list[SagaRow]:
+        return [SagaRow(*row) for row in await self._lines.fetch("overdue", self._number, before, limit)]
+
+    async def ended(self, before: float, after: bytes | None, limit: int) -> Ended:
+        values = (after or bytes(16), before, limit, id_bound(before))
+        rows = await self._lines.fetch("prunable", self._number, *values)
+        return Ended(tuple(row[0] for row in rows if row[1]), rows[-1][0] if len(rows) == limit else None)
+
+    async def prune(self, before: float, sagas: Sequence[bytes]) -> int:
+        return int((await self._lines.fetch("prune", self._number, sorted(sagas), before))[0][0]) if sagas else 0
 
     async def check(self) -> list[Health]:
         version, floor, _ = await self.schema()

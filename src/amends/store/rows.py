@@ -9,6 +9,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
+AFTER_ALL = b"\xff" * 16  # no internal id is later
+CLOCK_SECONDS = 3600.0  # how far apart the clocks may be that ids begin with
+
 OPEN = ("running", "compensating", "parked")
 
 
@@ -175,9 +178,22 @@ class Filter(NamedTuple):
     limit: int = 50
 
 
+class Ended(NamedTuple):
+    """Of one stretch of sagas those that have ended. last: where the next stretch begins, None where there is none."""
+
+    sagas: tuple[bytes, ...]
+    last: bytes | None
+
+
 class Health(NamedTuple):
     """One line of `amends doctor`. level: ok, warning or error."""
 
     level: str
     what: str
     detail: str
+
+
+def id_bound(instant: float) -> bytes:
+    """Internal ids begin with when they were made: what ended before an instant has no id that is later than this."""
+    milliseconds = int((instant + CLOCK_SECONDS) * 1000)
+    return milliseconds.to_bytes(6, "big") + bytes(10) if 0 <= milliseconds < 1 << 48 else AFTER_ALL

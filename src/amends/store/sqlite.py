@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from amends import fault
 from amends.store.base import (
+    Ended,
     Fate,
     Filter,
     Health,
@@ -37,7 +38,7 @@ from amends.store.hints import Hints
 from amends.store.sqlite_check import check_file
 from amends.store.sqlite_commit import check_alive, due_for_all, write_batch
 from amends.store.sqlite_errors import moved
-from amends.store.sqlite_file import SQL, check_place, connect
+from amends.store.sqlite_file import CODE_VERSION, MIGRATIONS, SQL, check_place, connect, schema_at
 from amends.store.sqlite_join import SqliteTransaction
 from amends.store.sqlite_lock import WorkerLock
 from amends.store.sqlite_read import find_rows, forget, look_for_old
@@ -84,6 +85,14 @@ class SqliteStore:
         await self._thread.stop()
         self._lock.release()
 
+    async def schema(self) -> tuple[int, int, int]:
+        return (*schema_at(self.path), CODE_VERSION)
+
+    async def upgrade(self) -> list[int]:
+        before, _ = schema_at(self.path)
+        connect(self.path, self._lock, work=False).close()
+        return [number for number, _ in MIGRATIONS if number > before]
+
     def now(self) -> float:
         return self._clock.now()
 
@@ -91,7 +100,7 @@ class SqliteStore:
 
     async def add_plans(self, plans: Sequence[tuple[str, str, str]]) -> list[int]:
         def look(connection: sqlite3.Connection) -> list[int]:
-            return [self._plan_number(connection, fingerprint) for fingerprint, _, _ in plans]
+            return [_plan_number(connection, self._number, fingerprint) for fingerprint, _, _ in plans]
 
         def add(connection: sqlite3.Connection) -> list[int]:
             connection.executemany(SQL["plan_add"], [(self._number, *plan) for plan in plans])
@@ -216,7 +225,7 @@ class SqliteStore:
 
     async def send(self, mails: Sequence[NewMail]) -> list[MailRow | None]:
         now = self.now()
-        sent = await self._write(lambda connection: [self._send(connection, mail, now) for mail in mails])
+        sent = await self._write(lambda connection: [_send(connection, self._number, mail, now) for mail in mails])
         fault.point("mail.after")
         return sent
 
@@ -252,15 +261,14 @@ class SqliteStore:
         rows = await self._rows("count_open" if open_only else "count", self._number)
         return {(row[0], row[1]): row[2] for row in rows}
 
-    async def prune(self, before: float, limit: int) -> int:
-        old: list[bytes] = []
-        last = b""
-        while len(old) < limit:
-            found, last = await self._read(partial(look_for_old, self._number, before, last))
-            old += found
-            if not last:
-                break
-        return await self._write(partial(forget, self._number, before, old[:limit])) if old else 0
+    async def overdue(self, before: float, limit: int) -> list[SagaRow]:
+        return [SagaRow(*row) for row in await self._rows("overdue", self._number, before, limit)]
+
+    async def ended(self, before: float, after: bytes | None, limit: int) -> Ended:
+        return await self._read(partial(look_for_old, self._number, before, after, limit))
+
+    async def prune(self, before: float, sagas: Sequence[bytes]) -> int:
+        return await self._write(partial(forget, self._number, before, sagas)) if sagas else 0
 
     async def check(self) -> list[Health]:
         return await self._read(lambda connection: check_file(connection, self.path, self._number, self.now()))
@@ -300,10 +308,6 @@ class SqliteStore:
         connection.execute(SQL["namespace_add"], (self._namespace,))
         return self._namespace_number(connection)
 
-    def _plan_number(self, connection: sqlite3.Connection, fingerprint: str) -> int:
-        row = connection.execute(SQL["plan_number"], (self._number, fingerprint)).fetchone()
-        return 0 if row is None else int(row[0])
-
     def _own(
         self,
         connection: sqlite3.Connection,
@@ -327,12 +331,6 @@ class SqliteStore:
         rows = connection.execute(SQL["journal_rows"], (self._number, saga.id))
         return Loaded(saga, tuple(row[0].encode() for row in rows))
 
-    def _send(self, connection: sqlite3.Connection, mail: NewMail, now: float) -> MailRow | None:
-        values = (self._number, mail.key, mail.message, mail.kind, mail.body.decode(), now)
-        connection.execute(SQL["mail_add"], values)
-        row = connection.execute(SQL["mail_sent"], (self._number, mail.key, mail.message)).fetchone()
-        return None if row is None else _mail(row)
-
     async def _rows(self, name: str, *values: object) -> list[tuple[Any, ...]]:
         return await self._read(lambda connection: connection.execute(SQL[name], values).fetchall())
 
@@ -349,3 +347,15 @@ class SqliteStore:
 def _mail(row: tuple[Any, ...]) -> MailRow:
     number, saga, message, kind, body, created_at, answer, detail, answered_at = row
     return MailRow(number, saga, message, kind, body.encode(), created_at, answer, detail, answered_at)
+
+
+def _plan_number(connection: sqlite3.Connection, namespace: int, fingerprint: str) -> int:
+    row = connection.execute(SQL["plan_number"], (namespace, fingerprint)).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def _send(connection: sqlite3.Connection, namespace: int, mail: NewMail, now: float) -> MailRow | None:
+    values = (namespace, mail.key, mail.message, mail.kind, mail.body.decode(), now)
+    connection.execute(SQL["mail_add"], values)
+    row = connection.execute(SQL["mail_sent"], (namespace, mail.key, mail.message)).fetchone()
+    return None if row is None else _mail(row)

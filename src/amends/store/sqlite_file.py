@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from amends.errors import SchemaMismatch, StoreUnavailable
@@ -148,6 +149,20 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has schema {version}, and needs an amends that knows schema {floor} at least; this one knows "
             f"{CODE_VERSION}. Upgrade this process: pip install --upgrade amends"
         )
+
+
+def schema_at(path: Path) -> tuple[int, int]:
+    """The schema of a file, read without changing it; 0 and 0 where there is no file.
+
+    Raises StoreUnavailable, StoreDamaged, SchemaMismatch.
+    """
+    if not path.exists():
+        return 0, 0
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            return schema_of(connection)
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
 
 
 def schema_of(connection: sqlite3.Connection) -> tuple[int, int]:

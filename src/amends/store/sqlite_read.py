@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 
-from amends.store.base import OPEN, Filter, SagaRow
+from amends.store.base import OPEN, Ended, Filter, SagaRow
+from amends.store.rows import id_bound
 from amends.store.sqlite_file import SQL
 
-LOOK_ROWS = 5000  # looked through in one statement for what may be forgotten
 AFTER_ALL = b"\xff" * 17  # later than any internal id
 
 
@@ -32,17 +33,17 @@ def find_rows(connection: sqlite3.Connection, namespace: int, wanted: Filter) ->
 
 
 def look_for_old(
-    namespace: int, before: float, after: bytes, connection: sqlite3.Connection
-) -> tuple[list[bytes], bytes]:
-    """What ended before an instant, in one stretch of ids; and where the next stretch begins,
-    empty at the end."""
-    rows = connection.execute(SQL["prunable"], (namespace, after, before, LOOK_ROWS)).fetchall()
-    return [row[0] for row in rows if row[1]], rows[-1][0] if len(rows) == LOOK_ROWS else b""
+    namespace: int, before: float, after: bytes | None, limit: int, connection: sqlite3.Connection
+) -> Ended:
+    """What ended before an instant, in one stretch of ids."""
+    values = (namespace, after or b"", before, limit, id_bound(before))
+    rows = connection.execute(SQL["prunable"], values).fetchall()
+    return Ended(tuple(row[0] for row in rows if row[1]), rows[-1][0] if len(rows) == limit else None)
 
 
-def forget(namespace: int, before: float, old: list[bytes], connection: sqlite3.Connection) -> int:
-    """Forget sagas, in the transaction that is open, if they still are what they were when found."""
-    gone = [saga for saga in old if connection.execute(SQL["prune_saga"], (namespace, saga, before)).rowcount]
+def forget(namespace: int, before: float, sagas: Sequence[bytes], connection: sqlite3.Connection) -> int:
+    """Forget sagas, in the transaction that is open, if they ended before an instant."""
+    gone = [saga for saga in sagas if connection.execute(SQL["prune_saga"], (namespace, saga, before)).rowcount]
     for name in ("prune_journal", "prune_mail"):
         connection.executemany(SQL[name], [(namespace, saga) for saga in gone])
     return len(gone)

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from amends.errors import StoreUnavailable
 from amends.store.base import (
+    Ended,
     Fate,
     Filter,
     Health,
@@ -140,6 +141,12 @@ class FaultyStore:
     async def close(self) -> None:
         await self._store.close()
 
+    async def schema(self) -> tuple[int, int, int]:
+        return await self._store.schema()
+
+    async def upgrade(self) -> list[int]:
+        return await self._store.upgrade()
+
     async def add_plans(self, plans: Sequence[tuple[str, str, str]]) -> list[int]:
         return await self._store.add_plans(plans)
 
@@ -221,8 +228,14 @@ class FaultyStore:
     async def count(self, *, open_only: bool = False) -> dict[tuple[int, str], int]:
         return await self._store.count(open_only=open_only)
 
-    async def prune(self, before: float, limit: int) -> int:
-        return await self._store.prune(before, limit)
+    async def overdue(self, before: float, limit: int) -> list[SagaRow]:
+        return await self._store.overdue(before, limit)
+
+    async def ended(self, before: float, after: bytes | None, limit: int) -> Ended:
+        return await self._pass("ended", lambda: self._store.ended(before, after, limit))
+
+    async def prune(self, before: float, sagas: Sequence[bytes]) -> int:
+        return await self._pass("prune", lambda: self._store.prune(before, sagas))
 
     async def check(self) -> list[Health]:
         return await self._store.check()

@@ -249,6 +249,13 @@ WITH alive AS MATERIALIZED (
 )
 SELECT alive.plans IS NOT NULL, owned.* FROM (SELECT 1) AS one LEFT JOIN alive ON true LEFT JOIN owned ON true
 
+-- What was due long ago and nobody took, by the same index as what is due.
+-- name: overdue
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+FROM amends.saga
+WHERE ns = $1 AND owner IS NULL AND wake_at <= $2::float8 AND status IN ('running', 'compensating', 'parked')
+ORDER BY wake_at LIMIT $3
+
 -- name: journal_rows
 SELECT saga, row FROM amends.journal WHERE ns = $1 AND saga = ANY($2::uuid[]) ORDER BY saga, seq
 
@@ -381,10 +388,11 @@ SELECT plan, status, count(*) FROM amends.saga WHERE ns = $1 GROUP BY plan, stat
 SELECT plan, status, count(*) FROM amends.saga
 WHERE ns = $1 AND status IN ('running', 'compensating', 'parked') GROUP BY plan, status
 
--- Looking for what may be forgotten, a stretch of the primary key at a time.
+-- Looking for what may be forgotten, a stretch of the primary key at a time. What began later cannot have
+-- ended before.
 -- name: prunable
 SELECT id, status IN ('completed', 'compensated') AND updated_at < $3::float8
-FROM amends.saga WHERE ns = $1 AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $4
+FROM amends.saga WHERE ns = $1 AND id > $2::uuid AND id < $5::uuid ORDER BY id LIMIT $4
 
 -- name: prune
 WITH gone AS (

@@ -94,6 +94,13 @@ WHERE ns = ?1 AND owner IS NULL AND wake_at <= ?2
   AND plan IN (SELECT value FROM json_each(?3))
 ORDER BY wake_at LIMIT ?4
 
+-- What was due long ago and nobody took, by the same index.
+-- name: overdue
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+FROM amends_saga INDEXED BY amends_saga_open
+WHERE ns = ?1 AND owner IS NULL AND wake_at <= ?2 AND status IN ('running', 'compensating', 'parked')
+ORDER BY wake_at LIMIT ?3
+
 -- Waiting and parked sagas with mail, beside those that are due anyhow; there is little mail
 -- at any time.
 -- name: claim_mailed
@@ -225,10 +232,10 @@ SELECT plan, status, count(*) FROM amends_saga INDEXED BY amends_saga_open
 WHERE ns = ? AND status IN ('running', 'compensating', 'parked') GROUP BY plan, status
 
 -- Looking for what may be forgotten, a stretch of the primary key at a time: no statement holds
--- up a commit for long.
+-- up a commit for long. What began later cannot have ended before.
 -- name: prunable
 SELECT id, status IN ('completed', 'compensated') AND updated_at < ?3
-FROM amends_saga WHERE ns = ?1 AND id > ?2 ORDER BY id LIMIT ?4
+FROM amends_saga WHERE ns = ?1 AND id > ?2 AND id < ?5 ORDER BY id LIMIT ?4
 
 -- name: prune_saga
 DELETE FROM amends_saga

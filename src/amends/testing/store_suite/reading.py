@@ -6,7 +6,7 @@ Must not: look at how a store keeps them.
 
 from __future__ import annotations
 
-from amends.store.base import Fate, Filter, Head, SagaRow
+from amends.store.base import Ended, Fate, Filter, Head, SagaRow
 from amends.testing.store_suite.rig import Rig, Saga, rule
 
 
@@ -138,16 +138,23 @@ class ReadingRules:
         }
 
     @rule
-    async def test_pruning_forgets_what_ended_in_batches_and_leaves_the_rest(self, rig: Rig) -> None:
+    async def test_what_ended_is_found_a_stretch_at_a_time_and_forgotten_and_the_rest_stays(self, rig: Rig) -> None:
         sagas = await some_sagas(rig)
         worker = await rig.worker()
         more = [await rig.ended(worker) for _ in range(3)]
         await rig.first_store.send([more[0].mail("m")])
         later = rig.first_store.now() + 1
+        found: list[Ended] = [await rig.first_store.ended(later, None, 3)]
 
-        counts = [await rig.first_store.prune(later, 2) for _ in range(4)]
+        while (last := found[-1].last) is not None:
+            found.append(await rig.first_store.ended(later, last, 3))
+        counts = [await rig.first_store.prune(later, stretch.sagas) for stretch in found]
 
-        assert counts == [2, 2, 1, 0]
+        old = [sagas["completed"].id, sagas["compensated"].id, *(saga.id for saga in more)]
+        assert [saga for stretch in found for saga in stretch.sagas] == old
+        assert max(len(stretch.sagas) for stretch in found) <= 3
+        assert sum(counts) == 5
+        assert (await rig.first_store.ended(later, None, 100)).sagas == ()
         assert set(keys(await rig.first_store.find(Filter()))) == {
             sagas[status].key for status in ("running", "compensating", "parked")
         }
@@ -156,20 +163,33 @@ class ReadingRules:
         assert len(await rig.rows(sagas["running"])) == 1
 
     @rule
-    async def test_pruning_leaves_what_ended_later(self, rig: Rig) -> None:
-        worker = await rig.worker()
-        before = rig.first_store.now()
-        ended = await rig.ended(worker)
+    async def test_nothing_is_forgotten_but_what_ended_before_the_instant(self, rig: Rig) -> None:
+        sagas = await some_sagas(rig)
+        before = rig.first_store.now() - 1
+        every = [saga.id for saga in sagas.values()]
 
-        assert await rig.first_store.prune(before - 1, 10) == 0
-        assert await rig.first_store.head(ended.key) is not None
+        assert (await rig.first_store.ended(before, None, 100)).sagas == ()
+        assert await rig.first_store.prune(before, every) == 0
+        assert await rig.first_store.prune(rig.first_store.now() + 1, [*every, rig.saga().id]) == 2
+
+    @rule
+    async def test_what_nobody_took_in_time_is_found_the_longest_due_first(self, rig: Rig) -> None:
+        now = rig.first_store.now()
+        late = {by: await rig.waiting(due=now - by) for by in (70.0, 90.0, 80.0, 10.0)}
+        await rig.waiting(due=now + 3600)
+        await rig.owned(await rig.worker())
+
+        found = await rig.first_store.overdue(now - 60, 10)
+
+        assert keys(found) == [late[by].key for by in (90.0, 80.0, 70.0)]
+        assert keys(await rig.first_store.overdue(now - 60, 2)) == keys(found)[:2]
 
     @rule
     async def test_an_id_is_free_again_once_its_saga_was_pruned(self, rig: Rig) -> None:
         worker = await rig.worker()
         ended = await rig.ended(worker)
         await rig.first_store.send([ended.mail("m")])
-        await rig.first_store.prune(rig.first_store.now() + 1, 10)
+        await rig.first_store.prune(rig.first_store.now() + 1, [ended.id])
         again = rig.saga(ended.key)
 
         assert await rig.first_store.commit(None, [again.first()]) == [Fate.WRITTEN]

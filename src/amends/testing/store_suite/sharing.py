@@ -56,7 +56,9 @@ class SharingRules:
         assert await other.owned_mail(worker) == []
         assert await other.answer_ended(10) == 0
         assert await other.unstall([*plans, rig.plan]) == 0
-        assert await other.prune(other.now() + 60, 10) == 0
+        assert (await other.ended(other.now() + 60, None, 10)).sagas == ()
+        assert await other.prune(other.now() + 60, [ended.id]) == 0
+        assert await other.overdue(other.now(), 10) == []
         await other.release(stranger, [(owned.id, None)])
         assert (await rig.head(owned)).owner == worker
 

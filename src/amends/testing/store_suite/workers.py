@@ -16,6 +16,13 @@ class WorkerRules:
     """Plans, registrations, retirement."""
 
     @rule
+    async def test_an_open_database_has_the_schema_that_the_code_needs(self, rig: Rig) -> None:
+        version, floor, needed = await rig.first_store.schema()
+
+        assert floor <= needed <= version
+        assert await rig.first_store.upgrade() == []
+
+    @rule
     async def test_a_plan_has_one_number_whoever_registers_it(self, rig: Rig) -> None:
         other = await rig.store()
 
