@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 CLAIM_BATCH = 100
 SLOW_SECONDS = 20.0  # how often the rarer duties come
+SOON_SECONDS = 3.0  # when they come where something is due that is not this worker's
 STALLED_KEPT = 10_000
 PAUSE_SECONDS = 1.0  # after trouble
 AFTER_SECONDS = 0.02  # after a lease's end, to find it ended
@@ -69,10 +70,7 @@ class Ownership:
         store = self._worker.store
         if not store.leases:
             self._gone = await store.retire_expired(self._worker.worker)
-        await store.unstall(self.plans.claimable)
-        older = self.plans.claimable - set(self.plans.exact)
-        if older:  # those that sleep for a year must not say only then that this code does not fit
-            await store.rouse(older)
+        await _look_around(self.plans, store)
         store.listen(self._hinted)
         try:
             await self._turn()
@@ -186,11 +184,13 @@ class Ownership:
             await self._take_mail()
         slow = _loop_time() >= self._slow_at
         if seen.due or seen.mail or slow:  # the look does not see stalled sagas
-            await self._claim()
+            if not await self._claim() and seen.due:  # perhaps of a version whose last worker has just left
+                self._slow_at = min(self._slow_at, _loop_time() + SOON_SECONDS)
         if seen.mail or slow:
             await self._worker.store.answer_ended(CLAIM_BATCH)
         if slow:
             self._slow_at = _loop_time() + SLOW_SECONDS
+            await _look_around(self.plans, self._worker.store)
             for report in await self.plans.stranded(self._worker.store):
                 _log.warning("%s", report)
         await _answer_watches(self._worker.store, self._watched)
@@ -215,6 +215,8 @@ class Ownership:
         store = self._worker.store
         if store.leases and self.lease.is_steady():
             self._gone = await store.retire_expired(self._worker.worker)
+        if self._gone:
+            await _look_around(self.plans, store)
         while self._gone and self._worker.room:
             await self.lease.keep()
             gone = self._unsure = self._gone[0]
@@ -225,9 +227,8 @@ class Ownership:
             if not batch:
                 self._gone.pop(0)
 
-    async def _claim(self) -> None:
-        worker = self._worker
-        self.backlog = False
+    async def _claim(self) -> bool:
+        worker, found, self.backlog = self._worker, False, True
         while worker.room:
             await self.lease.keep()  # as long as there is more than there is room for, this does not end
             limit = min(CLAIM_BATCH, worker.room)
@@ -236,9 +237,11 @@ class Ownership:
             fault.point("claim.after")
             await self._hold_claimed(claimed)
             self._unsure = None
+            found |= bool(claimed)
             if len(claimed) < limit:
-                return
-        self.backlog = True
+                self.backlog = False
+                break
+        return found or self.backlog
 
     async def _make_sure(self) -> None:
         """The answer to a claim or an adoption was lost: find what it gave."""
@@ -288,7 +291,7 @@ class Ownership:
             return None
         try:
             state = state_of(loaded)
-            program, word = self.plans.program_for(head.plan, state)
+            program, word = self.plans.to_run(head.plan, state)
         except Exception as error:  # noqa: BLE001  # whatever one saga's rows are, the others go on
             self._stall(head, f"its history cannot be read: {describe(error)}", gone)
             return None
@@ -341,6 +344,16 @@ class Ownership:
             return poll
         end = self._next_end - self._worker.store.now()
         return min(poll, self.lease.until_renewal(), end + AFTER_SECONDS if end > 0 else poll)
+
+
+async def _look_around(plans: Plans, store: Store) -> None:
+    """See which versions of sagas have become this worker's, and take up what was left aside of them."""
+    gained = await plans.look_around(store)
+    if gained:
+        await store.unstall(gained)
+    older = gained - set(plans.exact)
+    if older:  # those that sleep for a year must not say only then that this code does not fit
+        await store.rouse(older)
 
 
 def _have(live: Live, act: Callable[[], object]) -> None:

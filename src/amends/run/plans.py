@@ -1,7 +1,8 @@
 """Which stored plans a worker can run.
 
 Guarantees: a saga runs on the plan it has, or moves to a changed one that fits, or is stalled
-with the reason; never on one that does not fit.
+with the reason; never on one that does not fit. As long as a live worker has its plan it is left to
+that one: two versions side by side take nothing from each other.
 Must not: decide whether plans fit; the core does (`decide/upgrade.py`).
 """
 
@@ -23,7 +24,9 @@ class Plans:
         self._registry = registry
         self._rows: dict[int, PlanRow] = {}
         self._numbers: dict[str, int] = {}
+        self._alive: frozenset[int] = frozenset()  # plans that live workers have, as of the last look
         self.exact: tuple[int, ...] = ()
+        self.claimable: frozenset[int] = frozenset()  # its own, and those of the same name that nobody has
 
     async def register(self, store: Store) -> None:
         """Make the plans of this process known."""
@@ -38,11 +41,15 @@ class Plans:
         """Learn of plans that others have registered."""
         self._rows = {row.id: row for row in await store.plans()}
 
-    @property
-    def claimable(self) -> frozenset[int]:
-        """Plans of sagas that this worker knows by name; it runs them, moves them or says why not."""
-        names = set(self._registry.names)
-        return frozenset(number for number, row in self._rows.items() if row.name in names)
+    async def look_around(self, store: Store) -> frozenset[int]:
+        """Learn of plans, and who has them. Gives those that fall to this worker from now on: it runs their
+        sagas, moves them or says why not."""
+        await self.refresh(store)
+        self._alive = frozenset(plan for row in await store.workers() if row.retired_at is None for plan in row.plans)
+        names, before = set(self._registry.names), self.claimable
+        orphans = frozenset(number for number, row in self._rows.items() if row.name in names) - self._alive
+        self.claimable = orphans | frozenset(self.exact)
+        return self.claimable - before
 
     def number_of(self, fingerprint: str) -> int:
         """The number of one of this process's plans."""
@@ -60,15 +67,19 @@ class Plans:
 
     async def stranded(self, store: Store) -> list[str]:
         """What to say of open sagas that no live worker can run: a line for each kind."""
-        await self.refresh(store)
-        runs = {plan for row in await store.workers() if row.retired_at is None for plan in row.plans}
-        names = {self.name_of(plan) for plan in runs}
+        names = {self.name_of(plan) for plan in self._alive}
         counts = sorted((await store.count(open_only=True)).items())
         return [
             f"{count} of {self.name_of(plan)!r} {'are' if count > 1 else 'is'} {status}, and no live worker knows it"
             for (plan, status), count in counts
             if status in ("running", "compensating") and self.name_of(plan) not in names
         ]
+
+    def to_run(self, number: int, state: State) -> tuple[Program | None, str]:
+        """What `program_for` gives, unless a live worker has the very plan."""
+        if number in self._alive and number not in self.exact:
+            return None, "it is left to a worker that has its definition as it is"
+        return self.program_for(number, state)
 
     def program_for(self, number: int, state: State) -> tuple[Program | None, str]:
         """The program that runs a saga of this plan; the fingerprint to move to, or the reason
