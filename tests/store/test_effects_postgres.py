@@ -17,6 +17,7 @@ from amends.store import effects_postgres as effects
 from amends.store.effects_asyncpg import AsyncpgLender
 from amends.store.effects_errors import definite, passes, state
 from amends.store.effects_postgres import Found, InboxRow, Opened
+from amends.store.postgres import PostgresStore
 
 KEY = ("default", bytes(range(16)), "book")
 DONE: InboxRow = (1, "succeeded", False, False, b'"done"', "")
@@ -290,3 +291,14 @@ def test_only_errors_of_drivers_can_pass() -> None:
     wrapped = ValueError("mine")
     wrapped.__cause__ = asyncpg.SerializationError("again")
     assert passes(wrapped, lost=False)
+
+
+def test_bringing_up_the_stores_schema_brings_the_inbox_along(postgres_url: str) -> None:
+    async def main() -> None:
+        store = PostgresStore(postgres_url, "default")
+        await store.upgrade()
+        await store.close()
+
+        assert await upgrade_inbox(postgres_url) == []
+
+    run(main)

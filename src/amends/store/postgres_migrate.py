@@ -9,8 +9,11 @@ Must not: run unasked. A schema is changed when somebody says so, not when some 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from amends import fault
 from amends.errors import SchemaMismatch
+from amends.store import effects_postgres
 from amends.store.postgres_line import SQL, Connection, Line
 from amends.store.sql import migrations
 
@@ -20,13 +23,20 @@ CODE_VERSION = MIGRATIONS[-1][0]
 
 
 async def upgrade(line: Line) -> list[int]:
-    """Apply what is missing; gives the numbers of what was applied. Raises StoreError."""
+    """Apply what is missing; gives the numbers of what was applied. The inbox of steps with a
+    transaction, which has migrations of its own, comes along: here it is by default. Raises StoreError."""
+    applied = await _apply(line, SQL, MIGRATIONS)
+    await _apply(line, effects_postgres.SQL, effects_postgres.MIGRATIONS)
+    return applied
+
+
+async def _apply(line: Line, sql: Mapping[str, str], scripts: Sequence[tuple[int, str]]) -> list[int]:
     applied: list[int] = []
-    for number, script in MIGRATIONS:
+    for number, script in scripts:
         async with line.transaction() as connection:
             await connection.execute("SET LOCAL lock_timeout = 0")  # whoever migrates now is waited for
-            await connection.execute(SQL["schema_lock"], timeout=MIGRATION_SECONDS)
-            version, _ = await _schema(connection)
+            await connection.execute(sql["schema_lock"], timeout=MIGRATION_SECONDS)
+            version, _ = await _schema(connection, sql)
             if version < number:
                 await connection.execute(script, timeout=MIGRATION_SECONDS)
                 fault.point("migrate.inside")
@@ -37,7 +47,7 @@ async def upgrade(line: Line) -> list[int]:
 async def schema(line: Line) -> tuple[int, int, int]:
     """The version that is there, its floor, and the version of this code. 0 where amends has no tables yet."""
     async with line.transaction() as connection:
-        return (*await _schema(connection), CODE_VERSION)
+        return (*await _schema(connection, SQL), CODE_VERSION)
 
 
 def check(version: int, floor: int, place: str) -> None:
@@ -52,10 +62,10 @@ def check(version: int, floor: int, place: str) -> None:
         )
 
 
-async def _schema(connection: Connection) -> tuple[int, int]:
-    if not await connection.fetchval(SQL["schema_there"]):
+async def _schema(connection: Connection, sql: Mapping[str, str]) -> tuple[int, int]:
+    if not await connection.fetchval(sql["schema_there"]):
         return 0, 0
-    row = await connection.fetchrow(SQL["schema"])
+    row = await connection.fetchrow(sql["schema"])
     if row is None:
         raise SchemaMismatch("the database has tables of amends but no schema row; restore it from a backup")
     return int(row[0]), int(row[1])

@@ -50,11 +50,11 @@ DELETE FROM amends.inbox
 WHERE ns = CAST($1 AS text) AND saga = ANY (CAST(CAST($2 AS text) AS uuid[]))
 
 -- name: sagas
-SELECT CAST(some.saga AS text) FROM (
+SELECT CAST(found.saga AS text) FROM (
     SELECT DISTINCT saga FROM amends.inbox
     WHERE saga > CAST(CAST($2 AS text) AS uuid) AND ns = CAST($1 AS text)
     ORDER BY saga LIMIT CAST($3 AS integer)
-) AS some
+) AS found
 
 -- name: schema_there
 SELECT to_regclass('amends.inbox_version') IS NOT NULL
