@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
 import sqlalchemy as sa
+from processes import process
 from sqlalchemy.orm import Session
 
 from amends import Completed, Orchestrator, Saga, Settings, step, wait_for
@@ -111,3 +113,32 @@ def test_a_rollback_leaves_nothing_and_a_taken_id_is_told(client: Blocking, post
     assert kept.outcome(timeout=SECONDS) == Completed(4)
     with pytest.raises(UnknownSaga):
         gone.outcome(timeout=SECONDS)
+
+
+def test_a_forked_child_that_ends_leaves_its_parents_connections_alone(client: Blocking, postgres_url: str) -> None:
+    """What the child has inherited it must not even tidy up: the loop's list of sockets is shared by both."""
+    code = """
+import asyncio, gc, os, sys, time, warnings
+from test_within_postgres_blocking import Orchestrator, asks, doubles
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)  # that is what is tested
+sagas = Orchestrator(sys.argv[1], sagas=[doubles, asks]).blocking()
+sagas.start(doubles, 1, id="parent-1")
+while sagas.session().store._hints._connection is None:
+    time.sleep(0.01)
+sagas.wait_for(asyncio.sleep(0.1))
+time.sleep(0.1)  # where the loop is at rest, nothing holds what it has but itself
+child = os.fork()
+if child == 0:
+    gc.collect()
+    sagas.start(doubles, 2, id="child")
+    gc.collect()
+    sys.exit()
+assert os.waitpid(child, 0)[1] == 0
+print(sagas.start(doubles, 3, id="parent-2").outcome(timeout=10))
+"""
+    with process(postgres_url, database=Path("unused"), code=code) as parent:
+        assert parent.wait() == 0, parent.errors()
+        assert parent.errors() == ""
+
+    for key in ("parent-1", "child", "parent-2"):
+        assert isinstance(client.handle(doubles, key).outcome(timeout=SECONDS), Completed)

@@ -177,7 +177,19 @@ def _after_fork() -> None:
     """The parent's thread does not exist in the child: begin anew on the next use."""
     for blocking in list(_all):
         blocking._lock = Lock()  # the parent may have held it
+        if blocking._session is not None:
+            _leave_to_parent(blocking._session, blocking._loop)
         blocking._forget()
+
+
+def _leave_to_parent(*inherited: object) -> None:
+    """Keep what a child has inherited from being tidied up, at its end too. The kernel's list of the sockets
+    that the loop waits for is one for parent and child: who takes a connection off it here takes it from the
+    parent, which then waits for ever."""
+    import ctypes  # dear, and for children only
+
+    for one in inherited:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
 
 
 def _at_exit() -> None:
