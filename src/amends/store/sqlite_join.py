@@ -107,8 +107,8 @@ class SqliteTransaction:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
                 raise StoreUnavailable(
-                    f"{self._path} is locked by another transaction, and this one began by reading: roll it back, and "
-                    "begin it with BEGIN IMMEDIATE, which waits for its turn"
+                    f"{self._path} is locked by another transaction: roll this one back, and begin it with BEGIN "
+                    "IMMEDIATE, which waits for its turn; one that began by reading cannot wait"
                 ) from error
             raise translate(error, self._path) from error
 
