@@ -9,7 +9,7 @@ import pytest
 from postgres_scene import Gate, Order, on, until, user
 
 from amends import Completed, Saga, sleep
-from amends.errors import AmendsError, IdConflict
+from amends.errors import AmendsError, IdConflict, StoreUnavailable
 
 LOCK_HEAD = "SELECT FROM amends.saga WHERE key = $1 FOR UPDATE"
 
@@ -133,6 +133,21 @@ def test_a_start_that_is_held_does_not_keep_its_process_from_leaving_and_its_cal
             return int(await somebody.value("SELECT count(*) FROM amends.worker WHERE left_at IS NOT NULL"))
 
     assert asyncio.run(main()) == (1 if work else 0)
+
+
+@pytest.mark.parametrize("work", [True, False], ids=["worker", "client"])
+def test_who_waits_too_long_for_a_start_is_told_that_a_transaction_holds_its_id(work: bool, postgres_url: str) -> None:
+    async def main() -> None:
+        gate = Gate()
+        orchestrator = on(postgres_url, gate.saga, drain_seconds=1.0, answer_seconds=1.0)
+        async with user(postgres_url) as somebody, orchestrator if work else orchestrator.client():
+            mine = await somebody.start(orchestrator, gate.saga, "K", cents=1)
+            with pytest.raises(StoreUnavailable, match="a transaction that is still open has started a saga with this"):
+                await orchestrator.start(gate.saga, Order(2), id="K")
+            await mine.execute("ROLLBACK")
+            await somebody.until("SELECT count(*) = 1 FROM amends.saga WHERE key = 'K'")  # it was written after all
+
+    asyncio.run(main())
 
 
 def test_a_lock_on_a_saga_that_is_to_be_let_go_keeps_the_worker_neither_from_its_lease_nor_from_others(

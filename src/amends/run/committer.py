@@ -67,6 +67,10 @@ class Committer:
         if self._pump is None or self._pump.done():
             self._start()
 
+    def is_held(self, saga: bytes) -> bool:
+        """Whether a lock of somebody else's is in the way of what was submitted of it."""
+        return saga in self._held
+
     async def drain(self) -> None:
         """Wait until all that was submitted is written; also where the loop is on its way out
         and has cancelled every task."""

@@ -140,9 +140,16 @@ class Session(Asking, Enlisting):
         except TimeoutError:
             raise StoreUnavailable(
                 f"the saga {_new(write).key!r} is not on disk after {seconds:g} s: "
-                f"{self.trouble or 'the store does not answer'}. It is written when that passes, if this process "
+                f"{self._obstacle(write.saga)}. It is written when that passes, if this process "
                 "lives; to be sure, start it again with the same id"
             ) from None
+
+    def _obstacle(self, saga: bytes) -> str:
+        """Why the first row of a saga is not on disk."""
+        committer = self.worker or self._committer
+        if committer is not None and committer.is_held(saga):
+            return "a transaction that is still open has started a saga with this id"
+        return self.trouble or "the store does not answer"
 
     async def run(self, saga: Saga[Any, Any], value: Any, key: str | None) -> Outcome:
         """Start a saga and wait for how it ends. Raises what `start` raises."""

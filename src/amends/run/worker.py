@@ -202,6 +202,10 @@ class Worker:
         """Why nothing can be written at the moment; empty if it can."""
         return "" if self._committer is None else self._committer.trouble
 
+    def is_held(self, saga: bytes) -> bool:
+        """Whether a lock of somebody else's is in the way of what this saga wants to write."""
+        return self._committer is not None and self._committer.is_held(saga)
+
     # What the sagas in memory ask
 
     def submit(self, write: Write, told: Callable[[Fate], None]) -> None:
