@@ -311,17 +311,6 @@ def test_doctor_ends_with_the_worst_of_what_it_found(floor: Floor) -> None:
     assert "none is alive" in str(alone.data)
 
 
-def test_the_schema_is_told_without_changing_anything(floor: Floor) -> None:
-    new = floor.amends("db", "upgrade", "--database=sqlite:///new.db", "--json")
-    missing = floor.amends("db", "version", "--database=sqlite:///missing.db")
-    told = floor.ok("db", "version", "--database=sqlite:///new.db", "--json").data
-
-    assert new.code == 0
-    assert told == {"database": "sqlite:///new.db", "version": told["code"], "floor": 1, "code": told["code"]}
-    assert missing.code == 7
-    assert not (floor.directory / "missing.db").exists()
-
-
 @pytest.mark.parametrize("verb", [("list",), ("stuck",), ("show", "x"), ("retry", "x", "y", "--reason=z")])
 def test_a_database_that_is_not_there_is_an_error_and_not_a_new_file(floor: Floor, verb: tuple[str, ...]) -> None:
     result = floor.amends(*verb, "--database=sqlite:///typo.db")

@@ -177,9 +177,16 @@ def findings(found: Iterable[Finding], worst: str) -> Json:
     return {"worst": worst, "findings": [finding._asdict() for finding in found]}
 
 
-def schema(found: SchemaVersion, database: str) -> Json:
-    """`amends db version`."""
-    return {"database": database, "version": found.version, "floor": found.floor, "code": found.code}
+def schema(found: SchemaVersion, database: str, applied: int | None) -> Json:
+    """`amends db`."""
+    shape: Json = {
+        "database": database,
+        "version": found.version,
+        "floor": found.floor,
+        "code": found.code,
+        "fits": found.fits,
+    }
+    return shape if applied is None else {**shape, "applied": applied}
 
 
 def text(data: object) -> str:

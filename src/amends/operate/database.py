@@ -1,33 +1,35 @@
 """A database's place and schema, before anybody opens it.
 
-Guarantees: asking for a version changes nothing; an upgrade is what any opening does.
+Guarantees: asking for a version changes nothing; an upgrade is done whoever asks, and only once.
 Must not: create a file that was only asked about.
 """
 
 from __future__ import annotations
 
 import os
-import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 from amends.errors import StoreUnavailable
 from amends.operate.values import SchemaVersion
-from amends.run.database import DEFAULT_DATABASE, Database, sqlite_path, store_of
+from amends.run.config import Config
+from amends.run.database import DEFAULT_DATABASE, Database, masked, store_of
+from amends.run.effects import transactions_of, upgrade_effects
+from amends.run.transactions_postgres import PostgresTransactions
+from amends.store.memory import MemoryStore
 from amends.store.sqlite import SqliteStore
-from amends.store.sqlite_errors import translate
-from amends.store.sqlite_file import CODE_VERSION, schema_of
 
 
-def file_of(database: Database) -> Path:
-    """The file of a database that is there. Raises StoreUnavailable, DefinitionError."""
+def check_there(database: Database) -> None:
+    """See that a database can be there: a file must, a server says so itself. Raises StoreUnavailable,
+    DefinitionError."""
     store = store_of(database, "default")
-    if not isinstance(store, SqliteStore):
-        raise StoreUnavailable("memory:// is gone with the process that made it; name a database file")
-    if not store.path.exists():
+    if isinstance(store, MemoryStore):
+        raise StoreUnavailable("memory:// is gone with the process that made it; name a database")
+    if isinstance(store, SqliteStore) and not store.path.exists():
         raise StoreUnavailable(
-            f"{store.path}: there is no such file; give --database=sqlite:///…, or --app, or set AMENDS_DATABASE"
+            f"{store.path}: there is no such file; give --database=…, or --app, or set AMENDS_DATABASE"
         )
-    return store.path
 
 
 def url_of(database: Database) -> str:
@@ -36,31 +38,42 @@ def url_of(database: Database) -> str:
         database = os.environ.get("AMENDS_DATABASE") or DEFAULT_DATABASE
     if isinstance(database, SqliteStore):
         database = database.path
-    return f"sqlite:///{database}" if isinstance(database, Path) else str(database)
+    if isinstance(database, Path):
+        return f"sqlite:///{database}"
+    return masked(database) if isinstance(database, str) else str(getattr(database, "place", database))
 
 
-def version_of(database: Database) -> SchemaVersion:
-    """The schema of a database file, read without changing it.
+async def version_of(config: Config) -> SchemaVersion:
+    """The schema of a database, read without changing it.
 
     Raises StoreUnavailable, StoreDamaged, SchemaMismatch.
     """
-    path = file_of(database)
+    check_there(config.database)
+    store = store_of(config.database, config.namespace)
     try:
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-        try:
-            version, floor = schema_of(connection)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise translate(error, path) from error
-    return SchemaVersion(version, floor, CODE_VERSION)
+        return SchemaVersion(*await store.schema())
+    finally:
+        await store.close()
 
 
-async def upgrade(database: Database) -> SchemaVersion:
-    """Bring a database, new or old, to this code's schema. Raises what opening it raises."""
-    if isinstance(database, str):
-        sqlite_path(database)
-    store = store_of(database, "default")
-    await store.open(work=False)
-    await store.close()
-    return version_of(database)
+async def check(config: Config) -> SchemaVersion:
+    """The same; and that the steps of an orchestrator which take a transaction find their inbox. Raises
+    SchemaMismatch where they do not."""
+    found = await version_of(config)
+    if found.fits:
+        inbox = transactions_of(replace(config, migrate=False), store_of(config.database, config.namespace))
+        if isinstance(inbox, PostgresTransactions):  # a file gets it from whoever opens it
+            await inbox.open()
+            await inbox.close()
+    return found
+
+
+async def upgrade(config: Config) -> tuple[SchemaVersion, int]:
+    """Bring a database, new or old, to this code's schema, with the inbox of steps that take a transaction;
+    gives how many migrations were applied. Raises StoreError."""
+    store = store_of(config.database, config.namespace)
+    try:
+        applied = [*await store.upgrade(), *await upgrade_effects(config, store)]
+        return SchemaVersion(*await store.schema()), len(applied)
+    finally:
+        await store.close()

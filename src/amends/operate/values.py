@@ -170,6 +170,11 @@ class SchemaVersion(NamedTuple):
     floor: int
     code: int
 
+    @property
+    def fits(self) -> bool:
+        """Whether this code can work with it as it is."""
+        return self.floor <= self.code <= self.version
+
 
 Finding = Health
 """One line of `doctor`: a level, what was looked at, and what was found."""

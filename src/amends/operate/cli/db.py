@@ -1,6 +1,6 @@
 """`amends db`: the database's schema.
 
-Guarantees: `version` changes nothing.
+Guarantees: `version` and `check` change nothing.
 Must not: touch sagas.
 """
 
@@ -11,11 +11,14 @@ import asyncio
 import click
 
 from amends.operate import as_json as shapes
+from amends.operate.cli.exits import Exit
 from amends.operate.cli.output import console, emit_json, word
 from amends.operate.cli.place import Place
 from amends.operate.cli.verb import Verb, json_option, place_options
-from amends.operate.database import upgrade, version_of
+from amends.operate.database import check, upgrade, version_of
 from amends.operate.values import SchemaVersion
+
+_POSTGRES = "postgresql://app@db/orders"
 
 
 @click.group("db", help="Look after the database's schema.")
@@ -33,26 +36,58 @@ def db() -> None:
 @json_option
 def version(as_json: bool, **given: str | None) -> None:
     place = Place(**given)
-    _print(version_of(place.config().database), place, as_json)
+    _print(asyncio.run(version_of(place.config())), place, as_json)
+
+
+@db.command(
+    "check",
+    cls=Verb,
+    help="Print the same, and say whether this amends can work with it as it is: ends with 0 if it can, with "
+    f"{int(Exit.STORE)} if `amends db upgrade` or a newer amends is needed. With --app also whether its steps that "
+    "take a transaction find what they need where their effects are.",
+    examples=[
+        f"amends db check --database={_POSTGRES}",
+        "amends db check --app=shop:orchestrator && amends worker shop:orchestrator",
+    ],
+)
+@place_options
+@json_option
+def check_(as_json: bool, **given: str | None) -> int:
+    place = Place(**given)
+    found = asyncio.run(check(place.config()))
+    _print(found, place, as_json)
+    if not found.fits and not as_json:
+        newer = "run `amends db upgrade`" if found.version < found.code else "upgrade this process"
+        console().print(word(f"It does not fit: {newer}", "bad"))
+    return Exit.OK if found.fits else Exit.STORE
 
 
 @db.command(
     "upgrade",
     cls=Verb,
-    help="Bring a database to this code's schema; a new one is created. SQLite files are also upgraded by whatever "
-    "opens them.",
-    examples=["amends db upgrade --database=sqlite:///orders.db"],
+    help="Bring a database to this code's schema, before workers of this code start; a new one is created. Any number "
+    "of processes may do so at once, and it may be killed at any point and run again. With --app also the database of "
+    "its effects=. SQLite files are upgraded by whatever opens them, too.",
+    examples=[
+        f"amends db upgrade --database={_POSTGRES}",
+        "amends db upgrade --app=shop:orchestrator",
+        "amends db upgrade --database=sqlite:///orders.db",
+    ],
 )
 @place_options
 @json_option
 def upgrade_(as_json: bool, **given: str | None) -> None:
     place = Place(**given)
-    _print(asyncio.run(upgrade(place.config().database)), place, as_json)
+    found, applied = asyncio.run(upgrade(place.config()))
+    _print(found, place, as_json, applied)
 
 
-def _print(found: SchemaVersion, place: Place, as_json: bool) -> None:
+def _print(found: SchemaVersion, place: Place, as_json: bool, applied: int | None = None) -> None:
     if as_json:
-        emit_json(shapes.schema(found, place.url))
+        emit_json(shapes.schema(found, place.url, applied))
         return
-    text = f"{place.url}: schema {found.version}, usable from {found.floor} on; this amends knows {found.code}"
+    there = f"schema {found.version}, usable from {found.floor} on" if found.version else "no tables of amends"
+    text = f"{place.url}: {there}; this amends knows {found.code}"
+    if applied is not None:
+        text += f". {applied or 'No'} migration{'' if applied == 1 else 's'} applied"
     console().print(word(text, ""))

@@ -21,7 +21,7 @@ from amends.operate.cli.verb import Verb, json_option, place_options
 from amends.operate.operations import operations
 from amends.operate.values import Finding
 
-_LIBRARIES = ("amends", "msgspec", "click", "rich", "uvloop")
+_LIBRARIES = ("amends", "msgspec", "click", "rich", "uvloop", "asyncpg")
 _LEVELS = ("ok", "warning", "error")
 _EXITS = {"ok": Exit.OK, "warning": Exit.TROUBLE, "error": Exit.ERRORS}
 
@@ -29,9 +29,9 @@ _EXITS = {"ok": Exit.OK, "warning": Exit.TROUBLE, "error": Exit.ERRORS}
 @click.command(
     "doctor",
     cls=Verb,
-    help="Check the file and its integrity, the libraries, what is overdue, unanswered mail, the workers, and sagas "
-    f"that no worker can run. Ends with 0 if all is well, {int(Exit.TROUBLE)} if a warning is the worst, "
-    f"{int(Exit.ERRORS)} for an error.",
+    help="Check the file and its integrity, or the server and its settings, the libraries, what is overdue, unanswered "
+    "mail, the workers, and sagas that no worker can run. Ends with 0 if all is well, "
+    f"{int(Exit.TROUBLE)} if a warning is the worst, {int(Exit.ERRORS)} for an error.",
     examples=["amends doctor", "amends doctor --database=sqlite:///orders.db --json | jq .worst"],
 )
 @place_options

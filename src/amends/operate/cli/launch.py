@@ -15,9 +15,8 @@ import click
 from amends.define.saga import Saga
 from amends.operate.cli.app import AppError, choose, load
 from amends.operate.cli.inputs import value_of
-from amends.operate.cli.place import Place
+from amends.operate.cli.place import Place, check_given
 from amends.operate.cli.quote import quoted
-from amends.run.database import sqlite_path
 from amends.run.orchestrator import Orchestrator
 from amends.run.session import Config
 
@@ -83,6 +82,6 @@ def _looks_like_json(word: str) -> bool:
 
 def _placed(config: Config, place: Place) -> Config:
     if place.database is not None:
-        sqlite_path(place.database)
+        check_given(place.database)
         config = replace(config, database=place.database)
     return config if place.namespace is None else replace(config, namespace=place.namespace)

@@ -14,8 +14,8 @@ import click
 
 from amends.operate.cli.app import orchestrator_of
 from amends.operate.cli.quote import quoted
-from amends.operate.database import file_of, url_of
-from amends.run.database import sqlite_path
+from amends.operate.database import check_there, url_of
+from amends.run.database import check_database, is_postgres, sqlite_path
 from amends.run.orchestrator import Orchestrator
 from amends.run.session import Config
 
@@ -42,7 +42,7 @@ class Place(NamedTuple):
         """What a client of that place needs. Raises AppError, DefinitionError."""
         config = self._base()
         if self.database is not None:
-            sqlite_path(self.database)
+            check_given(self.database)
             config = replace(config, database=self.database)
         if self.namespace is not None:
             config = replace(config, namespace=self.namespace)
@@ -53,7 +53,7 @@ class Place(NamedTuple):
     def existing(self, answer_seconds: float | None = None) -> Config:
         """The same, of a database that is there. Raises StoreUnavailable where it is not."""
         config = self.config(answer_seconds)
-        file_of(config.database)
+        check_there(config.database)
         return config
 
     @property
@@ -65,6 +65,15 @@ class Place(NamedTuple):
         if self.app is not None:
             return orchestrator_of(self.app).config
         return Orchestrator(None, sagas=(), namespace=self.namespace or "default").config
+
+
+def check_given(url: str) -> None:
+    """See that `--database` can be meant: what is in memory only is no place to find sagas again. Raises
+    DefinitionError."""
+    if is_postgres(url):
+        check_database(url)
+    else:
+        sqlite_path(url)
 
 
 def command_line(*words: str, options: list[str], positional: list[str]) -> str:

@@ -76,7 +76,8 @@ def place_options(command: F) -> F:
     return click.option(
         "--database",
         metavar="URL",
-        help="Such as sqlite:///orders.db. Else the app's, else AMENDS_DATABASE, else sqlite:///amends.db.",
+        help="Such as sqlite:///orders.db or postgresql://app@db/orders. Else the app's, else AMENDS_DATABASE, else "
+        "sqlite:///amends.db.",
     )(command)
 
 
