@@ -89,12 +89,16 @@ async def _mail(lines: Lines, namespace: int, now: float) -> Health:
 
 
 async def _transactions(lines: Lines) -> Health:
-    oldest = (await lines.fetch("doctor_old_transaction"))[0][0]
-    if oldest is None or oldest < OLD_TRANSACTION_SECONDS:
-        return Health("ok", "transactions", "none is left open")
-    return Health(
-        "warning", "transactions", f"one is idle since {oldest:.0f} s, and keeps what it wrote from all others"
-    )
+    for pid, user, program, age in await lines.fetch("doctor_old_transaction"):
+        if age >= OLD_TRANSACTION_SECONDS:
+            who = f"process {pid} ({user}{', ' * bool(program)}{program})"
+            text = f"{who} left one open {age:.0f} s ago, and keeps what it wrote from all others; to end it: "
+            return Health("warning", "transactions", f"{text}SELECT pg_terminate_backend({pid})")
+    unseen = (await lines.fetch("doctor_unseen"))[0][0]
+    if unseen:
+        text = f"none of this user's is left open; {unseen} sessions of others are hidden without pg_read_all_stats"
+        return Health("ok", "transactions", text)
+    return Health("ok", "transactions", "none is left open")
 
 
 def _clock(now: float) -> Health:

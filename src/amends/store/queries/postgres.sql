@@ -426,5 +426,11 @@ WHERE ns = $1 AND stalled IS NOT NULL AND status IN ('running', 'compensating', 
 SELECT count(*), min(created_at) FROM amends.mail WHERE ns = $1 AND answer IS NULL
 
 -- name: doctor_old_transaction
-SELECT max(extract(epoch FROM clock_timestamp() - xact_start))::float8 FROM pg_stat_activity
+SELECT pid, CAST(usename AS text), application_name, extract(epoch FROM clock_timestamp() - xact_start)::float8
+FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'
+ORDER BY xact_start LIMIT 1
+
+-- Without pg_read_all_stats a role does not see what the sessions of others do, and finds this instead.
+-- name: doctor_unseen
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query = '<insufficient privilege>'
