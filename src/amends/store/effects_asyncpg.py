@@ -8,6 +8,7 @@ Must not: close a pool of the user's.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -54,7 +55,10 @@ class Transaction:
 
     @property
     def lost(self) -> bool:
-        return bool(self.given.is_closed())
+        try:
+            return bool(self.given.is_closed())
+        except asyncpg.InterfaceError:  # the pool has taken it away, because it was lost
+            return True
 
     async def begin(self) -> None:
         await self._top.start()
@@ -77,7 +81,8 @@ class Transaction:
 
     async def give_back(self, *, sound: bool) -> None:
         if not sound:
-            self.given.terminate()
+            with suppress(asyncpg.InterfaceError):  # likewise
+                self.given.terminate()
         await self._pool.release(self.given)
 
     def interrupt(self) -> None:
