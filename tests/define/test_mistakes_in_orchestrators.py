@@ -155,7 +155,7 @@ def test_only_sagas_are_sagas() -> None:
 
 def test_two_sagas_of_one_name_need_a_version() -> None:
     assert mistake(lambda: orchestrator(sagas=[place_order(reserve), place_order(charge)])) == (
-        "two sagas are called 'place-order'; if one is the older form of the other, give each a version="
+        "two sagas are called 'place-order'; if one is the changed form of the other, give that one a version="
     )
 
 
@@ -198,9 +198,9 @@ def test_a_password_is_not_repeated_in_an_error() -> None:
     assert "secret" not in mistake(lambda: Orchestrator("mysql://user:secret@host/orders", sagas=[]))
 
 
-def test_postgresql_is_refused_by_name() -> None:
-    assert mistake(lambda: Orchestrator("postgresql://localhost/orders", sagas=[])) == (
-        "PostgreSQL is not supported yet; use sqlite:///orders.db"
+def test_a_url_of_postgresql_names_a_database() -> None:
+    assert mistake(lambda: Orchestrator("postgresql://localhost", sagas=[])) == (
+        "'postgresql://localhost' names no database: postgresql://user@host/orders is expected"
     )
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from engine import Order, database, engine, virtually
 from test_ownership import abandoned
 
@@ -36,10 +37,15 @@ async def added(order: Order, ctx: Context) -> None:
     note(ctx)
 
 
+@added.compensation
+async def undo_added() -> None: ...
+
+
 old = Saga("order", first, pivot, input=Order)
 new = Saga("order", first, pivot, added, input=Order)
-old_nap = Saga("nap", sleep(timedelta(seconds=NAP_SECONDS)), first, pivot, input=Order)
-new_nap = Saga("nap", sleep(timedelta(seconds=NAP_SECONDS)), first, pivot, added.named("added_to_nap"), input=Order)
+NAP = (sleep(timedelta(seconds=NAP_SECONDS)),)
+old_nap = Saga("nap", *NAP, first, pivot, input=Order)
+new_nap = Saga("nap", *NAP, first, pivot, added.named("added_to_nap"), input=Order)
 
 
 def test_a_saga_runs_on_the_version_that_it_was_started_on_as_long_as_a_worker_has_it() -> None:
@@ -107,3 +113,28 @@ def test_a_version_that_no_worker_has_any_more_is_run_by_the_one_that_fits() -> 
     assert virtually(main()) == Completed(None)
     assert RAN["one:first"] == 1
     assert RAN["one:added"] == 0
+
+
+@pytest.mark.parametrize("named", ["new", "old"])
+def test_a_form_that_stays_registered_just_as_it_was_runs_its_own_sagas_and_the_new_one_is_started(named: str) -> None:
+    """But a version= given to the old form makes another one of it."""
+    RAN.clear()
+    stays = Saga("nap", *NAP, first, pivot, input=Order, version="1" if named == "old" else "")
+    changed = Saga("nap", added.named("before"), pivot, *NAP, first, input=Order, version="2" if named == "new" else "")
+
+    async def main() -> tuple[Any, str]:
+        on = database()
+        async with engine(old_nap, on=on) as before:
+            await before.start(old_nap, Order(), id="one")
+            await asyncio.sleep(NAP_SECONDS / 2)  # in the midst of it
+        async with engine(stays, changed, on=on) as after:
+            await after.start(changed, Order(), id="two")
+            await asyncio.sleep(NAP_SECONDS * 3)
+            head = await after.session.store.head("one")
+            assert head is not None
+            return await after.handle(changed, "two").outcome(), head.stalled or head.status
+
+    outcome, one = virtually(main())
+    assert outcome == Completed(None)
+    assert RAN["two:before"] == 1
+    assert (one == "completed") is (named == "new")

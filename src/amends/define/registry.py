@@ -36,7 +36,7 @@ class Registry:
         other = self._current.get(saga.name)
         if other is not None and other is not saga and other.version == saga.version:
             raise DefinitionError(
-                f"two sagas are called {saga.name!r}; if one is the older form of the other, give each a version="
+                f"two sagas are called {saga.name!r}; if one is the changed form of the other, give that one a version="
             )
         self._current[saga.name] = saga
         self.by_fingerprint[saga.plan.fingerprint] = saga
