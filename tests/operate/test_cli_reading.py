@@ -98,6 +98,7 @@ def test_the_shape_of_a_list(floor: Floor) -> None:
                 "reason": "charge_card: the card was declined",
                 "stuck": None,
                 "stalled": None,
+                "stranded": None,
             }
         ],
         "more": False,
@@ -121,6 +122,7 @@ def test_the_shape_of_a_saga(floor: Floor) -> None:
         "reason": "charge_card: the bank does not answer",
         "stuck": "charge_card: the bank does not answer",
         "stalled": None,
+        "stranded": "no worker is alive",
         "version": None,
         "fingerprint": "…",
         "deadline": None,
@@ -277,7 +279,7 @@ def test_everything_that_waits_for_somebody_is_among_the_stuck(floor: Floor) -> 
         ("parked-1", "parked"),
         ("stranded-1", "stranded"),
     ]
-    assert without_worker["sagas"][1]["why"] == "no live worker runs 'trip'"
+    assert without_worker["sagas"][1]["why"] == "no worker is alive"
     assert [(line["id"], line["trouble"], line["why"]) for line in with_worker["sagas"]] == [
         ("parked-1", "parked", "charge_card: the bank does not answer"),
         ("stranded-1", "waiting", "for the signal approval"),

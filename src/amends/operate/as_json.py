@@ -59,6 +59,7 @@ def saga(line: SagaLine) -> Json:
         "reason": line.reason or None,
         "stuck": line.stuck or None,
         "stalled": line.stalled or None,
+        "stranded": line.stranded or None,
     }
 
 

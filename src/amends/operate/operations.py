@@ -19,7 +19,7 @@ from amends.decide.plan import Plan, from_json
 from amends.decide.state import State
 from amends.errors import NotAnswered, Refused
 from amends.operate import health
-from amends.operate.sight import Sight, line_of
+from amends.operate.sight import Sight
 from amends.operate.values import Answer, Finding, Line, Page, SagaView, StuckPage, Trouble
 from amends.run import mailbox
 from amends.run.database import Database
@@ -59,7 +59,8 @@ class Operations:
         plans = self._sight.numbers(sagas) if sagas else None
         older = None if before is None else (await self._sight.head(before)).id
         rows = await self.session.store.find(Filter(tuple(statuses), plans, stuck, older, limit + 1))
-        found = tuple(line_of(row, self._sight.name_of(row.plan)) for row in rows[:limit])
+        crew = await self._sight.crew()
+        found = tuple(self._sight.line(row, crew) for row in rows[:limit])
         return Page(found, len(rows) > limit)
 
     async def show(self, saga_id: str) -> SagaView:
@@ -93,7 +94,7 @@ class Operations:
 
     async def workers_alive(self) -> int:
         """How many workers are alive, as far as can be told from here."""
-        return len(await self._sight.live_workers())
+        return len((await self._sight.crew()).live)
 
     # Acting
 

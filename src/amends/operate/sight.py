@@ -7,8 +7,6 @@ Must not: write, or need the code that runs the sagas.
 from __future__ import annotations
 
 import json
-import os
-import socket
 from collections import Counter
 from collections.abc import Sequence
 
@@ -19,10 +17,9 @@ from amends.errors import StoreDamaged, UnknownSaga
 from amends.operate import history
 from amends.operate.preview import acts
 from amends.operate.values import Line, OpenStep, SagaLine, SagaView, StepLine
+from amends.run.crew import Crew, crew_of
 from amends.run.session import Session, state_of
-from amends.store.base import Loaded, SagaRow, WorkerRow
-from amends.store.sqlite import SqliteStore
-from amends.store.sqlite_lock import WorkerLock
+from amends.store.base import Loaded, SagaRow
 
 
 class Sight:
@@ -97,9 +94,10 @@ class Sight:
         loaded = await self.load(saga_id)
         mails = await self.session.store.mail(loaded.head.id)
         plan, state = self.plan_of(loaded.head.plan), state_of(loaded)
-        live = frozenset(row.id for row in await self.live_workers())
+        crew = await self.crew()
+        live = frozenset(row.id for row in crew.live)
         return SagaView(
-            line_of(loaded.head, self.name_of(loaded.head.plan)),
+            self.line(loaded.head, crew),
             plan,
             state,
             state.input,
@@ -113,15 +111,14 @@ class Sight:
             sum(mail.answer is None for mail in mails),
         )
 
-    async def live_workers(self) -> list[WorkerRow]:
-        """The workers that are alive, as far as can be told from here."""
-        store, now, here = self.session.store, self.session.store.now(), socket.gethostname()
-        rows = [row for row in await store.workers() if row.retired_at is None]
-        if store.leases:
-            return [row for row in rows if row.expires_at >= now]
-        if isinstance(store, SqliteStore) and not WorkerLock(store.path).held_by_somebody():
-            return []
-        return [row for row in rows if row.host != here or _alive(row.pid)]
+    async def crew(self) -> Crew:
+        """The workers, and what they run."""
+        await self.refresh()
+        return await crew_of(self.session.store, self.session.plans.rows)
+
+    def line(self, row: SagaRow, crew: Crew) -> SagaLine:
+        """A head as a line of a list."""
+        return line_of(row, self.name_of(row.plan), crew.nobody(row))
 
 
 def open_steps(plan: Plan, state: State) -> Sequence[Unsettled]:
@@ -146,7 +143,7 @@ def _item_result(step: StepState) -> bytes:
     return step.result or b"null"
 
 
-def line_of(row: SagaRow, name: str) -> SagaLine:
+def line_of(row: SagaRow, name: str, stranded: str) -> SagaLine:
     """A head as a line of a list."""
     return SagaLine(
         row.key,
@@ -159,6 +156,7 @@ def line_of(row: SagaRow, name: str) -> SagaLine:
         row.reason or "",
         row.stuck or "",
         row.stalled or "",
+        stranded,
     )
 
 
@@ -214,13 +212,3 @@ def _step(plan: Plan, state: State, address: str, place: str, items: tuple[tuple
         step.result,
         items,
     )
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

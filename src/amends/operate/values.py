@@ -20,7 +20,8 @@ class SagaLine(NamedTuple):
     """One saga in a list.
 
     id: the user's. saga: the name of its definition. reason: why it went back or is parked.
-    stuck: its first stuck step. stalled: why no worker runs it. due_at: when an unowned one goes on.
+    stuck: its first stuck step. stalled: why the worker that looked cannot run it. stranded: why no
+    live worker runs it. due_at: when an unowned one goes on.
     """
 
     id: str
@@ -33,6 +34,7 @@ class SagaLine(NamedTuple):
     reason: str
     stuck: str
     stalled: str
+    stranded: str
 
 
 class Page(NamedTuple):
@@ -135,7 +137,7 @@ class Trouble(StrEnum):
     PARKED = "parked"  # nothing moves without a person
     STUCK = "stuck"  # one step waits for a person, others go on
     STALLED = "stalled"  # no worker has a definition that fits
-    STRANDED = "stranded"  # no live worker knows its definition, or it is due and nobody takes it
+    STRANDED = "stranded"  # no live worker knows its definition or has its version, or it is due and nobody takes it
     WAITING = "waiting"  # for a signal
 
 

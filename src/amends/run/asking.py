@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from amends.define.nodes import Signal
 from amends.define.values import codec_for
-from amends.errors import LimitExceeded, NotAnswered, Refused, TooLate, UnknownSaga, ValueRefused
+from amends.errors import LimitExceeded, NotAnswered, Refused, StoreError, TooLate, UnknownSaga, ValueRefused
 from amends.run import mailbox
 from amends.run.chance import id_text
 from amends.run.config import Config
+from amends.run.crew import crew_of
+from amends.run.plans import Plans
 from amends.run.settings import ID_CHARACTERS_MAX
 from amends.run.waiting import Waiting
 from amends.store.base import MailRow, NewMail, Store
@@ -26,12 +29,15 @@ from amends.store.base import MailRow, NewMail, Store
 if TYPE_CHECKING:
     from amends.run.worker import Worker
 
+WHY_SECONDS = 1.0  # for finding out why nobody answered
+
 
 class Asking:
     """The half of a session that asks."""
 
     config: Config
     store: Store
+    plans: Plans
     waiting: Waiting
     worker: Worker | None
 
@@ -79,13 +85,25 @@ class Asking:
         except TimeoutError:
             raise NotAnswered(
                 f"no worker has answered for {mail.key!r} within {seconds:g} s; the {mail.kind} is kept and will be "
-                "answered when one does. Is a worker running? See `amends doctor`"
+                f"answered when one does. {await self._why_not(mail.key)}"
             ) from None
         if answered.answer == "refused":
             raise Refused(f"{mail.key}: {answered.detail}")
         if answered.answer == "too late":
             raise TooLate(f"{mail.key}: {answered.detail}")
         return answered.detail or ""
+
+    async def _why_not(self, key: str) -> str:
+        """What is known of why nobody answers: told in time, or not at all."""
+        with suppress(TimeoutError, StoreError):
+            async with asyncio.timeout(WHY_SECONDS):
+                await self.plans.refresh(self.store)
+                head, crew = await self.store.head(key), await crew_of(self.store, self.plans.rows)
+                if head is not None and head.stalled:
+                    return f"The saga is stalled: {head.stalled}. A worker with a fitting definition goes on with it"
+                if head is not None and (why := crew.nobody(head)):
+                    return f"Nobody runs the saga: {why}. See `amends doctor`"
+        return "A worker that runs it is alive, and may be busy. See `amends show` and `amends doctor`"
 
     async def _answered(self, mail: NewMail) -> MailRow | None:
         row: MailRow | None = await self._patiently(lambda: self.store.sent(mail.key, mail.message))

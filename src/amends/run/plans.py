@@ -16,6 +16,8 @@ from amends.define.registry import Registry
 from amends.errors import ValueRefused
 from amends.store.base import PlanRow, Store
 
+COUNTS_SKIPPED = 2  # so that it is done every minute
+
 
 class Plans:
     """The numbers of plans, as the store gave them."""
@@ -25,6 +27,9 @@ class Plans:
         self._rows: dict[int, PlanRow] = {}
         self._numbers: dict[str, int] = {}
         self._alive: frozenset[int] = frozenset()  # plans that live workers have, as of the last look
+        self._counted: frozenset[int] = frozenset()  # plans that nobody had when open sagas were counted last
+        self._counts_skipped = 0
+        self._told: set[tuple[str, str]] = set()
         self.exact: tuple[int, ...] = ()
         self.claimable: frozenset[int] = frozenset()  # its own, and those of the same name that nobody has
 
@@ -66,13 +71,27 @@ class Plans:
         return "" if row is None else row.name
 
     async def stranded(self, store: Store) -> list[str]:
-        """What to say of open sagas that no live worker can run: a line for each kind."""
+        """What to say of open sagas that no live worker can run: a line for each kind, once. Counting takes a
+        while where a million sleep: where every definition has a worker it is not done, and where nothing was
+        found, seldom."""
         names = {self.name_of(plan) for plan in self._alive}
-        counts = sorted((await store.count(open_only=True)).items())
+        strange = frozenset(number for number, row in self._rows.items() if row.name not in names)
+        if not strange:
+            self._told = set()
+        if not strange or (strange == self._counted and self._counts_skipped < COUNTS_SKIPPED):
+            self._counts_skipped += 1
+            return []
+        counts = [
+            (self.name_of(plan), status, count)
+            for (plan, status), count in sorted((await store.count(open_only=True)).items())
+            if status in ("running", "compensating") and plan in strange
+        ]
+        self._counted, self._counts_skipped = strange, 0
+        told, self._told = self._told, {(name, status) for name, status, _ in counts}
         return [
-            f"{count} of {self.name_of(plan)!r} {'are' if count > 1 else 'is'} {status}, and no live worker knows it"
-            for (plan, status), count in counts
-            if status in ("running", "compensating") and self.name_of(plan) not in names
+            f"{count} of {name!r} {'are' if count > 1 else 'is'} {status}, and no live worker knows it"
+            for name, status, count in counts
+            if (name, status) not in told
         ]
 
     def to_run(self, number: int, state: State) -> tuple[Program | None, str]:

@@ -47,7 +47,7 @@ def version(as_json: bool, **given: str | None) -> None:
     "take a transaction find what they need where their effects are.",
     examples=[
         f"amends db check --database={_POSTGRES}",
-        "amends db check --app=shop:orchestrator && amends worker shop:orchestrator",
+        "amends db check --app=shop:orchestrator",
     ],
 )
 @place_options

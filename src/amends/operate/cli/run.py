@@ -118,7 +118,7 @@ async def _check_known(session: Session, name: str, held: str) -> None:
     until = loop.time() + WORKER_APPEARS_SECONDS
     while True:  # a worker that has just begun is not registered yet
         await sight.refresh()
-        known = {sight.name_of(plan) for worker in await sight.live_workers() for plan in worker.plans}
+        known = {sight.name_of(plan) for worker in (await sight.crew()).live for plan in worker.plans}
         if name in known:
             return
         if loop.time() > until:

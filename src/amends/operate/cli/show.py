@@ -87,6 +87,8 @@ def print_head(out: Console, view: SagaView) -> None:
         facts.append(("reason", line.reason))
     if line.stalled:
         facts.append(("stalled", f"{line.stalled}; it goes on when a worker with a fitting definition comes"))
+    if line.stranded:
+        facts.append(("stranded", line.stranded))
     if line.stuck and line.stuck != line.reason:
         facts.append(("stuck", line.stuck))
     if line.due_at is not None:
@@ -94,9 +96,15 @@ def print_head(out: Console, view: SagaView) -> None:
     if line.worker is not None:
         facts.append(("worker", str(line.worker)))
     if view.waiting_mail:
-        facts.append(("mail", f"{view.waiting_mail} not answered yet; a worker answers"))
+        facts.append(("mail", f"{view.waiting_mail} not answered yet; {_who_answers(view)}"))
     for name, text in facts:
         out.print(Text.assemble((f"  {name:<9}", "dim"), word(text, "")))
+
+
+def _who_answers(view: SagaView) -> str:
+    if view.line.stalled or view.line.stranded:
+        return "kept until a worker comes that can run the saga"
+    return "a worker answers"
 
 
 def print_steps(out: Console, view: SagaView, limit: int | None) -> None:
