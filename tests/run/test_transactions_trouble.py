@@ -17,12 +17,14 @@ from sqlalchemy import orm
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tx_kinds import BOOK, OWN, Desk, Sql, TxKind, nothing
 
-from amends import Compensated, Completed, Context, Orchestrator, Parked, Reject, Retry, Saga, step
+from amends import Compensated, Completed, Context, Orchestrator, Parked, Reject, Retry, Saga, pivot, step
 from amends.errors import DefinitionError, SchemaMismatch
 from amends.run.effects import upgrade_effects, upgrade_inbox
+from amends.store.sqlite import SqliteStore
 from services.proxy import Proxy
 
 ASYNCPG, PSYCOPG = OWN[0], OWN[1]
+HELD = "SELECT 1 FROM pg_locks WHERE relation = 'amends.inbox'::regclass AND pid <> pg_backend_pid()"
 
 
 def away(url: str, kind: TxKind, through: str) -> Desk:
@@ -74,11 +76,8 @@ def test_a_step_that_stands_still_past_its_timeout_loses_its_transaction_and_tha
         if ctx.attempt > 1:
             return
         until = time.monotonic() + 60
-        while not free and time.monotonic() < until:  # as a process that was stopped
-            time.sleep(0.05)
-            if not desk.sql(
-                "SELECT 1 FROM pg_locks WHERE relation = 'amends.inbox'::regclass AND pid <> pg_backend_pid()"
-            ):
+        while not free and time.monotonic() < until:  # as a process that was stopped: nothing of it is cancelled
+            if not desk.sql(HELD):
                 free.append(True)
 
     outcome = desk.run(desk.saga(body, timeout=2))
@@ -124,8 +123,6 @@ def test_a_new_round_is_a_new_effect_and_buries_nothing_that_was(postgres_url: s
         if ctx.round == 1:
             raise Reject("not yet")
 
-    from amends import pivot
-
     saga = Saga("saga", pivot(first), book, input=Order)
 
     async def main() -> Any:
@@ -161,8 +158,6 @@ def test_a_worker_without_the_inbox_is_refused_and_upgrading_makes_it(postgres_u
         with pytest.raises(SchemaMismatch, match="amends db upgrade"):
             async with orchestrator:
                 pass
-        from amends.store.sqlite import SqliteStore
-
         assert await upgrade_effects(orchestrator.config, SqliteStore(tmp_path / "sagas.db", "default")) == [1]
         assert await upgrade_inbox(postgres_url) == []
         async with orchestrator:
