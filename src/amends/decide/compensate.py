@@ -132,11 +132,12 @@ def _untouched(node: StepNode | EachNode, state: State) -> bool:
 
 def closed_by_hand(state: State) -> tuple[str, ...]:
     """The steps that a person settled, by skip or resolve."""
-    return tuple(
+    closed = [
         address
         for address, step in state.steps.items()
         if step.action.status is Action.CLOSED or (step.undo is not None and step.undo.status is Undo.CLOSED)
-    )
+    ]
+    return tuple(closed)
 
 
 def _collect(found: list[Unsettled], state: State, node: StepNode, address: str) -> None:

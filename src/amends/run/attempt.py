@@ -13,6 +13,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from amends import fault
@@ -94,7 +95,7 @@ class Attempt:
         self.phase = phase
         self.timeout: float = node.timeout if phase is Phase.ACTION else node.undo_timeout
         self.in_transaction: bool = node.work == "tx"
-        self.deadline: float = float("inf")
+        self.deadline: float = inf
         self.cancelled: bool = False
         self.overdue: bool = False
         self.stopping: bool = False

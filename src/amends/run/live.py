@@ -293,7 +293,7 @@ class Live:
             self.tell(m.Tick())
 
     def _head_of(self, decision: Decision, now: float) -> Head:
-        at_rest = self._rests(decision, now)
+        at_rest = not decision.state.ended and self._rests(decision, now)  # the head of what has ended is clear
         return head_after(decision, self._head, self.shell.worker, at_rest=at_rest, plan=self._plan)
 
     def _rests(self, decision: Decision, now: float) -> bool:

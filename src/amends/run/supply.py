@@ -7,6 +7,7 @@ Must not: call a step.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from amends.decide import messages as m
 from amends.decide.draft import Question
 from amends.decide.plan import index_of
 from amends.decide.state import State
-from amends.define.bind import Argument, Kind
+from amends.define.bind import Kind
 from amends.define.policy import seconds
 from amends.define.program import Program
 from amends.define.values import describe
@@ -24,6 +25,8 @@ from amends.run.settings import Settings
 
 if TYPE_CHECKING:
     from amends.run.attempt import Attempt
+
+_INPUT, _RESULT, _ITEMS = Kind.INPUT, Kind.RESULT, Kind.ITEMS  # nearly all that functions ask for
 
 
 class Supply:
@@ -40,7 +43,15 @@ class Supply:
     def arguments(self, attempt: Attempt, state: State) -> dict[str, Any]:
         """What a function is called with. Raises ValueRefused for a stored value that the code
         cannot read any more."""
-        return {argument.name: self._argument(argument, attempt, state) for argument in attempt.call.arguments}
+        given: dict[str, Any] = {}
+        for name, kind, addresses, key, _, _, own in attempt.call.arguments:
+            if kind is _RESULT or kind is _ITEMS:
+                given[name] = self._result((attempt.address,) if own else addresses, state)
+            elif kind is _INPUT:
+                given[name] = self._value("", state.input)
+            else:
+                given[name] = self._other(kind, key, attempt, state)
+        return given
 
     def keep_input(self, payload: bytes, value: Any) -> None:
         """The input, which need not be decoded any more, if it cannot be changed."""
@@ -73,20 +84,15 @@ class Supply:
         except BaseException as error:  # noqa: BLE001  # a user's function; the saga parks with its words
             return m.Answer(kind, address, error=f"{type(error).__name__}: {describe(error)}")
 
-    def _argument(self, argument: Argument, attempt: Attempt, state: State) -> Any:
-        match argument.kind:
-            case Kind.INPUT:
-                return self._value("", state.input)
-            case Kind.RESULT | Kind.ITEMS:
-                return self._result((attempt.address,) if argument.own else argument.addresses, state)
-            case Kind.CONTEXT:
-                return attempt.context
-            case Kind.RESOURCE:
-                return self._resources[argument.key]
-            case Kind.ITEM:
-                return self._item(attempt.address, state)
-            case Kind.TX:
-                return None  # filled by whoever opens the transaction
+    def _other(self, kind: Kind, key: Hashable, attempt: Attempt, state: State) -> Any:
+        """What is no value of the saga's."""
+        if kind is Kind.CONTEXT:
+            return attempt.context
+        if kind is Kind.RESOURCE:
+            return self._resources[key]
+        if kind is Kind.ITEM:
+            return self._item(attempt.address, state)
+        return None  # a transaction, filled by whoever opens it
 
     def _result(self, addresses: tuple[str, ...], state: State) -> Any:
         for address in addresses:
