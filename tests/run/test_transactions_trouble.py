@@ -50,6 +50,20 @@ def test_a_commit_whose_answer_was_lost_is_settled_by_the_inbox(postgres_url: st
         assert desk.booked == [("one", 100)]
 
 
+@pytest.mark.parametrize("kind", OWN[:3], ids=repr)
+def test_behind_a_transaction_pooler_it_is_the_same(postgres_url: str, pgbouncer_url: str, kind: TxKind) -> None:
+    desk = away(postgres_url, kind, pgbouncer_url)
+
+    async def body(sql: Sql, ctx: Context) -> None:
+        if ctx.attempt == 1:
+            raise ConnectionError
+
+    outcomes = desk.run(desk.saga(body, refuse=True), *"abcdef")
+
+    assert all(isinstance(outcome, Compensated) for outcome in outcomes)
+    assert sorted(desk.booked) == sorted([(id_, cents) for id_ in "abcdef" for cents in (100, -100)])
+
+
 @pytest.mark.parametrize("kind", [ASYNCPG, PSYCOPG], ids=repr)
 def test_a_commit_that_never_arrived_is_tried_again(postgres_url: str, kind: TxKind) -> None:
     with Proxy(postgres_url) as proxy:
