@@ -110,7 +110,7 @@ class Session(Asking, Enlisting):
                 async with asyncio.timeout(self.config.settings.drain_seconds):
                     await self._committer.drain()
         except TimeoutError:
-            _log.warning("what could not be written is given up: %s", self.trouble)
+            _log.warning("what could not be written is given up: %s", self.trouble or "the store does not answer")
         finally:
             self._left = True
             if self._committer is not None:
