@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -23,11 +23,11 @@ from amends.decide.barrier import Entry, Kept, Verdict
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.define.policy import Park, Reject, RetryAfter
-from amends.errors import AmendsError, StoreError
+from amends.errors import AmendsError, StoreError, StoreUnavailable
 from amends.run.attempt import Ended, contained, failure, returned
 from amends.run.transactions import Transactions, Try, entry_of, row_of
 from amends.store import effects_postgres as effects
-from amends.store.effects_errors import CANCELLED, EndedItself, definite, passes, state, translate
+from amends.store.effects_errors import CANCELLED, LOCK_NOT_HAD, EndedItself, definite, passes, state, translate
 from amends.store.effects_postgres import Found, Lender, Opened, complete
 
 T = TypeVar("T")
@@ -71,6 +71,9 @@ class PostgresTransactions(Transactions):
         for lender in self._lenders.values():
             await lender.close()
 
+    async def forget(self, namespace: str, sagas: Sequence[bytes], seconds: float) -> frozenset[bytes]:
+        return await self._with_one(lambda lender: effects.clear_up(lender, namespace, sagas, seconds))
+
     async def _with_one(self, job: Callable[[Lender], Coroutine[Any, Any, T]]) -> T:
         """Do something with whichever library there is. Raises StoreError."""
         lender = next(iter(self._lenders.values()))
@@ -99,6 +102,11 @@ class PostgresTransactions(Transactions):
         it.error = None
         try:
             return await self._within(it, lender, self._inside)
+        except StoreUnavailable as error:
+            if state(error) == LOCK_NOT_HAD:  # whoever has it may be frozen
+                with suppress(Exception):  # it is tried again anyhow
+                    await effects.free(lender)
+            raise
         except EndedItself:  # what it has committed must not say so again to whoever tries at a person's word
             with suppress(StoreError):
                 await self._within(it, lender, self._clear)
@@ -113,11 +121,10 @@ class PostgresTransactions(Transactions):
             await tx.begin()
             it.sound = True
             result = await job(it, tx)
-        except AmendsError:
+        except BaseException as error:
             it.sound = False
-            raise
-        except Exception as error:
-            it.sound = False
+            if isinstance(error, AmendsError) or not isinstance(error, Exception):
+                raise
             raise translate(error, self._place) from error
         finally:
             if tx is not None:
@@ -132,7 +139,10 @@ class PostgresTransactions(Transactions):
 
     async def _inside(self, it: Try, tx: Opened) -> Message:
         timeout, round_ = it.attempt.timeout, it.ctx.round
-        await effects.limit(tx, timeout, timeout + GRACE_SECONDS)
+        expired = it.expired(await effects.limit(tx, timeout, timeout + GRACE_SECONDS))
+        if expired is not None:
+            await tx.rollback()
+            return expired
         found = await effects.arrive(tx, it.key, 1 if it.attempt.phase is Phase.ACTION else round_, round_)
         it.doubt = False
         if found.torn:

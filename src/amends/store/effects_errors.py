@@ -16,11 +16,12 @@ from amends.errors import AmendsError, SchemaMismatch, StoreError, StoreUnavaila
 
 DRIVERS = frozenset({"asyncpg", "psycopg", "psycopg2", "psycopg_pool", "sqlalchemy", "django", "pg8000"})
 CANCELLED = "57014"
+LOCK_NOT_HAD = "55P03"
 _PASSES = {
     "25006": "this server takes no writes: it is a standby, or read-only; point the URL at the primary",
     "40001": "another transaction came first",
     "40P01": "two transactions waited for each other",
-    "55P03": "another transaction holds a row that is to be written",
+    LOCK_NOT_HAD: "another transaction holds a row that is to be written",
     "57P01": "the server is stopping, or somebody ended the session",
     "57P02": "the server crashed and comes back",
     "57P03": "the server is starting",

@@ -112,9 +112,11 @@ def complete(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("this waits, and runs where nothing may")
 
 
-async def limit(tx: Opened, lock_seconds: float, idle_seconds: float) -> None:
-    """Bound how long the transaction waits for locks, and how long its client may be silent."""
-    await tx.fetch("limit", f"{round(lock_seconds * 1000)}ms", f"{round(idle_seconds * 1000)}ms")
+async def limit(tx: Opened, lock_seconds: float, idle_seconds: float) -> float:
+    """Bound how long the transaction waits for locks, and how long its client may be silent. Gives the
+    server's time."""
+    rows = await tx.fetch("limit", f"{round(lock_seconds * 1000)}ms", f"{round(idle_seconds * 1000)}ms")
+    return float(rows[0][-1])
 
 
 async def arrive(tx: Opened, key: Key, first: int, last: int) -> Found:
@@ -150,16 +152,12 @@ async def clear(tx: Opened, key: Key) -> None:
     await tx.fetch("clear", *_values(key))
 
 
-async def sagas(tx: Opened, namespace: str, after: bytes, count: int) -> list[bytes]:
-    """The first sagas behind one that have anything here, in order, for whoever clears up."""
-    rows = await tx.fetch("sagas", namespace, str(uuid.UUID(bytes=after)), count)
-    return [uuid.UUID(row[0]).bytes for row in rows]
-
-
-async def forget(tx: Opened, namespace: str, gone: Sequence[bytes]) -> None:
-    """Remove all that is here of sagas that are gone."""
-    listed = ",".join(str(uuid.UUID(bytes=saga)) for saga in gone)
-    await tx.fetch("forget", namespace, f"{{{listed}}}")
+async def forget(tx: Opened, namespace: str, sagas: Sequence[bytes], seconds: float) -> frozenset[bytes]:
+    """Forget the rows of sagas, of each all or nothing; gives those that have one that is younger than so many
+    seconds."""
+    wanted = "{" + ",".join(str(uuid.UUID(bytes=saga)) for saga in sagas) + "}"
+    rows = await tx.fetch("forget", namespace, wanted, round(seconds))
+    return frozenset(uuid.UUID(row[0]).bytes for row in rows)
 
 
 async def keep_step(tx: Opened) -> None:
@@ -194,6 +192,34 @@ async def look(lender: Lender) -> tuple[int, int]:
         await tx.rollback()
         sound = True
         return found
+    finally:
+        await tx.give_back(sound=sound)
+
+
+async def clear_up(lender: Lender, namespace: str, sagas: Sequence[bytes], seconds: float) -> frozenset[bytes]:
+    """The same as `forget`, in a transaction of its own. Raises what the library raises."""
+    tx = await lender.lend()
+    sound = False
+    try:
+        await tx.begin()
+        kept = await forget(tx, namespace, sagas, seconds)
+        await tx.commit()
+        sound = True
+        return kept
+    finally:
+        await tx.give_back(sound=sound)
+
+
+async def free(lender: Lender) -> None:
+    """End the steps' transactions of clients that have been silent for longer than they may, where no
+    time-out of the server's reaches. Raises what the library raises."""
+    tx = await lender.lend()
+    sound = False
+    try:
+        await tx.begin()
+        await tx.fetch("free")
+        await tx.commit()
+        sound = True
     finally:
         await tx.give_back(sound=sound)
 
