@@ -180,10 +180,13 @@ class Plan:
 
     def step(self, address: str) -> StepNode:
         """The step at an address, or an item's. Raises KeyError where no step stands."""
-        node = self.node(address)
-        if not isinstance(node, StepNode):
+        node = self.by_address.get(address)
+        if isinstance(node, StepNode):
+            return node
+        item = self.node(address)
+        if not isinstance(item, StepNode):
             raise KeyError(address)
-        return node
+        return item
 
 
 def walk(node: Node) -> Iterator[Node]:

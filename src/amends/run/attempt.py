@@ -25,7 +25,7 @@ from amends.define.bind import Call
 from amends.define.context import Context
 from amends.define.policy import Park, Reject, RetryAfter
 from amends.define.program import StepProgram
-from amends.define.step import Work
+from amends.define.step import Body, Work
 from amends.define.values import describe
 from amends.errors import LimitExceeded, ValueRefused
 
@@ -61,10 +61,11 @@ class Attempt:
     """The attempt in flight, and what its context sees of it."""
 
     __slots__ = (
+        "_body",
         "_context",
-        "_loop",
         "address",
         "alone",
+        "began",
         "call",
         "cancelled",
         "deadline",
@@ -73,28 +74,21 @@ class Attempt:
         "live",
         "overdue",
         "phase",
-        "readonly",
-        "rejects",
         "stopping",
         "task",
         "timeout",
-        "work",
     )
 
     def __init__(self, live: Live, step: StepProgram, node: StepNode, address: str, phase: Phase) -> None:
-        body = step.step.body
         self.live: Live = live
-        self.call: Call = step.action
-        self.work: Work = body.action
-        self.rejects: tuple[type[Exception], ...] = body.rejects  # the exceptions that mean no
-        self.readonly: bool = body.readonly
-        if phase is Phase.UNDO:
-            self.call, self.work = step.undo or step.action, body.undo or body.action
-            self.rejects, self.readonly = (), False
         self.address: str = address
-        self.phase = phase
-        self.timeout: float = node.timeout if phase is Phase.ACTION else node.undo_timeout
+        self.phase: Phase = phase
+        self.call: Call = step.action
+        self.timeout: float = node.timeout
+        if phase is Phase.UNDO:
+            self.call, self.timeout = step.undo or step.action, node.undo_timeout
         self.in_transaction: bool = node.work == "tx"
+        self.began: float = inf  # of one in a transaction: an instant before the look at the lease
         self.deadline: float = inf
         self.cancelled: bool = False
         self.overdue: bool = False
@@ -102,8 +96,27 @@ class Attempt:
         self.alone: bool = False  # it runs carefully, and holds up the others of its kind
         self.task: asyncio.Task[Any] | None = None  # what a request to stop cancels
         self.interrupt: Callable[[], None] | None = None  # what it interrupts in another thread
+        self._body: Body = step.step.body
         self._context: Context | None = None
-        self._loop = live.shell.loop
+
+    # What is asked when it fails
+
+    @property
+    def work(self) -> Work:
+        """The function with its policy."""
+        return self._body.undo or self._body.action if self.phase is Phase.UNDO else self._body.action
+
+    @property
+    def rejects(self) -> tuple[type[Exception], ...]:
+        """The exceptions that mean no."""
+        return () if self.phase is Phase.UNDO else self._body.rejects
+
+    @property
+    def readonly(self) -> bool:
+        """Whether nothing can stay of it."""
+        return self.phase is Phase.ACTION and self._body.readonly
+
+    # What is asked while it runs
 
     @property
     def context(self) -> Context:
@@ -114,7 +127,7 @@ class Attempt:
 
     def start_clock(self) -> None:
         """Begin to count the timeout."""
-        self.deadline = self._loop.time() + self.timeout
+        self.deadline = self.live.shell.loop.time() + self.timeout
         self.live.shell.deadlines.watch(self)
 
     def stop_clock(self) -> None:
@@ -123,15 +136,15 @@ class Attempt:
 
     def start_clock_from_thread(self) -> None:
         """The same, from another thread."""
-        self._loop.call_soon_threadsafe(self.start_clock)
+        self.live.shell.loop.call_soon_threadsafe(self.start_clock)
 
     def stop_clock_from_thread(self) -> None:
         """The same, from another thread."""
-        self._loop.call_soon_threadsafe(self.stop_clock)
+        self.live.shell.loop.call_soon_threadsafe(self.stop_clock)
 
     def heartbeat(self) -> None:
         """Start the timeout anew; called from any thread."""
-        self.deadline = self._loop.time() + self.timeout
+        self.deadline = self.live.shell.loop.time() + self.timeout
 
     def stop(self) -> None:
         """Ask the function to stop: the worker is going."""
@@ -144,7 +157,7 @@ class Attempt:
             self.overdue = True
             self.live.overdue(self)
             return False
-        self.deadline = self._loop.time() + self.timeout
+        self.deadline = self.live.shell.loop.time() + self.timeout
         self._ask_to_stop()
         return True
 
