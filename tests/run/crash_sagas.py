@@ -1,7 +1,8 @@
 """The sagas of the crash sweep, one life of their worker, and what must hold after the last.
 
 Scenarios go forward and backward, in a sequence and in a parallel block, through items, waits,
-sleeps and steps with a transaction.
+sleeps and steps with a transaction. A `Spot` says on which store: a file of its own, or a namespace
+of a database that cases share.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 from ledger import Ledger
 
 from amends import (
@@ -27,6 +29,7 @@ from amends import (
     Retry,
     Saga,
     Settings,
+    Step,
     for_each,
     parallel,
     pivot,
@@ -38,6 +41,8 @@ from amends import (
 from amends.errors import AmendsError, TooLate
 
 SAGAS = 3
+LEASE_SECONDS = 0.6  # where there are leases
+FROZEN_SECONDS = 1.0
 IN_DOUBT = "an earlier attempt may have worked"
 OFTEN = Retry(attempts=20, first_delay=0.001)
 SETTINGS = Settings(rest_seconds=0.02, poll_seconds=0.05, answer_seconds=10.0)
@@ -159,15 +164,24 @@ async def last(order: Order, ledger: Resource[Ledger], ctx: Context) -> None:
     await act(ctx, ledger, order.cents)
 
 
+@step(retry=OFTEN, timeout=FROZEN_SECONDS)
+async def book_there(order: Order, tx: asyncpg.Connection, ctx: Context) -> Booking:
+    """The same on a server, which takes a transaction from a frozen process a second after the timeout."""
+    await tx.execute("INSERT INTO booked VALUES ($1, $2)", ctx.saga_id, order.cents)
+    return Booking(order.cents)
+
+
+@book_there.compensation(retry=OFTEN, timeout=FROZEN_SECONDS)
+async def unbook_there(booking: Booking, tx: asyncpg.Connection, ctx: Context) -> None:
+    await tx.execute("INSERT INTO booked VALUES ($1, $2)", ctx.saga_id, -booking.cents)
+
+
+def thrice(order: Order) -> list[int]:
+    """What a saga with items is about."""
+    return [order.cents] * 3
+
+
 word = wait_for("word", Word)
-# These two pass every fault point.
-_one_two = Saga("sequence", first, second, third, book, word, pivot(decide), last, input=Order)
-_side_by_side = Saga(
-    "parallel", first, parallel(second, sequence(third.named("a"), third.named("b")), book, word, decide), input=Order
-)
-_many = Saga("many", first, for_each(each, over=lambda order: [order.cents] * 3, limit=2), pivot(decide), input=Order)
-_slow = Saga("slow", first, sleep(0.05), word, second, pivot(decide), last, input=Order)
-_booked = Saga("booked", first, book, pivot(decide), last, input=Order)
 
 
 @dataclass(frozen=True)
@@ -186,38 +200,78 @@ def _both(name: str, saga: Saga[Order, None], *steps: str) -> Iterator[Scenario]
     yield Scenario(f"{name}-backward", saga, refused=True, steps=frozenset(steps))
 
 
-SCENARIOS = {
-    scenario.name: scenario
-    for scenario in (
-        *_both("sequence", _one_two, "first", "second", "third", "last"),
-        *_both("parallel", _side_by_side, "first", "second", "a", "b"),
-        *_both("items", _many, "first", "each[0]", "each[1]", "each[2]"),
-        *_both("waiting", _slow, "first", "second", "last"),
-        *_both("transaction", _booked, "first", "last"),
+def _scenarios(book: Step[..., Any, Booking]) -> dict[str, Scenario]:
+    """All of them, with a step that takes the store's transaction. The first two pass every fault point."""
+    one_two = Saga("sequence", first, second, third, book, word, pivot(decide), last, input=Order)
+    branches = (second, sequence(third.named("a"), third.named("b")), book, word, decide)
+    side_by_side = Saga("parallel", first, parallel(*branches), input=Order)
+    many = Saga("many", first, for_each(each, over=thrice, limit=2), pivot(decide), input=Order)
+    slow = Saga("slow", first, sleep(0.05), word, second, pivot(decide), last, input=Order)
+    booked = Saga("booked", first, book, pivot(decide), last, input=Order)
+    found = (
+        *_both("sequence", one_two, "first", "second", "third", "last"),
+        *_both("parallel", side_by_side, "first", "second", "a", "b"),
+        *_both("items", many, "first", "each[0]", "each[1]", "each[2]"),
+        *_both("waiting", slow, "first", "second", "last"),
+        *_both("transaction", booked, "first", "last"),
     )
-}
+    return {scenario.name: scenario for scenario in found}
 
 
-async def live(scenario: Scenario, directory: Path) -> None:
+SCENARIOS = _scenarios(book)
+SERVER_SCENARIOS = _scenarios(book_there.named("book"))
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a case happens. directory: of its ledger. url: of a server's database; a file in the directory if empty.
+    namespace: its own, in a database that cases share. late: so many sagas more are started by a worker that was
+    stopped past its lease, once it goes on."""
+
+    directory: Path
+    url: str = ""
+    namespace: str = "default"
+    late: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """The ids of its sagas: nobody else's, since cases may share a table, too."""
+        prefix = f"{self.namespace}-" if self.url else ""
+        return [f"{prefix}saga-{number}" for number in range(SAGAS + self.late)]
+
+    def orchestrator(self, scenario: Scenario, ledger: Ledger) -> Orchestrator:
+        """A worker or client here."""
+
+        def the_ledger() -> Ledger:
+            return ledger
+
+        return Orchestrator(
+            self.url or f"sqlite:///{self.directory}/sagas.db",
+            sagas=[scenario.saga],
+            resources=[the_ledger],
+            settings=replace(SETTINGS, lease_seconds=LEASE_SECONDS),
+            namespace=self.namespace,
+            migrate=bool(self.url),
+        )
+
+
+async def live(
+    scenario: Scenario, spot: Spot, turn: Callable[[], Awaitable[object]] | None = None, *, late: bool = False
+) -> None:
     """One life of a worker: start what is to be started, as a client that tries again does, and
-    stay until all have ended."""
-    _prepare(directory)
-    ledger = Ledger(directory / "ledger.db")
+    stay until all have ended; then the same with those that are late, if this life is to. turn: what
+    it waits for before it starts anything, at work already."""
+    await _prepare(spot)
+    ledger = Ledger(spot.directory / "ledger.db")
     order = Order(scenario.cents, scenario.refused)
-    names = [f"saga-{number}" for number in range(SAGAS)]
-    async with _orchestrator(scenario, directory, ledger) as orchestrator:
-        for name in names:
-            await orchestrator.start(scenario.saga, order, id=name)
-        await asyncio.gather(*(_follow(orchestrator, scenario, name) for name in names))
+    async with spot.orchestrator(scenario, ledger) as orchestrator:
+        if turn is not None:
+            await turn()
+        for some in (spot.names[:SAGAS], spot.names[SAGAS:] if late else []):
+            for name in some:
+                await orchestrator.start(scenario.saga, order, id=name)
+            await asyncio.gather(*(_follow(orchestrator, scenario, name) for name in some))
     ledger.close()
-
-
-def _orchestrator(scenario: Scenario, directory: Path, ledger: Ledger) -> Orchestrator:
-    def the_ledger() -> Ledger:
-        return ledger
-
-    url = f"sqlite:///{directory}/sagas.db"
-    return Orchestrator(url, sagas=[scenario.saga], resources=[the_ledger], settings=SETTINGS)
 
 
 async def _follow(orchestrator: Orchestrator, scenario: Scenario, name: str) -> None:
@@ -233,35 +287,41 @@ async def _follow(orchestrator: Orchestrator, scenario: Scenario, name: str) -> 
         await handle.outcome()
 
 
-def _prepare(directory: Path) -> None:
-    with sqlite3.connect(directory / "sagas.db") as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS booked (saga TEXT, cents INTEGER)")
-    connection.close()
+async def _prepare(spot: Spot) -> None:
+    table = "CREATE TABLE IF NOT EXISTS booked (saga TEXT, cents INTEGER)"
+    if not spot.url:
+        with sqlite3.connect(spot.directory / "sagas.db") as file:
+            file.execute(table)
+        file.close()
+        return
+    server = await asyncpg.connect(spot.url.partition("?")[0])
+    with contextlib.suppress(asyncpg.UniqueViolationError):  # two at once
+        await server.execute(table)
+    await server.close()
 
 
-def check(scenario: Scenario, directory: Path) -> list[str]:
+def check(scenario: Scenario, spot: Spot) -> list[str]:
     """What does not hold, in words."""
-    return asyncio.run(_check(scenario, directory))
+    return asyncio.run(_check(scenario, spot))
 
 
-async def _check(scenario: Scenario, directory: Path) -> list[str]:
+async def _check(scenario: Scenario, spot: Spot) -> list[str]:
     troubles: list[str] = []
-    ledger = Ledger(directory / "ledger.db")
+    ledger = Ledger(spot.directory / "ledger.db")
     wanted = frozenset() if scenario.refused else scenario.steps
-    orchestrator = _orchestrator(scenario, directory, ledger)
+    orchestrator = spot.orchestrator(scenario, ledger)
     async with orchestrator.client():
-        for number in range(SAGAS):
-            name = f"saga-{number}"
+        for name in spot.names:
             outcome = await orchestrator.handle(scenario.saga, name).outcome(timeout=1)
             troubles += _of_outcome(scenario, name, outcome)
             if ledger.standing(name) != wanted:
                 troubles.append(f"{name}: {sorted(ledger.standing(name))} stand, {sorted(wanted)} should")
     effects = [(row.saga, row.step) for row in ledger.effects()]
     troubles += [f"{pair} had two keys" for pair in sorted(set(effects)) if effects.count(pair) > 1]
-    balance = SAGAS * scenario.cents * len(wanted)
+    balance = (SAGAS + spot.late) * scenario.cents * len(wanted)
     if ledger.balance() != balance:
         troubles.append(f"the ledger says {ledger.balance()}, it should be {balance}")
-    troubles += _of_bookings(scenario, directory)
+    troubles += await _of_bookings(scenario, spot)
     ledger.close()
     return troubles
 
@@ -273,20 +333,25 @@ def _of_outcome(scenario: Scenario, name: str, outcome: Any) -> list[str]:
     return []
 
 
-def _of_bookings(scenario: Scenario, directory: Path) -> list[str]:
+async def _of_bookings(scenario: Scenario, spot: Spot) -> list[str]:
     if "book" not in scenario.saga.program.steps:
         return []
-    with sqlite3.connect(directory / "sagas.db") as connection:
-        rows = connection.execute(
-            "SELECT saga, count(*), sum(cents) FROM booked GROUP BY saga ORDER BY saga"
-        ).fetchall()
-    connection.close()
+    query = "SELECT saga, count(*), sum(cents) FROM booked GROUP BY saga ORDER BY saga"
+    if spot.url:
+        server = await asyncpg.connect(spot.url.partition("?")[0])
+        rows = [tuple(row) for row in await server.fetch(query) if row[0] in spot.names]
+        await server.close()
+    else:
+        with sqlite3.connect(spot.directory / "sagas.db") as connection:
+            rows = connection.execute(query).fetchall()
+        connection.close()
+    missing = [f"{name} was not booked" for name in set(spot.names) - {row[0] for row in rows} if not scenario.refused]
     lines, cents = (2, 0) if scenario.refused else (1, scenario.cents)
-    return [
+    return missing + [
         f"{saga} was booked {count} times, {total} cents"
         for saga, count, total in rows
         if (count, total) != (lines, cents)
     ]
 
 
-__all__ = ["SCENARIOS", "AmendsError", "Scenario", "check", "live"]
+__all__ = ["SCENARIOS", "SERVER_SCENARIOS", "AmendsError", "Scenario", "Spot", "check", "live"]

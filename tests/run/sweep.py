@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from crash_sagas import SCENARIOS, Scenario, check, live
+from crash_sagas import SCENARIOS, Scenario, Spot, check, live
 
 from amends import fault
 
@@ -65,7 +65,7 @@ def count_into(scenario: Scenario, directory: Path) -> None:
     """One life, counting."""
     passed: Counter[str] = Counter()
     fault.hook = lambda name: passed.update([name])
-    asyncio.run(live(scenario, directory))
+    asyncio.run(live(scenario, Spot(directory)))
     (directory / "passes.json").write_text(json.dumps(passed))
 
 
@@ -77,8 +77,8 @@ def case(scenario: Scenario, directory: Path, kills: list[str]) -> None:
         status = forked(lambda spec=spec: killed_at(scenario, directory, spec))  # type: ignore[misc]  # a default binds the spec
         if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
             died.append(spec)
-    status = forked(lambda: asyncio.run(live(scenario, directory)))
-    troubles = [f"the last life ended with {status}"] if status != 0 else check(scenario, directory)
+    status = forked(lambda: asyncio.run(live(scenario, Spot(directory))))
+    troubles = [f"the last life ended with {status}"] if status != 0 else check(scenario, Spot(directory))
     sys.stdout.write(json.dumps({"kills": kills, "died": died, "troubles": troubles}) + "\n")
     sys.stdout.flush()
 
@@ -86,11 +86,16 @@ def case(scenario: Scenario, directory: Path, kills: list[str]) -> None:
 def killed_at(scenario: Scenario, directory: Path, spec: str) -> None:
     """One life, killed at a point if it passes it."""
     fault.hook = fault.killer(spec)
-    asyncio.run(live(scenario, directory))
+    asyncio.run(live(scenario, Spot(directory)))
 
 
 def forked(life: Callable[[], None]) -> int:
     """The wait status of a child that lives a life; a life that hangs is killed and told apart."""
+    return waited(begun(life))
+
+
+def begun(life: Callable[[], None]) -> int:
+    """The process id of a child that lives a life."""
     child = os.fork()
     if child == 0:
         try:
@@ -100,7 +105,18 @@ def forked(life: Callable[[], None]) -> int:
             sys.stderr.flush()
             os._exit(1)
         os._exit(0)
-    return waited(child)
+    return child
+
+
+def stopped(child: int) -> bool:
+    """Wait until a child has stopped itself, in bounded time; whether it did, and has not ended instead."""
+    until = time.monotonic() + LIFE_SECONDS
+    while time.monotonic() < until:
+        told = os.waitid(os.P_PID, child, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if told is not None:
+            return told.si_code == os.CLD_STOPPED
+        time.sleep(0.01)
+    return False
 
 
 def waited(child: int) -> int:
