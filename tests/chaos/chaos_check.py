@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chaos_shop import ACCOUNTS, OPENING_CENTS, PATHS, the_ledger
+from chaos_money import ACCOUNTS, OPENING_CENTS
+from chaos_shop import PATHS, the_ledger
 from ledger import Effect, Ledger
 
 from amends.operate.operations import Operations
@@ -26,6 +27,10 @@ from amends.operate.values import SagaView
 
 Told = dict[str, Any]
 AT_ONCE = 16
+# asyncpg leaves this behind where a connect is given up in the very moment in which its line is cut; nobody's saga.
+ASYNCPG_S_OWN = (
+    "Future exception was never retrieved\nfuture: <Future finished exception=ConnectionError('unexpected con"
+)
 SETTLED = ("compensated", "void", "closed")
 DOUBTFUL = re.compile(r"bug in amends|Traceback|never retrieved|never awaited|Exception ignored", re.IGNORECASE)
 
@@ -169,7 +174,14 @@ def lists_of_the_parked(effects: list[Effect], sagas: dict[str, SagaView]) -> It
 
 
 def _money(database: Path, ledger: Ledger, sagas: dict[str, SagaView]) -> Iterator[str]:
-    """The accounts, to the cent, from what the sagas say; and the ledger's sum from theirs."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        found = dict(connection.execute("SELECT name, cents FROM account"))
+    yield from accounts(found, sagas)
+    yield from amounts(ledger.effects(), sagas)
+
+
+def accounts(found: dict[str, int], sagas: dict[str, SagaView]) -> Iterator[str]:
+    """The accounts, to the cent, from what the sagas say."""
     expected = Counter(dict.fromkeys(ACCOUNTS, OPENING_CENTS))
     for saga_id, view in sagas.items():
         if view.line.saga != "transfer" or view.line.status == "compensated":
@@ -179,13 +191,10 @@ def _money(database: Path, ledger: Ledger, sagas: dict[str, SagaView]) -> Iterat
             yield f"{saga_id}: a transfer is {view.line.status}, closed {view.closed}: {view.line.reason}"
         expected[transfer["source"]] -= transfer["cents"]
         expected[transfer["target"]] += transfer["cents"]
-    with contextlib.closing(sqlite3.connect(database)) as connection:
-        found = dict(connection.execute("SELECT name, cents FROM account"))
     if found != dict(expected):
         yield f"the accounts hold {found}, and the transfers make {dict(expected)}"
     if sum(found.values()) != OPENING_CENTS * len(ACCOUNTS):
         yield f"the accounts hold {sum(found.values())} cents in all"
-    yield from amounts(ledger.effects(), sagas)
 
 
 def amounts(effects: list[Effect], sagas: dict[str, SagaView]) -> Iterator[str]:
@@ -218,6 +227,6 @@ def ugly_words(path: Path) -> Iterator[str]:
     for number, line in enumerate(lines):
         block = "\n".join(lines[number : number + 45])
         starved = "Traceback" in line and "[Errno 24] Too many open files" in block  # Python itself cannot begin
-        if DOUBTFUL.search(line) and not starved:
+        if DOUBTFUL.search(line) and not (starved or block.startswith(ASYNCPG_S_OWN)):
             yield f"somebody wrote to {path.name}: " + "\n".join(lines[max(number - 3, 0) : number + 45])
             return

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos_books import Books
+from chaos_money import ON_SERVER, transfer_money
 from ledger import Ledger
 
 from amends import (
@@ -44,13 +44,10 @@ PLACE = Path(os.environ.get("CHAOS_DIRECTORY", "."))
 BOOKS = Path(os.environ.get("CHAOS_BOOKS", "."))
 DATABASE = os.environ.get("CHAOS_DATABASE") or f"sqlite:///{PLACE / 'sagas.db'}"
 LEDGER = os.environ.get("CHAOS_LEDGER", "")  # a PostgreSQL server's database; a file where there is none
-ON_SERVER = DATABASE.startswith("postgresql:")
 FORM = os.environ.get("CHAOS_FORM", "plain")
 SOON = Retry(attempts=4, first_delay=0.02, cap=0.2)
 LONG = Retry(attempts=30, first_delay=0.05, cap=0.5)
 ODD = ("\x1b[2Jgone", "nul \x00 in it", "lone \ud800 surrogate", "l" * 5000, "two\nlines\r", "\u202eright to left")
-ACCOUNTS = ("ann", "bob", "cem", "dia")
-OPENING_CENTS = 10_000
 LEASE_SECONDS = 2.0
 
 
@@ -61,15 +58,6 @@ class Order:
     cents: int
     mood: str = "good"
     where: str = ""
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """Money that goes from one account to another, in the sagas' own file."""
-
-    source: str
-    target: str
-    cents: int
 
 
 @dataclass(frozen=True)
@@ -212,32 +200,6 @@ def receipt(order: Order, ledger: Resource[Ledger], ctx: Context) -> str:
     return f"paid {order.cents}"
 
 
-@step(timeout=2.0)
-def withdraw(transfer: Transfer, tx: sqlite3.Connection) -> None:
-    took = "UPDATE account SET cents = cents - ? WHERE name = ? AND cents >= ?"
-    if tx.execute(took, (transfer.cents, transfer.source, transfer.cents)).rowcount == 0:
-        raise Reject(f"{transfer.source} has not that much")
-
-
-@withdraw.compensation
-def give_back(transfer: Transfer, tx: sqlite3.Connection) -> None:
-    tx.execute("UPDATE account SET cents = cents + ? WHERE name = ?", (transfer.cents, transfer.source))
-
-
-@step(timeout=2.0)
-async def deposit(transfer: Transfer, tx: sqlite3.Connection) -> None:
-    gave = "UPDATE account SET cents = cents + ? WHERE name = ?"
-    if tx.execute(gave, (transfer.cents, transfer.target)).rowcount == 0:
-        raise Reject(f"{transfer.target} has no account here")
-    if random.random() < 0.1:
-        raise ConnectionError("after the effect, which is rolled back")
-
-
-@deposit.compensation
-async def take_from(transfer: Transfer, tx: sqlite3.Connection) -> None:
-    tx.execute("UPDATE account SET cents = cents - ? WHERE name = ?", (transfer.cents, transfer.target))
-
-
 def parts(order: Order) -> list[int]:
     """What a bulk order pays in."""
     return list(range(1, 9))
@@ -261,7 +223,6 @@ decide = Saga("decide", reserve, pivot(settle), ship, input=Order)
 approved = Saga("approved", reserve, approval, charge, pivot, ship, input=Order)
 bulk = Saga("bulk", reserve, for_each(pay_part, over=parts, limit=3), input=Order)
 nap = Saga("nap", reserve, sleep(nap_of), charge, input=Order)
-transfer_money = Saga("transfer", withdraw, deposit, input=Transfer)
 FORMS: dict[str, list[Saga[Any, Any]]] = {
     "plain": [buy],
     "added": [buy_added],
@@ -269,7 +230,7 @@ FORMS: dict[str, list[Saga[Any, Any]]] = {
     "renamed": [buy_renamed],
     "all": [buy_removed, buy_renamed, buy_added, buy],
 }
-OTHERS: tuple[Saga[Any, Any], ...] = (decide, approved, bulk, nap, *(() if ON_SERVER else (transfer_money,)))
+OTHERS: tuple[Saga[Any, Any], ...] = (decide, approved, bulk, nap, transfer_money)
 PATHS: dict[str, tuple[frozenset[str], ...]] = {
     "buy": (
         frozenset({"reserve", "charge", "pack", "label", "ship", "receipt"}),

@@ -79,6 +79,7 @@ def chaos(directory: Path, seconds: float, seed: int) -> dict[str, Any]:
 def boot(fleet: Any) -> int:
     """Eight workers come to an empty database at once; the first that migrates it is killed half-way."""
     import psycopg
+    from chaos_money import ACCOUNTS, OPENING_CENTS
     from fleet_report import BEFORE_ALL
     from fleet_scene import SKEWS, WORKERS, Place
 
@@ -97,6 +98,9 @@ def boot(fleet: Any) -> int:
     _until(lambda: _at_work(fleet) == BOOT - 1, "the other workers are at work")
     with psycopg.connect(fleet.database, autocommit=True) as connection:
         connection.execute("CREATE TABLE chaos_order (id text PRIMARY KEY)")
+        connection.execute("CREATE TABLE account (name text PRIMARY KEY, cents integer NOT NULL)")
+        for name in ACCOUNTS:
+            connection.execute("INSERT INTO account VALUES (%s, %s)", (name, OPENING_CENTS))
     for place in places[WORKERS:]:
         if place.process is not None:
             place.process.terminate()
@@ -220,10 +224,11 @@ async def _in_the_end(fleet: Any, bound: float) -> tuple[Any, float, list[str]]:
     with contextlib.suppress(asyncio.CancelledError):
         await overseer
     orders = {row[0] for row in fleet.ask("SELECT id FROM chaos_order")}
+    accounts = dict(fleet.ask("SELECT name, cents FROM account"))
     rows = fleet.ask("SELECT saga, seq, row FROM amends.journal ORDER BY saga, seq")
     journal = [JournalRow(saga.bytes, seq, row) for saga, seq, row in rows]
-    evidence = Evidence(fleet.books, Books(fleet.ledger_url, fleet.books), orders, journal, found, fleet.zombies)
-    return evidence, rest, troubles
+    books = Books(fleet.ledger_url, fleet.books)
+    return Evidence(fleet.books, books, orders, accounts, journal, found, fleet.zombies), rest, troubles
 
 
 async def _oversee(fleet: Any) -> None:

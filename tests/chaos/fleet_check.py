@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from chaos_books import Books, Entry, arrivals
 from chaos_check import (
     Told,
+    accounts,
     amounts,
     effects_and_ends,
     lists_of_the_parked,
@@ -67,6 +68,7 @@ class Evidence(NamedTuple):
     books: Path
     ledger: Books
     orders: set[str]
+    accounts: dict[str, int]
     journal: Sequence[JournalRow]
     sagas: dict[str, SagaView]
     zombies: Sequence[Zombie]
@@ -85,6 +87,7 @@ def check(found: Evidence) -> list[str]:
         *one_key_a_step(entries, untouched),
         *lists_of_the_parked(effects, found.sagas),
         *amounts(effects, found.sagas),
+        *accounts(found.accounts, found.sagas),
         *order_of_steps(entries, untouched),
         *conservation(found.ledger, entries, found.sagas),
         *fences(found.journal),

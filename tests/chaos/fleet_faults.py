@@ -25,7 +25,7 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1
 """
 OFTEN_PASSED = ("commit.before", "commit.after", "attempt.before", "attempt.after", "claim.after", "release.after")
-RARE = {"tx.before", "tx.after", "migrate.inside", "commit.inside"}  # not on every way, or not in every life
+RARE = {"migrate.inside", "commit.inside"}  # not on every way, or not in every life
 
 
 def kill_a_worker(fleet: Fleet) -> None:

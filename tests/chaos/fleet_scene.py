@@ -34,6 +34,8 @@ HERE = Path(__file__).parent
 WORKERS = 4
 CLIENTS = 3
 SKEWS = (300.0, -300.0, 0.0, 120.0)  # seconds by which a worker's wall clock is off
+RETIRED_SECONDS = 10.0  # after which nobody is left to retire it
+REGISTERED = "SELECT 1 FROM amends.worker WHERE pid = {} AND retired_at IS NULL"
 RUN_BY_SOMEBODY = "SELECT key FROM amends.saga WHERE owner IS NOT NULL AND status IN ('running', 'compensating')"
 
 
@@ -202,7 +204,21 @@ class Fleet:
         process.send_signal(signal.SIGSTOP)
         place.frozen = True
         asleep = time.monotonic()
-        self.later(seconds, lambda: self.thaw(place, process, asleep if longer_than_lease else None))
+        if longer_than_lease:
+            self.later(seconds, lambda: self.thaw_when_retired(place, process, asleep))
+        else:
+            self.later(seconds, lambda: self.thaw(place, process))
+
+    def thaw_when_retired(self, place: Place, process: subprocess.Popen[bytes], asleep: float) -> None:
+        """SIGCONT once somebody has retired it, so that what wakes up is a zombie; or when it takes too long."""
+        try:
+            registered = bool(self.ask(REGISTERED.format(process.pid)))
+        except psycopg.Error:
+            registered = True
+        if registered and time.monotonic() - asleep < RETIRED_SECONDS:
+            self.later(0.3, lambda: self.thaw_when_retired(place, process, asleep))
+        else:
+            self.thaw(place, process, asleep)
 
     def thaw(self, place: Place, process: subprocess.Popen[bytes], asleep: float | None = None) -> None:
         """SIGCONT. asleep: since when, if a lease has run out meanwhile."""
