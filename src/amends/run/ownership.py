@@ -27,7 +27,7 @@ from amends.run.journal import state_of
 from amends.run.lease import Lease
 from amends.run.live import Live
 from amends.run.plans import Plans
-from amends.store.base import Head, Loaded, Retired, SagaRow, Store, WorkerRow
+from amends.store.base import Head, Loaded, Retired, Store, WorkerRow
 
 if TYPE_CHECKING:
     from amends.run.attempt import Attempt
@@ -128,6 +128,11 @@ class Ownership:
         """Read a saga again that moved on without this worker."""
         self._do(lambda: self._read_again(key))
 
+    def set_aside(self, saga: bytes, key: str, word: str) -> None:
+        """Let a saga go that cannot go on here, where everybody sees why."""
+        self._stall(saga, key, word, None)
+        self.wake()
+
     def report_late(self, key: str, attempt: Attempt, message: Any) -> None:
         """Let a saga know how an attempt ended that nobody waited for any more."""
         mail = mailbox.late(key, f"late-{self._worker.operation()}", attempt, message)
@@ -183,9 +188,9 @@ class Ownership:
         if seen.mail:
             await self._take_mail()
         slow = _loop_time() >= self._slow_at
-        if seen.due or seen.mail or slow:  # the look does not see stalled sagas
-            if not await self._claim() and seen.due:  # perhaps of a version whose last worker has just left
-                self._slow_at = min(self._slow_at, _loop_time() + SOON_SECONDS)
+        looks = seen.due or seen.mail or slow  # the look does not see stalled sagas
+        if looks and not await self._claim() and seen.due:  # perhaps of a version whose last worker has just left
+            self._slow_at = min(self._slow_at, _loop_time() + SOON_SECONDS)
         if seen.mail or slow:
             await self._worker.store.answer_ended(CLAIM_BATCH)
         if slow:
@@ -293,10 +298,10 @@ class Ownership:
             state = state_of(loaded)
             program, word = self.plans.to_run(head.plan, state)
         except Exception as error:  # noqa: BLE001  # whatever one saga's rows are, the others go on
-            self._stall(head, f"its history cannot be read: {describe(error)}", gone)
+            self._stall(head.id, head.key, f"its history cannot be read: {describe(error)}", gone)
             return None
         if program is None:
-            self._stall(head, word, gone)
+            self._stall(head.id, head.key, word, gone)
             return None
         live = Live(worker, program, head.id, head.key, head.epoch)
         live.resume(state, len(loaded.rows), Head(head.status, worker.worker, None, head.stuck, head.reason))
@@ -307,14 +312,14 @@ class Ownership:
             _have(live, partial(live.move, self.plans.number_of(word), word))
         return None if live.dropped else live
 
-    def _stall(self, head: SagaRow, word: str, gone: int | None) -> None:
+    def _stall(self, saga: bytes, key: str, word: str, gone: int | None) -> None:
         """Let go of a saga that this worker cannot run, in the next turn: it may come back at once."""
         worker = self._worker
-        if self._stalled.get(head.id) != word:
-            _log.warning("saga %s is stalled: %s", head.key, word)
+        if self._stalled.get(saga) != word:
+            _log.warning("saga %s is stalled: %s", key, word)
         if len(self._stalled) < STALLED_KEPT:
-            self._stalled[head.id] = word
-        self._todo.append(lambda: worker.store.stall(worker.worker, head.id, word, gone))
+            self._stalled[saga] = word
+        self._todo.append(lambda: worker.store.stall(worker.worker, saga, word, gone))
 
     async def _read_again(self, key: str) -> None:
         """A write was lost. If the saga is still this worker's, what was in flight is unresolved."""

@@ -23,6 +23,7 @@ from amends.errors import (
     NotRunning,
     StoreUnavailable,
     UnknownSaga,
+    ValueRefused,
 )
 from amends.run import journal
 from amends.run.asking import Asking
@@ -167,6 +168,8 @@ class Session(Asking, Enlisting):
         new = _new(write)
         fate = await told
         while fate is not Fate.WRITTEN:
+            if fate is Fate.REFUSED:
+                raise ValueRefused(f"the database refuses the saga {new.key!r} or its input; the log says why")
             if fate is Fate.EXISTS:
                 existing = await self._patiently(lambda: self.store.head(new.key))
                 if existing is not None:

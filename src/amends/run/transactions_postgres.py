@@ -139,7 +139,10 @@ class PostgresTransactions(Transactions):
 
     async def _inside(self, it: Try, tx: Opened) -> Message:
         timeout, round_ = it.attempt.timeout, it.ctx.round
-        await effects.limit(tx, timeout, timeout + GRACE_SECONDS)
+        expired = it.expired(await effects.limit(tx, timeout, timeout + GRACE_SECONDS))
+        if expired is not None:
+            await tx.rollback()
+            return expired
         found = await effects.arrive(tx, it.key, 1 if it.attempt.phase is Phase.ACTION else round_, round_)
         it.doubt = False
         if found.torn:

@@ -38,6 +38,11 @@ class Batch:
         driver a fraction of a microsecond in place of two."""
         return [column or None for part in self._parts() for column in part]
 
+    @property
+    def rows(self) -> int:
+        """How many journal rows it holds; fewer than writes where some do not follow upon the row before."""
+        return len(self.first[0]) + len(self.further[0])
+
     def _parts(self) -> tuple[tuple[Column, ...], ...]:
         return self.added, self.first, self.further, self.changed, self.answers
 

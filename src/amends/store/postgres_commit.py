@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from amends.store.base import Fate, Retired, Write
 from amends.store.postgres_batch import Batch, starts
 from amends.store.postgres_clock import ServerClock
-from amends.store.postgres_errors import LockNotHad
+from amends.store.postgres_errors import LockNotHad, ValuesRefused
 from amends.store.postgres_line import Line
 
 _log = logging.getLogger("amends.store")
@@ -34,22 +34,24 @@ class BatchWriter:
             return await self._write(worker, writes)
         except LockNotHad:
             return await self._split(worker, writes)
+        except ValuesRefused as error:
+            return await self._isolate(worker, writes, error)
 
     async def _write(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
         if worker is None:
             columns = starts(writes)
-            sagas = len(columns[0])
+            sagas = sent = len(columns[0])
             rows = await self._line.fetch("start", self._namespace, self._clock.now(), *columns)
             written, instant = rows[0]
             self._clock.heard(instant)
         else:
             batch = Batch(writes)
-            sagas = batch.sagas
+            sagas, sent = batch.sagas, batch.rows
             rows = await self._line.fetch("commit", self._namespace, worker, self._clock.now(), *batch.columns)
             alive, written = rows[0]
             if not alive:
                 raise Retired(f"worker {worker} is not registered any more")
-        if written == sagas == len(writes):  # the usual end: nothing lost, and one row a saga
+        if written == sagas and sent == len(writes):  # the usual end: nothing lost, and nothing left out
             return [Fate.WRITTEN] * len(writes)
         return await self._settle(worker, writes)
 
@@ -92,6 +94,17 @@ class BatchWriter:
         _log.info("a transaction of somebody's holds up %d of %d sagas; they are written apart", len(held), len(sagas))
         fates = iter(await self.write(worker, [write for write in writes if write.saga not in held]))
         return [Fate.HELD if write.saga in held else next(fates) for write in writes]
+
+    async def _isolate(self, worker: int | None, writes: Sequence[Write], error: ValuesRefused) -> list[Fate]:
+        """Something in here is refused for good: find the saga, by halves; all the others go on without it."""
+        sagas = sorted({write.saga for write in writes})
+        if len(sagas) == 1:
+            _log.error("a decision of saga %s cannot be written: %s", sagas[0].hex(), error)
+            return [Fate.REFUSED] * len(writes)
+        half = set(sagas[: len(sagas) // 2])
+        one = iter(await self.write(worker, [write for write in writes if write.saga in half]))
+        other = iter(await self.write(worker, [write for write in writes if write.saga not in half]))
+        return [next(one if write.saga in half else other) for write in writes]
 
     async def _locked(self, sagas: set[bytes]) -> set[bytes]:
         """Those whose heads somebody holds."""

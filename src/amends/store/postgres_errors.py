@@ -30,10 +30,15 @@ _WORDS = {
 ELSEWHERE = {"25006", "57P01", "57P02", "57P03"}  # this server is not, or no longer, the one to talk to
 _MISSING = {"42P01", "42703", "3F000", "42883"}
 _DAMAGED = {"XX001", "XX002"}
+_REFUSED = {"22", "23", "54"}  # classes: what is no such value, what breaks a constraint, what is too large
 
 
 class LockNotHad(StoreUnavailable):
     """A lock was not to be had in time: nothing was written."""
+
+
+class ValuesRefused(StoreError):
+    """The server does not take what was to be written: nothing was, and the same would be refused again."""
 
 
 def translate(error: BaseException, place: str) -> StoreError:
@@ -45,6 +50,8 @@ def translate(error: BaseException, place: str) -> StoreError:
         return SchemaMismatch(
             f"{place}: {error}. The tables of amends are missing or older than this code: run `amends db upgrade`"
         )
+    if state is not None and state[:2] in _REFUSED:
+        return ValuesRefused(f"{place} refuses what is to be written: {error}")
     if state in _DAMAGED:
         return StoreDamaged(f"{place} is damaged: {error}. Stop what uses it, and restore a backup")
     if state in _WORDS:

@@ -70,6 +70,7 @@ class Fate(Enum):
     WRITTEN = "written"
     LOST = "lost"  # the saga has moved on without it
     EXISTS = "exists"  # the key of a new saga is taken
+    REFUSED = "refused"  # the database does not take these very values: no repetition mends that
     HELD = "held"  # not written yet: a lock of somebody else's is in the way, and nobody else shall wait for it
 
 
