@@ -2,8 +2,9 @@
 
     python tests/soak.py --hours 8
 
-Each round runs fresh seeds of the simulation, a deeper state machine of the core, and the long
-crash sweep. It ends at the first failure, whose text holds the command that repeats it.
+Each round runs fresh seeds of the simulation, a deeper state machine of the core, the long crash
+sweeps, and a quarter of an hour of chaos on PostgreSQL and five minutes on a file. It ends at the
+first failure, whose text holds the command that repeats it.
 
 Guarantees: ends by itself; the last line says how much was run.
 Must not: run what `make test` would not understand.
@@ -20,6 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SEEDS_A_ROUND = 2_000
+FLEET_SECONDS = "900"
+FILE_SECONDS = "300"
 
 
 def run(*command: str, **environment: str) -> bool:
@@ -37,6 +40,8 @@ def one_round(first: int, jobs: int) -> bool:
         run(python, "-m", "amends.testing.simulate", "--seeds", seeds, "--jobs", str(jobs))
         and run(python, "-m", "pytest", "tests/decide/test_machine.py", AMENDS_EXAMPLES="20")
         and run(python, "-m", "pytest", "-n", str(jobs), "tests/run/test_crash_sweep.py", AMENDS_SWEEP="full")
+        and run(python, "tests/chaos/fleet.py", "--seconds", FLEET_SECONDS, "--seed", str(first % 1_000_000_007))
+        and run(python, "-m", "pytest", "tests/chaos/test_chaos.py", AMENDS_CHAOS_SECONDS=FILE_SECONDS)
     )
 
 
