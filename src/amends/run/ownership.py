@@ -128,11 +128,6 @@ class Ownership:
         """Read a saga again that moved on without this worker."""
         self._do(lambda: self._read_again(key))
 
-    def set_aside(self, saga: bytes, key: str, word: str) -> None:
-        """Let a saga go that cannot go on here, where everybody sees why."""
-        self._stall(saga, key, word, None)
-        self.wake()
-
     def report_late(self, key: str, attempt: Attempt, message: Any) -> None:
         """Let a saga know how an attempt ended that nobody waited for any more."""
         mail = mailbox.late(key, f"late-{self._worker.operation()}", attempt, message)
@@ -298,10 +293,10 @@ class Ownership:
             state = state_of(loaded)
             program, word = self.plans.to_run(head.plan, state)
         except Exception as error:  # noqa: BLE001  # whatever one saga's rows are, the others go on
-            self._stall(head.id, head.key, f"its history cannot be read: {describe(error)}", gone)
+            self.stall(head.id, head.key, f"its history cannot be read: {describe(error)}", gone)
             return None
         if program is None:
-            self._stall(head.id, head.key, word, gone)
+            self.stall(head.id, head.key, word, gone)
             return None
         live = Live(worker, program, head.id, head.key, head.epoch)
         live.resume(state, len(loaded.rows), Head(head.status, worker.worker, None, head.stuck, head.reason))
@@ -312,7 +307,7 @@ class Ownership:
             _have(live, partial(live.move, self.plans.number_of(word), word))
         return None if live.dropped else live
 
-    def _stall(self, saga: bytes, key: str, word: str, gone: int | None) -> None:
+    def stall(self, saga: bytes, key: str, word: str, gone: int | None = None) -> None:
         """Let go of a saga that this worker cannot run, in the next turn: it may come back at once."""
         worker = self._worker
         if self._stalled.get(saga) != word:

@@ -246,7 +246,7 @@ class Worker:
         """A decision was not written: the saga has moved on without this worker, or its rows are refused."""
         if fate is Fate.REFUSED:
             self._remove(live)
-            self.ownership.set_aside(live.id, live.key, "the database refuses its next row; the worker's log says why")
+            self.ownership.stall(live.id, live.key, "the database refuses its next row; the worker's log says why")
             return
         _log.warning("saga %s has moved on without this worker (%s); it is read again", live.key, fate.value)
         self._remove(live)
