@@ -91,9 +91,11 @@ async def _mail(lines: Lines, namespace: int, now: float) -> Health:
 async def _transactions(lines: Lines) -> Health:
     for pid, user, program, age in await lines.fetch("doctor_old_transaction"):
         if age >= OLD_TRANSACTION_SECONDS:
-            who = f"process {pid} ({user}{', ' * bool(program)}{program})"
-            text = f"{who} left one open {age:.0f} s ago, and keeps what it wrote from all others; to end it: "
-            return Health("warning", "transactions", f"{text}SELECT pg_terminate_backend({pid})")
+            text = (
+                f"process {pid} ({user}{', ' * bool(program)}{program}) left one open {age:.0f} s ago, and keeps what "
+                f"it wrote from all others; to end it: SELECT pg_terminate_backend({pid})"
+            )
+            return Health("warning", "transactions", text)
     unseen = (await lines.fetch("doctor_unseen"))[0][0]
     if unseen:
         text = f"none of this user's is left open; {unseen} sessions of others are hidden without pg_read_all_stats"
