@@ -12,6 +12,7 @@ from tx_kinds import KINDS, OWN, Desk, Sql, nothing
 
 from amends import Compensated, Completed, Context, Park, Parked, Reject, Retry, Settings
 from amends import fault as faults
+from amends.store import effects_postgres
 
 ONCE = Retry(attempts=1)
 RUNNING = """
@@ -57,7 +58,7 @@ def test_a_crash_around_the_commit_leaves_one_effect_and_finds_the_stored_result
             raise Crash
 
     async def first_life() -> None:
-        async with own.working(saga, settings=Settings(drain_seconds=0.1)) as orchestrator:
+        async with own.working(saga, settings=Settings(drain_seconds=0.1, lease_seconds=0.5)) as orchestrator:
             monkeypatch.setattr(faults, "hook", crash)
             await orchestrator.start(saga, Order(), id="one")
             while faults.hook is not None:
@@ -71,7 +72,7 @@ def test_a_crash_around_the_commit_leaves_one_effect_and_finds_the_stored_result
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(first_life())
 
-    assert own.run(saga) == Completed(None)
+    assert own.run(saga, settings=Settings(poll_seconds=0.05)) == Completed(None)
     assert own.booked == [("one", 100)]
     assert len(own.said) == (2 if point == "tx.before" else 1)
 
@@ -193,6 +194,31 @@ def test_a_deferred_constraint_fails_the_attempt_and_not_the_commit(own: Desk) -
             await sql("INSERT INTO public.single VALUES (1), (1)")
 
     outcome = own.run(own.saga(body))
+
+    assert outcome == Completed(None)
+    assert own.said == ["book 1", "book 2"]
+    assert own.booked == [("one", 100)]
+
+
+def test_a_commit_that_the_server_refuses_fails_the_attempt(own: Desk) -> None:
+    own.sql(
+        """
+        CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN IF NEW.cents = 7 THEN RAISE EXCEPTION 'not seven'; END IF; RETURN NULL; END $$
+        """
+    )
+    own.sql(
+        "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON public.booked DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION public.refuse()"
+    )
+
+    async def body(sql: Sql, ctx: Context) -> None:
+        if ctx.attempt == 1:
+            await sql("INSERT INTO public.booked (who, cents) VALUES ('one', 7)")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(effects_postgres, "KEEP", effects_postgres.KEEP[1:])  # whatever fails in the COMMIT itself
+        outcome = own.run(own.saga(body))
 
     assert outcome == Completed(None)
     assert own.said == ["book 1", "book 2"]

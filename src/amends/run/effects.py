@@ -120,8 +120,8 @@ def _lenders(source: Source, kinds: Iterable[str], size: int) -> dict[str, Lende
         return {kind: lender_of(kind, source, size) for kind in kinds}
     except ModuleNotFoundError as error:
         raise DefinitionError(
-            f"a step's transaction needs the driver {error.name}: pip install {error.name}, or give effects= an engine or "
-            "a pool of your own"
+            f"a step's transaction needs the driver {error.name}: pip install {error.name}, or give effects= an engine "
+            "or a pool of your own"
         ) from error
 
 

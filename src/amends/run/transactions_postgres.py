@@ -215,8 +215,22 @@ class PostgresTransactions(Transactions):
         if it.attempt.phase is Phase.ACTION:
             await effects.bury(tx, it.key, it.ctx.round)
         fault.point("tx.before")
-        await self._commit(it, tx)
+        try:
+            await self._commit(it, tx)
+        except Exception as error:
+            if it.doubt or passes(error, lost=tx.lost) or state(error) == CANCELLED:
+                raise
+            return self._refused(it, error)
         fault.point("tx.after")
+        return message
+
+    def _refused(self, it: Try, error: Exception) -> Message:
+        """The server does not commit what the step did, and would not the next time. That is a failure and
+        never a rejection, which could not be stored."""
+        it.error, it.sound = error, False
+        message = failure(it.attempt, error, it.runner, resolved=True)
+        if isinstance(message, m.No):
+            return m.Failure(message.address, message.phase, message.reason, resolved=True, share=it.runner.share())
         return message
 
     async def _commit(self, it: Try, tx: Opened) -> None:
