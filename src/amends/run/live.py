@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Coroutine
+from math import inf
 from typing import Any
 
 from amends import fault
@@ -214,10 +215,12 @@ class Live:
 
     def begin(self, address: str, phase: Phase) -> None:
         """Start an attempt that was issued."""
+        node = self.program.plan.step(address)
+        began = self.shell.now() if node.work == "tx" else inf  # first: whoever is frozen in between began long ago
         if self.dropped or (address, phase) in self.running or not self.shell.may_start(self, address, phase):
             return
-        node = self.program.plan.step(address)
         self.running[address, phase] = attempt = Attempt(self, self.program.step(address), node, address, phase)
+        attempt.began = began
         attempt.task = self.shell.loop.create_task(self._attempt(attempt))
 
     def begin_all(self, durable: State) -> None:

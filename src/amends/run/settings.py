@@ -13,6 +13,7 @@ from amends.define.values import PAYLOAD_BYTES_MAX
 from amends.errors import DefinitionError
 
 ID_CHARACTERS_MAX = 200
+RETENTION_SECONDS_MIN = 3600.0  # a start whose answer was lost is sent again, and must find the saga it began
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Settings:
     lease_seconds: how long a worker's registration lasts unrenewed, where stores have leases.
     drain_seconds: how long a worker that was asked to stop waits for attempts in flight.
     answer_seconds: how long signal, cancel and operations wait for their answer.
+    retention_seconds: how long after their end workers keep sagas; None keeps them for ever. Longer than
+        any client or worker may be cut off from the store: what was forgotten is begun anew by its id.
     """
 
     in_flight: int = 1000
@@ -46,11 +49,19 @@ class Settings:
     lease_seconds: float = 15.0
     drain_seconds: float = 25.0
     answer_seconds: float = 30.0
+    retention_seconds: float | None = None
 
     def __post_init__(self) -> None:
         """Raises DefinitionError for a value that makes no sense."""
         for field in fields(self):
             value = getattr(self, field.name)
+            if value is None and field.default is None:
+                continue
             kinds, kind = ((int,), "whole number") if field.type == "int" else ((int, float), "finite number")
             if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < inf:
                 raise DefinitionError(f"Settings({field.name}={value!r}): a positive {kind} is expected")
+        if self.retention_seconds is not None and self.retention_seconds < RETENTION_SECONDS_MIN:
+            raise DefinitionError(
+                f"Settings(retention_seconds={self.retention_seconds!r}): at least {RETENTION_SECONDS_MIN:g} is "
+                "expected; a start that is sent again must find the saga that it began"
+            )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -28,6 +29,8 @@ from amends.define.values import describe
 from amends.errors import StoreError, StoreUnavailable, ValueRefused
 from amends.run.attempt import Attempt, Runner, failure, inside
 
+INBOX_SECONDS = 7 * 24 * 3600.0  # no row of the inbox goes earlier
+ATTEMPT_SECONDS_MAX = INBOX_SECONDS / 2  # no attempt acts later: what would tell it that it is too late may be gone
 PAUSE_SECONDS = 0.05
 WARN_TRIES = 20
 InboxRow = tuple[int, str, bool, bool, bytes | None, str]
@@ -46,6 +49,11 @@ class Transactions(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Let go. May be called twice."""
+
+    @abstractmethod
+    async def forget(self, namespace: str, sagas: Sequence[bytes], seconds: float) -> frozenset[bytes]:
+        """Forget what the inbox has of sagas that have ended, of each all or nothing. Gives those of which it has
+        something that is younger than `seconds`, by its own clock: they are kept. Raises StoreError."""
 
     @abstractmethod
     def _turn(self, it: Try) -> AbstractAsyncContextManager[None]:
@@ -117,6 +125,16 @@ class Try:
         """What the core is told where the attempt is not to be tried again."""
         why = "its worker was stopped" if self.attempt.stopping else f"it took longer than {self.attempt.timeout:g} s"
         return m.Failure(self.attempt.address, self.attempt.phase, why, resolved=not self.doubt)
+
+    def expired(self, now: float) -> Message | None:
+        """What the core is told of an attempt that was begun too long ago to act, by the clock of its database: its
+        process was frozen, or the database away. Its saga may have ended, and been forgotten, meanwhile."""
+        age = now - self.attempt.began
+        if age < ATTEMPT_SECONDS_MAX:
+            return None
+        why = f"it was begun {age / 3600:.0f} h ago, which is too long for a step with a transaction"
+        address, phase = self.attempt.address, self.attempt.phase
+        return m.Failure(address, phase, why, resolved=not self.doubt, share=self.runner.share())
 
     def torn(self) -> Message:
         """The function has ended the transaction itself, so nobody knows what stayed of it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,11 @@ class SqliteTransactions(Transactions):
         """Let go. May be called twice."""
         await self._thread.stop(CLOSE_SECONDS)
 
+    async def forget(self, namespace: str, sagas: Sequence[bytes], seconds: float) -> frozenset[bytes]:
+        async with self._one:  # the connection is one step's at a time
+            before = self._now() - seconds
+            return await self._thread.run(lambda connection: effects.forget(connection, namespace, sagas, before))
+
     @asynccontextmanager
     async def _turn(self, it: Try) -> AsyncIterator[None]:
         async with self._one:
@@ -60,6 +65,10 @@ class SqliteTransactions(Transactions):
     async def _try(self, it: Try) -> Message:
         it.error = None
         rows = await self._thread.run(lambda connection: effects.begin(connection, it.key))
+        expired = it.expired(self._now())
+        if expired is not None:
+            await self._thread.run(effects.give_up)
+            return expired
         ruling = it.ruling(rows)
         if ruling.verdict is not Verdict.RUN:
             return await self._thread.run(lambda connection: self._settle(connection, it, rows, ruling))

@@ -29,6 +29,7 @@ from amends.run.chance import Chance
 from amends.run.committer import Committer
 from amends.run.live import Live
 from amends.run.ownership import Ownership
+from amends.run.retention import Retention
 from amends.run.settings import Settings
 from amends.run.threads import Threads
 from amends.run.timers import Deadlines
@@ -85,6 +86,7 @@ class Worker:
         self._around = tuple(around)
         self.has_around: bool = bool(around)
         self._transactions = transactions
+        self._retention = Retention(self, transactions)
         self.now: Callable[[], float] = store.now
         self.operation: Callable[[], int] = chance.operation
         self.share: Callable[[], float] = chance.share
@@ -104,6 +106,7 @@ class Worker:
                 await self._transactions.open()
             await self.ownership.plans.register(self.store)
             await self.ownership.start(await self.register())
+            self._retention.start()
         except BaseException:
             self._drop_all()
             await self._close()
@@ -162,6 +165,7 @@ class Worker:
         await self.store.deregister(self.worker, survived=False)
 
     async def _close(self) -> None:
+        await self._retention.stop()
         if self._committer is not None:
             self._committer.close()
         self.deadlines.close()

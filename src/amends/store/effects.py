@@ -8,7 +8,7 @@ Must not: know what the rows mean; `decide/barrier.py` does.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -211,6 +211,23 @@ def keep(connection: sqlite3.Connection, key: tuple[str, bytes, str], row: Inbox
     round_, action, compensated, missing, result, reason = row
     text = None if result is None else result.decode()
     connection.execute(SQL["keep"], (*key, round_, action, int(compensated), int(missing), text, reason, at))
+
+
+def forget(connection: sqlite3.Connection, namespace: str, sagas: Sequence[bytes], before: float) -> frozenset[bytes]:
+    """Forget the rows of sagas, of each all or nothing; gives those that have one from after an instant."""
+    found = [saga for saga in sagas if connection.execute(SQL["newest"], (namespace, saga)).fetchone()[0] is not None]
+    if not found:
+        return frozenset()
+    in_turn(connection, "BEGIN IMMEDIATE")
+    try:
+        newest = {saga: connection.execute(SQL["newest"], (namespace, saga)).fetchone()[0] for saga in found}
+        kept = frozenset(saga for saga, at in newest.items() if at is not None and at >= before)
+        connection.executemany(SQL["forget"], [(namespace, saga) for saga in found if saga not in kept])
+        commit(connection)
+    except BaseException:
+        give_up(connection)
+        raise
+    return kept
 
 
 def finish(connection: sqlite3.Connection) -> None:

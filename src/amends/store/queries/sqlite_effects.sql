@@ -10,3 +10,9 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (ns, saga, address, round) DO UPDATE SET
     action = excluded.action, compensated = excluded.compensated, missing = excluded.missing,
     result = excluded.result, reason = excluded.reason, at = excluded.at
+
+-- name: newest
+SELECT max(at) FROM amends_inbox WHERE ns = ? AND saga = ?
+
+-- name: forget
+DELETE FROM amends_inbox WHERE ns = ? AND saga = ?
