@@ -28,6 +28,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "run"), str(HERE.parents[1])]
 BOOT = 8  # workers that come to an empty database at once
 BOOT_SECONDS = 90.0
 LONGEST_BACKOFF_SECONDS = 5.0
+MANY, WORTH_SECONDS = 8, 5.0  # sagas in flight that a fault is worth
 HANG_SECONDS = 60.0  # a run is called hanging only then, so that the report says what hangs
 SCHEMA_LOCK = (7019, 4227)
 AT_LOCK = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4227 AND NOT granted"
@@ -133,22 +134,23 @@ def faults(fleet: Any, seconds: float) -> None:
     from fleet_faults import FAULTS
 
     fleet.rest(3.0)
-    _until(lambda: _overseen(fleet), "sagas are in flight")
+    _until(lambda: _overseen(fleet) > 0, "sagas are in flight")
     began = time.monotonic()
     kinds = list(dict.fromkeys(FAULTS))
     todo = fleet.dice.sample(kinds, len(kinds))
     while time.monotonic() - began < seconds or (todo and seconds >= 50):
         fault = todo.pop(0) if todo else fleet.dice.choice(FAULTS)
-        _until(lambda: _overseen(fleet), "sagas are in flight", 20.0)
+        worth_it = time.monotonic() + WORTH_SECONDS  # so long it waits for many, then for any
+        _until(lambda: _overseen(fleet) >= (MANY if time.monotonic() < worth_it else 1), "sagas are in flight", 40.0)
         fault(fleet)
         last = fleet.records[-1]
         sys.stderr.write(f"{last.begin - began:6.1f} s  {last.kind} ({last.live} sagas in flight) {last.note}\n")
         fleet.rest(fleet.dice.uniform(0.1, 0.6))
 
 
-def _overseen(fleet: Any) -> bool:
+def _overseen(fleet: Any) -> int:
     fleet.oversee()
-    return bool(fleet.live())
+    return len(fleet.live())
 
 
 def ending(fleet: Any, killed: int) -> dict[str, Any]:
