@@ -140,12 +140,17 @@ def faults(fleet: Any, seconds: float) -> None:
     todo = fleet.dice.sample(kinds, len(kinds))
     while time.monotonic() - began < seconds or (todo and seconds >= 50):
         fault = todo.pop(0) if todo else fleet.dice.choice(FAULTS)
-        worth_it = time.monotonic() + WORTH_SECONDS  # so long it waits for many, then for any
-        _until(lambda: _overseen(fleet) >= (MANY if time.monotonic() < worth_it else 1), "sagas are in flight", 40.0)
+        _worth_it(fleet)
         fault(fleet)
         last = fleet.records[-1]
         sys.stderr.write(f"{last.begin - began:6.1f} s  {last.kind} ({last.live} sagas in flight) {last.note}\n")
         fleet.rest(fleet.dice.uniform(0.1, 0.6))
+
+
+def _worth_it(fleet: Any) -> None:
+    """Wait for many sagas in flight for a while, then for any."""
+    for_many = time.monotonic() + WORTH_SECONDS
+    _until(lambda: _overseen(fleet) >= (MANY if time.monotonic() < for_many else 1), "sagas are in flight", 40.0)
 
 
 def _overseen(fleet: Any) -> int:
