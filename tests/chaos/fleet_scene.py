@@ -253,14 +253,15 @@ class Fleet:
         return self._live
 
     def ask(self, query: str) -> list[tuple[str]]:
-        """Rows, over a connection of our own. Raises psycopg.Error."""
+        """Rows, over a connection of our own, which is made anew where it was lost. Raises psycopg.Error."""
         try:
-            if self._look is None or self._look.closed:
-                self._look = psycopg.connect(self.database, autocommit=True, connect_timeout=5)
-            return self._look.execute(query.encode()).fetchall()
+            if self._look is not None:
+                return self._look.execute(query.encode()).fetchall()
         except psycopg.Error:
-            self._look = None
-            raise
+            self._look.close()
+        self._look = None
+        self._look = psycopg.connect(self.database, autocommit=True, connect_timeout=5)
+        return self._look.execute(query.encode()).fetchall()
 
     # The end
 
