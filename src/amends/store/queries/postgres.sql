@@ -315,16 +315,22 @@ FROM (SELECT * FROM amends.mail WHERE ns = $1 AND answer IS NULL AND NOT taken O
 JOIN amends.saga s ON s.ns = m.ns AND s.id = m.saga
 WHERE s.owner = $2 ORDER BY m.id
 
+-- A mail in a user's transaction may be committed after its saga was pruned: nobody will answer it.
 -- name: mail_answer_ended
-WITH late AS (
+WITH asked AS (
     SELECT m.id, s.status
     FROM (SELECT * FROM amends.mail WHERE ns = $1 AND answer IS NULL OFFSET 0) AS m
-    JOIN amends.saga s ON s.ns = m.ns AND s.id = m.saga
-    WHERE s.status IN ('completed', 'compensated') LIMIT $2
+    LEFT JOIN amends.saga s ON s.ns = m.ns AND s.id = m.saga
+    WHERE s.id IS NULL OR s.status IN ('completed', 'compensated') LIMIT $2
+), orphaned AS (
+    DELETE FROM amends.mail m USING asked WHERE m.id = asked.id AND asked.status IS NULL
 ), answered AS (
     UPDATE amends.mail m
-    SET answer = 'too late', detail = 'the saga is ' || late.status, answered_at = extract(epoch FROM clock_timestamp())
-    FROM late WHERE m.id = late.id AND CASE WHEN m.answer IS NULL THEN true END RETURNING 1
+    SET answer = 'too late', detail = 'the saga is ' || asked.status,
+        answered_at = extract(epoch FROM clock_timestamp())
+    FROM asked
+    WHERE m.id = asked.id AND asked.status IS NOT NULL AND CASE WHEN m.answer IS NULL THEN true END
+    RETURNING 1
 )
 SELECT count(*) FROM answered
 
