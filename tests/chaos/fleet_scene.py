@@ -254,12 +254,12 @@ class Fleet:
 
     def ask(self, query: str) -> list[tuple[str]]:
         """Rows, over a connection of our own, which is made anew where it was lost. Raises psycopg.Error."""
-        try:
-            if self._look is not None:
+        if self._look is not None:
+            try:
                 return self._look.execute(query.encode()).fetchall()
-        except psycopg.Error:
-            self._look.close()
-        self._look = None
+            except psycopg.Error:
+                self._look.close()
+                self._look = None
         self._look = psycopg.connect(self.database, autocommit=True, connect_timeout=5)
         return self._look.execute(query.encode()).fetchall()
 
