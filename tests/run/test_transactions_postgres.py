@@ -58,7 +58,7 @@ def test_a_crash_around_the_commit_leaves_one_effect_and_finds_the_stored_result
             raise Crash
 
     async def first_life() -> None:
-        async with own.working(saga, settings=Settings(drain_seconds=0.1, lease_seconds=0.5)) as orchestrator:
+        async with own.working(saga, settings=Settings(drain_seconds=0.1, lease_seconds=1)) as orchestrator:
             monkeypatch.setattr(faults, "hook", crash)
             await orchestrator.start(saga, Order(), id="one")
             while faults.hook is not None:
@@ -72,7 +72,7 @@ def test_a_crash_around_the_commit_leaves_one_effect_and_finds_the_stored_result
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(first_life())
 
-    assert own.run(saga, settings=Settings(poll_seconds=0.05)) == Completed(None)
+    assert own.run(saga, settings=Settings(lease_seconds=1)) == Completed(None)
     assert own.booked == [("one", 100)]
     assert len(own.said) == (2 if point == "tx.before" else 1)
 
