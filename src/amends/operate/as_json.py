@@ -24,6 +24,7 @@ from amends.operate.values import (
     Line,
     OpenStep,
     Page,
+    Pruned,
     SagaLine,
     SagaView,
     SchemaVersion,
@@ -176,6 +177,16 @@ def outcome(found: SagaView) -> Json:
 def findings(found: Iterable[Finding], worst: str) -> Json:
     """`amends doctor`."""
     return {"worst": worst, "findings": [finding._asdict() for finding in found]}
+
+
+def pruned(found: Pruned, ended_before: float, *, dry_run: bool) -> Json:
+    """`amends prune`."""
+    return {
+        "pruned": 0 if dry_run else found.pruned,
+        "would_prune": found.pruned if dry_run else None,
+        "kept": found.kept,
+        "ended_before": instant(ended_before),
+    }
 
 
 def schema(found: SchemaVersion, database: str, applied: int | None) -> Json:

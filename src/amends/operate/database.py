@@ -14,9 +14,14 @@ from amends.errors import StoreUnavailable
 from amends.operate.values import SchemaVersion
 from amends.run.config import Config
 from amends.run.database import DEFAULT_DATABASE, Database, masked, store_of
-from amends.run.effects import transactions_of, upgrade_effects
+from amends.run.effects import own_inbox, transactions_of, upgrade_effects
+from amends.run.transactions import Transactions
 from amends.run.transactions_postgres import PostgresTransactions
+from amends.run.transactions_sqlite import SqliteTransactions
+from amends.store.base import Store
+from amends.store.effects import has_inbox
 from amends.store.memory import MemoryStore
+from amends.store.postgres_place import Place
 from amends.store.sqlite import SqliteStore
 
 
@@ -77,3 +82,14 @@ async def upgrade(config: Config) -> tuple[SchemaVersion, int]:
         return SchemaVersion(*await store.schema()), len(applied)
     finally:
         await store.close()
+
+
+def inbox_of(config: Config, store: Store) -> Transactions | None:
+    """The inbox of an orchestrator's effects; where nobody says which steps there are, the one in the sagas' own
+    database, if that has one. Not open yet. Raises DefinitionError."""
+    if config.registry.names or config.effects is not None:
+        return transactions_of(config, store)
+    if isinstance(store, SqliteStore):
+        return SqliteTransactions(store.path, store.now) if has_inbox(store.path) else None
+    place = getattr(store, "place", None)
+    return own_inbox(place) if isinstance(place, Place) else None

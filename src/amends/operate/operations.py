@@ -11,19 +11,24 @@ Must not: hold a rule of what a saga may do; the core has them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
+from math import inf
 
 from amends.decide.plan import Plan, from_json
 from amends.decide.state import State
-from amends.errors import NotAnswered, Refused
+from amends.define.policy import Duration
+from amends.errors import DefinitionError, NotAnswered, Refused
 from amends.operate import health
+from amends.operate.database import inbox_of
 from amends.operate.sight import Sight
-from amends.operate.values import Answer, Finding, Line, Page, SagaView, StuckPage, Trouble
+from amends.operate.values import Answer, Finding, Line, Page, Pruned, SagaView, StuckPage, Trouble
 from amends.run import mailbox
 from amends.run.database import Database
 from amends.run.orchestrator import Orchestrator
+from amends.run.retention import BATCH, Forget, batches, count_ended, forgetting
 from amends.run.session import Config, Session, check_id
 from amends.run.settings import Settings
 from amends.store.base import Filter, NewMail
@@ -95,6 +100,53 @@ class Operations:
     async def workers_alive(self) -> int:
         """How many workers are alive, as far as can be told from here."""
         return len((await self._sight.crew()).live)
+
+    # Forgetting
+
+    async def count_ended(self, *, older_than: Duration) -> int:
+        """How many sagas ended longer ago than that."""
+        return await count_ended(self.session.store, self._ago(older_than))
+
+    async def prune(
+        self,
+        *,
+        older_than: Duration,
+        limit: int | None = None,
+        batch: int = BATCH,
+        told: Callable[[Pruned], object] | None = None,
+    ) -> Pruned:
+        """Forget sagas that ended longer ago than that: their journal, their mail, their ids. A start with such an
+        id is a new saga with new keys. In bounded batches, each a transaction of its own; stopped anywhere, what is
+        done is done. limit: at most so many. told: hears after each batch how far it is.
+
+        Raises StoreError, DefinitionError.
+        """
+        store, before = self.session.store, self._ago(older_than)
+        found = Pruned(0, 0)
+        async with self._inbox() as forget, aclosing(batches(store, before, forget, batch, limit)) as forgotten:
+            async for one in forgotten:
+                found = Pruned(found.pruned + one.pruned, found.kept + one.kept)
+                if told is not None:
+                    told(found)
+        return found
+
+    @asynccontextmanager
+    async def _inbox(self) -> AsyncGenerator[Forget | None, None]:
+        inbox = inbox_of(self.session.config, self.session.store)
+        if inbox is None:
+            yield None
+            return
+        await inbox.open()
+        try:
+            yield forgetting(inbox, self.session.config.namespace)
+        finally:
+            await inbox.close()
+
+    def _ago(self, older_than: Duration) -> float:
+        given = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
+        if not 0 <= given < inf:
+            raise DefinitionError(f"older_than={older_than!r}: a span of time that is not negative is expected")
+        return self.session.store.now() - given
 
     # Acting
 

@@ -165,6 +165,14 @@ class Answer(NamedTuple):
     detail: str
 
 
+class Pruned(NamedTuple):
+    """What became of sagas that ended long ago. kept: those with a step in a transaction that is not long enough ago
+    yet; they go later."""
+
+    pruned: int
+    kept: int
+
+
 class SchemaVersion(NamedTuple):
     """A database's schema: its version, the oldest code that may use it, and what this code knows."""
 

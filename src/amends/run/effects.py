@@ -73,6 +73,11 @@ def transactions_of(config: Config, store: Store) -> Transactions | None:
     return PostgresTransactions(_lenders(source, wanted, size), _place(source), size, migrate=config.migrate)
 
 
+def own_inbox(place: Place) -> Transactions:
+    """The inbox in a database, for whoever looks after it without any steps."""
+    return PostgresTransactions({"": lender_of("asyncpg.Connection", place, 1)}, str(place), 1, migrate=False)
+
+
 async def upgrade_effects(config: Config, store: Store) -> list[int]:
     """Bring the inbox of an orchestrator's effects to this code's schema; gives the numbers of the migrations
     that were applied. Files do that by themselves. Raises StoreError and DefinitionError."""

@@ -16,6 +16,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from amends.errors import StoreError
@@ -41,17 +42,24 @@ class Batch(NamedTuple):
     kept: int
 
 
-async def batches(store: Store, before: float, forget: Forget | None, size: int = BATCH) -> AsyncGenerator[Batch, None]:
-    """Forget what ended before an instant, oldest first, a batch whenever one is asked for. forget: what is done
-    first about their inbox; it gives those that must be kept. Raises StoreError."""
+async def batches(
+    store: Store, before: float, forget: Forget | None, size: int = BATCH, limit: int | None = None
+) -> AsyncGenerator[Batch, None]:
+    """Forget what ended before an instant, oldest first, `limit` at most, a batch whenever one is asked for. forget:
+    what is done first about their inbox; it gives those that must be kept. Raises StoreError."""
     after: bytes | None = None
+    left = inf if limit is None else limit
     while True:
         found = await store.ended(before, after, LOOK_ROWS)
-        for start in range(0, len(found.sagas), size):
-            some = found.sagas[start : start + size]
+        waiting = list(found.sagas)
+        while waiting and left > 0:
+            some = waiting[: int(min(size, left))]
+            del waiting[: len(some)]
             kept = await forget(some) if forget is not None else ()
-            yield Batch(await store.prune(before, [saga for saga in some if saga not in kept]), len(kept))
-        if found.last is None:
+            batch = Batch(await store.prune(before, [saga for saga in some if saga not in kept]), len(kept))
+            left -= batch.pruned
+            yield batch
+        if found.last is None or left <= 0:
             return
         after = found.last
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from threading import RLock, get_ident
@@ -138,6 +138,15 @@ def connect(path: Path) -> StepConnection:
     except sqlite3.Error as error:
         raise translate(error, path) from error
     return connection
+
+
+def has_inbox(path: Path) -> bool:
+    """Whether a file has the inbox; it is not changed. Raises StoreError."""
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'amends_inbox'").fetchone() is not None
+    except sqlite3.Error as error:
+        raise translate(error, path) from error
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

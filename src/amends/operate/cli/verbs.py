@@ -38,6 +38,7 @@ VERBS: dict[str, Entry] = {
     "graph": Entry("amends.operate.cli.graph:graph", "Draw a saga's flow."),
     "db": Entry("amends.operate.cli.db:db", "Look after the database's schema."),
     "doctor": Entry("amends.operate.cli.doctor:doctor", "Check the database, the workers and what they leave alone."),
+    "prune": Entry("amends.operate.cli.prune:prune", "Forget sagas that ended long ago."),
 }
 
 
