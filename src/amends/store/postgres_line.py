@@ -25,6 +25,7 @@ from amends.store.sql import statements
 
 SQL = statements("postgres")
 IDLE = "idle_in_transaction_session_timeout"
+IDLE_SECONDS_MIN = 0.5  # below it a busy machine alone would look like a frozen client
 Record: TypeAlias = "asyncpg.Record"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -43,7 +44,7 @@ class Line:
 
     def idle_at_most(self, seconds: float) -> None:
         """How long a transaction may stay open while its client says nothing: a frozen one is rolled back."""
-        self._settings[IDLE] = f"{round(seconds * 1000)}ms"
+        self._settings[IDLE] = f"{round(max(seconds, IDLE_SECONDS_MIN) * 1000)}ms"
         self._begin = self._beginning()
 
     async def fetch(self, name: str, *values: object) -> list[Record]:
