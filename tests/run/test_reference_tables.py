@@ -18,7 +18,9 @@ from amends.define.nodes import FAN_OUT_LIMIT_MAX
 from amends.define.step import TIMEOUT_SECONDS, UNDO_RETRY
 from amends.define.survey import NESTING_MAX, NODES_MAX
 from amends.operate.operations import REASON_CHARACTERS_MAX
+from amends.run.retention import BATCH, LOOK_SECONDS
 from amends.run.settings import ID_CHARACTERS_MAX
+from amends.run.transactions import ATTEMPT_SECONDS_MAX, INBOX_SECONDS
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -34,8 +36,9 @@ def test_every_setting_is_in_the_table_of_limits_with_its_default() -> None:
     found = rows("limits.md")
 
     for field in fields(Settings):
-        assert field.default is not None
-        shown = f"{field.default:,}" if isinstance(field.default, int) else f"{field.default:g}"
+        shown = f"{field.default:,}" if isinstance(field.default, int) else f"{field.default or 0.0:g}"
+        if field.default is None:
+            shown = "none"
         assert found[field.name][1] == shown, field.name
 
 
@@ -48,6 +51,10 @@ def test_every_setting_is_in_the_table_of_limits_with_its_default() -> None:
         ("timeout of a step with a transaction", f"{TX_TIMEOUT_SECONDS:g} s"),
         ("worker deaths before a saga runs carefully", f"{CAREFUL_DEATHS}"),
         ("worker deaths in such an attempt", f"{POISON_KILLS}"),
+        ("sagas that one transaction forgets", f"{BATCH}"),
+        ("how often a worker with `retention_seconds` looks", f"{LOOK_SECONDS:g} s, about"),
+        ("the inbox of steps with a transaction", f"{INBOX_SECONDS / 86400:g} days"),
+        ("an attempt with a transaction, from its issue to its effect", f"{ATTEMPT_SECONDS_MAX / 86400:g} days"),
         ("nodes of a saga", f"{NODES_MAX:,}"),
         ("nesting of nodes", f"{NESTING_MAX}"),
         ("for_each(…, limit=)", f"{FAN_OUT_LIMIT_MAX:,}"),
