@@ -124,6 +124,27 @@ def test_every_verb_reads_a_server_as_it_reads_a_file(floor: Floor, postgres_url
     assert floor.ok("stuck", database).out.strip() == "Nothing waits for anybody."
 
 
+def test_run_is_a_client_of_a_live_worker_that_knows_the_saga_and_else_works_itself(
+    floor: Floor, postgres_url: str
+) -> None:
+    database = f"--database={postgres_url}"
+    floor.ok("db", "upgrade", database)
+    worker = floor.process("worker", "shop:orchestrator", database)
+    floor.wait_for(lambda: floor.amends("doctor", database, "--json").data["worst"] == "ok")
+
+    floor.ok("run", "shop:place_order", TEA, "--id=order-1", database)
+    floor.ok("run", "shop:alone", TEA, "--id=alone-1", database)
+    worker.terminate()
+    worker.wait(60)
+    floor.ok("run", "shop:place_order", TEA, "--id=order-2", database)
+
+    by = {line["worker"] for line in floor.ok("show", "order-1", database, "--json").data["history"]}
+    alone = {line["worker"] for line in floor.ok("show", "alone-1", database, "--json").data["history"]}
+    assert by - {None} == {1}, "the worker that was there ran it"
+    assert 1 not in alone
+    assert floor.ok("show", "order-2", database, "--json").data["status"] == "completed"
+
+
 def test_a_password_is_not_shown(floor: Floor) -> None:
     result = floor.amends("doctor", "--database=postgresql://app:secret@127.0.0.1:1/orders")
 

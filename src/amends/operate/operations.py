@@ -97,10 +97,6 @@ class Operations:
         await self._sight.refresh()
         return (*await self.session.store.check(), *await health.workers(self._sight))
 
-    async def workers_alive(self) -> int:
-        """How many workers are alive, as far as can be told from here."""
-        return len((await self._sight.crew()).live)
-
     # Forgetting
 
     async def count_ended(self, *, older_than: Duration) -> int:

@@ -97,6 +97,12 @@ async def _open(launch: Launch) -> Session:
     """Work, or be a client of whoever does. Raises WorkerRunning where that worker does not know
     the saga, and so would never run it."""
     session = Session(launch.config)
+    if session.store.leases and not launch.passing:  # any number may work there: not one more without need
+        await session.open(work=False)
+        if launch.saga.name in await _known(Sight(session)):
+            return session
+        await session.close()
+        session = Session(launch.config)
     try:
         await session.open(work=True)
         return session
@@ -117,8 +123,7 @@ async def _check_known(session: Session, name: str, held: str) -> None:
     loop = asyncio.get_running_loop()
     until = loop.time() + WORKER_APPEARS_SECONDS
     while True:  # a worker that has just begun is not registered yet
-        await sight.refresh()
-        known = {sight.name_of(plan) for worker in (await sight.crew()).live for plan in worker.plans}
+        known = await _known(sight)
         if name in known:
             return
         if loop.time() > until:
@@ -128,6 +133,11 @@ async def _check_known(session: Session, name: str, held: str) -> None:
                 f"Stop it, or give it that saga. {held}"
             )
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _known(sight: Sight) -> set[str]:
+    """The sagas that live workers run."""
+    return {sight.name_of(plan) for worker in (await sight.crew()).live for plan in worker.plans}
 
 
 def _fate(key: str) -> str:

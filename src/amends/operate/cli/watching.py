@@ -53,7 +53,7 @@ async def watch(found: Operations, saga: Saga[Any, Any], saga_id: str, show: Cal
                 delay, length = LOOK_FIRST_SECONDS, len(view.history)
             if view.line.status in _REST:
                 return view
-            await care.look()
+            care.look(view)
             if rest is None or rest.done():
                 rest = asyncio.ensure_future(found.session.outcome(saga, saga_id))
             await asyncio.wait([rest], timeout=delay)
@@ -80,12 +80,12 @@ class _Care:
         self._next = self._loop.time() + ALONE_SECONDS
         self._absences = 0
 
-    async def look(self) -> None:
+    def look(self, view: SagaView) -> None:
         """Raises Deserted."""
         if self._found.session.worker is not None or self._loop.time() < self._next:
             return
         self._next = self._loop.time() + ALONE_SECONDS
-        self._absences = 0 if await self._found.workers_alive() else self._absences + 1
+        self._absences = self._absences + 1 if view.line.stranded else 0
         if self._absences >= ABSENCES:
             raise Deserted
 
