@@ -121,6 +121,8 @@ async def _in_the_end(scene: Any, troubles: list[str]) -> Counter[str]:
     async with operations(scene.url, answer_seconds=20) as people:
         began = time.monotonic()
         while time.monotonic() - began < END_SECONDS:
+            if scene.worker.poll() is not None:  # a poisonous saga may have deaths left
+                scene.start_worker()
             moving = await people.find(statuses=["running", "compensating"], limit=1000)
             mail = [finding.detail for finding in await people.doctor() if finding.what == "mail"]
             if not moving.sagas and "is answered" in mail[0]:
