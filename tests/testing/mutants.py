@@ -59,12 +59,12 @@ def an_unknown_step_is_not_undone(patch: Patch) -> None:
 
 @mutant
 def a_decision_is_written_though_the_saga_has_moved(patch: Patch) -> None:
-    honest = MemoryStore._write
+    honest = MemoryDatabase.write
 
-    def write(self: MemoryStore, db: MemoryDatabase, given: Write, lost: set[bytes]) -> Fate:
-        return honest(self, db, given._replace(seq=len(db.journal.get(given.saga, []))), lost)
+    def write(self: MemoryDatabase, given: Write, lost: set[bytes]) -> Fate:
+        return honest(self, given._replace(seq=len(self.journal.get(given.saga, []))), lost)
 
-    patch.setattr(MemoryStore, "_write", write)
+    patch.setattr(MemoryDatabase, "write", write)
 
 
 @mutant
@@ -143,15 +143,15 @@ def a_cancel_turns_a_saga_that_has_passed_its_pivot(patch: Patch) -> None:
 
 @mutant
 def a_cancel_overwrites_the_end(patch: Patch) -> None:
-    honest = MemoryStore._send
+    honest = MemoryDatabase.send
 
-    def send(self: MemoryStore, mail: NewMail) -> Any:
-        saga = self._db.keys.get(mail.key)
-        if mail.kind == "cancel" and saga is not None and self._db.sagas[saga].status == "completed":
-            self._db.sagas[saga] = self._db.sagas[saga]._replace(status="compensated")
+    def send(self: MemoryDatabase, mail: NewMail) -> Any:
+        saga = self.keys.get(mail.key)
+        if mail.kind == "cancel" and saga is not None and self.sagas[saga].status == "completed":
+            self.sagas[saga] = self.sagas[saga]._replace(status="compensated")
         return honest(self, mail)
 
-    patch.setattr(MemoryStore, "_send", send)
+    patch.setattr(MemoryDatabase, "send", send)
 
 
 @mutant
@@ -264,14 +264,14 @@ def a_rejection_after_an_unresolved_attempt_is_believed(patch: Patch) -> None:
 
 @mutant
 def a_timer_is_forgotten_when_its_saga_leaves_the_memory(patch: Patch) -> None:
-    honest = MemoryStore._write
+    honest = MemoryDatabase.write
 
-    def write(self: MemoryStore, db: MemoryDatabase, given: Write, lost: set[bytes]) -> Fate:
+    def write(self: MemoryDatabase, given: Write, lost: set[bytes]) -> Fate:
         if given.head is not None and given.head.owner is None and given.new is None:
             given = given._replace(head=given.head._replace(wake_at=None))
-        return honest(self, db, given, lost)
+        return honest(self, given, lost)
 
-    patch.setattr(MemoryStore, "_write", write)
+    patch.setattr(MemoryDatabase, "write", write)
 
 
 @mutant

@@ -116,7 +116,9 @@ class Gate:
 
     def loses_hint(self) -> bool:
         """Whether a hint is lost on its way."""
-        lost = self.dead or self._happens(self._rates.hint_lost)
+        if self.dead:
+            return True  # not counted: what is left of a dead process ends whenever it is collected
+        lost = self._happens(self._rates.hint_lost)
         self.counts["hints lost"] += lost
         return lost
 
