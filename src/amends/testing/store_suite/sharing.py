@@ -63,6 +63,20 @@ class SharingRules:
         assert (await rig.head(owned)).owner == worker
 
     @rule
+    async def test_several_that_forget_the_same_sagas_forget_each_once(self, rig: Rig) -> None:
+        worker = await rig.worker()
+        sagas = [(await rig.ended(worker)).id for _ in range(20)]
+        others = [rig.first_store, *[await rig.store() for _ in range(3)]]
+        later = rig.first_store.now() + 1
+
+        counts = await asyncio.gather(
+            *(store.prune(later, sagas[:: -1 if place % 2 else 1]) for place, store in enumerate(others))
+        )
+
+        assert sum(counts) == 20
+        assert (await rig.first_store.ended(later, None, 100)).sagas == ()
+
+    @rule
     async def test_the_retired_workers_of_another_namespace_are_not_named(self, rig: Rig) -> None:
         gone, me = await rig.worker(lease=SHORT), await rig.worker()
         await rig.owned(gone)
