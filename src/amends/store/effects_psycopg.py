@@ -75,7 +75,7 @@ class PsycopgLender:
 
     def __init__(self, source: Any) -> None:
         self._place = source if isinstance(source, Place) else None
-        self._pool = None if self._place is not None else source
+        self._pool: Any = None if self._place is not None else source
         self._idle: list[Any] = []  # connections in libpq's sense, without anybody's object
         self._open = False
 
@@ -167,7 +167,7 @@ class AsyncPsycopgLender:
 
     def __init__(self, source: Any) -> None:
         self._place = source if isinstance(source, Place) else None
-        self._pool = None if self._place is not None else source
+        self._pool: Any = None if self._place is not None else source
         self._idle: list[Any] = []
         self._open = False
 

@@ -16,6 +16,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 import sqlalchemy
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 
@@ -66,7 +67,7 @@ def _engine(place: Place, size: int, *, awaited: bool) -> Any:
     if awaited:
         import asyncpg
 
-        options = {**place.options(name="amends steps", settings={}), "command_timeout": None}
+        options: dict[str, Any] = {**place.options(name="amends steps", settings={}), "command_timeout": None}
 
         async def creator() -> Any:
             return await asyncpg.connect(**options)
@@ -143,7 +144,7 @@ class Transaction:
         if not sound or self._interrupted:
             self._connection.invalidate()
         if self._session is not None:
-            with suppress(sqlalchemy.exc.SQLAlchemyError):
+            with suppress(SQLAlchemyError):
                 self._session.close()
         self._connection.close()
 
@@ -214,7 +215,7 @@ class AsyncTransaction:
         if not sound:
             await self._connection.invalidate()
         if self._session is not None:
-            with suppress(sqlalchemy.exc.SQLAlchemyError):
+            with suppress(SQLAlchemyError):
                 await self._session.close()
         await self._connection.close()
 
