@@ -182,7 +182,7 @@ def test_sleeping_sagas_keep_nothing_in_memory() -> None:
 
             gc.collect()
             assert len(asyncio.all_tasks()) <= before
-            assert [live for live in gc.get_objects() if isinstance(live, Live) and live.shell is worker] == []
+            assert [live for live in gc.get_objects() if type(live) is Live and live.shell is worker] == []
             assert not worker.by_key
             assert not worker.deadlines._watched
             assert not worker.ownership._todo

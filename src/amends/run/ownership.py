@@ -49,7 +49,7 @@ class Ownership:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         self.plans: Plans = Plans(worker.registry)
-        self.lease = Lease(worker)
+        self.lease: Lease = Lease(worker)
         self.backlog: bool = False  # there was more to claim than room
         self._woken = asyncio.Event()
         self._todo: deque[Duty] = deque()

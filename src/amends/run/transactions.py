@@ -23,7 +23,7 @@ from amends.decide.barrier import Entry, Kept, Ruling, Verdict, action_arrives, 
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.decide.state import Action
-from amends.define.bind import Kind
+from amends.define.bind import Call, Kind
 from amends.define.context import Context
 from amends.define.values import describe
 from amends.errors import StoreError, StoreUnavailable, ValueRefused
@@ -103,9 +103,9 @@ class Try:
     def __init__(self, runner: Runner, attempt: Attempt, ctx: Context) -> None:
         self.runner = runner
         self.attempt = attempt
-        self.call = attempt.call
+        self.call: Call = attempt.call
         self.ctx = ctx
-        self.key = (ctx.namespace, ctx.internal_id, ctx.address)
+        self.key: tuple[str, bytes, str] = (ctx.namespace, ctx.internal_id, ctx.address)
         self.error: BaseException | None = None  # what the function raised
         self.message: Message | None = None
         self.tries: int = 0  # that came to nothing

@@ -38,7 +38,7 @@ PASSING_MAX = 100  # how often in a row a step may lose its transaction before t
 class PostgresTransactions(Transactions):
     """The effects database of one worker. lenders: by the kind of transaction that steps ask for."""
 
-    pause_seconds_max = 1.0
+    pause_seconds_max: float = 1.0
 
     def __init__(self, lenders: Mapping[str, Lender], place: str, size: int, *, migrate: bool) -> None:
         self._lenders = lenders

@@ -42,7 +42,7 @@ class Sqlalchemy:
     """A connection, or a session and, once it is ready, its connection."""
 
     awaited: Literal[False] = False
-    dialect = ""
+    dialect: str = ""
 
     def __init__(self, connection: Any, session: Any) -> None:
         self._connection = connection
@@ -74,7 +74,7 @@ class SqlalchemyAsync:
     """The same, asynchronous."""
 
     awaited: Literal[True] = True
-    dialect = ""
+    dialect: str = ""
 
     def __init__(self, connection: Any, session: Any) -> None:
         self._connection = connection

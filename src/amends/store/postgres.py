@@ -42,7 +42,7 @@ from amends.store.postgres_errors import LockNotHad
 from amends.store.postgres_hints import PostgresHints
 from amends.store.postgres_join import Identity, PostgresJoin
 from amends.store.postgres_line import Line, Lines, Record
-from amends.store.postgres_place import COMMIT_SETTINGS, SETTINGS, place_of
+from amends.store.postgres_place import COMMIT_SETTINGS, SETTINGS, Place, place_of
 from amends.store.rows import id_bound
 
 VERSION_MIN = 140000
@@ -58,7 +58,7 @@ class PostgresStore:
     leases = True
 
     def __init__(self, url: str, namespace: str, *, migrate: bool = False) -> None:
-        self.place = place_of(url)
+        self.place: Place = place_of(url)
         self._namespace = namespace
         self._migrate = migrate
         self._number = 0

@@ -23,7 +23,7 @@ class Batch:
     __slots__ = ("added", "answers", "changed", "first", "further", "sagas")
 
     def __init__(self, writes: Sequence[Write]) -> None:
-        self.sagas = 0
+        self.sagas: int = 0
         self.added: tuple[Column, ...] = tuple([] for _ in range(10))
         self.first: tuple[Column, ...] = tuple([] for _ in range(4))
         self.further: tuple[Column, ...] = tuple([] for _ in range(4))

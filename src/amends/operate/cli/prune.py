@@ -100,7 +100,7 @@ class Progress:
     """How far it is, on one line of a person's terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self.pruned = 0
+        self.pruned: int = 0
         self._shown = sys.stderr.isatty() and not quiet
 
     def told(self, found: Pruned) -> None:
