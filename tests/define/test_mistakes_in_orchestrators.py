@@ -11,6 +11,7 @@ from storefront import Order, Shop, charge, mistake, place_order, reserve, untyp
 
 from amends import Orchestrator, Resource, Saga, step
 from amends.errors import UnknownSaga
+from amends.run.database import store_of
 
 Backup = NewType("Backup", Shop)
 
@@ -202,6 +203,34 @@ def test_a_url_of_postgresql_names_a_database() -> None:
     assert mistake(lambda: Orchestrator("postgresql://localhost", sagas=[])) == (
         "'postgresql://localhost' names no database: postgresql://user@host/orders is expected"
     )
+
+
+@pytest.mark.parametrize("password", ["sec#ret", "sec/r@et", "s:ec/ret", "sec?ret", "se[cret"])
+def test_a_password_that_breaks_the_url_is_not_repeated_and_what_to_do_is_said(password: str) -> None:
+    said = mistake(lambda: Orchestrator(f"postgresql://user:{password}@host/orders", sagas=[]))
+
+    assert "'postgresql://user:***@host/orders'" in said
+    assert "percent-encode" in said
+
+
+@pytest.mark.parametrize("port", ["5432:1", "abc", "70000"])
+def test_a_port_that_is_none_is_refused(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"postgresql://host:{port}/orders"
+    monkeypatch.setenv("AMENDS_DATABASE", url)
+
+    for wrong in (
+        lambda: Orchestrator(url, sagas=[]),
+        lambda: Orchestrator(sagas=[], effects=url),
+        lambda: store_of(None, "default"),
+    ):
+        assert f"{port!r} is no port" in mistake(wrong)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://a,b:6432,[::1]:5432/orders", "postgresql:///orders?host=/run", "postgresql://[::1]/orders"]
+)
+def test_every_way_to_name_a_server_is_taken(url: str) -> None:
+    Orchestrator(url, sagas=[])
 
 
 def test_what_stands_around_attempts_is_a_function() -> None:

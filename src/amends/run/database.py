@@ -7,6 +7,7 @@ Must not: open anything.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -17,6 +18,10 @@ from amends.store.sqlite import SqliteStore
 
 DEFAULT_DATABASE = "sqlite:///amends.db"
 Database = str | Path | Store | None
+_ENCODE = "in a user or password, percent-encode what has a meaning in a URL: @ is %40, : %3A, / %2F, # %23, ? %3F"
+_LIKELY = re.compile(r"^([^:]*://[^:/@]*:).*@", re.DOTALL)  # where a password is, in what is no URL because of it
+_OPTION = re.compile(r"([?&](?:password|sslpassword)=)[^&#]*", re.IGNORECASE)
+_DIRECT = re.compile(r"([?&]direct=postgres(?:ql)?(?::|%3A)(?:/|%2F){2}[^&]*?(?::|%3A))[^&]*?(@|%40)", re.IGNORECASE)
 
 
 def check_database(database: Database) -> None:
@@ -24,13 +29,28 @@ def check_database(database: Database) -> None:
     if isinstance(database, str) and not database.startswith("memory:"):
         if not is_postgres(database):
             sqlite_path(database)
-        elif not urlsplit(database).path.strip("/"):
-            raise DefinitionError(f"{masked(database)!r} names no database: postgresql://user@host/orders is expected")
+        else:
+            _check_postgres(database)
+
+
+def _check_postgres(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:  # such as a bracket that is never closed
+        raise DefinitionError(f"{masked(url)!r} is no URL: {error}; {_ENCODE}") from None
+    if parts.fragment or "#" in url or "@" in parts.path:
+        raise DefinitionError(f"{masked(url)!r} is no URL of a database: {_ENCODE}")
+    for host in parts.netloc.rpartition("@")[2].split(","):  # there may be several
+        port = host.rpartition("]")[2].partition(":")[2]
+        if port and not (port.isascii() and port.isdigit() and int(port) < 65_536):
+            raise DefinitionError(f"{masked(url)!r}: {port!r} is no port; {_ENCODE}")
+    if not parts.path.strip("/"):
+        raise DefinitionError(f"{masked(url)!r} names no database: postgresql://user@host/orders is expected")
 
 
 def is_postgres(url: str) -> bool:
     """Whether a URL is PostgreSQL's; SQLAlchemy's names of it too."""
-    return urlsplit(url).scheme.partition("+")[0] in ("postgresql", "postgres")
+    return url.partition(":")[0].partition("+")[0].lower() in ("postgresql", "postgres")
 
 
 def store_of(database: Database, namespace: str, *, migrate: bool = False) -> Store:
@@ -48,6 +68,7 @@ def store_of(database: Database, namespace: str, *, migrate: bool = False) -> St
     if urlsplit(database).scheme == "memory":
         return MemoryStore()
     if is_postgres(database):
+        _check_postgres(database)
         return _postgres(database, namespace, migrate=migrate)
     return SqliteStore(sqlite_path(database), namespace)
 
@@ -81,7 +102,11 @@ def sqlite_path(url: str) -> Path:
 
 def masked(url: str) -> str:
     """A URL fit to be shown: without its password."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":***@", 1)
+    shown = _DIRECT.sub(r"\1***\2", _OPTION.sub(r"\1***", url))
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        password = None
+    if password is None:
+        return _LIKELY.sub(r"\1***@", shown)
+    return shown.replace(f":{password}@", ":***@", 1)

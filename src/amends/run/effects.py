@@ -20,7 +20,7 @@ from amends.define.registry import Registry
 from amends.define.transactions import AWAITED, SQLITE
 from amends.errors import DefinitionError, StoreError
 from amends.run.config import Config
-from amends.run.database import is_postgres, masked, sqlite_path
+from amends.run.database import check_database, is_postgres, masked, sqlite_path
 from amends.run.transactions import Transactions
 from amends.run.transactions_postgres import PostgresTransactions
 from amends.run.transactions_sqlite import SqliteTransactions
@@ -143,6 +143,7 @@ def _source(effects: object) -> Source:
     if isinstance(effects, Path):
         return effects
     if isinstance(effects, str):
+        check_database(effects)
         return place_of(effects) if is_postgres(effects) else sqlite_path(effects)
     if _kinds_of(effects):
         return effects

@@ -27,6 +27,10 @@ _WORDS = {
     "53300": "it has no connection left; make its pool larger, or those of its clients smaller",
     "25006": "this server takes no writes: it is a standby, or read-only; point the URL at the primary",
 }
+_SIGNS = {  # of what has no code of its own
+    "unsupported startup parameter": "a pooler such as PgBouncer stands between: add ?pooling=transaction to the URL",
+    "unrecognized configuration parameter": "the server does not know an option of the URL; check what is behind the ?",
+}
 ELSEWHERE = {"25006", "57P01", "57P02", "57P03"}  # this server is not, or no longer, the one to talk to
 _MISSING = {"42P01", "42703", "3F000", "42883"}
 _DAMAGED = {"XX001", "XX002"}
@@ -54,8 +58,9 @@ def translate(error: BaseException, place: str) -> StoreError:
         return ValuesRefused(f"{place} refuses what is to be written: {error}")
     if state in _DAMAGED:
         return StoreDamaged(f"{place} is damaged: {error}. Stop what uses it, and restore a backup")
-    if state in _WORDS:
-        return StoreUnavailable(f"{place}: {_WORDS[state]} ({error})")
+    words = _WORDS.get(state or "") or next((said for sign, said in _SIGNS.items() if sign in str(error)), None)
+    if words is not None:
+        return StoreUnavailable(f"{place}: {words} ({error})")
     if isinstance(error, TimeoutError):
         return StoreUnavailable(f"{place} did not answer in time")
     return StoreUnavailable(f"{place}: {str(error) or type(error).__name__}")
