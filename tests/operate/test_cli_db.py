@@ -68,9 +68,11 @@ def test_a_schema_that_a_newer_release_has_closed_does_not_fit(floor: Floor, pos
     execute(postgres_url, "UPDATE amends.schema_version SET version = 1000, floor = 1000")
 
     checked, listed = floor.amends("db", "check", database), floor.amends("list", database)
+    upgraded = floor.amends("db", "upgrade", database)
 
-    assert (checked.code, listed.code) == (7, 7)
+    assert (checked.code, listed.code, upgraded.code) == (7, 7, 7)
     assert "upgrade this process" in checked.out
+    assert "upgrade this process" in upgraded.out
     assert "needs an amends that knows schema 1000 at least" in listed.err
 
 

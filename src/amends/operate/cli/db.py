@@ -56,10 +56,7 @@ def check_(as_json: bool, **given: str | None) -> int:
     place = Place(**given)
     found = asyncio.run(check(place.config()))
     _print(found, place, as_json)
-    if not found.fits and not as_json:
-        newer = "run `amends db upgrade`" if found.version < found.code else "upgrade this process"
-        console().print(word(f"It does not fit: {newer}", "bad"))
-    return Exit.OK if found.fits else Exit.STORE
+    return _judge(found, as_json)
 
 
 @db.command(
@@ -76,10 +73,19 @@ def check_(as_json: bool, **given: str | None) -> int:
 )
 @place_options
 @json_option
-def upgrade_(as_json: bool, **given: str | None) -> None:
+def upgrade_(as_json: bool, **given: str | None) -> int:
     place = Place(**given)
     found, applied = asyncio.run(upgrade(place.config()))
     _print(found, place, as_json, applied)
+    return _judge(found, as_json)
+
+
+def _judge(found: SchemaVersion, as_json: bool) -> int:
+    """Say what is to be done where it does not fit."""
+    if not found.fits and not as_json:
+        newer = "run `amends db upgrade`" if found.version < found.code else "upgrade this process"
+        console().print(word(f"It does not fit: {newer}", "bad"))
+    return Exit.OK if found.fits else Exit.STORE
 
 
 def _print(found: SchemaVersion, place: Place, as_json: bool, applied: int | None = None) -> None:
