@@ -64,7 +64,11 @@ def span(_: click.Context, option: click.Parameter, text: str) -> float:
     show_default=True,
     help="How many go in one transaction.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say how many there are.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only say how many there are, with those whose steps had a transaction in the last 7 days.",
+)
 @place_options
 @json_option
 def prune(older_than: float, limit: int | None, batch: int, dry_run: bool, as_json: bool, **given: str | None) -> None:

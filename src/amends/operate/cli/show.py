@@ -126,8 +126,8 @@ def print_steps(out: Console, view: SagaView, limit: int | None) -> None:
     if view.unsettled:
         out.print(heading("Not settled"))
         for entry in view.unsettled[:limit]:
-            undo = f", its undo {entry.undo}" if entry.undo else ""
-            out.print(word(f"  {entry.step}: the action is {entry.action}{undo}. {entry.reason}".rstrip(), ""))
+            undo = f", undo {entry.undo}" if entry.undo else ""
+            out.print(word(f"  {entry.step}: action {entry.action}{undo}. {entry.reason}".rstrip(), ""))
         _more(out, len(view.unsettled), limit)
     if view.line.status == "parked" and view.not_reached:
         out.print(word(f"Never started: {', '.join(view.not_reached)}", ""))
