@@ -60,6 +60,20 @@ def test_a_saga_runs_on_the_only_orchestrator_of_its_module_that_lists_it(floor:
     assert floor.ok("show", "order-1", "--database=sqlite:///orders.db", "--json").data["status"] == "completed"
 
 
+def test_a_resource_that_does_not_open_is_named(floor: Floor) -> None:
+    with (floor.directory / "shop.py").open("a") as source:
+        source.write(
+            "def the_bank() -> int:\n"
+            "    raise OSError('no route to the bank')\n"
+            "bankrupt = Orchestrator('sqlite:///bankrupt.db', sagas=[place_order], resources=[the_bank])\n"
+        )
+
+    result = floor.amends("run", "shop:bankrupt", "place-order", TEA)
+
+    assert result.code == 1
+    assert "OSError: no route to the bank (while the resource the_bank was opened). " in result.err
+
+
 def test_a_saga_that_two_orchestrators_list_needs_one_named(floor: Floor) -> None:
     with (floor.directory / "shop.py").open("a") as source:
         source.write("second = Orchestrator('sqlite:///second.db', sagas=[place_order])\n")

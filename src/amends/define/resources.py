@@ -72,7 +72,11 @@ class Resources:
         opened: dict[Hashable, Any] = {}
         for provider in self._order:
             given = {name: opened[canonical(need)] for name, need in provider.needs.items()}
-            opened[provider.key] = await _open(provider.fn, given, stack)
+            try:
+                opened[provider.key] = await _open(provider.fn, given, stack)
+            except Exception as error:
+                error.add_note(f"while the resource {_name(provider.fn)} was opened")
+                raise
         return opened
 
     def _sorted(self) -> list[Provider]:

@@ -65,7 +65,8 @@ def run(args: Sequence[str] | None = None) -> int:
             raise
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             return _tell(_TOO_MANY, "too-many-files", Exit.STORE, flags)
-        text = f"{type(error).__name__}: {error}. That was not expected; --debug shows where it happened"
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        text = f"{type(error).__name__}: {error}{notes}. That was not expected; --debug shows where it happened"
         return _tell(text, "bug", Exit.BUG, flags)
 
 
