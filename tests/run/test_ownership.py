@@ -90,7 +90,9 @@ class Gated:
         self.saga: Saga[Order, None] = Saga("gated", gated, input=Order)
 
 
-def test_after_a_lease_another_worker_takes_over_and_the_lost_attempt_counts() -> None:
+def test_after_a_lease_another_worker_takes_over_and_the_lost_attempt_counts(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "amends.ownership")
+
     async def main() -> tuple[Any, float, list[tuple[str, int, int]]]:
         on, gated = database(), Gated()
         async with engine(gated.saga, on=on, settings=LEASE) as second:
@@ -107,6 +109,7 @@ def test_after_a_lease_another_worker_takes_over_and_the_lost_attempt_counts() -
     assert 10 < took < 40, "after the lease, and soon after it"
     assert [(attempt, epoch) for _, attempt, epoch in ran] == [(1, 1), (2, 2)]
     assert len({key for key, _, _ in ran}) == 1, "the same key"
+    assert "sagas taken over from worker 2, which is gone: 1" in caplog.text
 
 
 def test_a_start_that_meets_the_retirement_of_its_worker_is_made_by_the_next_registration() -> None:

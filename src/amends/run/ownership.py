@@ -224,7 +224,9 @@ class Ownership:
             fault.point("adopt.after")
             await self._hold_adopted(batch, gone)
             self._unsure = None
-            if not batch:
+            if batch:
+                _log.info("sagas taken over from worker %d, which is gone: %d", gone, len(batch))
+            else:
                 self._gone.pop(0)
 
     async def _claim(self) -> bool:
