@@ -104,7 +104,8 @@ def masked(url: str) -> str:
     """A URL fit to be shown: without its password."""
     shown = _DIRECT.sub(r"\1***\2", _OPTION.sub(r"\1***", url))
     try:
-        password = urlsplit(url).password
+        parts = urlsplit(url)
+        password = None if "@" in parts.path else parts.password
     except ValueError:
         password = None
     if password is None:
