@@ -276,10 +276,9 @@ class Ownership:
                 _have(live, partial(live.adopt, gone, _not_died(live, gone, fates) | {self._worker.worker}))
 
     async def _take_mail(self) -> None:
-        worker = self._worker
-        mails = await worker.store.owned_mail(worker.worker)
+        mails = await self._worker.store.owned_mail(self._worker.worker)
         if mails:
-            worker.take_mail(mails, await _alive(self._worker.store))
+            self._worker.take_mail(mails, await _alive(self._worker.store))
 
     # One saga
 
@@ -311,12 +310,11 @@ class Ownership:
 
     def stall(self, saga: bytes, key: str, word: str, gone: int | None = None) -> None:
         """Let go of a saga that this worker cannot run, in the next turn: it may come back at once."""
-        worker = self._worker
         if self._stalled.get(saga) != word:
             _log.warning("saga %s is stalled: %s", key, word)
         if len(self._stalled) < STALLED_KEPT:
             self._stalled[saga] = word
-        self._todo.append(lambda: worker.store.stall(worker.worker, saga, word, gone))
+        self._todo.append(lambda: self._worker.store.stall(self._worker.worker, saga, word, gone))
 
     async def _read_again(self, key: str) -> None:
         """A write was lost. If the saga is still this worker's, what was in flight is unresolved."""
