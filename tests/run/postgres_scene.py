@@ -18,6 +18,7 @@ from amends import Context, Orchestrator, Retry, Saga, Settings, step
 from amends.run.session import input_hash
 
 PATIENCE_SECONDS = 60.0
+HERE = "pg_stat_activity WHERE datname = current_database()"  # the server is shared with other tests
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class User:
 
     async def someone_waits(self, name: str = "amends commits aside") -> None:
         """Wait until a line of this name waits for a lock."""
-        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name = $1"
+        waits = f"SELECT count(*) FROM {HERE} AND wait_event_type = 'Lock' AND application_name = $1"
         await self.until(waits, name)
 
     def close(self) -> None:

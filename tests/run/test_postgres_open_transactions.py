@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from postgres_scene import Gate, Order, on, until, user
+from postgres_scene import HERE, Gate, Order, on, until, user
 
 from amends import Completed, Saga, sleep
 from amends.errors import AmendsError, IdConflict, StoreUnavailable
@@ -128,7 +128,7 @@ def test_a_start_that_is_held_does_not_keep_its_process_from_leaving_and_its_cal
                 await somebody.someone_waits()
             with pytest.raises(AmendsError):
                 await asyncio.wait_for(held, 30)
-            left = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'amends%'"
+            left = f"SELECT count(*) FROM {HERE} AND application_name LIKE 'amends%'"
             await somebody.until(f"SELECT ({left}) = 0")
             return int(await somebody.value("SELECT count(*) FROM amends.worker WHERE left_at IS NOT NULL"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from postgres_scene import Gate, Order, on, user
+from postgres_scene import HERE, Gate, Order, on, user
 
 from amends import Completed
 from amends.store.postgres_line import SQL
@@ -26,13 +26,13 @@ def test_reads_that_take_long_keep_a_worker_neither_from_its_lease_nor_from_its_
             assert worker is not None
             number, store = worker.worker, orchestrator.session.store
             reads = [asyncio.create_task(store.count()) for _ in range(20)]
-            await somebody.until("SELECT count(*) > 2 FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+            await somebody.until(f"SELECT count(*) > 2 FROM {HERE} AND wait_event = 'PgSleep'")
             expires = "SELECT expires_at FROM amends.worker WHERE id = $1"
             first = await somebody.value(expires, number)
             async with beside.client() as client:
                 assert await asyncio.wait_for(client.run(gate.saga, Order()), 10) == Completed(None)
             await somebody.until(f"SELECT ({expires}) > $2::float8 + 3", number, first)
-            asleep = await somebody.value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+            asleep = await somebody.value(f"SELECT count(*) FROM {HERE} AND wait_event = 'PgSleep'")
             assert asleep > 2, "the reads are still on their way"
             assert worker.worker == number
             for read in reads:

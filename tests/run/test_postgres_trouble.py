@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from postgres_scene import Gate, Order, User, on, until, user
+from postgres_scene import HERE, Gate, Order, User, on, until, user
 
 from amends import Completed
 from services.proxy import Proxy
@@ -68,7 +68,7 @@ def test_a_server_that_became_read_only_is_connected_to_anew(postgres_url: str) 
     async def main() -> bool:
         gate = Gate()
         async with on(postgres_url, gate.saga) as orchestrator, user(postgres_url) as somebody:
-            pid = "SELECT pid FROM pg_stat_activity WHERE application_name = 'amends commits'"
+            pid = f"SELECT pid FROM {HERE} AND application_name = 'amends commits'"
             before = await somebody.value(pid)
             await somebody.run(TROUBLE.format(code="25006"))
             assert await orchestrator.run(gate.saga, Order()) == Completed(None)
@@ -96,7 +96,7 @@ def test_sessions_that_are_terminated_over_and_over_lose_nothing(postgres_url: s
 async def terminate(somebody: User, over: asyncio.Event) -> None:
     """End all of amends' sessions, over and over, three times at least."""
     rounds = 0
-    ours = "FROM pg_stat_activity WHERE application_name LIKE 'amends%'"
+    ours = f"FROM {HERE} AND application_name LIKE 'amends%'"
     while not over.is_set() or rounds < 3:
         rounds += await somebody.value(f"SELECT count(pg_terminate_backend(pid)) {ours}") > 0
         await asyncio.sleep(0.1)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
-from postgres_scene import Gate, Order, on, user
+from postgres_scene import HERE, Gate, Order, on, user
 
 from amends import Completed
 from services.postgres import Postgres
@@ -17,8 +17,8 @@ from services.proxy import Proxy
 SLOW_POLL = 60.0
 QUIET = {"poll_seconds": SLOW_POLL, "lease_seconds": 600.0}  # nothing but a hint has it look
 AT_ONCE = 15.0  # far less than the poll, and than the rarer duties' twenty seconds; and enough for a busy machine
-LISTENS = "SELECT count(*) >= $1 FROM pg_stat_activity WHERE application_name = 'amends hints' AND state = 'idle'"
-CUT = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'amends hints'"
+LISTENS = f"SELECT count(*) >= $1 FROM {HERE} AND application_name = 'amends hints' AND state = 'idle'"
+CUT = f"SELECT count(pg_terminate_backend(pid)) FROM {HERE} AND application_name = 'amends hints'"
 
 
 @asynccontextmanager
