@@ -33,6 +33,7 @@ INBOX_SECONDS = 7 * 24 * 3600.0  # no row of the inbox goes earlier
 ATTEMPT_SECONDS_MAX = INBOX_SECONDS / 2  # no attempt acts later: what would tell it that it is too late may be gone
 PAUSE_SECONDS = 0.05
 WARN_TRIES = 20
+GROWTH_TRIES = 50  # the pause grows no longer: a power without end is more than a float holds
 InboxRow = tuple[int, str, bool, bool, bytes | None, str]
 _log = logging.getLogger("amends.transactions")
 
@@ -91,7 +92,7 @@ class Transactions(ABC):
                     return await self._try(it)
                 except StoreUnavailable as error:
                     it.away(error)
-                    await asyncio.sleep(min(PAUSE_SECONDS * 1.5**it.tries, self.pause_seconds_max))
+                    await asyncio.sleep(min(PAUSE_SECONDS * 1.5 ** min(it.tries, GROWTH_TRIES), self.pause_seconds_max))
                 except StoreError as error:
                     return m.Failure(it.attempt.address, it.attempt.phase, str(error), park=True)
         return it.given_up()
