@@ -46,8 +46,14 @@ class Lease:
 
     async def keep(self) -> None:
         """Renew it, if a third of it is over. Raises Retired, StoreUnavailable."""
+        if self.until_renewal() <= 0.0:
+            await self.renew()
+
+    async def renew(self) -> None:
+        """Renew it now, which waits for all that is on its way under this registration. Raises Retired,
+        StoreUnavailable."""
         worker = self._worker
-        if not worker.store.leases or self.until_renewal() > 0.0:
+        if not worker.store.leases:
             return
         asked, before = worker.loop.time(), self._until
         if not await worker.store.renew(worker.worker, worker.info()):

@@ -249,6 +249,7 @@ class Ownership:
         """The answer to a claim or an adoption was lost: find what it gave."""
         if self._unsure is None:
             return
+        await self.lease.renew()  # it may be on its way still, and is not seen before it is there
         found = await self._worker.store.owned(self._worker.worker, self._worker.lives)
         await (self._hold_adopted(found, self._unsure) if self._unsure else self._hold_claimed(found))
         self._unsure = None
