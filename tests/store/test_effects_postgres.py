@@ -18,6 +18,7 @@ from amends.store.effects_asyncpg import AsyncpgLender
 from amends.store.effects_errors import definite, passes, state
 from amends.store.effects_postgres import Found, InboxRow, Opened
 from amends.store.postgres import PostgresStore
+from amends.store.postgres_line import SQL as STORE_SQL
 
 KEY = ("default", bytes(range(16)), "book")
 DONE: InboxRow = (1, "succeeded", False, False, b'"done"', "")
@@ -301,5 +302,43 @@ def test_bringing_up_the_stores_schema_brings_the_inbox_along(postgres_url: str)
         await store.close()
 
         assert await upgrade_inbox(postgres_url) == []
+
+    run(main)
+
+
+def test_the_inbox_waits_for_whoever_makes_the_stores_tables_for_they_have_one_schema(postgres_url: str) -> None:
+    """A server that is asked twice at once to create a schema if it is not there fails one of the two."""
+
+    async def main() -> None:
+        other, watcher = await asyncpg.connect(postgres_url), await asyncpg.connect(postgres_url)
+        await other.execute("BEGIN")
+        await other.execute(STORE_SQL["schema_lock"])
+        await other.execute("CREATE SCHEMA IF NOT EXISTS amends")
+        applied = asyncio.ensure_future(upgrade_inbox(postgres_url))
+
+        async def waits() -> bool:
+            return bool(await watcher.fetchval(WAITING, "%"))
+
+        await until(waits, "the inbox waits")
+        await other.execute("COMMIT")
+
+        assert await applied == [1]
+        await asyncio.gather(other.close(), watcher.close())
+
+    run(main)
+
+
+@pytest.mark.parametrize(("seconds", "counted"), [(0.0001, "1ms"), (60 * 24 * 3600.0, "2147483647ms")])
+def test_a_limit_that_the_server_cannot_count_is_the_nearest_that_it_can(
+    postgres_url: str, seconds: float, counted: str
+) -> None:
+    """It counts milliseconds, of which 0 mean without end, up to 25 days."""
+
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            tx = await here.begin(lock=seconds, idle=seconds)
+
+            assert await tx.given.fetchval("SHOW lock_timeout") == counted
+            assert await tx.given.fetchval("SHOW idle_in_transaction_session_timeout") == counted
 
     run(main)

@@ -27,6 +27,7 @@ InboxRow = tuple[int, str, bool, bool, bytes | None, str]
 SQL = statements("postgres_effects")
 MIGRATIONS = migrations("postgres_effects")
 CODE_VERSION = MIGRATIONS[-1][0]
+LIMIT_MS_MAX = 2**31 - 1
 SAVEPOINT = "SAVEPOINT amends_step"
 KEEP = ("SET CONSTRAINTS ALL IMMEDIATE", "RELEASE SAVEPOINT amends_step")  # what is deferred fails here, not in COMMIT
 UNDO = ("ROLLBACK TO SAVEPOINT amends_step",)
@@ -115,7 +116,7 @@ def complete(coroutine: Coroutine[Any, Any, T]) -> T:
 async def limit(tx: Opened, lock_seconds: float, idle_seconds: float) -> float:
     """Bound how long the transaction waits for locks, and how long its client may be silent. Gives the
     server's time."""
-    rows = await tx.fetch("limit", f"{round(lock_seconds * 1000)}ms", f"{round(idle_seconds * 1000)}ms")
+    rows = await tx.fetch("limit", _counted(lock_seconds), _counted(idle_seconds))
     return float(rows[0][-1])
 
 
@@ -263,6 +264,11 @@ async def _schema(tx: Opened) -> tuple[int, int]:
     if not rows:
         raise SchemaMismatch("the inbox has no schema row; restore it from a backup")
     return int(rows[0][0]), int(rows[0][1])
+
+
+def _counted(seconds: float) -> str:
+    """A limit as the server counts it; 0 would mean without end."""
+    return f"{min(max(round(seconds * 1000), 1), LIMIT_MS_MAX)}ms"
 
 
 def _values(key: Key) -> tuple[str, str, str]:

@@ -76,8 +76,9 @@ SELECT to_regclass('amends.inbox_version') IS NOT NULL
 -- name: schema
 SELECT version, floor FROM amends.inbox_version
 
+-- The store's own: both make the schema that they share.
 -- name: schema_lock
-SELECT 1 FROM pg_advisory_xact_lock(7019, 4228)
+SELECT 1 FROM pg_advisory_xact_lock(7019, 4227)
 
 -- name: wait_for_schema
 SELECT set_config('lock_timeout', '0', true)
