@@ -183,8 +183,7 @@ class Ownership:
         if seen.mail:
             await self._take_mail()
         slow = _loop_time() >= self._slow_at
-        looks = seen.due or seen.mail or slow  # the look does not see stalled sagas
-        if looks and not await self._claim() and seen.due:  # perhaps of a version whose last worker has just left
+        if (seen.due or seen.mail or slow) and not await self._claim() and seen.due:  # its last worker may just have left
             self._slow_at = min(self._slow_at, _loop_time() + SOON_SECONDS)
         if seen.mail or slow:
             await self._worker.store.answer_ended(CLAIM_BATCH)
