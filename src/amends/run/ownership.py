@@ -183,7 +183,7 @@ class Ownership:
         if seen.mail:
             await self._take_mail()
         slow = _loop_time() >= self._slow_at
-        if (seen.due or seen.mail or slow) and not await self._claim() and seen.due:  # its last worker may just have left
+        if (seen.due or seen.mail or slow) and not await self._claim() and seen.due:  # its last worker has just left?
             self._slow_at = min(self._slow_at, _loop_time() + SOON_SECONDS)
         if seen.mail or slow:
             await self._worker.store.answer_ended(CLAIM_BATCH)
