@@ -78,11 +78,12 @@ WHERE ns = $1 AND id <> $2 AND retired_at IS NULL AND expires_at < extract(epoch
 UPDATE amends.worker SET retired_at = extract(epoch FROM clock_timestamp())
 WHERE id = $1 AND retired_at IS NULL AND expires_at < extract(epoch FROM clock_timestamp())
 
+-- (No EXISTS: it may be planned as one look through all that is open.)
 -- name: worker_owners
 SELECT w.id FROM amends.worker w
 WHERE w.ns = $1 AND w.retired_at IS NOT NULL
-  AND EXISTS (SELECT FROM amends.saga s WHERE s.ns = w.ns AND s.owner = w.id
-              AND s.status IN ('running', 'compensating', 'parked'))
+  AND (SELECT true FROM amends.saga s WHERE s.ns = w.ns AND s.owner = w.id
+       AND s.status IN ('running', 'compensating', 'parked') LIMIT 1)
 ORDER BY w.id
 
 -- name: worker_old
@@ -190,8 +191,8 @@ SELECT EXISTS (SELECT FROM amends.saga WHERE ns = $1 AND owner IS NULL
        EXISTS (SELECT FROM amends.worker w
                WHERE w.ns = $1 AND CASE WHEN w.retired_at IS NULL
                    THEN w.expires_at < extract(epoch FROM statement_timestamp())::float8
-                   ELSE EXISTS (SELECT FROM amends.saga s WHERE s.ns = w.ns AND s.owner = w.id
-                                AND s.status IN ('running', 'compensating', 'parked')) END),
+                   ELSE (SELECT true FROM amends.saga s WHERE s.ns = w.ns AND s.owner = w.id
+                         AND s.status IN ('running', 'compensating', 'parked') LIMIT 1) END),
        (SELECT min(expires_at) FROM amends.worker WHERE ns = $1 AND retired_at IS NULL),
        extract(epoch FROM clock_timestamp())::float8
 
@@ -207,15 +208,17 @@ WITH alive AS MATERIALIZED (
       AND status IN ('running', 'compensating', 'parked') AND plan = ANY($3::int[])
     ORDER BY wake_at LIMIT $4 FOR UPDATE SKIP LOCKED
 ), mailed AS (
-    SELECT ns, id FROM amends.saga s
-    WHERE ns = $1 AND owner IS NULL AND status IN ('running', 'compensating', 'parked') AND plan = ANY($3::int[])
-      AND stalled IS NULL AND (wake_at IS NULL OR wake_at > extract(epoch FROM statement_timestamp())::float8)
-      AND id IN (SELECT saga FROM amends.mail WHERE ns = $1 AND answer IS NULL AND NOT taken)
-    LIMIT $4 FOR UPDATE SKIP LOCKED
+    SELECT s.ns, s.id
+    FROM (SELECT DISTINCT $1::int AS ns, saga FROM amends.mail WHERE ns = $1 AND answer IS NULL AND NOT taken OFFSET 0) AS m
+    JOIN amends.saga s ON s.ns = m.ns AND s.id = m.saga
+    WHERE CASE WHEN s.owner IS NULL AND s.status IN ('running', 'compensating', 'parked') AND s.plan = ANY($3::int[])
+               AND s.stalled IS NULL
+               AND (s.wake_at IS NULL OR s.wake_at > extract(epoch FROM statement_timestamp())::float8) THEN true END
+    LIMIT $4 FOR UPDATE OF s SKIP LOCKED
 ), stalled AS (
     SELECT ns, id FROM amends.saga
-    WHERE ns = $1 AND stalled IS NOT NULL AND owner IS NULL AND status IN ('running', 'compensating', 'parked')
-      AND plan = ANY((SELECT plans FROM alive)::int[])
+    WHERE ns = $1 AND stalled IS NOT NULL AND plan = ANY((SELECT plans FROM alive)::int[])
+      AND CASE WHEN owner IS NULL AND status IN ('running', 'compensating', 'parked') THEN true END
     LIMIT $4 FOR UPDATE SKIP LOCKED
 ), found AS (
     SELECT ns, id FROM (SELECT ns, id, 1 AS kind, wake_at FROM due

@@ -71,6 +71,7 @@ CREATE UNIQUE INDEX saga_key ON amends.saga (key, ns);  -- not (ns, key): it mus
 CREATE INDEX saga_open ON amends.saga (ns, owner, wake_at, plan, status)
     WHERE status IN ('running', 'compensating', 'parked');
 CREATE INDEX saga_trouble ON amends.saga (ns, id) WHERE stuck IS NOT NULL OR stalled IS NOT NULL;
+CREATE INDEX saga_stalled ON amends.saga (ns, plan) WHERE stalled IS NOT NULL;  -- every look for work asks, few are
 
 CREATE TABLE amends.journal (
     ns   integer NOT NULL,
