@@ -8,6 +8,7 @@ import pytest
 
 from amends.errors import StoreUnavailable
 from amends.store.postgres import PostgresStore
+from amends.store.postgres_place import place_of
 
 
 def trouble(url: str) -> str:
@@ -36,3 +37,11 @@ def test_an_option_that_nobody_knows_is_told_as_one_of_the_url(postgres_url: str
 
     assert "the server does not know an option of the URL; check what is behind the ? (" in told
     assert '"poolin"' in told
+
+
+def test_a_place_shows_no_password_however_it_is_shown() -> None:
+    """Tracebacks and error trackers show what an object says of itself."""
+    direct = "postgresql%3A%2F%2Fuser%3Asecret%40host%2Forders"
+    place = place_of(f"postgresql://user:secret@pooler/orders?pooling=transaction&direct={direct}")
+
+    assert "secret" not in f"{place} {place!r}"

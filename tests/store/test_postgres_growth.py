@@ -12,16 +12,14 @@ from amends.store.postgres import PostgresStore
 from amends.store.postgres_line import SQL, connect
 from amends.store.postgres_place import SETTINGS, place_of
 
-SAGAS = 10_000
-WORKERS = 200
-PAGES_MAX = 2 * WORKERS + 200  # a look at a page for each row is in the tens of thousands
-GROW = f"""
+PAGES_MAX = 600  # two or three for each worker; one for each saga would be tens of thousands
+GROW = """
 INSERT INTO amends.worker (ns, host, pid, plans, started_at, expires_at, retired_at)
-SELECT 1, 'host', 1, '{{1}}', 0, 0, 1 FROM generate_series(1, {WORKERS});
+SELECT 1, 'host', 1, '{1}', 0, 0, 1 FROM generate_series(1, 200);
 INSERT INTO amends.saga (ns, plan, id, key, status, epoch, owner, wake_at, created_at, updated_at, input_hash, stuck)
 SELECT 1, 1, gen_random_uuid(), n, CASE WHEN n % 2 = 0 THEN 'running' ELSE 'parked' END, 1, NULL,
        CASE WHEN n % 2 = 0 THEN 1e11 END, 0, 0, '', CASE WHEN n % 2 = 1 THEN 'stuck' END
-FROM generate_series(1, {SAGAS}) AS n;
+FROM generate_series(1, 10000) AS n;
 """
 LOOKS = {
     "peek": "(1)",

@@ -50,6 +50,9 @@ class Place:
     pooled: bool
     direct: str | None
 
+    def __repr__(self) -> str:
+        return f"Place({str(self)!r})"
+
     def __str__(self) -> str:
         parts = urlsplit(self.dsn)
         host = parts.netloc.rpartition("@")[2]
