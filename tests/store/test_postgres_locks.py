@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from two_sessions import Scene, mutant, patient, scene, until
 
+from amends.store import postgres
 from amends.store.base import Fate, Head, Retired, Store
 from amends.store.postgres_line import SQL
 from amends.testing.store_suite.rig import SHORT, ids
@@ -270,3 +271,20 @@ def test_a_retirement_that_cannot_be_had_keeps_no_other_from_being_made(postgres
             return [row.id for row in await rig.first_store.workers() if row.retired_at is not None]
 
     assert asyncio.run(main()) == [3]
+
+
+def test_a_worker_comes_though_somebody_holds_an_old_one_that_it_would_clear_away(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As another does that comes at the same moment, and clears away the same."""
+    monkeypatch.setattr(postgres, "OLD_WORKERS_KEPT", 0)
+
+    async def main() -> int:
+        async with scene(postgres_url) as play:
+            old = await play.rig.worker()
+            session = await play.session()
+            await session.execute("UPDATE amends.worker SET retired_at = 1.0")
+            await play.begin("SELECT FROM amends.worker WHERE id = $1 FOR UPDATE", values=(old,))
+            return await play.rig.worker() - old
+
+    assert asyncio.run(main()) == 1

@@ -123,7 +123,8 @@ class PostgresStore:
             part.idle_at_most(info.lease_seconds / 3)
         old = await self._lines.fetch("worker_old", self._number, TIDY_SECONDS)
         if old[0][0] > OLD_WORKERS_KEPT:
-            await self._lines.fetch("worker_tidy", self._number, TIDY_SECONDS)
+            with suppress(StoreUnavailable):  # several come at once after a deploy, and one of them is enough
+                await self._lines.fetch("worker_tidy", self._number, TIDY_SECONDS)
         row = (self._number, info.host, info.pid, list(info.plans), info.lease_seconds)
         number, instant = (await self._commits.fetch("worker_add", *row))[0]
         self._clock.heard(instant)
