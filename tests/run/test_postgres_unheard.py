@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from typing import Any
+from typing import Any, cast
 
 from postgres_scene import Gate, Order, User, on, user
 
@@ -23,7 +23,7 @@ class Unheard:
     def __init__(self, orchestrator: Orchestrator, somebody: User) -> None:
         self.claimed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.looked = asyncio.Event()  # the worker has begun to find out
-        self._store: Any = orchestrator.session.store
+        self._store = cast("Any", orchestrator.session.store)
         self._somebody = somebody
         self._claim, self._renew, self._owned = self._store.claim, self._store.renew, self._store.owned
         self._store.claim, self._store.renew, self._store.owned = self.claim, self.renew, self.owned
