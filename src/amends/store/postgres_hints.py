@@ -24,6 +24,7 @@ from amends.store.postgres_line import SQL, Connection, connect
 from amends.store.postgres_place import Place
 
 PAYLOAD_BYTES = 7900  # the server takes 8000
+KEY_BYTES_MAX = 1200  # no id of a saga is longer: 200 characters; JSON makes up to six bytes of one
 UNSAID_MAX = 1000  # payloads; beyond it the oldest are forgotten
 WATCHED_MAX = 100_000  # beyond it the oldest make room: who is forgotten has its poll
 RECONNECT_FIRST_SECONDS = 0.1
@@ -86,7 +87,7 @@ class PostgresHints:
             self._say(self._to_watch, key)
 
     def _say(self, where: dict[str, None], key: str) -> None:
-        if self._task is not None and len(where) < WATCHED_MAX:
+        if self._task is not None and len(where) < WATCHED_MAX and _may_be_said(key):
             where[key] = None
             self._something.set()
 
@@ -168,6 +169,14 @@ class PostgresHints:
     def _tell(self, topic: str) -> None:
         if self._callback is not None:
             self._callback(topic)
+
+
+def _may_be_said(key: str) -> bool:
+    """Whether it fits into a word. Who waits for a saga may have its id from anywhere."""
+    try:
+        return len(key.encode()) <= KEY_BYTES_MAX
+    except UnicodeEncodeError:
+        return False
 
 
 def _words(*, work: bool, watch: list[str], told: list[str]) -> Iterable[str]:
