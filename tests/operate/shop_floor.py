@@ -218,8 +218,11 @@ class Floor:
         """A worker process that has begun to work."""
         process = self.process("worker", "shop:orchestrator", *args)
         assert process.stderr is not None
-        line = process.stderr.readline()
-        assert "runs place-order, trip" in line, line + process.stderr.read()
+        said = ""
+        while "runs place-order, trip" not in said:  # after what it has to say of sagas that it took over
+            line = process.stderr.readline()
+            assert line, said
+            said += line
         return process
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
