@@ -276,7 +276,7 @@ class PostgresStore:
     # Parts
 
     async def _look_at_server(self) -> None:
-        version, standby, durable = (await self._lines.fetch("server"))[0]
+        version, standby, durable, instant = (await self._lines.fetch("server"))[0]
         if version < VERSION_MIN:
             raise DefinitionError(f"{self.place} is PostgreSQL {version // 10000}; 14 or later is needed")
         if standby:
@@ -286,7 +286,7 @@ class PostgresStore:
                 f"{self.place} has synchronous_commit = off: what is acknowledged could be lost. Turn it on for this "
                 "user: ALTER ROLE … SET synchronous_commit = on"
             )
-        self._clock.heard((await self._lines.fetch("clock"))[0][0])
+        self._clock.heard(instant)
 
     async def _namespace_number(self) -> int:
         rows = await self._lines.fetch("namespace", self._namespace)

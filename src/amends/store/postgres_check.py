@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 
 from amends.store.base import Health
+from amends.store.doctor import lag_health, mail_health, schema_health, stalled_health
 from amends.store.postgres_line import Lines
 from amends.store.postgres_place import Place
 
-LAG_SECONDS = 60.0
 OLD_TRANSACTION_SECONDS = 60.0
 CLOCK_SECONDS = 1.0
 
@@ -20,24 +20,22 @@ CLOCK_SECONDS = 1.0
 async def check_server(lines: Lines, place: Place, namespace: int, schema: tuple[int, int]) -> list[Health]:
     """Every line, good or bad."""
     settings = {row[0]: row[1] for row in await lines.fetch("doctor_settings")}
-    version, floor = schema
-    now = (await lines.fetch("clock"))[0][0]
+    version, standby, _, now = (await lines.fetch("server"))[0]
     return [
-        await _server(lines, place),
+        _server(place, version, standby=standby),
         _durable(settings),
         _vacuum(settings),
-        Health("ok", "schema", f"version {version}, usable from {floor} on"),
+        schema_health(*schema),
         _listening(place),
-        await _lag(lines, namespace, now),
-        await _stalled(lines, namespace),
-        await _mail(lines, namespace, now),
+        lag_health(now, *(await lines.fetch("doctor_lag", namespace))[0]),
+        stalled_health(*(await lines.fetch("doctor_stalled", namespace))[0]),
+        mail_health(now, *(await lines.fetch("doctor_mail", namespace))[0]),
         await _transactions(lines),
         _clock(now),
     ]
 
 
-async def _server(lines: Lines, place: Place) -> Health:
-    version, standby, _ = (await lines.fetch("server"))[0]
+def _server(place: Place, version: int, *, standby: bool) -> Health:
     number = f"PostgreSQL {version // 10000}.{version % 10000}"
     if standby:
         return Health("error", "server", f"{place}, {number}: a standby takes no writes; point the URL at the primary")
@@ -61,31 +59,6 @@ def _listening(place: Place) -> Health:
     if place.direct is None:
         return Health("ok", "hints", "no direct way around the pooler: starts from elsewhere are found by polls")
     return Health("ok", "hints", "LISTEN and NOTIFY")
-
-
-async def _lag(lines: Lines, namespace: int, now: float) -> Health:
-    count, oldest = (await lines.fetch("doctor_lag", namespace))[0]
-    if not count:
-        return Health("ok", "lag", "nothing is overdue")
-    late = now - oldest
-    level = "warning" if late > LAG_SECONDS else "ok"
-    return Health(level, "lag", f"{count} due that nobody has, the oldest for {late:.0f} s")
-
-
-async def _stalled(lines: Lines, namespace: int) -> Health:
-    count, reason = (await lines.fetch("doctor_stalled", namespace))[0]
-    if not count:
-        return Health("ok", "stalled", "every open saga has a plan that fits")
-    return Health("warning", "stalled", f"{count} wait for a worker with a definition that fits; one because {reason}")
-
-
-async def _mail(lines: Lines, namespace: int, now: float) -> Health:
-    count, oldest = (await lines.fetch("doctor_mail", namespace))[0]
-    if not count:
-        return Health("ok", "mail", "every signal, cancel and act is answered")
-    late = now - oldest
-    level = "warning" if late > LAG_SECONDS else "ok"
-    return Health(level, "mail", f"{count} wait for an answer, the oldest for {late:.0f} s")
 
 
 async def _transactions(lines: Lines) -> Health:

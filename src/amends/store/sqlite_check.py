@@ -13,9 +13,9 @@ from pathlib import Path
 
 from amends.store import sqlite_file
 from amends.store.base import Health
+from amends.store.doctor import LAG_SECONDS, lag_health, mail_health, schema_health, stalled_health
 from amends.store.sqlite_file import SQL, schema_of
 
-LAG_SECONDS = 60.0
 SPACE_BYTES = 100 * 1024 * 1024
 
 
@@ -24,11 +24,11 @@ def check_file(connection: sqlite3.Connection, path: Path, namespace: int, now: 
     return [
         _library(connection),
         _integrity(connection, path),
-        _schema(connection),
+        schema_health(*schema_of(connection)),
         _space(path),
-        _lag(connection, namespace, now),
-        _stalled(connection, namespace),
-        _mail(connection, namespace, now),
+        lag_health(now, *connection.execute(SQL["doctor_lag"], (namespace, now)).fetchone()),
+        stalled_health(*connection.execute(SQL["doctor_stalled"], (namespace,)).fetchone()),
+        mail_health(now, *connection.execute(SQL["doctor_mail"], (namespace,)).fetchone()),
         _clock(connection, namespace, now),
     ]
 
@@ -55,40 +55,10 @@ def _integrity(connection: sqlite3.Connection, path: Path) -> Health:
     return Health("error", "integrity", f"{path} is damaged: {'; '.join(found)}. Keep a copy and restore a backup")
 
 
-def _schema(connection: sqlite3.Connection) -> Health:
-    version, floor = schema_of(connection)
-    return Health("ok", "schema", f"version {version}, usable from {floor} on")
-
-
 def _space(path: Path) -> Health:
     free = shutil.disk_usage(path.parent).free
     level = "ok" if free >= SPACE_BYTES else "warning"
     return Health(level, "space", f"{free:,} bytes free beside the file")
-
-
-def _lag(connection: sqlite3.Connection, namespace: int, now: float) -> Health:
-    count, oldest = connection.execute(SQL["doctor_lag"], (namespace, now)).fetchone()
-    if not count:
-        return Health("ok", "lag", "nothing is overdue")
-    late = now - oldest
-    level = "warning" if late > LAG_SECONDS else "ok"
-    return Health(level, "lag", f"{count} due that nobody has, the oldest for {late:.0f} s")
-
-
-def _stalled(connection: sqlite3.Connection, namespace: int) -> Health:
-    count, reason = connection.execute(SQL["doctor_stalled"], (namespace,)).fetchone()
-    if not count:
-        return Health("ok", "stalled", "every open saga has a plan that fits")
-    return Health("warning", "stalled", f"{count} wait for a worker with a definition that fits; one because {reason}")
-
-
-def _mail(connection: sqlite3.Connection, namespace: int, now: float) -> Health:
-    count, oldest = connection.execute(SQL["doctor_mail"], (namespace,)).fetchone()
-    if not count:
-        return Health("ok", "mail", "every signal, cancel and act is answered")
-    late = now - oldest
-    level = "warning" if late > LAG_SECONDS else "ok"
-    return Health(level, "mail", f"{count} wait for an answer, the oldest for {late:.0f} s")
 
 
 def _clock(connection: sqlite3.Connection, namespace: int, now: float) -> Health:

@@ -18,11 +18,9 @@ SELECT version, floor FROM amends.schema_version
 -- name: schema_lock
 SELECT pg_advisory_xact_lock(7019, 4227)
 
--- name: clock
-SELECT extract(epoch FROM clock_timestamp())::float8
-
 -- name: server
-SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('synchronous_commit')
+SELECT current_setting('server_version_num')::int, pg_is_in_recovery(), current_setting('synchronous_commit'),
+       extract(epoch FROM clock_timestamp())::float8
 
 -- Which database this is, for telling a user's connection to it from one to another.
 -- name: database_number
