@@ -10,13 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from typing import Any
 
 from amends import fault
 from amends.errors import DefinitionError, NotEnlisted, StoreUnavailable
 from amends.store import postgres_migrate
 from amends.store.base import (
-    OPEN,
     Ended,
     Fate,
     Filter,
@@ -43,7 +41,7 @@ from amends.store.postgres_hints import PostgresHints
 from amends.store.postgres_join import Identity, PostgresJoin
 from amends.store.postgres_line import Line, Lines, Record
 from amends.store.postgres_place import COMMIT_SETTINGS, SETTINGS, Place, place_of
-from amends.store.rows import id_bound
+from amends.store.rows import id_bound, mail_of
 
 VERSION_MIN = 140000
 LINES = 3  # for all that is neither committing nor looking for work: reads, mails
@@ -191,7 +189,7 @@ class PostgresStore:
         return await self._change_all("rouse", sorted(plans))
 
     async def owned_mail(self, worker: int) -> list[MailRow]:
-        return [_mail(row) for row in await self._looks.fetch("mail_owned", self._number, worker)]
+        return [mail_of(row) for row in await self._looks.fetch("mail_owned", self._number, worker)]
 
     async def answer_ended(self, limit: int) -> int:
         return int((await self._looks.fetch("mail_answer_ended", self._number, limit))[0][0])
@@ -215,7 +213,7 @@ class PostgresStore:
         return self._join.join(within)
 
     async def mail(self, saga: bytes) -> list[MailRow]:
-        return [_mail(row) for row in await self._lines.fetch("mail_of", self._number, saga)]
+        return [mail_of(row) for row in await self._lines.fetch("mail_of", self._number, saga)]
 
     async def head(self, key: str) -> SagaRow | None:
         line = self._looks if self._work else self._lines  # a worker looks for those who watch, too
@@ -227,14 +225,9 @@ class PostgresStore:
         return _loaded(rows[0]) if rows else None
 
     async def find(self, wanted: Filter) -> list[SagaRow]:
-        name = "find"
-        if wanted.stuck:
-            name = "find_trouble"
-        elif wanted.statuses and set(wanted.statuses) <= set(OPEN):
-            name = "find_open"
         statuses = list(wanted.statuses) or None
         plans = None if wanted.plans is None else list(wanted.plans)
-        rows = await self._lines.fetch(name, self._number, wanted.before, statuses, plans, wanted.limit)
+        rows = await self._lines.fetch(wanted.statement, self._number, wanted.before, statuses, plans, wanted.limit)
         return [SagaRow(*row) for row in rows]
 
     async def count(self, *, open_only: bool = False) -> dict[tuple[int, str], int]:
@@ -332,12 +325,7 @@ class PostgresStore:
 
     async def _sent(self, keys: list[str], messages: list[str]) -> dict[int, MailRow]:
         rows = await self._lines.fetch("mail_sent", self._number, keys, messages)
-        return {row[0]: _mail(tuple(row)[1:]) for row in rows}
-
-
-def _mail(row: Record | tuple[Any, ...]) -> MailRow:
-    number, saga, message, kind, body, created_at, answer, detail, answered_at = row
-    return MailRow(number, saga, message, kind, body.encode(), created_at, answer, detail, answered_at)
+        return {row[0]: mail_of(tuple(row)[1:]) for row in rows}
 
 
 def _loaded(row: Record) -> Loaded:

@@ -6,8 +6,9 @@ Must not: know any particular store.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 AFTER_ALL = b"\xff" * 16  # no internal id is later
 CLOCK_SECONDS = 3600.0  # how far apart the clocks may be that ids begin with
@@ -178,6 +179,13 @@ class Filter(NamedTuple):
     before: bytes | None = None
     limit: int = 50
 
+    @property
+    def statement(self) -> str:
+        """The statement that finds them; what is open or in trouble is found however many have ended."""
+        if self.stuck:
+            return "find_trouble"
+        return "find_open" if self.statuses and set(self.statuses) <= set(OPEN) else "find"
+
 
 class Ended(NamedTuple):
     """Of one stretch of sagas those that have ended. last: where the next stretch begins, None where there is none."""
@@ -198,3 +206,9 @@ def id_bound(instant: float) -> bytes:
     """Internal ids begin with when they were made: what ended before an instant has no id that is later than this."""
     milliseconds = int((instant + CLOCK_SECONDS) * 1000)
     return milliseconds.to_bytes(6, "big") + bytes(10) if 0 <= milliseconds < 1 << 48 else AFTER_ALL
+
+
+def mail_of(row: Iterable[Any]) -> MailRow:
+    """A mail of what a statement gave: its body is text there."""
+    number, saga, message, kind, body, *rest = row
+    return MailRow(number, saga, message, kind, body.encode(), *rest)

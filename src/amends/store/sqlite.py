@@ -35,6 +35,7 @@ from amends.store.base import (
 )
 from amends.store.clock import Clock
 from amends.store.hints import Hints
+from amends.store.rows import mail_of
 from amends.store.sqlite_check import check_file
 from amends.store.sqlite_commit import check_alive, due_for_all, write_batch
 from amends.store.sqlite_errors import moved
@@ -216,7 +217,7 @@ class SqliteStore:
         return await self._change("saga_rouse", self.now(), self._number, json.dumps(sorted(plans)))
 
     async def owned_mail(self, worker: int) -> list[MailRow]:
-        return [_mail(row) for row in await self._rows("mail_owned", self._number, worker)]
+        return [mail_of(row) for row in await self._rows("mail_owned", self._number, worker)]
 
     async def answer_ended(self, limit: int) -> int:
         return await self._change("mail_answer_ended", self.now(), self._number, limit)
@@ -231,13 +232,13 @@ class SqliteStore:
 
     async def sent(self, key: str, message: str) -> MailRow | None:
         rows = await self._rows("mail_sent", self._number, key, message)
-        return _mail(rows[0]) if rows else None
+        return mail_of(rows[0]) if rows else None
 
     def join(self, within: object) -> Joined:
         return SqliteTransaction(within, self.path, self._number, self._clock)
 
     async def mail(self, saga: bytes) -> list[MailRow]:
-        return [_mail(row) for row in await self._rows("mail_of", self._number, saga)]
+        return [mail_of(row) for row in await self._rows("mail_of", self._number, saga)]
 
     async def head(self, key: str) -> SagaRow | None:
         def job(connection: sqlite3.Connection) -> SagaRow | None:
@@ -344,11 +345,6 @@ class SqliteStore:
         return self._thread.run(lambda connection: writing(connection, job))
 
 
-def _mail(row: tuple[Any, ...]) -> MailRow:
-    number, saga, message, kind, body, created_at, answer, detail, answered_at = row
-    return MailRow(number, saga, message, kind, body.encode(), created_at, answer, detail, answered_at)
-
-
 def _plan_number(connection: sqlite3.Connection, namespace: int, fingerprint: str) -> int:
     row = connection.execute(SQL["plan_number"], (namespace, fingerprint)).fetchone()
     return 0 if row is None else int(row[0])
@@ -358,4 +354,4 @@ def _send(connection: sqlite3.Connection, namespace: int, mail: NewMail, now: fl
     values = (namespace, mail.key, mail.message, mail.kind, mail.body.decode(), now)
     connection.execute(SQL["mail_add"], values)
     row = connection.execute(SQL["mail_sent"], (namespace, mail.key, mail.message)).fetchone()
-    return None if row is None else _mail(row)
+    return None if row is None else mail_of(row)

@@ -12,7 +12,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from amends.store.base import OPEN, Ended, Filter, SagaRow
+from amends.store.base import Ended, Filter, SagaRow
 from amends.store.rows import id_bound
 from amends.store.sqlite_file import SQL
 
@@ -21,15 +21,10 @@ AFTER_ALL = b"\xff" * 17  # later than any internal id
 
 def find_rows(connection: sqlite3.Connection, namespace: int, wanted: Filter) -> list[SagaRow]:
     """Heads, newest first."""
-    name = "find"
-    if wanted.stuck:
-        name = "find_trouble"
-    elif wanted.statuses and set(wanted.statuses) <= set(OPEN):
-        name = "find_open"
     statuses = json.dumps(wanted.statuses) if wanted.statuses else None
     plans = None if wanted.plans is None else json.dumps(wanted.plans)
     values = (namespace, wanted.before or AFTER_ALL, statuses, plans, wanted.limit)
-    return [SagaRow(*row) for row in connection.execute(SQL[name], values)]
+    return [SagaRow(*row) for row in connection.execute(SQL[wanted.statement], values)]
 
 
 def look_for_old(
