@@ -12,12 +12,13 @@ Must not: know what the rows mean; `decide/barrier.py` does. Nor import a driver
 from __future__ import annotations
 
 import uuid
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from amends.errors import SchemaMismatch
 from amends.store.effects_errors import EndedItself, no_savepoint
-from amends.store.sql import migrations, split, statements
+from amends.store.sql import migrations, refuse_newer, split, statements
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -181,67 +182,56 @@ async def _on_savepoint(tx: Opened, texts: tuple[str, ...]) -> None:
         raise
 
 
-async def look(lender: Lender) -> tuple[int, int]:
-    """The version of the inbox's schema and its floor; 0 where there is none. Raises what the library
-    raises."""
+@asynccontextmanager
+async def _lent(lender: Lender) -> AsyncGenerator[Opened, None]:
+    """A transaction that is no step's, for whoever ends it. Raises what the library raises."""
     tx = await lender.lend()
     sound = False
     try:
         await tx.begin()
+        yield tx
+        sound = True
+    finally:
+        await tx.give_back(sound=sound)
+
+
+async def look(lender: Lender) -> tuple[int, int]:
+    """The version of the inbox's schema and its floor; 0 where there is none. Raises what the library
+    raises."""
+    async with _lent(lender) as tx:
         await tx.execute(SAVEPOINT)  # an engine in autocommit mode has no transactions
         found = await _schema(tx)
         await tx.rollback()
-        sound = True
         return found
-    finally:
-        await tx.give_back(sound=sound)
 
 
 async def clear_up(lender: Lender, namespace: str, sagas: Sequence[bytes], seconds: float) -> frozenset[bytes]:
     """The same as `forget`, in a transaction of its own. Raises what the library raises."""
-    tx = await lender.lend()
-    sound = False
-    try:
-        await tx.begin()
+    async with _lent(lender) as tx:
         kept = await forget(tx, namespace, sagas, seconds)
         await tx.commit()
-        sound = True
         return kept
-    finally:
-        await tx.give_back(sound=sound)
 
 
 async def free(lender: Lender) -> None:
     """End the steps' transactions of clients that have been silent for longer than they may, where no
     time-out of the server's reaches. Raises what the library raises."""
-    tx = await lender.lend()
-    sound = False
-    try:
-        await tx.begin()
+    async with _lent(lender) as tx:
         await tx.fetch("free")
         await tx.commit()
-        sound = True
-    finally:
-        await tx.give_back(sound=sound)
 
 
 async def upgrade(lender: Lender) -> list[int]:
     """Apply the migrations that are missing; gives their numbers. Raises what the library raises."""
     applied: list[int] = []
     for number, script in MIGRATIONS:
-        tx = await lender.lend()
-        sound = False
-        try:
-            await tx.begin()
+        async with _lent(lender) as tx:
             await tx.fetch("wait_for_schema")
             await tx.fetch("schema_lock")
             if (await _schema(tx))[0] < number:
                 await tx.execute(*split(script))
                 applied.append(number)
             await tx.commit()
-            sound = True
-        finally:
-            await tx.give_back(sound=sound)
     return applied
 
 
@@ -250,11 +240,7 @@ def check(version: int, floor: int, place: str) -> None:
     if version < CODE_VERSION:
         there = f"inbox schema {version}" if version else "no inbox for steps with a transaction"
         raise SchemaMismatch(f"{place} has {there}, and this amends needs {CODE_VERSION}: run `amends db upgrade`")
-    if floor > CODE_VERSION:
-        raise SchemaMismatch(
-            f"{place} has inbox schema {version}, and needs an amends that knows {floor} at least; this one knows "
-            f"{CODE_VERSION}. Upgrade this process: pip install --upgrade amends"
-        )
+    refuse_newer(place, "inbox schema", version, floor, CODE_VERSION)
 
 
 async def _schema(tx: Opened) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from amends import fault
 from amends.errors import SchemaMismatch
 from amends.store import effects_postgres
 from amends.store.postgres_line import SQL, Connection, Line
-from amends.store.sql import migrations
+from amends.store.sql import migrations, refuse_newer
 
 MIGRATIONS = migrations("postgres")
 MIGRATION_SECONDS = 24 * 3600.0  # no answer is waited for longer elsewhere, but this one takes what it takes
@@ -55,11 +55,7 @@ def check(version: int, floor: int, place: str) -> None:
     if version < CODE_VERSION:
         there = f"schema {version}" if version else "no tables of amends"
         raise SchemaMismatch(f"{place} has {there}, and this amends needs {CODE_VERSION}: run `amends db upgrade`")
-    if floor > CODE_VERSION:
-        raise SchemaMismatch(
-            f"{place} has schema {version}, and needs an amends that knows schema {floor} at least; this one knows "
-            f"{CODE_VERSION}. Upgrade this process: pip install --upgrade amends"
-        )
+    refuse_newer(place, "schema", version, floor, CODE_VERSION)
 
 
 async def _schema(connection: Connection, sql: Mapping[str, str]) -> tuple[int, int]:

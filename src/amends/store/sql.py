@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from sqlite3 import complete_statement
 
+from amends.errors import SchemaMismatch
+
 HERE = Path(__file__).parent  # importlib.resources would load the zip and archive modules for this
 
 
@@ -35,6 +37,15 @@ def split(script: str) -> Iterator[str]:
         if complete_statement(statement):
             yield statement
             statement = ""
+
+
+def refuse_newer(place: object, what: str, version: int, floor: int, code: int) -> None:
+    """Raises SchemaMismatch where a schema, `what`, is closed to this code, whose newest migration is `code`."""
+    if floor > code:
+        raise SchemaMismatch(
+            f"{place} has {what} {version}, and needs an amends that knows {what} {floor} at least; this one knows "
+            f"{code}. Upgrade this process: pip install --upgrade amends"
+        )
 
 
 def _without_comments(body: str) -> str:

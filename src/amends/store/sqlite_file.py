@@ -18,7 +18,7 @@ from contextlib import closing
 from pathlib import Path
 
 from amends.errors import SchemaMismatch, StoreUnavailable
-from amends.store.sql import migrations, split, statements
+from amends.store.sql import migrations, refuse_newer, split, statements
 from amends.store.sqlite_errors import translate
 from amends.store.sqlite_lock import WorkerLock
 from amends.store.sqlite_turn import StoreConnection
@@ -144,11 +144,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-    if floor > CODE_VERSION:
-        raise SchemaMismatch(
-            f"{path} has schema {version}, and needs an amends that knows schema {floor} at least; this one knows "
-            f"{CODE_VERSION}. Upgrade this process: pip install --upgrade amends"
-        )
+    refuse_newer(path, "schema", version, floor, CODE_VERSION)
 
 
 def schema_at(path: Path) -> tuple[int, int]:
