@@ -10,6 +10,7 @@ from postgres_scene import Gate, Order, on, user
 
 from amends import Completed
 from amends.errors import ValueRefused
+from amends.store.base import NewMail
 
 REFUSAL = """
 CREATE FUNCTION refusal() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -29,6 +30,7 @@ BEGIN
 END $$;
 CREATE TRIGGER refusal BEFORE INSERT ON amends.saga FOR EACH ROW EXECUTE FUNCTION refusal();
 """
+REFUSED_MAIL = "ALTER TABLE amends.mail ADD CONSTRAINT refusal CHECK (kind <> 'late')"
 
 
 def test_a_saga_whose_next_row_is_refused_is_stalled_with_the_reason_and_all_others_end(postgres_url: str) -> None:
@@ -64,5 +66,29 @@ def test_a_start_that_is_refused_is_told_to_whoever_made_it_and_to_nobody_else(w
 
             assert isinstance(told[-1], ValueRefused)
             assert not any(isinstance(one, BaseException) for one in told[:-1])
+
+    asyncio.run(main())
+
+
+def test_a_duty_whose_row_is_refused_keeps_a_worker_from_nothing_else(postgres_url: str) -> None:
+    async def main() -> None:
+        gate = Gate()
+        client = on(postgres_url, gate.saga)
+        async with on(postgres_url, gate.saga, poll_seconds=0.1) as worker, user(postgres_url) as somebody:
+            await somebody.run(REFUSED_MAIL)
+            late = NewMail("n1", "late-1", "late", b"{}")
+            running, store, tried = worker.session.worker, worker.session.store, asyncio.Event()
+            assert running is not None
+
+            async def send() -> None:
+                tried.set()
+                await store.send([late])
+
+            async with client.client():
+                await worker.run(gate.saga, Order(), id="n1")
+                running.ownership._do(send)
+                await asyncio.wait_for(tried.wait(), 60)
+
+                assert await asyncio.wait_for(client.run(gate.saga, Order(), id="n2"), 60) == Completed(None)
 
     asyncio.run(main())

@@ -41,8 +41,9 @@ class LockNotHad(StoreUnavailable):
     """A lock was not to be had in time: nothing was written."""
 
 
-class ValuesRefused(StoreError):
-    """The server does not take what was to be written: nothing was, and the same would be refused again."""
+class ValuesRefused(StoreUnavailable):
+    """The server does not take what was to be written: nothing was. Who commits for many finds out whose it is;
+    to all others it is as any other trouble of the store's."""
 
 
 def translate(error: BaseException, place: str) -> StoreError:
