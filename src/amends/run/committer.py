@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from amends import fault
 from amends.errors import StoreUnavailable
@@ -97,26 +98,21 @@ class Committer:
     async def _run(self) -> None:
         batch: list[tuple[Write, Told]] = []
         try:
-            while self._queue and not self._closed:
-                size = min(len(self._queue), self._batch_writes)
-                batch = [self._queue.popleft() for _ in range(size)]
-                fates = await self._write([write for write, _ in batch])
-                written, batch = batch, []
-                if Fate.HELD in fates:
-                    self._hold([entry for entry, fate in zip(written, fates, strict=True) if fate is Fate.HELD])
-                for (_, told), fate in zip(written, fates, strict=True):
-                    if fate is not Fate.HELD:
-                        _tell(told, fate)
-        except Retired:
-            self._closed = True
-            self._retired()
+            with self._until_the_end():
+                while self._queue and not self._closed:
+                    size = min(len(self._queue), self._batch_writes)
+                    batch = [self._queue.popleft() for _ in range(size)]
+                    fates = await self._write([write for write, _ in batch])
+                    written, batch = batch, []
+                    if Fate.HELD in fates:
+                        self._hold([entry for entry, fate in zip(written, fates, strict=True) if fate is Fate.HELD])
+                    for (_, told), fate in zip(written, fates, strict=True):
+                        if fate is not Fate.HELD:
+                            _tell(told, fate)
         except asyncio.CancelledError:
             self._queue.extendleft(reversed(batch))  # it may be there already; then that is success
             batch = []
             raise
-        except BaseException as error:  # noqa: BLE001  # a damaged store ends the worker, with its reason
-            self._closed = True
-            self._broken(error)
         finally:
             self._pump = None
             if self._closed:
@@ -140,31 +136,38 @@ class Committer:
     async def _run_aside(self) -> None:
         """One saga after the other, round and round: each waits a moment for its lock."""
         try:
-            while self._held and not self._closed:
-                saga = next(iter(self._held))
-                waiting = self._held[saga]
-                batch = list(waiting)
-                fates = await self._write([write for write, _ in batch], aside=True)
-                for (_, told), fate in zip(batch, fates, strict=True):
-                    if fate is not Fate.HELD:
-                        waiting.popleft()
-                        _tell(told, fate)
-                self._held.pop(saga, None)
-                if waiting and not self._closed:
-                    self._held[saga] = waiting  # behind the others
-            self._held_keys.clear()
+            with self._until_the_end():
+                while self._held and not self._closed:
+                    saga = next(iter(self._held))
+                    waiting = self._held[saga]
+                    batch = list(waiting)
+                    fates = await self._write([write for write, _ in batch], aside=True)
+                    for (_, told), fate in zip(batch, fates, strict=True):
+                        if fate is not Fate.HELD:
+                            waiting.popleft()
+                            _tell(told, fate)
+                    self._held.pop(saga, None)
+                    if waiting and not self._closed:
+                        self._held[saga] = waiting  # behind the others
+                self._held_keys.clear()
+        finally:
+            self._aside = None
+            if self._closed:
+                self._tell_left()
+
+    @contextmanager
+    def _until_the_end(self) -> Iterator[None]:
+        """Around writing: what nothing can be written after closes the committer, and is told to whoever made it."""
+        try:
+            yield
         except Retired:
             self._closed = True
             self._retired()
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # noqa: BLE001  # as above
+        except BaseException as error:  # noqa: BLE001  # a damaged store ends the worker, with its reason
             self._closed = True
             self._broken(error)
-        finally:
-            self._aside = None
-            if self._closed:
-                self._tell_left()
 
     def _tell_left(self, batch: Sequence[tuple[Write, Told]] = ()) -> None:
         """What is not written now will not be, or nobody knows."""

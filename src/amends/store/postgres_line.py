@@ -31,7 +31,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 class Line:
-    """One connection to a place, with its settings. `session`: as if no pooler stood between."""
+    """One connection to a place, with its settings."""
 
     def __init__(self, place: Place, name: str, settings: Mapping[str, str]) -> None:
         self._place = place
