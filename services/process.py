@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from services.found import UNPACKED, library_path
 
@@ -68,9 +69,7 @@ class Place:
             command,
             cwd=self.directory,
             env=self._environment(command),
-            user=self.owner.pw_uid if self.owner else None,
-            group=self.owner.pw_gid if self.owner else None,
-            extra_groups=[] if self.owner else None,
+            **self._as_owner(),
             capture_output=True,
             text=True,
             check=False,
@@ -86,14 +85,18 @@ class Place:
                 command,
                 cwd=self.directory,
                 env=self._environment(command),
-                user=self.owner.pw_uid if self.owner else None,
-                group=self.owner.pw_gid if self.owner else None,
-                extra_groups=[] if self.owner else None,
+                **self._as_owner(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
+
+    def _as_owner(self) -> dict[str, Any]:
+        """How a process is started as the server's user."""
+        if self.owner is None:
+            return {}
+        return {"user": self.owner.pw_uid, "group": self.owner.pw_gid, "extra_groups": []}
 
     def _environment(self, command: Sequence[str]) -> dict[str, str]:
         """Nothing of ours (PGHOST, LC_ALL, …) steers a server."""

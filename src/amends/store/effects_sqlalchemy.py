@@ -81,10 +81,8 @@ def _engine(place: Place, size: int, *, awaited: bool) -> Any:
     return sqlalchemy.create_engine("postgresql+psycopg://", creator=connect, **pool)
 
 
-class SqlalchemyLender:
-    """An engine whose connections, or sessions on them, are lent."""
-
-    awaited = False
+class _Lender:
+    """An engine, whose connections, or sessions on them, are lent."""
 
     def __init__(self, given: Given, *, session: bool) -> None:
         self._given = given
@@ -92,6 +90,31 @@ class SqlalchemyLender:
 
     async def open(self) -> None:
         """An engine connects when it is used."""
+
+
+class _Transaction:
+    """A transaction on a connection, which may be lent as a session."""
+
+    def __init__(self, connection: Any, sessions: Callable[..., Any] | None) -> None:
+        self._connection = connection
+        self._sessions = sessions
+        self._session: Any = None
+        self.given: Any = connection
+
+    @property
+    def lost(self) -> bool:
+        return bool(self._connection.closed or self._connection.invalidated)
+
+    def _join(self) -> None:
+        """Begun: from here on a session takes part in it, if one is to be lent."""
+        if self._sessions is not None:
+            self.given = self._session = self._sessions(bind=self._connection, binds={}, join_transaction_mode=JOIN)
+
+
+class SqlalchemyLender(_Lender):
+    """Of a synchronous engine."""
+
+    awaited = False
 
     async def close(self) -> None:
         if self._given.own:
@@ -101,26 +124,16 @@ class SqlalchemyLender:
         return Transaction(self._given.engine.connect(), self._given.sessions if self._session else None)
 
 
-class Transaction:
-    """A transaction on a connection."""
+class Transaction(_Transaction):
+    """On a synchronous connection."""
 
-    def __init__(self, connection: Any, sessions: Callable[..., Any] | None) -> None:
-        self._connection = connection
-        self._sessions = sessions
-        self._session: Any = None
-        self._raw: Any = None
-        self._interrupted = False
-        self.given: Any = connection
-
-    @property
-    def lost(self) -> bool:
-        return bool(self._connection.closed or self._connection.invalidated)
+    _raw: Any = None
+    _interrupted = False
 
     async def begin(self) -> None:
         self._connection.begin()
         self._raw = self._connection.connection.driver_connection
-        if self._sessions is not None:
-            self.given = self._session = self._sessions(bind=self._connection, binds={}, join_transaction_mode=JOIN)
+        self._join()
 
     async def fetch(self, name: str, *values: object) -> Sequence[Row]:
         result = self._connection.execute(STATEMENTS[name], _numbered(values))
@@ -154,17 +167,10 @@ class Transaction:
             Thread(target=_cancel, args=(self._raw,), name="amends-cancel", daemon=True).start()
 
 
-class AsyncSqlalchemyLender:
+class AsyncSqlalchemyLender(_Lender):
     """The same, asynchronous."""
 
     awaited = True
-
-    def __init__(self, given: Given, *, session: bool) -> None:
-        self._given = given
-        self._session = session
-
-    async def open(self) -> None:
-        """An engine connects when it is used."""
 
     async def close(self) -> None:
         if self._given.own:
@@ -175,23 +181,12 @@ class AsyncSqlalchemyLender:
         return AsyncTransaction(connection, self._given.sessions if self._session else None)
 
 
-class AsyncTransaction:
+class AsyncTransaction(_Transaction):
     """The same, asynchronous."""
-
-    def __init__(self, connection: Any, sessions: Callable[..., Any] | None) -> None:
-        self._connection = connection
-        self._sessions = sessions
-        self._session: Any = None
-        self.given: Any = connection
-
-    @property
-    def lost(self) -> bool:
-        return bool(self._connection.closed or self._connection.invalidated)
 
     async def begin(self) -> None:
         await self._connection.begin()
-        if self._sessions is not None:
-            self.given = self._session = self._sessions(bind=self._connection, binds={}, join_transaction_mode=JOIN)
+        self._join()
 
     async def fetch(self, name: str, *values: object) -> Sequence[Row]:
         result = await self._connection.execute(STATEMENTS[name], _numbered(values))

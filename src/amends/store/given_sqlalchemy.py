@@ -38,15 +38,20 @@ def given(within: object) -> Given | GivenAsync | None:
     return None
 
 
-class Sqlalchemy:
+class _Either:
     """A connection, or a session and, once it is ready, its connection."""
 
-    awaited: Literal[False] = False
     dialect: str = ""
 
     def __init__(self, connection: Any, session: Any) -> None:
         self._connection = connection
         self._session = session
+
+
+class Sqlalchemy(_Either):
+    """Of a synchronous engine."""
+
+    awaited: Literal[False] = False
 
     @property
     def raw(self) -> Any:
@@ -70,15 +75,10 @@ class Sqlalchemy:
         return True
 
 
-class SqlalchemyAsync:
+class SqlalchemyAsync(_Either):
     """The same, asynchronous."""
 
     awaited: Literal[True] = True
-    dialect: str = ""
-
-    def __init__(self, connection: Any, session: Any) -> None:
-        self._connection = connection
-        self._session = session
 
     @property
     def raw(self) -> Any:
