@@ -62,7 +62,7 @@ def test_a_burst_of_starts_is_said_in_far_fewer_words(postgres_url: str) -> None
 
     words, work = asyncio.run(main())
     assert 1 <= work <= 50
-    assert words <= 250
+    assert words <= 500  # of 1,500; the slower the others commit, the fewer find one to go along with
 
 
 def test_nothing_is_said_of_what_stays_in_the_process(postgres_url: str) -> None:
