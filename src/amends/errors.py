@@ -14,6 +14,10 @@
     ├── SagaFailed             an outcome that is not `Completed` was unwrapped
     │   ├── SagaCompensated
     │   └── SagaParked
+    ├── MessageRefused         what came is no message, or none that may be taken
+    ├── TransportError         the broker
+    │   ├── TransportAway      it cannot be reached now, or has not confirmed; sending again is right
+    │   └── TransportRefused   it says no for good: credentials, permissions, a size, a name
     ├── StoreError             the database
     │   ├── StoreUnavailable   it cannot be reached or written now; nothing was lost
     │   ├── StoreDamaged       the file is not what it was
@@ -112,6 +116,30 @@ class SagaParked(SagaFailed):
     """The saga waits for a person."""
 
     code = "saga-parked"
+
+
+class MessageRefused(AmendsError):
+    """What came is no message in the protocol, or none that may be taken."""
+
+    code = "message-refused"
+
+
+class TransportError(AmendsError):
+    """Something is wrong with the broker."""
+
+    code = "transport"
+
+
+class TransportAway(TransportError):
+    """The broker cannot be reached now, or has not confirmed. It may have what was sent."""
+
+    code = "transport-away"
+
+
+class TransportRefused(TransportError):
+    """The broker says no, and waiting does not mend that."""
+
+    code = "transport-refused"
 
 
 class StoreError(AmendsError):

@@ -16,6 +16,8 @@ from functools import cached_property
 
 from amends.decide.policy import ACTION_POLICY, UNDO_POLICY, Policy
 
+REMOTE = "command:"  # how the `work` of a step begins that a service does
+
 
 class Place(StrEnum):
     """Where a node stands to the point of no return."""
@@ -28,7 +30,8 @@ class Place(StrEnum):
 @dataclass(frozen=True, slots=True)
 class StepNode:
     """One local transaction. `work` says who does it: "local", "tx" (in a transaction of
-    ours, with the barrier), later "command:<service>/<name>"."""
+    ours, with the barrier), or "command:<service>/<name>"; then `timeout` is how long a reply is
+    waited for."""
 
     address: str
     place: Place = Place.BEFORE
@@ -41,6 +44,11 @@ class StepNode:
     undo_timeout: float = 30.0
     reads: tuple[str, ...] = ()
     result: str = ""
+
+    @property
+    def remote(self) -> bool:
+        """Whether another service does it."""
+        return self.work.startswith(REMOTE)
 
 
 @dataclass(frozen=True, slots=True)

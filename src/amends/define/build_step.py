@@ -16,10 +16,11 @@ from amends.define.bind import Binder, Call, Candidate, Kind
 from amends.define.hints import canonical, hints_of, is_nothing, shown
 from amends.define.nodes import Each
 from amends.define.program import StepProgram
-from amends.define.step import TIMEOUT_SECONDS, UNDO_RETRY, Step, Work
+from amends.define.step import TIMEOUT_SECONDS, UNDO_RETRY, Remote, Step, Work
 from amends.define.values import codec_for
 from amends.errors import DefinitionError
 
+_STEERED = (Kind.CONTEXT, Kind.RESOURCE, Kind.TX)
 TX_TIMEOUT_SECONDS = 5.0  # a transaction on the store's own file holds its only write lock
 
 
@@ -38,6 +39,8 @@ class Spot:
 def plan_step(node: Step[..., Any, Any], spot: Spot) -> tuple[p.StepNode, StepProgram, Any]:
     """A step's plan, its callables and the type of its result."""
     body = node.body
+    if body.remote is not None:
+        return _plan_request(node, body.remote, spot)
     where = f"{spot.saga}, step {spot.address}"
     hints = _hints(body.action, where)
     if "return" not in hints:
@@ -62,6 +65,45 @@ def plan_step(node: Step[..., Any, Any], spot: Spot) -> tuple[p.StepNode, StepPr
         result=codec.schema,
     )
     return planned, StepProgram(node, action, undo, codec, item), result_type
+
+
+def _plan_request(node: Step[..., Any, Any], remote: Remote, spot: Spot) -> tuple[p.StepNode, StepProgram, Any]:
+    """The same of a step that a service does: the function builds the command."""
+    work, readonly = node.body.action, node.body.readonly
+    where = f"{spot.saga}, step {spot.address}"
+    hints = _hints(work, where)
+    wanted = remote.sent.type
+    if "return" not in hints or canonical(hints["return"]) != canonical(wanted):
+        raise DefinitionError(f"{where}: it builds the command {shown(wanted)}; annotate `-> {shown(wanted)}`")
+    build = Binder(where, spot.known, work, spot.giver).bind(hints, item=spot.item)
+    if build.is_async or any(argument.kind in _STEERED for argument in build.arguments):
+        raise DefinitionError(
+            f"{where}: a request is a plain function of the saga's values, so that it can be called before anything is "
+            "sent; what needs a client, a transaction or the context is a step of its own before it"
+        )
+    if spot.place is Place.BEFORE and not (readonly or remote.undoable):
+        raise DefinitionError(
+            f"{where}: it stands before the point of no return, and {remote.service}.{remote.name} has no "
+            "compensation; declare it with compensation=True, or readonly=True if it changes nothing, or move the step "
+            "behind the pivot"
+        )
+    retry = work.retry.policy()
+    timeout = TIMEOUT_SECONDS if work.timeout is None else work.timeout
+    planned = p.StepNode(
+        address=spot.address,
+        place=spot.place,
+        work=remote.work,
+        readonly=readonly,
+        compensated=spot.place is Place.BEFORE and not readonly,
+        retry=retry if spot.place is not Place.AFTER else replace(retry, attempts=None),
+        undo_retry=UNDO_RETRY.policy(),
+        timeout=timeout,
+        undo_timeout=timeout,
+        reads=tuple(dict.fromkeys(build.reads)),
+        result=remote.replied.schema,
+    )
+    item = codec_for(hints[build.arguments[0].name], f"{where}, its item") if spot.item else None
+    return planned, StepProgram(node, build, None, remote.replied, item), remote.replied.type
 
 
 def _undo(node: Step[..., Any, Any], spot: Spot, result_type: Any, action: Call) -> Call | None:

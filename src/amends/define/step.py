@@ -12,11 +12,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
+from amends.decide.plan import REMOTE
 from amends.decide.policy import UNDO_POLICY
 from amends.define.hints import frame_locals
 from amends.define.node import Source, check_name
 from amends.define.policy import Duration, Retry, is_exceptions, seconds
 from amends.define.transactions import ACCEPTED
+from amends.define.values import Codec
 from amends.errors import DefinitionError
 
 P = ParamSpec("P")
@@ -39,14 +41,31 @@ class Work:
     local_names: Mapping[str, Any] = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Who does a step that is a request: a command of a service, with its codecs."""
+
+    service: str
+    name: str
+    sent: Codec[Any]
+    replied: Codec[Any]
+    undoable: bool
+
+    @property
+    def work(self) -> str:
+        """The step's `work` in a plan."""
+        return f"{REMOTE}{self.service}/{self.name}"
+
+
 @dataclass(slots=True)
 class Body:
-    """What a step and its renamed copies share."""
+    """What a step and its renamed copies share. `remote`: of a request; then the action builds the command."""
 
     action: Work
     readonly: bool = False
     rejects: tuple[type[Exception], ...] = ()
     undo: Work | None = None
+    remote: Remote | None = None
 
 
 class UndoDecorator(Protocol):
@@ -97,11 +116,13 @@ class Step(Source[T_co], Generic[P, C, T_co]):
             where = f"the compensation of {self.stored_name}"
             if self.body.undo is not None:
                 raise DefinitionError(f"{where}: there is one already, {_name(self.body.undo.fn)}")
+            if self.body.remote is not None:
+                raise DefinitionError(f"{where}: it is a request; the service that does it undoes it")
             if self.body.readonly:
                 raise DefinitionError(f"{where}: the step is readonly, so there is nothing to undo")
             check_function(undo, where)
-            _check_retry(retry, where)
-            self.body.undo = Work(undo, retry, _timeout(timeout, where), local_names)
+            check_retry(retry, where)
+            self.body.undo = Work(undo, retry, check_timeout(timeout, where), local_names)
             return undo
 
         return register if fn is None else register(fn)
@@ -153,10 +174,10 @@ def step(
     def make(function: Callable[..., Any]) -> Step[..., Any, Any]:
         where = f"step {_name(function)}"
         check_function(function, where)
-        _check_retry(retry, where)
+        check_retry(retry, where)
         if not is_exceptions(rejects):
             raise DefinitionError(f"{where}: rejects={rejects!r}: a tuple of exception classes, such as (Declined,)")
-        work = Work(function, retry, _timeout(timeout, where), local_names)
+        work = Work(function, retry, check_timeout(timeout, where), local_names)
         return Step(Body(work, readonly, rejects), check_name(_name(function) if name is None else name, where))
 
     return make if fn is None else make(fn)
@@ -188,12 +209,14 @@ def _unannotated(name: str, where: str) -> str:
     return f"{where}: the parameter {name} has no annotation, and parameters are filled by type"
 
 
-def _check_retry(retry: object, where: str) -> None:
+def check_retry(retry: object, where: str) -> None:
+    """Raises DefinitionError for what is no Retry."""
     if not isinstance(retry, Retry):
         raise DefinitionError(f"{where}: retry={retry!r}: a Retry is expected, such as Retry(attempts=3)")
 
 
-def _timeout(timeout: Duration | None, where: str) -> float | None:
+def check_timeout(timeout: Duration | None, where: str) -> float | None:
+    """Seconds; None where none is given. Raises DefinitionError."""
     if timeout is None:
         return None
     value = seconds(timeout, f"{where}, timeout=…")

@@ -1,0 +1,135 @@
+"""The sender: the one way of a process's messages to its broker.
+
+What is to be sent while a batch is on its way goes out with the next: no timer, and no waiting for company.
+What the broker has not confirmed is sent again, with growing pauses, until it is confirmed, refused for good,
+or forgotten because there is too much of it.
+
+Guarantees: a future is told once: None when the broker has confirmed, else why it never will. Nothing is sent
+by anybody who has not committed first.
+Must not: know what a message is about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import NamedTuple
+
+from amends import fault
+from amends.errors import TransportAway, TransportRefused
+from amends.message import Message
+from amends.transport.base import Destination, Send, Transport
+
+BATCH = 500
+PAUSE_FIRST_SECONDS = 0.05
+PAUSE_LAST_SECONDS = 2.0
+WAITING_MAX = 100_000  # beyond it the oldest are given up: whoever sent them sends them again by its own clock
+_log = logging.getLogger("amends.sender")
+Told = asyncio.Future[Exception | None]
+
+
+class _Entry(NamedTuple):
+    send: Send
+    told: Told | None
+
+
+class Sender:
+    """One per process and broker."""
+
+    def __init__(self, transport: Transport, *, waiting_max: int = WAITING_MAX) -> None:
+        self._transport = transport
+        self._waiting_max = waiting_max
+        self._queue: deque[_Entry] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self._closed = False
+        self.sent: int = 0  # confirmed, since the beginning
+        self.refused: int = 0
+
+    @property
+    def away(self) -> str:
+        """Why nothing goes out at the moment; empty if it does."""
+        return self._transport.away
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are not on their way yet."""
+        return len(self._queue)
+
+    def post(self, to: Destination, message: Message) -> None:
+        """Send a message, and do not wait to hear what became of it."""
+        self._put(_Entry(Send(to, message), None))
+
+    def send(self, to: Destination, message: Message) -> Told:
+        """Send a message; the future gives None when the broker has confirmed it, else TransportRefused, or
+        TransportAway where it was given up."""
+        told: Told = asyncio.get_running_loop().create_future()
+        self._put(_Entry(Send(to, message), told))
+        return told
+
+    async def drain(self) -> None:
+        """Wait until everything that was given is confirmed or refused."""
+        while self._pump is not None:
+            await asyncio.wait([self._pump])
+
+    async def close(self) -> None:
+        """Send nothing more."""
+        self._closed = True
+        pump = self._pump
+        if pump is not None:
+            pump.cancel()
+            await asyncio.wait([pump])
+        self._give_up(len(self._queue))
+
+    def _put(self, entry: _Entry) -> None:
+        self._queue.append(entry)
+        if self._closed or len(self._queue) > self._waiting_max:
+            self._give_up(1)
+        if self._pump is None and not self._closed:
+            self._pump = asyncio.get_running_loop().create_task(self._run(), name="amends-sender")
+
+    def _give_up(self, count: int) -> None:
+        """Forget the oldest."""
+        for _ in range(count):
+            _tell(self._queue.popleft(), TransportAway("there was too much to send, or the process was leaving"))
+
+    async def _run(self) -> None:
+        batch: list[_Entry] = []
+        pause = PAUSE_FIRST_SECONDS
+        try:
+            while self._queue:
+                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+                fault.point("send.before")
+                told = await self._transport.publish([entry.send for entry in batch])
+                fault.point("send.after")
+                left = self._settle(batch, told)
+                self._queue.extendleft(reversed(left))
+                batch = []
+                if left:
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, PAUSE_LAST_SECONDS)
+                else:
+                    pause = PAUSE_FIRST_SECONDS
+        finally:
+            self._queue.extendleft(reversed(batch))
+            self._pump = None
+
+    def _settle(self, batch: list[_Entry], told: list[Exception | None]) -> list[_Entry]:
+        """Say what became of each; gives those to be sent again."""
+        left: list[_Entry] = []
+        for entry, error in zip(batch, told, strict=True):
+            if error is None:
+                self.sent += 1
+                _tell(entry, None)
+            elif isinstance(error, TransportRefused):
+                self.refused += 1
+                _log.error("a message to %s is refused: %s", entry.send.to.name, error)
+                _tell(entry, error)
+            else:
+                left.append(entry)
+        return left
+
+
+def _tell(entry: _Entry, error: Exception | None) -> None:
+    if entry.told is not None and not entry.told.done():
+        entry.told.set_result(error)
