@@ -1,5 +1,5 @@
-"""The barrier, line by line as the design's table has it. The horizon, its first line, needs a
-clock and the message's send time, and stands where messages arrive."""
+"""The barrier, line by line as its table has it; `test_barrier_model.py` has what follows from the
+lines together, over all interleavings."""
 
 from __future__ import annotations
 
@@ -7,8 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amends.decide.barrier import Entry, Kept, Ruling, Verdict, action_arrives, undo_arrives
+from amends.decide.barrier import (
+    HORIZON_SECONDS,
+    Arrival,
+    Entry,
+    Kept,
+    Ruling,
+    Verdict,
+    action_arrives,
+    answer,
+    arrives,
+    expired,
+    undo_arrives,
+)
+from amends.decide.events import ACTION, UNDO, Phase
+from amends.decide.wire import Word
 
+NOW = 1_000_000_000.0
+OLD = NOW - HORIZON_SECONDS - 1
 SUCCEEDED = Entry(Kept.SUCCEEDED, result=b'"r"')
 REJECTED = Entry(Kept.REJECTED, reason="no")
 COMPENSATED = Entry(Kept.SUCCEEDED, compensated=True)
@@ -16,6 +32,43 @@ TOMBSTONE = Entry(Kept.TOMBSTONE)
 MISSING = Entry(Kept.TOMBSTONE, missing=True)
 
 entries = st.sampled_from([None, SUCCEEDED, REJECTED, COMPENSATED, TOMBSTONE, MISSING])
+
+
+# Anything
+
+
+@pytest.mark.parametrize("phase", [ACTION, UNDO])
+@pytest.mark.parametrize("row", [None, SUCCEEDED, REJECTED, COMPENSATED, TOMBSTONE, MISSING])
+def test_what_is_older_than_the_horizon_is_expired_whatever_the_row_says(phase: Phase, row: Entry | None) -> None:
+    rows = {} if row is None else {1: row}
+
+    assert arrives(Arrival(phase, 1, OLD, known=True), rows, NOW) == Ruling(Verdict.EXPIRED)
+
+
+def test_the_horizon_is_counted_from_when_the_command_was_sent() -> None:
+    assert not expired(NOW - HORIZON_SECONDS, NOW)
+    assert expired(NOW - HORIZON_SECONDS - 0.001, NOW)
+    assert expired(NOW - 61, NOW, horizon_seconds=60)
+
+
+@pytest.mark.parametrize("sent_at", [NOW + 1, NOW + HORIZON_SECONDS])
+def test_a_sender_whose_clock_is_ahead_is_obeyed(sent_at: float) -> None:
+    assert not expired(sent_at, NOW)
+
+
+def test_a_send_time_that_is_no_number_is_too_old() -> None:
+    assert expired(float("nan"), NOW)
+
+
+@pytest.mark.parametrize("closed", [0, 1])
+@pytest.mark.parametrize("row", [None, SUCCEEDED, REJECTED, COMPENSATED, TOMBSTONE, MISSING])
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_in_time_is_judged_by_its_phase(row: Entry | None, known: bool, closed: int) -> None:
+    rows = {1: SUCCEEDED} | ({} if row is None else {2: row})
+    action, undo = Arrival(ACTION, 2, NOW, closed), Arrival(UNDO, 2, NOW, closed, known)
+
+    assert arrives(action, rows, NOW) == action_arrives(row, {1: SUCCEEDED}, 2, closed)
+    assert arrives(undo, rows, NOW) == undo_arrives(row, succeeded=known)
 
 
 # An action
@@ -45,8 +98,28 @@ def test_an_action_after_an_earlier_round_that_a_person_closed_runs() -> None:
     assert action_arrives(None, {1: SUCCEEDED, 2: SUCCEEDED}, 3, closed_round=1) == Ruling(Verdict.EARLIER_OPEN)
 
 
+def test_a_person_closes_no_round_but_those_that_the_command_names() -> None:
+    assert action_arrives(None, {1: SUCCEEDED, 2: SUCCEEDED}, 3, closed_round=0) == Ruling(Verdict.EARLIER_OPEN)
+    assert action_arrives(None, {1: SUCCEEDED, 2: COMPENSATED}, 3, closed_round=1) == Ruling(Verdict.RUN)
+    assert action_arrives(None, {2: TOMBSTONE}, 1, closed_round=2) == Ruling(Verdict.FENCED)
+
+
 def test_an_action_that_meets_nothing_runs() -> None:
     assert action_arrives(None, {}, 1) == Ruling(Verdict.RUN)
+
+
+def test_an_action_that_runs_leaves_a_tombstone_in_each_lower_round_that_has_no_row() -> None:
+    assert action_arrives(None, {}, 3) == Ruling(Verdict.RUN, tombstones=(1, 2))
+    assert action_arrives(None, {1: REJECTED}, 3) == Ruling(Verdict.RUN, tombstones=(2,))
+    assert action_arrives(None, {1: COMPENSATED, 2: TOMBSTONE}, 3) == Ruling(Verdict.RUN)
+    assert action_arrives(None, {}, 3, closed_round=2).tombstones == (1, 2)
+
+
+@pytest.mark.parametrize("entry", [SUCCEEDED, REJECTED, TOMBSTONE, COMPENSATED])
+def test_an_action_that_does_not_run_leaves_no_tombstone(entry: Entry) -> None:
+    assert action_arrives(entry, {}, 3).tombstones == ()
+    assert action_arrives(None, {1: SUCCEEDED}, 3).tombstones == ()
+    assert action_arrives(None, {4: entry}, 3).tombstones == ()
 
 
 @pytest.mark.parametrize("entry", [SUCCEEDED, REJECTED])
@@ -89,6 +162,39 @@ def test_a_compensation_that_meets_nothing_leaves_a_tombstone_and_is_void() -> N
 @pytest.mark.parametrize(("entry", "succeeded"), [(REJECTED, True), (REJECTED, False), (TOMBSTONE, False)])
 def test_a_compensation_of_what_never_had_an_effect_is_void(entry: Entry, succeeded: bool) -> None:
     assert undo_arrives(entry, succeeded=succeeded) == Ruling(Verdict.VOID)
+
+
+# What the sender is told
+
+
+@pytest.mark.parametrize(
+    ("verdict", "stored", "word"),
+    [
+        (Verdict.EXPIRED, None, Word.EXPIRED),
+        (Verdict.EXPIRED, SUCCEEDED, Word.EXPIRED),
+        (Verdict.FENCED, TOMBSTONE, Word.FENCED),
+        (Verdict.FENCED, SUCCEEDED, Word.FENCED),
+        (Verdict.EARLIER_OPEN, None, Word.EARLIER_OPEN),
+        (Verdict.VOID, TOMBSTONE, Word.VOID),
+        (Verdict.VOID, REJECTED, Word.VOID),
+        (Verdict.MISSING, MISSING, Word.MISSING),
+        (Verdict.REPLAY, SUCCEEDED, Word.SUCCEEDED),
+        (Verdict.REPLAY, REJECTED, Word.REJECTED),
+        (Verdict.REPLAY, COMPENSATED, Word.COMPENSATED),
+        (Verdict.RUN, SUCCEEDED, Word.SUCCEEDED),
+        (Verdict.RUN, REJECTED, Word.REJECTED),
+        (Verdict.RUN, COMPENSATED, Word.COMPENSATED),
+        (Verdict.RUN, None, Word.FAILED),
+    ],
+)
+def test_the_sender_is_told_what_came_of_it(verdict: Verdict, stored: Entry | None, word: Word) -> None:
+    assert answer(verdict, stored) is word
+
+
+def test_every_verdict_and_every_word_has_an_answer() -> None:
+    rows = [None, SUCCEEDED, REJECTED, COMPENSATED, TOMBSTONE, MISSING]
+
+    assert {answer(verdict, row) for verdict in Verdict for row in rows} == set(Word)
 
 
 # What follows from the lines together (P2)

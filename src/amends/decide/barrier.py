@@ -7,13 +7,19 @@ outcomes apart from success, the stored result and the rounds are ours.
 
 Guarantees: at most one effect of an action, none after its compensation, whatever is
 duplicated, delayed or reordered.
-Must not: read or write the row; the shell does.
+Must not: read or write the row, nor a clock; the shell does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
+
+from amends.decide.events import ACTION, Phase
+from amends.decide.wire import Word
+
+HORIZON_SECONDS = 7 * 24 * 3600.0  # how long a row is kept beyond its saga's end, and a command is obeyed
 
 
 class Kept(StrEnum):
@@ -25,18 +31,24 @@ class Kept(StrEnum):
 
 
 class Entry(NamedTuple):
-    """An inbox row. `missing`: a compensation came for a success that nobody here knows of."""
+    """An inbox row.
+
+    missing: a compensation came for a success that nobody here knows of. command: what the action
+    was asked, encoded; its compensation is given this and `result`, never what arrives with it.
+    """
 
     action: Kept
     compensated: bool = False
     missing: bool = False
     result: bytes | None = None
     reason: str = ""
+    command: bytes | None = None
 
 
 class Verdict(StrEnum):
-    """What to do. The first four end the command without calling the handler."""
+    """What to do. All but the last end the command without calling the handler."""
 
+    EXPIRED = "expired"  # older than what the inbox remembers: no effect
     REPLAY = "replay"  # answer as before, from the row
     FENCED = "fenced"  # an action that comes too late: no effect
     EARLIER_OPEN = "earlier open"  # an earlier round has its effect still: no effect
@@ -46,13 +58,53 @@ class Verdict(StrEnum):
 
 
 class Ruling(NamedTuple):
-    """A verdict, and the row to write beside it, if it changes."""
+    """A verdict, and what to write beside it.
+
+    entry: the row as it is to be, if it changes. tombstones: lower rounds that have no row and get a
+    tombstone before the handler is called. Where somebody else has such a row in hand, that is waited
+    for, and then all rounds are read and judged anew: an action of a lower round may just have been
+    committed.
+    """
 
     verdict: Verdict
     entry: Entry | None = None
+    tombstones: tuple[int, ...] = ()
 
 
-def action_arrives(entry: Entry | None, rounds: dict[int, Entry], round_: int, closed_round: int = 0) -> Ruling:
+class Arrival(NamedTuple):
+    """What the barrier looks at in a command.
+
+    sent_at: an instant of the sender. closed: rounds up to it were closed by a person. known: of a
+    compensation, whether the sender knows that the action succeeded.
+    """
+
+    phase: Phase
+    round: int
+    sent_at: float
+    closed: int = 0
+    known: bool = False
+
+
+def expired(sent_at: float, now: float, horizon_seconds: float = HORIZON_SECONDS) -> bool:
+    """Whether a command is older than what the inbox remembers. A time that is no number is."""
+    return not sent_at >= now - horizon_seconds
+
+
+def arrives(
+    command: Arrival, rows: Mapping[int, Entry], now: float, horizon_seconds: float = HORIZON_SECONDS
+) -> Ruling:
+    """What to do with a command: the whole table, the first line that fits. rows: of this saga and step, by
+    round, read after the command's own was created or locked; without it where it was created."""
+    if expired(command.sent_at, now, horizon_seconds):
+        return Ruling(Verdict.EXPIRED)
+    entry = rows.get(command.round)
+    if command.phase is ACTION:
+        others = {round_: row for round_, row in rows.items() if round_ != command.round}
+        return action_arrives(entry, others, command.round, command.closed)
+    return undo_arrives(entry, succeeded=command.known)
+
+
+def action_arrives(entry: Entry | None, rounds: Mapping[int, Entry], round_: int, closed_round: int = 0) -> Ruling:
     """An action's command. `rounds`: the rows of this step's other rounds; `closed_round`:
     rounds up to it were closed by a person."""
     if any(other > round_ for other in rounds):
@@ -64,7 +116,7 @@ def action_arrives(entry: Entry | None, rounds: dict[int, Entry], round_: int, c
     for other, kept in rounds.items():
         if closed_round < other < round_ and kept.action is Kept.SUCCEEDED and not kept.compensated:
             return Ruling(Verdict.EARLIER_OPEN)
-    return Ruling(Verdict.RUN)
+    return Ruling(Verdict.RUN, tombstones=tuple(lower for lower in range(1, round_) if lower not in rounds))
 
 
 def undo_arrives(entry: Entry | None, *, succeeded: bool) -> Ruling:
@@ -76,3 +128,26 @@ def undo_arrives(entry: Entry | None, *, succeeded: bool) -> Ruling:
     if entry.action is Kept.REJECTED:
         return Ruling(Verdict.VOID)
     return Ruling(Verdict.REPLAY if entry.compensated else Verdict.RUN)
+
+
+_WORDS = {
+    Verdict.EXPIRED: Word.EXPIRED,
+    Verdict.FENCED: Word.FENCED,
+    Verdict.EARLIER_OPEN: Word.EARLIER_OPEN,
+    Verdict.VOID: Word.VOID,
+    Verdict.MISSING: Word.MISSING,
+}
+
+
+def answer(verdict: Verdict, stored: Entry | None) -> Word:
+    """What the sender is told. stored: for `replay` the row as it was read; for `run` the row that the
+    handler's outcome was stored in, None where it was rolled back: an action that met trouble, or a
+    compensation that failed in whatever way."""
+    word = _WORDS.get(verdict)
+    if word is not None:
+        return word
+    if stored is None:
+        return Word.FAILED
+    if stored.compensated:
+        return Word.COMPENSATED
+    return Word.REJECTED if stored.action is Kept.REJECTED else Word.SUCCEEDED
