@@ -14,6 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 UNPACKED = ROOT / ".services" / "root"  # the file system of the packages that were unpacked
+_BASES = (UNPACKED, Path("/"))  # where to look for what has a fixed place in its package
 POSTGRES_OLDEST = 14
 
 
@@ -38,11 +39,33 @@ def postgres_bin() -> Path:
 
 def pgbouncer_program() -> Path:
     """The program `pgbouncer`."""
-    places = [UNPACKED / "usr/sbin", *(Path(place) for place in os.get_exec_path()), Path("/usr/sbin")]
-    for place in places:
-        if os.access(place / "pgbouncer", os.X_OK):
-            return place / "pgbouncer"
-    raise ServiceMissing("pgbouncer", "pgbouncer")
+    return _program("pgbouncer", "pgbouncer")
+
+
+def nats_program() -> Path:
+    """The program `nats-server`."""
+    return _program("nats-server", "nats-server")
+
+
+def redis_program() -> Path:
+    """The program `redis-server`."""
+    return _program("redis-server", "redis-server")
+
+
+def rabbitmq_home() -> Path:
+    """The directory of RabbitMQ's own code, of the newest version."""
+    found = [path for base in _BASES for path in base.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*/plugins")]
+    if not found:
+        raise ServiceMissing("rabbitmq-server", "rabbitmq-server")
+    return max(found, key=lambda path: _numbers(path.parent.name)).parent
+
+
+def erlang_start() -> Path:
+    """The program `erlexec` that starts Erlang, which RabbitMQ is written in."""
+    found = [path for base in _BASES for path in base.glob("usr/lib/erlang/erts-*/bin/erlexec")]
+    if not found:
+        raise ServiceMissing("erl", "erlang-base")
+    return max(found, key=lambda path: _numbers(path.parents[1].name))
 
 
 def library_path(program: Path) -> dict[str, str]:
@@ -52,6 +75,19 @@ def library_path(program: Path) -> dict[str, str]:
         return {}
     folders = {path.parent for pattern in ("lib/**/*.so*", "usr/lib/*/*.so*") for path in root.glob(pattern)}
     return {"LD_LIBRARY_PATH": ":".join(sorted(map(str, folders)))}
+
+
+def _program(name: str, package: str) -> Path:
+    places = [UNPACKED / "usr/sbin", UNPACKED / "usr/bin", *map(Path, os.get_exec_path()), Path("/usr/sbin")]
+    for place in places:
+        if os.access(place / name, os.X_OK):
+            return place / name
+    raise ServiceMissing(name, package)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """A version to compare with others."""
+    return tuple(map(int, re.findall(r"\d+", version)))
 
 
 def _unpacked_root(program: Path) -> Path | None:

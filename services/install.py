@@ -16,11 +16,25 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.found import UNPACKED, ServiceMissing, pgbouncer_program, postgres_bin
+from services.found import (
+    UNPACKED,
+    ServiceMissing,
+    nats_program,
+    pgbouncer_program,
+    postgres_bin,
+    rabbitmq_home,
+    redis_program,
+)
 
 _SERVICES = UNPACKED.parent
 _APT = _SERVICES / "apt"  # package lists of our own, for machines whose lists are missing or old
-_PROGRAMS = {"postgresql": postgres_bin, "pgbouncer": pgbouncer_program}  # package -> finds its program
+_PROGRAMS = {  # package -> finds its program
+    "postgresql": postgres_bin,
+    "pgbouncer": pgbouncer_program,
+    "rabbitmq-server": rabbitmq_home,
+    "nats-server": nats_program,
+    "redis-server": redis_program,
+}
 
 
 class CannotInstall(Exception):

@@ -35,6 +35,7 @@ class Place:
     def __init__(self, kind: str) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix=f"amends-{kind}-"))
         self.owner = pwd.getpwnam("nobody") if os.geteuid() == 0 else None
+        self.environment: dict[str, str] = {}  # what its processes are told beside where to find things
         self.own(self.directory)
 
     def own(self, path: Path) -> None:
@@ -56,7 +57,7 @@ class Place:
             return program
         copy = self.directory / UNPACKED.parent.name / UNPACKED.name
         if not copy.exists():
-            shutil.copytree(UNPACKED, copy, symlinks=True)
+            shutil.copytree(UNPACKED, copy, symlinks=True, copy_function=_link_or_copy)
             self.own(copy.parent)
         return copy / program.relative_to(UNPACKED)
 
@@ -105,7 +106,16 @@ class Place:
             "TMPDIR": str(self.directory),
             "LC_ALL": "C",
             **library_path(Path(command[0])),
+            **self.environment,
         }
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """The same file under another name: it is only read, and hundreds of megabytes need not be written for it."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # another file system
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def free_port() -> int:

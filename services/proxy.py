@@ -108,7 +108,8 @@ class Proxy:
     def url(self, url: str) -> str:
         """The way through this proxy to what the URL of the server behind it names."""
         parts = urlsplit(url)
-        return urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{self.port}"))
+        user, at, _ = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{user}{at}127.0.0.1:{self.port}"))
 
     @property
     def lines(self) -> int:

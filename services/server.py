@@ -33,7 +33,7 @@ class Server(ABC):
         self.directory = self.place.directory
         self.log = self.directory / "server.log"
         self.process: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
+        self.choose_ports()
         self._ran = False  # once it ran, the port is the server's to keep
         self.use = Use(self.directory)
         watch(self.directory)
@@ -60,6 +60,10 @@ class Server(ABC):
     @abstractmethod
     def answers(self) -> bool:
         """Whether the process takes connections."""
+
+    def choose_ports(self) -> None:
+        """Take the ports that it will listen on; again if somebody was faster to use one."""
+        self.port = free_port()
 
     def ready_to_start(self) -> None:
         """Wait for what a start needs; by default nothing."""
@@ -88,7 +92,7 @@ class Server(ABC):
                 self._ran = True
                 return
             if not self._ran:  # perhaps somebody was faster to take the port
-                self.port = free_port()
+                self.choose_ports()
         raise ServerFailed(f"{self.name} does not start; its log ends with\n{tail(self.log)}")
 
     def kill(self) -> None:

@@ -1,6 +1,9 @@
 """What every test may ask for: servers, from `servers.py`."""
 
 from servers import (
+    broker_prefix,
+    nats_server,
+    nats_url,
     pgbouncer,
     pgbouncer_url,
     postgres_databases,
@@ -8,9 +11,16 @@ from servers import (
     postgres_server,
     postgres_url,
     pytest_terminal_summary,
+    rabbitmq_server,
+    rabbitmq_url,
+    redis_server,
+    redis_url,
 )
 
 __all__ = [
+    "broker_prefix",
+    "nats_server",
+    "nats_url",
     "pgbouncer",
     "pgbouncer_url",
     "postgres_databases",
@@ -18,4 +28,8 @@ __all__ = [
     "postgres_server",
     "postgres_url",
     "pytest_terminal_summary",
+    "rabbitmq_server",
+    "rabbitmq_url",
+    "redis_server",
+    "redis_url",
 ]

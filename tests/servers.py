@@ -5,8 +5,12 @@
 - `postgres_of_version`: a server of the oldest and of the newest version, one after the other.
 - `postgres_server`: a private server for tests that stop, kill or configure it.
 - `pgbouncer_url`: a fresh database through PgBouncer in transaction mode; `pgbouncer` is that PgBouncer.
+- `rabbitmq_url`, `nats_url`, `redis_url`: one broker of each that the whole run shares; tests keep apart by
+  `broker_prefix`, a name that no other test has.
+- `rabbitmq_server`, `nats_server`, `redis_server`: a private broker for tests that stop, kill, pause or wipe it.
 
-With AMENDS_TEST_POSTGRES=postgresql://… (a superuser's URL) the shared server is that one.
+With AMENDS_TEST_POSTGRES=postgresql://… (a superuser's URL) the shared server is that one; AMENDS_TEST_RABBITMQ,
+AMENDS_TEST_NATS and AMENDS_TEST_REDIS do the same for the brokers.
 
 Guarantees: a missing server skips the test and says what to do, and fails it where AMENDS_REQUIRE_SERVICES is set.
 Must not: leave a server or a database behind.
@@ -15,17 +19,22 @@ Must not: leave a server or a database behind.
 from __future__ import annotations
 
 import os
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from services.broker import Broker
 from services.databases import Databases
 from services.found import ServiceMissing, pgbouncer_program, postgres_bin
+from services.nats import Nats
 from services.pgbouncer import Pgbouncer
 from services.postgres import Postgres
-from services.shared import shared_postgres
+from services.rabbitmq import Rabbitmq
+from services.redis import Redis
+from services.shared import shared_broker, shared_postgres
 from services.versions import VERSIONS, version_bin
 
 
@@ -96,6 +105,65 @@ def pgbouncer(postgres_databases: Databases) -> Iterator[Pgbouncer]:
 def pgbouncer_url(pgbouncer: Pgbouncer, postgres_url: str) -> str:
     """The URL through PgBouncer of the fresh database that `postgres_url` reaches directly."""
     return pgbouncer.url(postgres_url)
+
+
+@pytest.fixture
+def broker_prefix() -> str:
+    """What the names of a test's queues and topics begin with on a broker that others use at the same time."""
+    return f"t{secrets.token_hex(4)}"
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the RabbitMQ that all processes of this run share."""
+    yield from _shared_url(request, tmp_path_factory, Rabbitmq)
+
+
+@pytest.fixture(scope="session")
+def nats_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the NATS server that all processes of this run share."""
+    yield from _shared_url(request, tmp_path_factory, Nats)
+
+
+@pytest.fixture(scope="session")
+def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the Redis that all processes of this run share."""
+    yield from _shared_url(request, tmp_path_factory, Redis)
+
+
+@pytest.fixture
+def rabbitmq_server() -> Iterator[Rabbitmq]:
+    """A private RabbitMQ, running."""
+    need(Rabbitmq.find)
+    with Rabbitmq() as broker:
+        yield broker
+
+
+@pytest.fixture
+def nats_server() -> Iterator[Nats]:
+    """A private NATS server, running."""
+    need(Nats.find)
+    with Nats() as broker:
+        yield broker
+
+
+@pytest.fixture
+def redis_server() -> Iterator[Redis]:
+    """A private Redis, running."""
+    need(Redis.find)
+    with Redis() as broker:
+        yield broker
+
+
+def _shared_url(request: pytest.FixtureRequest, factory: pytest.TempPathFactory, kind: type[Broker]) -> Iterator[str]:
+    """The URL of the broker that was given, or of the one that the processes of this run share."""
+    given = os.environ.get(f"AMENDS_TEST_{kind.name.upper()}")
+    if given:
+        yield given
+        return
+    need(kind.find)
+    with shared_broker(_place_of_the_run(request, factory), kind) as url:
+        yield url
 
 
 def _place_of_the_run(request: pytest.FixtureRequest, factory: pytest.TempPathFactory) -> Path:
