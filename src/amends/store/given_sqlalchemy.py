@@ -44,8 +44,8 @@ class _Either:
     dialect: str = ""
 
     def __init__(self, connection: Any, session: Any) -> None:
-        self._connection = connection
-        self._session = session
+        self._connection: Any = connection
+        self._session: Any = session
 
 
 class Sqlalchemy(_Either):
@@ -63,7 +63,7 @@ class Sqlalchemy(_Either):
                 self._connection = self._session.connection()
             except sys.modules["sqlalchemy"].exc.InvalidRequestError as error:
                 raise _refuse_session(error) from error
-        self.dialect = str(self._connection.dialect.name)
+        self.dialect: str = str(self._connection.dialect.name)
         _refuse_autocommit(self._connection)
 
     def fetch(self, statement: str, value: str | None) -> Sequence[Row]:
@@ -92,7 +92,7 @@ class SqlalchemyAsync(_Either):
                 raise _refuse_session(error) from error
         if self._connection.sync_connection is None:
             raise NotEnlisted("within=: the SQLAlchemy connection is not open: use `async with engine.begin():`")
-        self.dialect = str(self._connection.dialect.name)
+        self.dialect: str = str(self._connection.dialect.name)
         _refuse_autocommit(self._connection.sync_connection)
 
     async def fetch(self, statement: str, value: str | None) -> Sequence[Row]:
