@@ -22,6 +22,8 @@ ALLOWED = {
     "json",
     "typing",
     "amends.errors",
+    "amends.message",
+    "re",
 }
 
 

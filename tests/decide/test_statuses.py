@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from state_diagrams import PAGE, diagram, drawn, words
-from told import PIVOT, UNDO, Story, after, each, go, items, look, parallel, plan, step
+from told import PIVOT, UNDO, Refusal, Story, after, each, go, items, look, parallel, plan, remote, step
 
 from amends.decide import events as e
 from amends.decide import messages as m
@@ -29,6 +29,7 @@ from amends.errors import ImpossibleTransition
 
 ON_STEP: dict[type[Event], Event] = {
     e.Issued: e.Issued("a", e.ACTION),
+    e.Sent: e.Sent("a", e.ACTION, 1.0),
     e.Succeeded: e.Succeeded("a", b"1"),
     e.Rejected: e.Rejected("a", "no"),
     e.Failed: e.Failed("a", e.ACTION, "lost", False, 1.0),
@@ -44,6 +45,7 @@ ON_STEP: dict[type[Event], Event] = {
 }
 ON_UNDO: dict[type[Event], Event] = {
     e.Issued: e.Issued("a", UNDO),
+    e.Sent: e.Sent("a", UNDO, 1.0),
     e.Undone: e.Undone("a"),
     e.Voided: e.Voided("a"),
     e.Failed: e.Failed("a", UNDO, "lost", False, 1.0),
@@ -185,6 +187,29 @@ def stories() -> Iterator[Story]:
     saga.operate("skip", "a")
 
 
+def remote_stories() -> Iterator[Story]:
+    """Steps that services do."""
+    yield (saga := Story(plan(remote("a"), remote("b"), remote("c"), step("z"))))
+    saga.tick()
+    saga.tick()
+    saga.succeeds("a")
+    saga.tick()
+    saga.succeeds("b")
+    saga.succeeds("c")
+    saga.rejects("z")
+    saga.tick()
+    saga.tick()
+    saga.undone("c")
+    saga.tick()
+    saga.tell(m.Done("b", UNDO, void=True))
+    saga.tick()
+    saga.undone("a")
+
+    yield (saga := Story(plan(remote("a"), remote("b")), answers={"b": Refusal("sold out")}))
+    saga.succeeds("a")
+    saga.undone("a")
+
+
 def other_stories() -> Iterator[Story]:
     """What is left."""
     asked = WhenNode("if", "function f", each(step("e")), step("x"))
@@ -238,7 +263,7 @@ def test_every_transition_of_the_tables_happens() -> None:
         for before, now in moves.items()
     }
 
-    happened = {move for saga in [*stories(), *other_stories()] for move in transitions(saga)}
+    happened = {move for saga in [*stories(), *remote_stories(), *other_stories()] for move in transitions(saga)}
 
     assert happened == wanted
 
@@ -257,7 +282,7 @@ def test_every_transition_is_drawn_once_with_its_events() -> None:
 
     moves = {(before, now) for table in UNDO_TABLE.values() for before, now in table.items()}
     assert text.count("-->") == len(moves) + 2
-    assert "    waiting --> running: issued\n" in text
+    assert "    waiting --> running: issued, sent\n" in text
     assert text.endswith("    void --> [*]")
 
 

@@ -29,6 +29,13 @@ TWICE = Policy(attempts=2, first_delay=1.0)
 ONCE = Policy(attempts=1)
 ENDLESS = Policy(attempts=None, first_delay=1.0)
 
+COMMAND = b'{"sku":"kettle"}'
+
+
+class Refusal(Exception):
+    """A request that says no before anything is sent."""
+
+
 Answerable = bool | float | Sequence[bytes] | Exception
 
 
@@ -36,6 +43,19 @@ def step(name: str, *, attempts: int | None = 2, undo_attempts: int = 2, **rest:
     """A compensatable step."""
     retry, undo_retry = Policy(attempts, 1.0), Policy(undo_attempts, 1.0)
     return StepNode(name, compensated=True, retry=retry, undo_retry=undo_retry, **rest)
+
+
+def remote(name: str, *, attempts: int | None = 2, undo_attempts: int = 2, **rest: Any) -> StepNode:
+    """A compensatable step that a service does, with 10 s for its reply."""
+    return step(
+        name,
+        attempts=attempts,
+        undo_attempts=undo_attempts,
+        work=f"command:shop/{name}",
+        timeout=10.0,
+        undo_timeout=10.0,
+        **rest,
+    )
 
 
 def look(name: str, **rest: Any) -> StepNode:
@@ -245,9 +265,9 @@ class Story:
 
     def _answer(self, kind: str, address: str) -> m.Answer:
         self.asked.append(f"{kind} {address}")
-        given = self.answers[address]
+        given = self.answers.get(address, [COMMAND]) if kind == "request" else self.answers[address]
         if isinstance(given, Exception):
-            return m.Answer(kind, address, error=str(given))
+            return m.Answer(kind, address, flag=isinstance(given, Refusal), error=str(given))
         if isinstance(given, bool):
             return m.Answer(kind, address, flag=given)
         if isinstance(given, (int, float)):

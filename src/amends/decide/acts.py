@@ -12,6 +12,7 @@ from amends.decide import messages as m
 from amends.decide.draft import Draft, Word
 from amends.decide.events import Cause, Phase
 from amends.decide.forward import take_signal, turn_back
+from amends.decide.outcome import reject
 from amends.decide.plan import (
     EachNode,
     Node,
@@ -268,7 +269,9 @@ def answer(draft: Draft, message: m.Answers) -> None:
     for given in message.answers:
         if draft.state.turned is not None:
             return
-        if given.error is not None:
+        if given.kind == "request":
+            _send(draft, given)
+        elif given.error is not None:
             draft.emit(e.Stuck(given.address, Phase.ACTION, given.error, resolved=True))
         elif given.kind == "condition":
             _choose(draft, given)
@@ -278,6 +281,17 @@ def answer(draft: Draft, message: m.Answers) -> None:
             draft.emit(e.Waiting(given.address, given.instant))
         else:
             _judge(draft, given)
+
+
+def _send(draft: Draft, given: m.Answer) -> None:
+    """A command was built, or a no was said before anything was sent."""
+    address = given.address
+    if given.error is None:
+        draft.emit(e.Built(address, given.items[0]))
+    elif given.flag:
+        reject(draft, address, given.error)
+    else:
+        draft.emit(e.Stuck(address, Phase.ACTION, given.error, resolved=True))
 
 
 def _choose(draft: Draft, given: m.Answer) -> None:

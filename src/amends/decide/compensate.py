@@ -72,7 +72,7 @@ def _undo(draft: Draft, node: StepNode, address: str) -> bool:
     elif undo.status is _WAITING and undo.due is not None and undo.due > draft.now:
         draft.wake_at(undo.due)
     elif undo.status is not _STUCK and not step.action.overdue:
-        draft.emit(e.Issued(address, UNDO))
+        draft.emit(e.Sent(address, UNDO, draft.now + node.undo_timeout) if node.remote else e.Issued(address, UNDO))
         draft.moving = True
     return False
 

@@ -18,13 +18,17 @@ from amends.decide.events import Cause
 from amends.decide.forward import advance, expire_waits, turn_back
 from amends.decide.messages import Message
 from amends.decide.outcome import (
+    expire_replies,
+    remind_of_replies,
     take_adopt,
+    take_barred,
     take_begin,
     take_done,
     take_failure,
     take_halt,
     take_no,
     take_overdue,
+    take_postpone,
 )
 from amends.decide.plan import Plan
 from amends.decide.state import ENDED, Action, State, Status, Undo, begin
@@ -75,6 +79,10 @@ def _take(draft: Draft, message: Message) -> None:
             take_failure(draft, message)
         case m.Answers():
             answer(draft, message)
+        case m.Barred():
+            take_barred(draft, message)
+        case m.Postpone():
+            take_postpone(draft)
         case m.Overdue():
             take_overdue(draft, message)
         case m.Begin():
@@ -98,11 +106,12 @@ def _take(draft: Draft, message: Message) -> None:
 def _move(draft: Draft) -> None:
     """Let the saga go as far as it goes by itself."""
     state = draft.state
-    if state.status is _RUNNING:
-        if draft.plan.waits:
-            expire_waits(draft)
-        if not state.passed and state.turned is None and (state.deadline is not None or state.cancels):
-            _turn_if_asked(draft)
+    if draft.plan.waits and state.status is _RUNNING:
+        expire_waits(draft)
+    if draft.plan.remote:
+        expire_replies(draft)
+    if state.status is _RUNNING and not state.passed and (state.deadline is not None or state.cancels):
+        _turn_if_asked(draft)
     if state.status is _RUNNING:
         if advance(draft, draft.plan.root):
             draft.emit(e.Completed())
@@ -115,6 +124,8 @@ def _move(draft: Draft) -> None:
             draft.park(_stuck_reason(state))
     if state.deadline is not None:
         _remind_of_deadline(draft)
+    if draft.plan.remote:
+        remind_of_replies(draft)
 
 
 def _remind_of_deadline(draft: Draft) -> None:

@@ -32,8 +32,8 @@ class Reply(NamedTuple):
 
 
 class Question(NamedTuple):
-    """What only the user's code can say. kind: "condition", "over", "until" or "accept", the
-    last with the signal's value."""
+    """What only the user's code can say. kind: "condition", "over", "until", "request" (the command of a
+    step) or "accept", the last with the signal's value."""
 
     kind: str
     address: str

@@ -38,6 +38,30 @@ class Issued(NamedTuple):
     phase: Phase
 
 
+class Built(NamedTuple):
+    """The command that a step sends, encoded. It is built once, and the same whenever it is sent."""
+
+    address: str
+    command: bytes
+
+
+class Sent(NamedTuple):
+    """A command may be on its way from here on. Without a reply it is sent again after `until`, an
+    instant. Nothing is sent before this is durable."""
+
+    address: str
+    phase: Phase
+    until: float
+
+
+class Postponed(NamedTuple):
+    """The command could not go out yet: the broker is away. Its reply is waited for until later."""
+
+    address: str
+    phase: Phase
+    until: float
+
+
 class Begun(NamedTuple):
     """Careful running: this very attempt is about to be made, and nothing beside it."""
 
@@ -249,6 +273,9 @@ class Moved(NamedTuple):
 Event = (
     Started
     | Issued
+    | Built
+    | Sent
+    | Postponed
     | Begun
     | Succeeded
     | Rejected

@@ -30,11 +30,13 @@ from amends.decide.state import (
     Turn,
     Undo,
     begin,
+    in_flight,
 )
 from amends.errors import ImpossibleTransition
 
 OnStep = (
     e.Issued
+    | e.Sent
     | e.Succeeded
     | e.Undone
     | e.Voided
@@ -104,6 +106,28 @@ def _issue(state: State, event: e.Issued) -> None:
         _set_undo(state, event, (old.undo or UNDO_PENDING).attempts + 1)
 
 
+def _send(state: State, event: e.Sent) -> None:
+    """A command goes out: its reply is due."""
+    address, phase, until = event
+    if phase is ACTION:
+        old = state.step(address).action
+        _set_action(state, event, Track(old.status, old.attempts + 1, old.doubt, until))
+    else:
+        _set_undo(state, event, _undo(state, address).attempts + 1, until)
+
+
+def _postpone(state: State, event: e.Postponed) -> None:
+    """The command in flight is as it was, and its reply due later."""
+    address, phase, until = event
+    step = state.step(address)
+    if (address, phase) not in in_flight(state):
+        raise ImpossibleTransition(f"{event!r:.200} of what is not in flight: this is a bug in amends")
+    if phase is ACTION:
+        state.steps[address] = step._replace(action=step.action._replace(due=until))
+    else:
+        state.steps[address] = step._replace(undo=_undo(state, address)._replace(due=until))
+
+
 def _succeed(state: State, event: e.Succeeded) -> None:
     address, result = event
     old = state.steps.get(address, NEW)
@@ -124,6 +148,12 @@ def _apply_other(state: State, event: Event) -> None:
         case e.Undone(address) | e.Voided(address):
             _set_undo(state, event, _undo(state, address).attempts)
             _progress(state)
+        case e.Sent():
+            _send(state, event)
+        case e.Postponed():
+            _postpone(state, event)
+        case e.Built(address, command):
+            state.steps[address] = state.step(address)._replace(command=command)
         case e.Rejected() | e.Failed() | e.Unknown() | e.Stuck():
             _apply_trouble(state, event)
         case e.Waiting(address, until):
@@ -204,8 +234,10 @@ def _apply_word(state: State, event: e.Retried | e.Closed | e.Late | e.Operated 
         case e.Closed(address, Phase.ACTION, reason, result):
             old = state.step(address).action
             _set_action(state, event, Track(old.status, old.attempts, old.doubt, reason=reason), result)
+            _close_round(state, address)
         case e.Closed(address, Phase.UNDO, reason):
             _set_undo(state, event, _undo(state, address).attempts, None, reason)
+            _close_round(state, address)
         case e.Late(address, phase, _, result):
             _learn(state, address, phase, result)
         case e.Operated():
@@ -213,6 +245,11 @@ def _apply_word(state: State, event: e.Retried | e.Closed | e.Late | e.Operated 
             _forgive(state)
         case _:
             pass  # a refusal changes nothing
+
+
+def _close_round(state: State, address: str) -> None:
+    step = state.steps[address]
+    state.steps[address] = step._replace(closed=step.round)
 
 
 def _turn(state: State, event: Event) -> None:
@@ -281,7 +318,7 @@ def _set_action(state: State, event: OnStep, track: Track[Action], result: bytes
 
 def _put_action(state: State, address: str, old: StepState, track: Track[Action], result: bytes | None) -> None:
     """Write an action's new track down, and keep the counts that follow from it."""
-    state.steps[address] = _new(StepState, (track, old.undo, old.round, result))
+    state.steps[address] = _new(StepState, (track, old.undo, old.round, result, old.command, old.closed))
     if track.status is _RUNNING:
         state.running += 1
     elif old.action.status is _RUNNING:
@@ -301,7 +338,7 @@ def _set_undo(
     was = (old.undo or UNDO_PENDING).status
     now = _next(UNDO_TABLE, event, was)
     undo = _new(Track, (now, attempts, False, due, reason, False, overdue))
-    state.steps[address] = _new(StepState, (old.action, undo, old.round, old.result))
+    state.steps[address] = _new(StepState, (old.action, undo, old.round, old.result, old.command, old.closed))
     if was is _UNDO_RUNNING and state.begun == (address, UNDO):
         state.begun = None
     if address[-1] == "]":

@@ -38,11 +38,11 @@ def advance(draft: Draft, node: Node) -> bool:
     """Start what can start at or below a node; True once the node is done."""
     if isinstance(node, SequenceNode):
         for child in node.nodes:  # a frame less for each step that is done: this is the hottest path
-            if not (_step(draft, child.address) if isinstance(child, StepNode) else advance(draft, child)):
+            if not (_step(draft, child, child.address) if isinstance(child, StepNode) else advance(draft, child)):
                 return False
         return True
     if isinstance(node, StepNode):
-        return _step(draft, node.address)
+        return _step(draft, node, node.address)
     return _advance_other(draft, node)
 
 
@@ -100,14 +100,19 @@ def turn_back(draft: Draft, cause: Cause, address: str, reason: str) -> None:
             draft.emit(e.Unknown(waiting, "the saga went back before another attempt"))
 
 
-def _step(draft: Draft, address: str) -> bool:
+def _step(draft: Draft, node: StepNode, address: str) -> bool:
     """Issue a step whose turn it is; also an item of a `for_each`."""
     step = draft.state.steps.get(address)
     status = _PENDING if step is None else step.action.status
     if status in FINISHED:
         return True
     if status is _PENDING or (status is _WAITING and step is not None and _due(draft, step.action.due)):
-        draft.emit(_new(e.Issued, (address, ACTION)))
+        if not node.remote:
+            draft.emit(_new(e.Issued, (address, ACTION)))
+        elif step is None or step.command is None:
+            draft.ask(Question("request", address))
+        else:
+            draft.emit(e.Sent(address, ACTION, draft.now + node.timeout))
         draft.moving = True
     elif status is _RUNNING:
         draft.moving = True
@@ -139,11 +144,11 @@ def _each(draft: Draft, node: EachNode) -> bool:
             draft.ask(Question("over", node.address))
         return False
     for index in group.forward.open:
-        _step(draft, item_address(node.address, index))
+        _step(draft, node.step, item_address(node.address, index))
     lane = group.forward
     free = max(node.limit - len(lane.open), 0)  # a changed definition may have lowered the limit
     for index in islice(chain(lane.again, range(lane.begun, len(group.items))), free):
-        _step(draft, item_address(node.address, index))
+        _step(draft, node.step, item_address(node.address, index))
     lane = draft.state.groups[node.address].forward
     return lane.begun == len(group.items) and not (lane.open or lane.again or lane.held)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from amends.decide.events import Phase
+from amends.decide.wire import Word
 
 
 class Start(NamedTuple):
@@ -45,7 +46,8 @@ class Failure(NamedTuple):
 
     resolved: it is known that nothing stayed. final: another attempt would give the same.
     park: the step asked for a person. after: seconds until the next attempt, as the step asked.
-    share: a number from 0 to 1 that says how much of the jitter is used.
+    share: a number from 0 to 1 that says how much of the jitter is used. attempt: which attempt of
+    the command a reply is about; 0 for the one that is in flight.
     """
 
     address: str
@@ -56,6 +58,21 @@ class Failure(NamedTuple):
     park: bool = False
     after: float | None = None
     share: float = 0.0
+    attempt: int = 0
+
+
+class Barred(NamedTuple):
+    """The barrier of the service that a command went to let it do nothing. `word`: fenced, earlier-open,
+    missing or expired."""
+
+    address: str
+    phase: Phase
+    word: Word
+    reason: str = ""
+
+
+class Postpone(NamedTuple):
+    """The commands that are due again cannot go out: the broker is away."""
 
 
 class Overdue(NamedTuple):
@@ -129,8 +146,8 @@ class Move(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The shell's answer to a question: a bool, an instant, or the encoded items; or `error`,
-    what the user's function raised."""
+    """The shell's answer to a question: a bool, an instant, or the encoded items, of a request its
+    command; or `error`, what the user's function raised, with `flag` where that was a `Reject`."""
 
     kind: str
     address: str
@@ -147,5 +164,20 @@ class Answers(NamedTuple):
 
 
 Message = (
-    Start | Tick | Done | No | Failure | Overdue | Begin | Adopt | Signal | Cancel | Operate | Halt | Move | Answers
+    Start
+    | Tick
+    | Done
+    | No
+    | Failure
+    | Barred
+    | Postpone
+    | Overdue
+    | Begin
+    | Adopt
+    | Signal
+    | Cancel
+    | Operate
+    | Halt
+    | Move
+    | Answers
 )

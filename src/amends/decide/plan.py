@@ -50,6 +50,16 @@ class StepNode:
         """Whether another service does it."""
         return self.work.startswith(REMOTE)
 
+    @property
+    def service(self) -> str:
+        """The service that does it, if one does."""
+        return self.work.removeprefix(REMOTE).partition("/")[0] if self.remote else ""
+
+    @property
+    def command(self) -> str:
+        """The contract's name as it is on the wire, `inventory.reserve-stock`; empty where no service does it."""
+        return self.work.removeprefix(REMOTE).replace("/", ".", 1) if self.remote else ""
+
 
 @dataclass(frozen=True, slots=True)
 class PivotNode:
@@ -173,6 +183,17 @@ class Plan:
         return tuple(node for node in walk(self.root) if isinstance(node, WaitNode))
 
     @cached_property
+    def remote(self) -> bool:
+        """Whether any step is done by a service."""
+        return any(step.remote for step in _steps(self.root))
+
+    @cached_property
+    def services(self) -> tuple[str, ...]:
+        """The services that do steps, each once."""
+        remote = (step.service for step in _steps(self.root) if step.remote)
+        return tuple(dict.fromkeys(remote))
+
+    @cached_property
     def pivot(self) -> StepNode | None:
         """The step that is the pivot, where a step is."""
         steps = (node for node in walk(self.root) if isinstance(node, StepNode))
@@ -195,6 +216,14 @@ class Plan:
         if not isinstance(item, StepNode):
             raise KeyError(address)
         return item
+
+
+def _steps(root: Node) -> Iterator[StepNode]:
+    for node in walk(root):
+        if isinstance(node, StepNode):
+            yield node
+        elif isinstance(node, EachNode):
+            yield node.step
 
 
 def walk(node: Node) -> Iterator[Node]:

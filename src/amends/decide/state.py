@@ -66,8 +66,13 @@ SAGA_TABLE: Mapping[type[Event], Mapping[Status, Status]] = {
 
 ACTION_TABLE: Mapping[type[Event], Mapping[Action, Action]] = {
     e.Issued: {Action.PENDING: Action.RUNNING, Action.WAITING: Action.RUNNING},
+    e.Sent: {Action.PENDING: Action.RUNNING, Action.WAITING: Action.RUNNING},
     e.Succeeded: {Action.RUNNING: Action.SUCCEEDED, Action.WAITING: Action.SUCCEEDED},
-    e.Rejected: {Action.RUNNING: Action.REJECTED, Action.WAITING: Action.REJECTED},
+    e.Rejected: {
+        Action.PENDING: Action.REJECTED,
+        Action.RUNNING: Action.REJECTED,
+        Action.WAITING: Action.REJECTED,
+    },
     e.Failed: {Action.RUNNING: Action.WAITING},
     e.Unknown: {Action.PENDING: Action.UNKNOWN, Action.RUNNING: Action.UNKNOWN, Action.WAITING: Action.UNKNOWN},
     e.Stuck: {Action.PENDING: Action.STUCK, Action.RUNNING: Action.STUCK, Action.WAITING: Action.STUCK},
@@ -82,8 +87,9 @@ ACTION_TABLE: Mapping[type[Event], Mapping[Action, Action]] = {
 
 UNDO_TABLE: Mapping[type[Event], Mapping[Undo, Undo]] = {
     e.Issued: {Undo.PENDING: Undo.RUNNING, Undo.WAITING: Undo.RUNNING},
-    e.Undone: {Undo.RUNNING: Undo.COMPENSATED},
-    e.Voided: {Undo.RUNNING: Undo.VOID},
+    e.Sent: {Undo.PENDING: Undo.RUNNING, Undo.WAITING: Undo.RUNNING},
+    e.Undone: {Undo.RUNNING: Undo.COMPENSATED, Undo.WAITING: Undo.COMPENSATED},
+    e.Voided: {Undo.RUNNING: Undo.VOID, Undo.WAITING: Undo.VOID},
     e.Failed: {Undo.RUNNING: Undo.WAITING},
     e.Stuck: {Undo.RUNNING: Undo.STUCK, Undo.WAITING: Undo.STUCK},
     e.Retried: {Undo.STUCK: Undo.PENDING, Undo.WAITING: Undo.PENDING},
@@ -99,8 +105,8 @@ StatusT = TypeVar("StatusT", Action, Undo)
 class Track(NamedTuple, Generic[StatusT]):
     """One half of a step: its status and its attempts in this round.
 
-    doubt: an earlier attempt is unresolved. due: when the next attempt, or the end of a
-    sleep or wait, is due. rejected: the round is over, with a definite no. overdue: the
+    doubt: an earlier attempt is unresolved. due: when the next attempt, the end of a sleep or
+    wait, or the reply to a command is due. rejected: the round is over, with a definite no. overdue: the
     worker in which a function still runs, or 0.
     """
 
@@ -120,12 +126,15 @@ UNDO_SETTLED = frozenset({Undo.COMPENSATED, Undo.VOID, Undo.CLOSED})
 
 
 class StepState(NamedTuple):
-    """All that is known of one address."""
+    """All that is known of one address. `command`: what is sent to the service that does it. `closed`: the
+    last round that a person closed."""
 
     action: Track[Action] = PENDING
     undo: Track[Undo] | None = None
     round: int = 1
     result: bytes | None = None
+    command: bytes | None = None
+    closed: int = 0
 
     def track(self, phase: Phase) -> Track[Action] | Track[Undo]:
         """The half that a phase is about; a fresh undo where none has begun."""
