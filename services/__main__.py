@@ -1,56 +1,74 @@
-"""`python -m services install` and `python -m services up`."""
+"""`python -m services install` and `python -m services up [NAME …]`."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
+from collections.abc import Sequence
 
 from services.install import CannotInstall, install
-from services.versions import CannotFetch, fetch
+from services.kafka_jars import fetch_kafka
+from services.maven import CannotFetch
+from services.versions import fetch
+
+NAMES = ("postgres", "pgbouncer", "rabbitmq", "nats", "redis", "kafka")
 
 
-def up() -> None:
-    """PostgreSQL and PgBouncer in the foreground, until Ctrl-C."""
-    from services.pgbouncer import Pgbouncer  # these need the development tools, `install` needs nothing
-    from services.postgres import Postgres
+def get() -> bool:
+    """Get what is missing, and say what that was. Whether everything is there that `up` starts."""
+    complete = True
+    for of_what in (install, fetch_kafka, fetch):
+        try:
+            got = of_what()
+        except (
+            CannotInstall,
+            CannotFetch,
+        ) as error:  # tests of the other versions say themselves that they did not run
+            print(error, file=sys.stderr)
+            complete = complete and of_what is fetch
+        else:
+            for name in got:
+                print(f"unpacked into .services: {name}")
+    return complete
+
+
+def up(names: Sequence[str]) -> None:
+    """Servers in the foreground, until Ctrl-C."""
+    from services.up import started  # this needs the development tools, `install` needs nothing
 
     for end in (signal.SIGINT, signal.SIGTERM):  # a shell has its background processes ignore the first
         signal.signal(end, signal.default_int_handler)
-    try:
-        with Postgres() as postgres, Pgbouncer(postgres.admin_url) as pgbouncer:
-            print(f"PostgreSQL  {postgres.admin_url}")
-            print(f"PgBouncer   {pgbouncer.url(postgres.admin_url)}")
-            print(f"logs        {postgres.log}, {pgbouncer.log}")
-            print(
-                f"stop        Ctrl-C here; everything in them goes. Tests use it with\n"
-                f"            export AMENDS_TEST_POSTGRES={postgres.admin_url}",
-                flush=True,
-            )
-            signal.pause()
-    except KeyboardInterrupt:
-        print("stopped")
+    with contextlib.suppress(KeyboardInterrupt), started(names) as servers:
+        for server in servers:
+            print(f"{server.name:<11} {server.way_in}\n            log {server.log}")
+        print("stop        Ctrl-C here; everything in them goes. Tests use them with")
+        for server in servers:
+            if server.variable:
+                print(f"            export {server.variable}={server.way_in}")
+        sys.stdout.flush()
+        signal.pause()
+    print("stopped")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m services", description="Servers for tests and for trying things.")
-    parser.add_argument("act", choices=["install", "up"], help="get what is missing; or start them in the foreground")
-    act = parser.parse_args().act
-    try:
-        got = install()
-    except CannotInstall as error:
-        print(error, file=sys.stderr)
+    acts = parser.add_subparsers(dest="act", required=True)
+    acts.add_parser("install", help="get what is missing")
+    starting = acts.add_parser("up", help="start them in the foreground, and get what is missing first")
+    starting.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(NAMES)}")
+    given = parser.parse_args()
+    names = given.names if given.act == "up" else []
+    unknown = set(names) - set(NAMES)
+    if unknown:
+        parser.error(f"there is no {' and no '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    if not get():
         return 1
-    if act == "install":
-        print(f"unpacked into .services: {', '.join(got)}" if got else "PostgreSQL and PgBouncer are there")
-        try:
-            others = fetch()
-        except CannotFetch as error:  # the tests with other versions say themselves that they were not run
-            print(error, file=sys.stderr)
-        else:
-            print(f"PostgreSQL {', '.join(map(str, others))} too" if others else "so are its other versions")
+    if given.act == "up":
+        up(names or NAMES)
     else:
-        up()
+        print(f"everything is there: {', '.join(NAMES)}")
     return 0
 
 

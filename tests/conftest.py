@@ -2,6 +2,8 @@
 
 from servers import (
     broker_prefix,
+    kafka_server,
+    kafka_url,
     nats_server,
     nats_url,
     pgbouncer,
@@ -19,6 +21,8 @@ from servers import (
 
 __all__ = [
     "broker_prefix",
+    "kafka_server",
+    "kafka_url",
     "nats_server",
     "nats_url",
     "pgbouncer",

@@ -5,12 +5,13 @@
 - `postgres_of_version`: a server of the oldest and of the newest version, one after the other.
 - `postgres_server`: a private server for tests that stop, kill or configure it.
 - `pgbouncer_url`: a fresh database through PgBouncer in transaction mode; `pgbouncer` is that PgBouncer.
-- `rabbitmq_url`, `nats_url`, `redis_url`: one broker of each that the whole run shares; tests keep apart by
-  `broker_prefix`, a name that no other test has.
-- `rabbitmq_server`, `nats_server`, `redis_server`: a private broker for tests that stop, kill, pause or wipe it.
+- `rabbitmq_url`, `nats_url`, `redis_url`, `kafka_url`: one broker of each that the whole run shares; tests keep
+  apart by `broker_prefix`, a name that no other test has.
+- `rabbitmq_server`, `nats_server`, `redis_server`, `kafka_server`: a private broker for tests that stop, kill, pause
+  or wipe it.
 
 With AMENDS_TEST_POSTGRES=postgresql://… (a superuser's URL) the shared server is that one; AMENDS_TEST_RABBITMQ,
-AMENDS_TEST_NATS and AMENDS_TEST_REDIS do the same for the brokers.
+AMENDS_TEST_NATS, AMENDS_TEST_REDIS and AMENDS_TEST_KAFKA do the same for the brokers.
 
 Guarantees: a missing server skips the test and says what to do, and fails it where AMENDS_REQUIRE_SERVICES is set.
 Must not: leave a server or a database behind.
@@ -29,6 +30,7 @@ import pytest
 from services.broker import Broker
 from services.databases import Databases
 from services.found import ServiceMissing, pgbouncer_program, postgres_bin
+from services.kafka import Kafka
 from services.nats import Nats
 from services.pgbouncer import Pgbouncer
 from services.postgres import Postgres
@@ -131,6 +133,12 @@ def redis_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     yield from _shared_url(request, tmp_path_factory, Redis)
 
 
+@pytest.fixture(scope="session")
+def kafka_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of the Kafka that all processes of this run share."""
+    yield from _shared_url(request, tmp_path_factory, Kafka)
+
+
 @pytest.fixture
 def rabbitmq_server() -> Iterator[Rabbitmq]:
     """A private RabbitMQ, running."""
@@ -152,6 +160,14 @@ def redis_server() -> Iterator[Redis]:
     """A private Redis, running."""
     need(Redis.find)
     with Redis() as broker:
+        yield broker
+
+
+@pytest.fixture
+def kafka_server() -> Iterator[Kafka]:
+    """A private Kafka, running."""
+    need(Kafka.find)
+    with Kafka() as broker:
         yield broker
 
 

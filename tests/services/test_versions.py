@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from services import versions
+from services.maven import CannotFetch
 
 
 def a_jar() -> bytes:
@@ -46,7 +47,7 @@ def test_a_version_is_unpacked_once(place: Path, monkeypatch: pytest.MonkeyPatch
 
     first, second = versions.fetch(), versions.fetch()
 
-    assert (first, second) == ([99], [])
+    assert (first, second) == (["PostgreSQL 99"], [])
     assert (versions.version_bin(99) / "postgres").exists()
 
 
@@ -55,7 +56,7 @@ def test_what_is_not_what_was_pinned_is_refused_and_nothing_stays(place: Path, m
     monkeypatch.setattr(versions, "_PINNED", {99: ("99.0.0", "0" * 64)})
     publish(place, "99.0.0", a_jar())
 
-    with pytest.raises(versions.CannotFetch, match="is not what it was"):
+    with pytest.raises(CannotFetch, match="is not what it was"):
         versions.fetch()
 
     assert not (place / "here").exists()
