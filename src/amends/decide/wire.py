@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -20,11 +20,19 @@ from amends.errors import MessageRefused
 from amends.message import Message
 
 KIND = "amendskind"
-_NUMBER = re.compile(r"[0-9]{1,18}")
-_DESTINATION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,199}")
-_ADDRESS = re.compile(r"[A-Za-z_][A-Za-z0-9_./\[\]-]{0,999}")
 REASON_CHARACTERS = 2000
 SAGAS_PER_NOTICE = 1000
+ROUNDS_MAX = 10_000  # a barrier buries each round below a command's own: nobody may make it bury a billion
+ATTEMPTS_MAX = 2**31 - 1  # an Integer of CloudEvents
+AFTER_SECONDS_MAX = 366 * 24 * 3600.0
+_SAGA = re.compile(r"[0-9a-f]{32}")
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
+_REPLIES = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.replies")  # a reply goes to no other kind of queue
+_REPLIES_MAX = 200
+_ADDRESS = re.compile(r"[A-Za-z_][A-Za-z0-9_./\[\]-]*")
+_ADDRESS_MAX = 4000  # the deepest nesting of the longest names has 2,200
+_UNFIT = re.compile(r"[\x00\ud800-\udfff]")  # that no database keeps
 
 
 class Kind(StrEnum):
@@ -51,6 +59,24 @@ class Word(StrEnum):
     EXPIRED = "expired"  # the command is too old
 
 
+_PHASES = {"action": Phase.ACTION, "undo": Phase.UNDO}  # a command's kind, and a reply's phase
+_EITHER = {"failed": Word.FAILED, "expired": Word.EXPIRED}
+_WORDS: Mapping[Phase, Mapping[str, Word]] = {  # what may become of which
+    Phase.ACTION: {
+        "succeeded": Word.SUCCEEDED,
+        "rejected": Word.REJECTED,
+        "fenced": Word.FENCED,
+        "earlier-open": Word.EARLIER_OPEN,
+        **_EITHER,
+    },
+    Phase.UNDO: {"compensated": Word.COMPENSATED, "void": Word.VOID, "missing": Word.MISSING, **_EITHER},
+}
+_KNOWN = {"succeeded": True, "unknown": False}
+_YES_OR_NO = {"true": True, "false": False}
+_TRACE = ("traceparent", "tracestate")
+_NO_TRACE: Mapping[str, str] = {}
+
+
 class Command(NamedTuple):
     """A request to one service: to do a step's part, or to undo it.
 
@@ -74,7 +100,7 @@ class Command(NamedTuple):
     attempt: int = 1
     closed: int = 0
     known: bool = False
-    trace: Mapping[str, str] = {}
+    trace: Mapping[str, str] = _NO_TRACE
 
 
 class Reply(NamedTuple):
@@ -133,12 +159,9 @@ def command_message(command: Command, id_: str, source: str) -> Message:
 def command_of(message: Message) -> Command:
     """The command that a message is. Raises MessageRefused."""
     given = message.attributes
-    kind = given.get(KIND)
-    if kind not in (Kind.ACTION, Kind.UNDO):
-        raise MessageRefused(f"{KIND} is {kind!r:.40}: no command")
-    known = given.get("amendsknown", "unknown")
-    if known not in ("succeeded", "unknown"):
-        raise MessageRefused(f"amendsknown is {known!r:.40}; succeeded or unknown is expected")
+    phase = _PHASES.get(given.get(KIND, ""))
+    if phase is None:
+        raise MessageRefused(f"{KIND} is {given.get(KIND)!r:.40}: no command")
     if message.time <= 0:
         raise MessageRefused("it lacks the attribute time, when it was sent")
     return Command(
@@ -146,17 +169,17 @@ def command_of(message: Message) -> Command:
         _text(given, "amendsnamespace"),
         _saga(given),
         _text(given, "amendskey"),
-        _fitting(given, "amendsstep", _ADDRESS),
-        Phase.ACTION if kind == Kind.ACTION else Phase.UNDO,
+        _fitting(given, "amendsstep", _ADDRESS, _ADDRESS_MAX),
+        phase,
         message.data,
         _text(given, "amendstoken"),
-        _fitting(given, "amendsreplyto", _DESTINATION),
+        _fitting(given, "amendsreplyto", _REPLIES, _REPLIES_MAX),
         message.time,
-        _number(given, "amendsround", 1),
-        _number(given, "amendsattempt", 1),
-        _number(given, "amendsclosed", 0),
-        known == "succeeded",
-        {name: given[name] for name in ("traceparent", "tracestate") if name in given},
+        _number(given, "amendsround", 1, ROUNDS_MAX),
+        _number(given, "amendsattempt", 1, ATTEMPTS_MAX),
+        _number(given, "amendsclosed", 0, ROUNDS_MAX),
+        _choice(given, "amendsknown", _KNOWN),
+        {name: given[name] for name in _TRACE if name in given},
     )
 
 
@@ -176,7 +199,7 @@ def reply_message(reply: Reply, type_: str, id_: str, source: str, at: float, tr
         **trace,
     }
     if reply.after is not None:
-        attributes["amendsafter"] = f"{reply.after:.3f}"
+        attributes["amendsafter"] = f"{min(max(reply.after, 0.0), AFTER_SECONDS_MAX):.3f}"
     if reply.park:
         attributes["amendspark"] = "true"
     if reply.final:
@@ -188,27 +211,29 @@ def reply_message(reply: Reply, type_: str, id_: str, source: str, at: float, tr
 def reply_of(message: Message) -> Reply:
     """The reply that a message is. Raises MessageRefused."""
     given = message.attributes
-    if given.get(KIND) != Kind.REPLY:
+    if given.get(KIND) != "reply":
         raise MessageRefused(f"{KIND} is {given.get(KIND)!r:.40}: no reply")
-    word, phase = given.get("amendsoutcome", ""), given.get("amendsphase", "")
-    if word not in Word._value2member_map_ or phase not in Phase._value2member_map_:
-        raise MessageRefused(f"amendsoutcome is {word!r:.40} and amendsphase {phase!r:.40}: no such outcome")
-    succeeded = word == Word.SUCCEEDED
+    phase = _PHASES.get(given.get("amendsphase", ""))
+    word = None if phase is None else _WORDS[phase].get(given.get("amendsoutcome", ""))
+    if phase is None or word is None:
+        told = f"amendsphase is {given.get('amendsphase')!r:.40} and amendsoutcome {given.get('amendsoutcome')!r:.40}"
+        raise MessageRefused(f"{told}: no such outcome")
+    succeeded = word is Word.SUCCEEDED
     return Reply(
         _text(given, "amendsnamespace"),
         _saga(given),
         _text(given, "amendskey"),
-        _fitting(given, "amendsstep", _ADDRESS),
-        Phase(phase),
-        Word(word),
+        _fitting(given, "amendsstep", _ADDRESS, _ADDRESS_MAX),
+        phase,
+        word,
         _text(given, "amendstoken"),
         (message.data or b"null") if succeeded else b"null",
         "" if succeeded else _reason_of(message.data),
-        _number(given, "amendsround", 1),
-        _number(given, "amendsattempt", 0),
+        _number(given, "amendsround", 1, ROUNDS_MAX),
+        _number(given, "amendsattempt", 0, ATTEMPTS_MAX),
         _seconds(given, "amendsafter"),
-        given.get("amendspark") == "true",
-        given.get("amendsfinal") == "true",
+        _choice(given, "amendspark", _YES_OR_NO),
+        _choice(given, "amendsfinal", _YES_OR_NO),
     )
 
 
@@ -221,14 +246,18 @@ def ended_message(ended: Ended, id_: str, source: str, at: float) -> Message:
 
 def ended_of(message: Message) -> Ended:
     """The notice that a message is. Raises MessageRefused."""
+    kind = message.attributes.get(KIND)
+    if kind != "ended":
+        raise MessageRefused(f"{KIND} is {kind!r:.40}: no notice that sagas have ended")
     try:
-        sagas: Sequence[object] = json.loads(message.data)["sagas"]
-        ids = tuple(bytes.fromhex(str(saga)) for saga in sagas[: SAGAS_PER_NOTICE + 1])
+        sagas = json.loads(message.data)["sagas"]
     except (ValueError, LookupError, TypeError, RecursionError):
-        raise MessageRefused("its data is no list of sagas") from None
-    if len(ids) > SAGAS_PER_NOTICE or any(len(saga) != 16 for saga in ids):
+        sagas = None
+    if not isinstance(sagas, list):
+        raise MessageRefused("its data is no list of sagas")
+    if len(sagas) > SAGAS_PER_NOTICE or not all(isinstance(saga, str) and _SAGA.fullmatch(saga) for saga in sagas):
         raise MessageRefused("its data names too many sagas, or something that is no saga's id")
-    return Ended(_text(message.attributes, "amendsnamespace"), ids)
+    return Ended(_text(message.attributes, "amendsnamespace"), tuple(bytes.fromhex(saga) for saga in sagas))
 
 
 def _reason_data(reason: str) -> bytes:
@@ -242,7 +271,7 @@ def _reason_of(data: bytes) -> str:
     except (ValueError, RecursionError):
         return ""
     reason = given.get("reason", "") if isinstance(given, dict) else ""
-    return reason[:REASON_CHARACTERS] if isinstance(reason, str) else ""
+    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", reason[:REASON_CHARACTERS]) if isinstance(reason, str) else ""
 
 
 def _text(given: Mapping[str, str], name: str) -> str:
@@ -252,31 +281,43 @@ def _text(given: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _fitting(given: Mapping[str, str], name: str, pattern: re.Pattern[str]) -> str:
+def _fitting(given: Mapping[str, str], name: str, pattern: re.Pattern[str], longest: int) -> str:
     value = _text(given, name)
-    if not pattern.fullmatch(value):
+    if len(value) > longest or not pattern.fullmatch(value):
         raise MessageRefused(f"{name} is {value!r:.60}, which none can be")
     return value
 
 
 def _saga(given: Mapping[str, str]) -> bytes:
     value = _text(given, "amendssaga")
-    if not re.fullmatch(r"[0-9a-f]{32}", value):
+    if not _SAGA.fullmatch(value):
         raise MessageRefused(f"amendssaga is {value!r:.60}; 32 hexadecimal digits are expected")
     return bytes.fromhex(value)
 
 
-def _number(given: Mapping[str, str], name: str, least: int) -> int:
-    value = given.get(name, str(least))
-    if not _NUMBER.fullmatch(value) or int(value) < least:
-        raise MessageRefused(f"{name} is {value!r:.60}; a number from {least} on is expected")
+def _number(given: Mapping[str, str], name: str, least: int, most: int) -> int:
+    value = given.get(name)
+    if value is None:
+        return least
+    if not _NUMBER.fullmatch(value) or not least <= int(value) <= most:
+        raise MessageRefused(f"{name} is {value!r:.60}; a number from {least} to {most} is expected")
     return int(value)
+
+
+def _choice(given: Mapping[str, str], name: str, choices: Mapping[str, bool]) -> bool:
+    """One of two words; without any it is no."""
+    value = given.get(name)
+    if value is None:
+        return False
+    if value not in choices:
+        raise MessageRefused(f"{name} is {value!r:.60}; {' or '.join(choices)} is expected")
+    return choices[value]
 
 
 def _seconds(given: Mapping[str, str], name: str) -> float | None:
     value = given.get(name)
     if value is None:
         return None
-    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
-        raise MessageRefused(f"{name} is {value!r:.60}; seconds are expected")
+    if not _SECONDS.fullmatch(value) or float(value) > AFTER_SECONDS_MAX:
+        raise MessageRefused(f"{name} is {value!r:.60}; seconds are expected, at most {AFTER_SECONDS_MAX:.0f}")
     return float(value)
