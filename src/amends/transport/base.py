@@ -80,8 +80,8 @@ class Listening(Protocol):
     """A listener at work."""
 
     async def stop(self) -> None:
-        """Receive nothing more. What was delivered and is not acked may still be; then it comes to others.
-        May be called twice."""
+        """Receive nothing more. What was delivered and is not acked may still be until the transport closes; what
+        is not acked by then comes to others, or, where the broker cannot wait, before. May be called twice."""
         ...
 
 
