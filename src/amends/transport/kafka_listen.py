@@ -1,0 +1,330 @@
+"""A listener on Kafka: what it has handed out, what is to come again, and a member of its group that reads for it.
+
+Work ends in any order, and Kafka keeps one number for each partition; so acks are kept here, and what may be committed
+is committed in the background, several acks together. What is to come again is kept here, too, and its partition
+goes on. At most `ahead` offsets of a partition are read beyond the oldest that is not done with; at that point what is
+put off is published again at the end of its topic, and what somebody is still at is waited for.
+
+Guarantees: a process that was stopped for too long hands nothing out before its group has taken it back.
+Must not: hold up one delivery for another, other than by `in_flight` and `ahead`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from amends.errors import TransportRefused
+from amends.transport import kafka_edge as edge
+from amends.transport.base import Destination, Kind, Receive
+from amends.transport.kafka_delivery import KafkaDelivery
+from amends.transport.kafka_link import PAUSE_FIRST_SECONDS, PAUSE_LAST_SECONDS, Link
+from amends.transport.kafka_member import Member
+from amends.transport.kafka_publish import Publisher
+from amends.transport.names import at_broker, dead_attributes, dead_of, group_at_broker
+
+LOOK_SECONDS = 0.5
+TICK_SECONDS = 0.2
+SETTLE_SECONDS = 1.0  # how long a change of the group waits for what is in somebody's hands
+STOP_SECONDS = 5.0  # how long a listener that was stopped stays for the acks of what it has handed out
+STALL = 0.5  # of a session: who ran no step for so long may have been given up by the broker
+_log = logging.getLogger("amends.transport.kafka")
+
+
+class KafkaListener:
+    """One listener at work."""
+
+    def __init__(self, link: Link, publisher: Publisher, source: Destination, group: str, receive: Receive) -> None:
+        prefix = link.options.prefix
+        self.topic = at_broker(prefix, source)
+        self.group = group_at_broker(prefix, source, group)
+        self.in_flight: int = 1
+        self._dead = at_broker(prefix, dead_of(source))
+        self._source, self._group = source, group
+        self._link, self._publisher, self._options = link, publisher, link.options
+        self._receive = receive
+        self._held: int = 0  # deliveries in somebody's hands
+        self._waiting: deque[KafkaDelivery] = deque()  # that came, and that there is no room for yet
+        self._put_off: dict[KafkaDelivery, asyncio.TimerHandle] = {}
+        self._acked = asyncio.Event()  # there may be something to commit
+        self._hungry = asyncio.Event()  # there is room for more than what waits
+        self._released = asyncio.Event()  # something is in nobody's hands any more
+        self._member: Member | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._broken = ""  # why another member is to be made
+        self._seen = time.monotonic()  # when the loop last ran
+        self._ticking: asyncio.TimerHandle | None = None
+        self._begun = False
+        self._listening = True
+        self._leaving: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def start(self) -> None:
+        """Take part; comes back when nothing that is published from now on is missed, or, where the broker is
+        away, after `publish_seconds`. Raises TransportRefused."""
+        self._tick()
+        self._link.watch(self.topic)
+        self._link.lost.append(self._gone)
+        self._tasks = [
+            asyncio.create_task(self._run(), name=f"amends-kafka-listen {self.topic}"),
+            asyncio.create_task(self._look(), name=f"amends-kafka-commit {self.topic}"),
+        ]
+        try:
+            await asyncio.wait([self._ready], timeout=self._options.publish_seconds)
+            if self._ready.done():
+                self._ready.result()
+        except BaseException:
+            await self.left(0.0)
+            raise
+
+    async def stop(self) -> None:
+        """As `Listening.stop` says: acks of what was handed out count for some seconds more."""
+        if self._leaving is None:
+            self._listening = False
+            self._waiting.clear()
+            self._forget(lambda _: True)
+            self._break("it is stopped")
+            self._leaving = asyncio.create_task(self._leave(), name=f"amends-kafka-leave {self.topic}")
+
+    async def left(self, seconds: float) -> None:
+        """Stop, and wait until it has left its group: for so long for acks, and then no more."""
+        await self.stop()
+        if self._leaving is not None:
+            await asyncio.wait([self._leaving], timeout=seconds)
+            self._held = 0
+            self._released.set()
+            await asyncio.wait([self._leaving])
+
+    # What its deliveries say.
+
+    def acked(self, delivery: KafkaDelivery) -> None:
+        """It is done with."""
+        delivery.offsets.done(delivery.offset)
+        self._acked.set()
+        self._release()
+
+    def put_off(self, delivery: KafkaDelivery, seconds: float) -> None:
+        """Deliver it again, later; if its partition is somebody else's by then, they do."""
+        if self._listening and self._mine(delivery):
+            again = delivery.again()
+            self._put_off[again] = asyncio.get_running_loop().call_later(seconds, self._due, again)
+        self._release()
+
+    async def keep_dead(self, delivery: KafkaDelivery, reason: str) -> bool:
+        """Whether it is among the dead letters now."""
+        return await self._publish(delivery, self._dead, dead_attributes(self._source, self._group, reason))
+
+    async def _publish(self, delivery: KafkaDelivery, topic: str, attributes: dict[str, str]) -> bool:
+        told: list[Exception | None] = [None]
+        await self._publisher.put({0: delivery.record(topic, attributes)}, told)
+        if told[0] is not None:
+            _log.warning("a delivery of %s cannot be kept in %s: %s", self.topic, topic, told[0])
+        return told[0] is None
+
+    def _release(self) -> None:
+        self._held -= 1
+        self._hand_out()
+        self._released.set()
+
+    def _due(self, delivery: KafkaDelivery) -> None:
+        del self._put_off[delivery]
+        if self._mine(delivery):
+            self._waiting.appendleft(delivery)
+            self._hand_out()
+
+    def _mine(self, delivery: KafkaDelivery) -> bool:
+        """Whether its partition is still this listener's, without a break."""
+        return self._member is not None and self._member.owns(delivery.partition, delivery.offsets)
+
+    def _forget(self, which: Callable[[KafkaDelivery], bool]) -> None:
+        """These need not come again here."""
+        for delivery in [one for one in self._put_off if which(one)]:
+            self._put_off.pop(delivery).cancel()
+
+    def _hand_out(self) -> None:
+        """Give what waits to whoever listens, as far as there is room, and somebody may."""
+        if self._may_hand_out():
+            batch: list[KafkaDelivery] = []
+            while self._waiting and self._held + len(batch) < self.in_flight:
+                delivery = self._waiting.popleft()
+                if self._mine(delivery):
+                    batch.append(delivery)
+            if batch:
+                self._held += len(batch)
+                self._receive(batch)
+        if not self._waiting and self._held < self.in_flight:
+            self._hungry.set()
+
+    def _may_hand_out(self) -> bool:
+        if not self._listening or self._broken or self._member is None:
+            return False
+        return not self._stood_still() and self._member.current
+
+    def _stood_still(self) -> bool:
+        """Whether this process, or its loop, ran no step for so long that its group may have given it up."""
+        if time.monotonic() - self._seen <= STALL * self._options.session_seconds:
+            return False
+        self._break("this process, or its loop, stood still, and others may have its partitions")
+        return True
+
+    def _tick(self) -> None:
+        """The loop runs."""
+        self._stood_still()
+        self._seen = time.monotonic()
+        self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+
+    # Reading.
+
+    async def _run(self) -> None:
+        """Be a member of the group, and another one if that one is no good any more."""
+        pause = PAUSE_FIRST_SECONDS
+        while self._listening:
+            self._broken = ""
+            try:
+                self._member = member = await self._join()
+                if not self._ready.done():
+                    self._ready.set_result(None)
+                pause = PAUSE_FIRST_SECONDS
+                await self._read(member)
+                _log.warning("%s: another consumer is made: %s", self.topic, self._broken)
+            except TransportRefused as error:
+                if not self._ready.done():
+                    self._ready.set_exception(error)
+                    return
+                _log.error("%s: %s", self.topic, error)
+            except edge.AWAY as error:
+                _log.warning("%s: another consumer is made: %s", self.topic, str(error) or type(error).__name__)
+            if self._listening:
+                await self._drop_member()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, PAUSE_LAST_SECONDS)
+
+    async def _join(self) -> Member:
+        """A member that has joined, of a group that has a place to begin at."""
+        partitions = await self._link.partitions(self.topic, self._options.publish_seconds)
+        producer = await self._link.ready(self._options.publish_seconds)
+        if self._source.kind is Kind.TOPIC and not self._begun:
+            await self._begin(producer.client, partitions)
+        self._begun = True
+        member = Member(self._options, self.topic, self.group, self._settle)
+        member.changed = self._reassigned
+        try:
+            await asyncio.wait_for(member.join(), self._options.connect_seconds)
+        except BaseException:
+            await member.leave()
+            raise
+        return member
+
+    async def _begin(self, client: object, partitions: list[int]) -> None:
+        """A new group of a topic begins here, and not with what was published before. One that has committed
+        anything goes on there."""
+        if not await edge.committed(client, self.group, self.topic, partitions):
+            ends = await edge.ends(client, self.topic, partitions, edge.LATEST)
+            await edge.commit_for_nobody(client, self.group, self.topic, ends)
+
+    async def _read(self, member: Member) -> None:
+        """Read, and hand out, until the member is no good any more. Raises what a broker raises."""
+        self._reader = asyncio.create_task(self._keep_reading(member), name=f"amends-kafka-read {self.topic}")
+        try:
+            await asyncio.wait([self._reader])
+        finally:
+            self._reader.cancel()
+        if not self._reader.cancelled():
+            self._reader.result()
+
+    async def _keep_reading(self, member: Member) -> None:
+        while True:
+            while self._waiting or self._held >= self.in_flight:
+                self._hungry.clear()
+                await self._hungry.wait()
+            read = await member.read()
+            self._waiting.extend(KafkaDelivery(self, *one) for one in read)
+            self._hand_out()
+
+    async def _drop_member(self) -> None:
+        """What it has handed out, and is not committed, comes again."""
+        member, self._member = self._member, None
+        self._waiting.clear()
+        self._forget(lambda _: True)
+        self._hungry.set()
+        if member is not None:
+            await member.leave()
+
+    def _break(self, why: str) -> None:
+        """This member is no good any more."""
+        self._broken = self._broken or why
+        if self._reader is not None:
+            self._reader.cancel()
+
+    def _gone(self, topics: set[str]) -> None:
+        if self.topic in topics:
+            self._break("its topic is gone")
+
+    # What the group says, and what is done beside reading.
+
+    async def _settle(self) -> None:
+        until = time.monotonic() + SETTLE_SECONDS
+        await self._until_released(until)
+
+    async def _until_released(self, until: float) -> None:
+        """Wait until nothing is in anybody's hands, or the time is over."""
+        while self._held > 0 and (left := until - time.monotonic()) > 0:
+            self._released.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._released.wait(), left)
+
+    def _reassigned(self) -> None:
+        self._forget(lambda one: not self._mine(one))
+        self._hand_out()
+
+    async def _look(self) -> None:
+        """Commit what was acked; and see, every now and then, whether all is well."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._acked.wait(), LOOK_SECONDS)
+            member = self._member
+            if member is not None and self._may_hand_out():
+                self._check(member)
+                await self._relieve(member)
+            if self._acked.is_set():
+                await asyncio.sleep(self._options.commit_seconds)
+                self._acked.clear()
+                if member is not None and not await member.commit() and member.current:
+                    self._acked.set()
+
+    def _check(self, member: Member) -> None:
+        """Whether the member does what it should, where the broker is there."""
+        trouble = member.trouble(hungry=not self._waiting and self._held < self.in_flight)
+        if trouble and not self._link.away:
+            self._break(trouble)
+
+    async def _relieve(self, member: Member) -> None:
+        """In a partition that is too far ahead, what is put off goes to the end of the topic."""
+        for number in member.held_back:
+            for delivery in [one for one in self._put_off if one.partition == number]:
+                timer = self._put_off.pop(delivery, None)
+                if timer is None:
+                    continue
+                timer.cancel()
+                if await self._publish(delivery, self.topic, {}):
+                    delivery.offsets.done(delivery.offset)
+                    self._acked.set()
+                elif self._mine(delivery):
+                    self._put_off[delivery] = asyncio.get_running_loop().call_later(1.0, self._due, delivery)
+
+    async def _leave(self) -> None:
+        """Wait for acks, commit them, and leave the group."""
+        await self._until_released(time.monotonic() + STOP_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._ticking is not None:
+            self._ticking.cancel()
+        self._link.lost.remove(self._gone)
+        await self._drop_member()
