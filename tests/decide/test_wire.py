@@ -221,6 +221,7 @@ def test_a_reply_that_lacks_something_is_refused_by_its_name(name: str, value: s
         ("amendsround", "0"),
         ("amendsround", "-1"),
         ("amendsround", "1.5"),
+        ("amendsround", "01"),
         ("amendsround", "\u0661"),
         ("amendsround", ""),
         ("amendsround", str(ROUNDS_MAX + 1)),
