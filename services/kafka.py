@@ -86,7 +86,7 @@ class Kafka(Broker):
         self._java = self.place.reachable(java)
         self._jars = self.place.reachable(next(jars.glob("kafka_*.jar"))).parent
         self._sasl = sasl
-        self._advertised_port = advertised_port
+        self.advertised_port = advertised_port  # None: its own
 
     @staticmethod
     def find() -> Path:
@@ -115,7 +115,7 @@ class Kafka(Broker):
 
     def advertise(self, port: int) -> None:
         """From its next start on, send the clients that came by `url` to this port of loopback, a proxy's."""
-        self._advertised_port = port
+        self.advertised_port = port
 
     def choose_ports(self) -> None:
         """Some more, for what it says to itself."""
@@ -132,7 +132,7 @@ class Kafka(Broker):
         if self._sasl:
             ways_in["SASL"] = self.sasl_port
             text += _SASL_CONFIGURATION
-        told = {**ways_in, "CLIENT": self._advertised_port or self.port}
+        told = {**ways_in, "CLIENT": self.advertised_port or self.port}
         text = text.format(
             controller=self._controller_port,
             listeners=_listeners({**ways_in, "CONTROLLER": self._controller_port}),

@@ -23,7 +23,6 @@ jetstream {{ store_dir: "{data}", max_memory_store: 268435456, max_file_store: 4
 """
 _TLS_CONFIGURATION = """
 tls {{ cert_file: "{certificates.certificate}", key_file: "{certificates.key}" }}
-allow_non_tls: true
 """
 
 
@@ -33,7 +32,7 @@ class Nats(Broker):
     name = "NATS"
 
     def __init__(self, *, tls: bool = False) -> None:
-        """tls: take TLS as well, on the same port; a client is greeted in the clear and may go over to it."""
+        """tls: take nothing but TLS. A server that took both would not make a client use it."""
         found = self.find()
         super().__init__(tls=tls)
         self._program = self.place.reachable(found)
@@ -45,8 +44,8 @@ class Nats(Broker):
 
     @property
     def url(self) -> str:
-        """The way in."""
-        return f"nats://{USER}:{self.password}@127.0.0.1:{self.port}"
+        """The way in; over TLS if it listens with that."""
+        return self.tls_url if self.tls else f"nats://{USER}:{self.password}@127.0.0.1:{self.port}"
 
     @property
     def tls_url(self) -> str:

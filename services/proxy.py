@@ -1,4 +1,4 @@
-"""A TCP proxy that does to a PostgreSQL connection what networks do at the worst moment.
+"""A TCP proxy that does to a connection with a server what networks do at the worst moment.
 
     with Proxy(url) as proxy:
         through = proxy.url(url)
@@ -6,11 +6,14 @@
         ...
         assert trap.wait(20)
 
+PostgreSQL's protocol is read, so that a statement and its answer are found for sure; every other is passed on unread,
+and `services/plain_wire.py` says what can be done to it all the same.
+
 It runs on a thread of its own, so that it serves synchronous and asynchronous clients alike; its methods may be
 called from any thread, and have taken effect when they return.
 
-Guarantees: bytes are passed on unchanged and in order, or the line is cut; after `swallow_next` has sprung, the server
-has answered that statement for good, and the client has seen nothing of the answer.
+Guarantees: bytes are passed on unchanged and in order, or the line is cut; after `swallow_next` has sprung before a
+PostgreSQL, the server has answered that statement for good, and the client has seen nothing of the answer.
 Must not: be reached from another machine.
 """
 
@@ -27,6 +30,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
+from services.plain_wire import PlainLine
 from services.postgres_wire import Line, Passing
 from services.process import free_port
 
@@ -37,7 +41,7 @@ T = TypeVar("T")
 
 @dataclass
 class Trap:
-    """Waits for one statement. `swallow`: it is executed, its answer lost; `lose`: it never arrives."""
+    """Waits for one statement, or message. `swallow`: it is executed, its answer lost; `lose`: it never arrives."""
 
     marker: bytes
     kind: Literal["swallow", "lose"]
@@ -61,10 +65,10 @@ class Trap:
 class _Connection:
     """One client's line through the proxy."""
 
-    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter, line: Line | PlainLine) -> None:
         self.client = client
         self.server = server
-        self.line = Line()
+        self.line = line
         self.trap: Trap | None = None  # sprung once the server has answered so often:
         self.last_answer = 0
 
@@ -78,11 +82,12 @@ class _Connection:
 
 
 class Proxy:
-    """Stands before one PostgreSQL (or PgBouncer)."""
+    """Stands before one server."""
 
     def __init__(self, url: str) -> None:
-        """url: of the server behind it; only host and port matter."""
+        """url: of the server behind it; only scheme, host and port matter."""
         parts = urlsplit(url)
+        self._reads = parts.scheme.startswith("postgres")
         self._target = (parts.hostname or "127.0.0.1", parts.port or 5432)
         self.port = free_port()
         self._loop = asyncio.new_event_loop()
@@ -196,7 +201,7 @@ class Proxy:
         except OSError:
             client.transport.abort()  # nobody behind us: as if nobody were here
             return
-        connection = _Connection(client, server)
+        connection = _Connection(client, server, Line() if self._reads else PlainLine())
         self._connections.add(connection)
         there = asyncio.create_task(self._to_server(connection, from_client))
         back = asyncio.create_task(self._to_client(connection, from_server))
