@@ -209,7 +209,7 @@ class EndRules:
         sender, transport = await rig.transport(), await rig.transport()
         inbox = await rig.listen(transport)
         await rig.send(sender, "one", "two", "three", "four")
-        one, two, three, four = await inbox.some(4)
+        one, two, three, four = await inbox.these("one", "two", "three", "four")
 
         for delivery in (one, two):
             await delivery.ack()

@@ -104,7 +104,7 @@ class OutageRules:
         transport = await rig.transport(url=line.url, publish_seconds=str(PUBLISH_SECONDS))
         inbox = await rig.listen(transport)
         await rig.send(await rig.transport(), "one", "two", "three", "four")
-        one, two, three, four = await inbox.some(4)
+        one, two, three, four = await inbox.these("one", "two", "three", "four")
 
         await line.down()
         await one.ack()

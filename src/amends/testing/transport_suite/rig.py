@@ -127,6 +127,11 @@ class Inbox:
         self._taken += number
         return found
 
+    async def these(self, *texts: str) -> list[Delivery]:
+        """The next ones, which are these, in whatever order they come."""
+        found = {text_of(delivery): delivery for delivery in await self.some(len(texts))}
+        return [found[text] for text in texts]
+
     async def acked(self, number: int) -> list[Delivery]:
         """The next ones, each acked as it comes."""
         return [await self._acked() for _ in range(number)]
