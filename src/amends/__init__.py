@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from amends.define.context import Context
+from amends.define.contract import Service
 from amends.define.node import Resource
 from amends.define.nodes import (
     Signal,
@@ -45,6 +46,7 @@ __all__ = [
     "Resource",
     "Retry",
     "Saga",
+    "Service",
     "Settings",
     "Signal",
     "Step",

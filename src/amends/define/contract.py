@@ -7,10 +7,11 @@ Must not: know who handles it (`Participant`) or where it travels.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from amends.define.hints import frame_locals, is_nothing, is_type, shown
+from amends.define.hints import frame_locals, has_type_variable, is_nothing, is_type, shown
 from amends.define.node import check_name
 from amends.define.policy import Duration, Retry
 from amends.define.step import Body, Remote, Step, Work, check_function, check_retry, check_timeout
@@ -27,10 +28,12 @@ class Service:
     """A service by its name, and all that it can be asked for or tells.
 
     name: unique among the services on a broker; its queues and topics are called after it.
+
+    Raises DefinitionError.
     """
 
     def __init__(self, name: str, /) -> None:
-        self.name: str = check_name(name, "Service(…)")
+        self.name: str = _check_contract_name(name, "Service(…)")
         self.commands: dict[str, Command[Any, Any]] = {}
         self.events: dict[str, Event[Any]] = {}
 
@@ -52,13 +55,11 @@ class Service:
 
         Raises DefinitionError.
         """
-        where = f"{self.name}.{name}"
-        check_name(name, f"Service({self.name!r}).command(…)")
+        _check_contract_name(name, f"Service({self.name!r}).command(…)")
         self._check_free(name)
-        if not is_type(request) or is_nothing(request):
-            raise DefinitionError(f"{where}: {request!r:.80}: the class of the command is expected")
-        made: Command[Any, Any] = Command(self, name, request, reply, undoable=compensation and not readonly)
-        made.readonly = readonly
+        _check_bool(compensation, f"{self.name}.{name}, compensation=…")
+        _check_bool(readonly, f"{self.name}.{name}, readonly=…")
+        made: Command[Any, Any] = Command(self, name, request, reply, undoable=compensation, readonly=readonly)
         self.commands[name] = made
         return made
 
@@ -67,10 +68,9 @@ class Service:
 
         Raises DefinitionError.
         """
-        check_name(name, f"Service({self.name!r}).event(…)")
+        _check_contract_name(name, f"Service({self.name!r}).event(…)")
         self._check_free(name)
-        made = Event(self, name, type, key)
-        self.events[name] = made
+        self.events[name] = made = Event(self, name, type, key)
         return made
 
     def _check_free(self, name: str) -> None:
@@ -82,16 +82,23 @@ class Service:
 
 
 class Command(Generic[Q, R]):
-    """A request to one service, and its reply. Made by `Service.command`."""
+    """A request to one service, and its reply. Made by `Service.command`.
 
-    readonly: bool = False
+    readonly: it changes nothing. undoable: it can be undone, and changes something.
+    """
 
-    def __init__(self, service: Service, name: str, request: Any, reply: Any, *, undoable: bool) -> None:
+    def __init__(
+        self, service: Service, name: str, request: Any, reply: Any, *, undoable: bool, readonly: bool
+    ) -> None:
         self.service: Service = service
         self.name: str = name
-        self.undoable: bool = undoable
+        self.readonly: bool = readonly
+        self.undoable: bool = undoable and not readonly
+        _check_type(request, f"{self.type}: {request!r:.80}: the class of the command is expected")
         self.sent: Codec[Any] = codec_for(request, f"{self.type}, the command")
-        self.replied: Codec[Any] = codec_for(reply, f"{self.type}, the reply")
+        if not is_nothing(reply):
+            _check_type(reply, f"{self.type}, reply={reply!r:.80}: the class of the reply is expected")
+        self.replied: Codec[Any] = codec_for(type(None) if reply is None else reply, f"{self.type}, the reply")
 
     @property
     def type(self) -> str:
@@ -142,10 +149,11 @@ class Event(Generic[E]):
     """A fact, for whoever listens. Made by `Service.event`."""
 
     def __init__(self, service: Service, name: str, type_: Any, key: Callable[[E], str] | None) -> None:
-        if not is_type(type_) or is_nothing(type_):
-            raise DefinitionError(f"{service.name}.{name}: {type_!r:.80}: the class of the event is expected")
         self.service: Service = service
         self.name: str = name
+        _check_type(type_, f"{self.type}: {type_!r:.80}: the class of the event is expected")
+        if key is not None and (not callable(key) or inspect.iscoroutinefunction(key)):
+            raise DefinitionError(f"{self.type}, key={key!r:.80}: a plain function of the event is expected")
         self.told: Codec[Any] = codec_for(type_, f"{self.type}, the event")
         self.key: Callable[[E], str] | None = key
 
@@ -156,3 +164,21 @@ class Event(Generic[E]):
 
     def __repr__(self) -> str:
         return f"{self.type}({shown(self.told.type)})"
+
+
+def _check_contract_name(name: object, what: str) -> str:
+    """The name of a service or a contract, which is part of a destination's name or of a type on the wire."""
+    checked = check_name(name, what)
+    if ".." in checked or checked.endswith("."):
+        raise DefinitionError(f"{what}: {checked!r} has a dot with nothing behind it, which brokers refuse")
+    return checked
+
+
+def _check_type(type_: Any, otherwise: str) -> None:
+    if not is_type(type_) or is_nothing(type_) or has_type_variable(type_):
+        raise DefinitionError(otherwise)
+
+
+def _check_bool(value: object, where: str) -> None:
+    if not isinstance(value, bool):
+        raise DefinitionError(f"{where}: True or False is expected, not {value!r:.80}")

@@ -68,6 +68,8 @@ def check_items(item: Any, name: str, source: Any, where: str) -> None:
 
 def result_type(source: Any) -> Any:
     """The annotated result of a step or function; None where it cannot be told."""
+    if isinstance(source, Step) and source.body.remote is not None:
+        return source.body.remote.replied.type
     work = source.body.action if isinstance(source, Step) else None
     fn = source if work is None else work.fn
     if not inspect.isfunction(fn):

@@ -83,8 +83,11 @@ def _result(node: Any) -> Any:
     step = node.step if isinstance(node, Each) else node
     if not isinstance(step, Step):
         return None
-    try:
-        given = hints_of(step.body.action.fn, step.body.action.local_names, "").get("return")
-    except DefinitionError:
-        return None
-    return given if step is node else list[given]  # type: ignore[valid-type]  # built here
+    if step.body.remote is not None:
+        given: Any = step.body.remote.replied.type
+    else:
+        try:
+            given = hints_of(step.body.action.fn, step.body.action.local_names, "").get("return")
+        except DefinitionError:
+            return None
+    return given if step is node else list[given]
