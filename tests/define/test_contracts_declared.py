@@ -305,7 +305,7 @@ def test_what_steers_by_its_reply_fits() -> None:
         ": ask gives list[str], bool is expected"
     )
     assert mistake(lambda: place_order(nothing, for_each(one, over=untyped(nothing)))) == (
-        "saga 'place-order', step _numbered: over=ask gives None, a list of items is expected"
+        "saga 'place-order', step _numbered: ask gives no result before this, so it cannot steer it"
     )
 
 
