@@ -23,11 +23,13 @@ from amends.decide.messages import Message
 from amends.decide.plan import StepNode
 from amends.define.bind import Call
 from amends.define.context import Context
-from amends.define.policy import Park, Reject, RetryAfter
+from amends.define.policy import Park, Reject, Retry, RetryAfter
 from amends.define.program import StepProgram
-from amends.define.step import Body, Work
+from amends.define.step import Body
 from amends.define.values import describe
 from amends.errors import LimitExceeded, ValueRefused
+from amends.run.timers import Deadlines
+from amends.run.tried import Tried
 
 if TYPE_CHECKING:
     from amends.run.live import Live
@@ -57,26 +59,17 @@ class Runner(Protocol):
         ...
 
 
-class Attempt:
+class Attempt(Tried):
     """The attempt in flight, and what its context sees of it."""
 
     __slots__ = (
         "_body",
         "_context",
-        "address",
         "alone",
         "began",
-        "call",
-        "cancelled",
-        "deadline",
         "in_transaction",
-        "interrupt",
         "live",
         "overdue",
-        "phase",
-        "stopping",
-        "task",
-        "timeout",
     )
 
     def __init__(self, live: Live, step: StepProgram, node: StepNode, address: str, phase: Phase) -> None:
@@ -102,9 +95,10 @@ class Attempt:
     # What is asked when it fails
 
     @property
-    def work(self) -> Work:
-        """The function with its policy."""
-        return self._body.undo or self._body.action if self.phase is Phase.UNDO else self._body.action
+    def retry(self) -> Retry:
+        """What it says about being tried again."""
+        undo = self._body.undo if self.phase is Phase.UNDO else None
+        return (undo or self._body.action).retry
 
     @property
     def rejects(self) -> tuple[type[Exception], ...]:
@@ -119,37 +113,29 @@ class Attempt:
     # What is asked while it runs
 
     @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The worker's."""
+        return self.live.shell.loop
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """The worker's."""
+        return self.live.shell.deadlines
+
+    @property
     def context(self) -> Context:
         """What the function may know about it; made when it is asked for, since few functions do."""
         if self._context is None:
             self._context = self.live.context(self)
         return self._context
 
-    def start_clock(self) -> None:
-        """Begin to count the timeout."""
-        self.deadline = self.live.shell.loop.time() + self.timeout
-        self.live.shell.deadlines.watch(self)
+    def arguments(self) -> dict[str, Any]:
+        """What the function is called with. Raises ValueRefused."""
+        return self.live.arguments(self)
 
-    def stop_clock(self) -> None:
-        """The function has returned."""
-        self.live.shell.deadlines.forget(self)
-
-    def start_clock_from_thread(self) -> None:
-        """The same, from another thread."""
-        self.live.shell.loop.call_soon_threadsafe(self.start_clock)
-
-    def stop_clock_from_thread(self) -> None:
-        """The same, from another thread."""
-        self.live.shell.loop.call_soon_threadsafe(self.stop_clock)
-
-    def heartbeat(self) -> None:
-        """Start the timeout anew; called from any thread."""
-        self.deadline = self.live.shell.loop.time() + self.timeout
-
-    def stop(self) -> None:
-        """Ask the function to stop: the worker is going."""
-        self.stopping = True
-        self._ask_to_stop()
+    def admit(self, result: Any) -> bytes:
+        """The payload of a result. Raises ValueRefused and LimitExceeded."""
+        return self.live.admit(self.address, result)
 
     def expire(self) -> bool:
         """The timeout is over: ask the function to stop. Or the grace after that is."""
@@ -157,23 +143,16 @@ class Attempt:
             self.overdue = True
             self.live.overdue(self)
             return False
-        self.deadline = self.live.shell.loop.time() + self.timeout
-        self._ask_to_stop()
+        self.deadline = self.loop.time() + self.timeout
+        self.ask_to_stop()
         return True
 
-    def _ask_to_stop(self) -> None:
-        self.cancelled = True
-        if self.interrupt is not None:
-            self.interrupt()
-        if self.task is not None and self.call.is_async:
-            self.task.cancel()
 
-
-async def outcome(attempt: Attempt, runner: Runner) -> Message:
+async def outcome(attempt: Tried, runner: Runner) -> Message:
     """Call the function; how it ended, as a message for the core."""
     call = attempt.call
     try:
-        given = attempt.live.arguments(attempt)
+        given = attempt.arguments()
     except ValueRefused as error:
         return m.Failure(attempt.address, attempt.phase, describe(error), resolved=True, park=True)
     try:
@@ -190,14 +169,14 @@ async def outcome(attempt: Attempt, runner: Runner) -> Message:
     return returned(attempt, result)
 
 
-def returned(attempt: Attempt, result: Any, *, resolved: bool = False) -> Message:
+def returned(attempt: Tried, result: Any, *, resolved: bool = False) -> Message:
     """The function returned. What it returned must be storable; `resolved`: if it is not, its
     effect is taken back."""
     address, phase = attempt.address, attempt.phase
     reason = ""
     try:
         if phase is Phase.ACTION:
-            return m.Done(address, phase, attempt.live.admit(address, result))
+            return m.Done(address, phase, attempt.admit(result))
         if result is None or not asyncio.iscoroutine(result):
             return m.Done(address, phase)
     except (ValueRefused, LimitExceeded) as error:
@@ -210,7 +189,7 @@ def returned(attempt: Attempt, result: Any, *, resolved: bool = False) -> Messag
     return m.Failure(address, phase, reason, resolved=resolved, final=True)
 
 
-def failure(attempt: Attempt, error: BaseException, runner: Runner, *, resolved: bool = False) -> Message:
+def failure(attempt: Tried, error: BaseException, runner: Runner, *, resolved: bool = False) -> Message:
     """The function raised. `resolved`: it is known that nothing stayed."""
     address, phase = attempt.address, attempt.phase
     resolved = resolved or attempt.readonly
@@ -229,19 +208,19 @@ def failure(attempt: Attempt, error: BaseException, runner: Runner, *, resolved:
             if not attempt.cancelled:
                 why = "CancelledError: something in it was cancelled"
             return m.Failure(address, phase, why, resolved=resolved, share=runner.share())
-        case GeneratorExit() if not attempt.live.shell.loop.is_running():
+        case GeneratorExit() if not attempt.loop.is_running():
             raise error  # Python clears up after a loop that is gone
         case KeyboardInterrupt() if attempt.call.is_async:
-            attempt.live.shell.loop.call_soon_threadsafe(_interrupt)
+            attempt.loop.call_soon_threadsafe(_interrupt)
         case Exception() if isinstance(error, attempt.rejects):
             return m.No(address, phase, f"{type(error).__name__}: {describe(error)}", sure=resolved)
     reason = f"{type(error).__name__}: {describe(error)}"
-    final = isinstance(error, Exception) and not attempt.work.retry.allows(error)
+    final = isinstance(error, Exception) and not attempt.retry.allows(error)
     _log.debug("an attempt of %s failed", address, exc_info=error)
     return m.Failure(address, phase, reason, resolved=resolved, final=final, share=runner.share())
 
 
-async def _wrapped(attempt: Attempt, runner: Runner, given: dict[str, Any]) -> Any:
+async def _wrapped(attempt: Tried, runner: Runner, given: dict[str, Any]) -> Any:
     """The call, inside what stands around it."""
     if not runner.has_around:
         return await _called(attempt, runner, given)
@@ -249,7 +228,7 @@ async def _wrapped(attempt: Attempt, runner: Runner, given: dict[str, Any]) -> A
     return await inside(runner, attempt.context, lambda: _called(attempt, runner, given))
 
 
-async def _called(attempt: Attempt, runner: Runner, given: dict[str, Any]) -> Any:
+async def _called(attempt: Tried, runner: Runner, given: dict[str, Any]) -> Any:
     """The call itself. The time of a sync function counts from when a thread has taken it up;
     one that is not wanted any more by then is not begun."""
     call = attempt.call

@@ -23,18 +23,17 @@ from amends.decide.barrier import Entry, Kept, Ruling, Verdict, action_arrives, 
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.decide.state import Action
-from amends.define.bind import Call, Kind
 from amends.define.context import Context
-from amends.define.values import describe
-from amends.errors import StoreError, StoreUnavailable, ValueRefused
+from amends.errors import StoreError, StoreUnavailable
 from amends.run.attempt import Attempt, Runner, failure, inside
+from amends.run.barrier import Try, as_entry, entry_of, row_of
+from amends.store.effects_rows import InboxRow
 
 INBOX_SECONDS = 7 * 24 * 3600.0  # no row of the inbox goes earlier
 ATTEMPT_SECONDS_MAX = INBOX_SECONDS / 2  # no attempt acts later: what would tell it that it is too late may be gone
 PAUSE_SECONDS = 0.05
 WARN_TRIES = 20
 GROWTH_TRIES = 50  # the pause grows no longer: a power without end is more than a float holds
-InboxRow = tuple[int, str, bool, bool, bytes | None, str]
 _log = logging.getLogger("amends.transactions")
 
 
@@ -68,7 +67,7 @@ class Transactions(ABC):
     async def run(self, runner: Runner, attempt: Attempt, ctx: Context) -> Message:
         """One attempt; how it ended, as a message for the core."""
         attempt.task = None  # a cancelled task would leave the transaction open
-        it = Try(runner, attempt, ctx)
+        it = StepTry(runner, attempt, ctx)
         if not runner.has_around:
             return await self._until_told(it)
         try:
@@ -78,14 +77,14 @@ class Transactions(ABC):
                 return failure(attempt, error, runner, resolved=True)
         return it.message or await self._until_told(it)
 
-    async def _shown(self, it: Try) -> Message:
+    async def _shown(self, it: StepTry) -> Message:
         """The same, and what the function raised is raised, for what stands around it to see."""
         it.message = await self._until_told(it)
         if it.error is not None:
             raise it.error
         return it.message
 
-    async def _until_told(self, it: Try) -> Message:
+    async def _until_told(self, it: StepTry) -> Message:
         async with self._turn(it):
             while not it.attempt.cancelled:
                 try:
@@ -98,29 +97,21 @@ class Transactions(ABC):
         return it.given_up()
 
 
-class Try:
-    """What one attempt is about."""
+class StepTry(Try):
+    """What one attempt of a step is about."""
 
     def __init__(self, runner: Runner, attempt: Attempt, ctx: Context) -> None:
-        self.runner = runner
-        self.attempt = attempt
-        self.call: Call = attempt.call
-        self.ctx = ctx
-        self.key: tuple[str, bytes, str] = (ctx.namespace, ctx.internal_id, ctx.address)
-        self.error: BaseException | None = None  # what the function raised
-        self.message: Message | None = None
-        self.tries: int = 0  # that came to nothing
-        self.passing: int = 0  # times that the function lost its transaction
-        self.sound: bool = False  # whether the connection may be used again
-        self.doubt: bool = False  # whether a COMMIT has gone out and nobody knows what became of it
+        super().__init__(runner, attempt, (ctx.namespace, ctx.internal_id, ctx.address), ctx.round)
+        self._live = attempt.live
+        self._began = attempt.began
+        self._ctx = ctx
 
     def away(self, error: StoreUnavailable) -> None:
         """It is to be tried again; now and then somebody is told why it takes so long."""
-        self.tries += 1
+        super().away(error)
         if self.tries % WARN_TRIES == 0:
-            _log.warning(
-                "%s of saga %s waits for the database of its effects: %s", self.ctx.address, self.ctx.saga_id, error
-            )
+            saga = self._ctx.saga_id
+            _log.warning("%s of saga %s waits for the database of its effects: %s", self._ctx.address, saga, error)
 
     def given_up(self) -> Message:
         """What the core is told where the attempt is not to be tried again."""
@@ -130,32 +121,27 @@ class Try:
     def expired(self, now: float) -> Message | None:
         """What the core is told of an attempt that was begun too long ago to act, by the clock of its database: its
         process was frozen, or the database away. Its saga may have ended, and been forgotten, meanwhile."""
-        age = now - self.attempt.began
+        age = now - self._began
         if age < ATTEMPT_SECONDS_MAX:
             return None
         why = f"it was begun {age / 3600:.0f} h ago, which is too long for a step with a transaction"
         address, phase = self.attempt.address, self.attempt.phase
         return m.Failure(address, phase, why, resolved=not self.doubt, share=self.runner.share())
 
-    def torn(self) -> Message:
-        """The function has ended the transaction itself, so nobody knows what stayed of it."""
-        why = "it ended its transaction itself: take the COMMIT, ROLLBACK or RELEASE out of the step"
-        return m.Failure(self.attempt.address, self.attempt.phase, why, park=True)
-
     def kept(self, message: m.Done, rows: list[InboxRow]) -> InboxRow:
         """The row that says that the function has done it."""
         if message.phase is Phase.ACTION:
-            return row_of(self.ctx.round, Entry(Kept.SUCCEEDED, result=message.result))
-        entry = entry_of(rows, self.ctx.round) or Entry(Kept.SUCCEEDED)
-        return row_of(self.ctx.round, entry._replace(compensated=True))
+            return row_of(self.round, Entry(Kept.SUCCEEDED, result=message.result))
+        entry = entry_of(rows, self.round) or Entry(Kept.SUCCEEDED)
+        return row_of(self.round, entry._replace(compensated=True))
 
     def ruling(self, rows: list[InboxRow]) -> Ruling:
         """The barrier's word."""
-        entry = entry_of(rows, self.ctx.round)
+        entry = entry_of(rows, self.round)
         if self.attempt.phase is Phase.ACTION:
-            others = {row[0]: _as_entry(row) for row in rows if row[0] != self.ctx.round}
-            return action_arrives(entry, others, self.ctx.round)
-        return undo_arrives(entry, succeeded=self.attempt.live.action_status(self.attempt.address) is Action.SUCCEEDED)
+            others = {row.round: as_entry(row) for row in rows if row.round != self.round}
+            return action_arrives(entry, others, self.round)
+        return undo_arrives(entry, succeeded=self._live.known(self.attempt.address).action.status is Action.SUCCEEDED)
 
     def answer(self, verdict: Verdict, entry: Entry | None) -> Message:
         """What the core is told where the function was not called."""
@@ -175,36 +161,11 @@ class Try:
         )
         return m.Failure(address, phase, word, park=True)
 
-    def given(self, transaction: object, rows: list[InboxRow]) -> dict[str, Any] | m.Failure:
-        """What the function is called with: the transaction, and in a compensation the result
-        as the inbox has it. A failure where a stored value cannot be read any more."""
-        try:
-            return self._given(transaction, rows)
-        except ValueRefused as error:
-            return m.Failure(self.attempt.address, self.attempt.phase, describe(error), resolved=True, park=True)
-
-    def _given(self, transaction: object, rows: list[InboxRow]) -> dict[str, Any]:
-        live = self.attempt.live
-        given = live.arguments(self.attempt)
-        entry = entry_of(rows, self.ctx.round)
+    def values(self, rows: list[InboxRow]) -> dict[str, Any]:
+        """What the function is called with; in a compensation the result is the inbox's."""
+        given = self.attempt.arguments()
+        entry = entry_of(rows, self.round)
         for argument in self.call.arguments:
-            if argument.kind is Kind.TX:
-                given[argument.name] = transaction
-            elif argument.own and entry is not None and entry.result is not None:
-                given[argument.name] = live.program.codec_at(self.ctx.address).decode(entry.result)
+            if argument.own and entry is not None and entry.result is not None:
+                given[argument.name] = self._live.program.codec_at(self.attempt.address).decode(entry.result)
         return given
-
-
-def entry_of(rows: list[InboxRow], round_: int) -> Entry | None:
-    """What the inbox says of a round, if it says anything."""
-    return next((_as_entry(row) for row in rows if row[0] == round_), None)
-
-
-def _as_entry(row: InboxRow) -> Entry:
-    _, action, compensated, missing, result, reason = row
-    return Entry(Kept(action), compensated, missing, result, reason)
-
-
-def row_of(round_: int, entry: Entry) -> InboxRow:
-    """What the inbox is to say of a round."""
-    return (round_, str(entry.action), entry.compensated, entry.missing, entry.result, entry.reason)

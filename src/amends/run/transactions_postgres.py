@@ -19,13 +19,13 @@ from typing import Any, TypeVar
 
 from amends import fault
 from amends.decide import messages as m
-from amends.decide.barrier import Entry, Kept, Verdict
-from amends.decide.events import Phase
+from amends.decide.barrier import Entry, Verdict
 from amends.decide.messages import Message
 from amends.define.policy import Park, Reject, RetryAfter
 from amends.errors import AmendsError, StoreError, StoreUnavailable
-from amends.run.attempt import Ended, contained, failure, returned
-from amends.run.transactions import Transactions, Try, entry_of, row_of
+from amends.run.attempt import Ended, contained
+from amends.run.barrier import Try, entry_of, row_of
+from amends.run.transactions import Transactions
 from amends.store import effects_postgres as effects
 from amends.store.effects_errors import CANCELLED, LOCK_NOT_HAD, EndedItself, definite, passes, state, translate
 from amends.store.effects_postgres import Found, Lender, Opened, complete
@@ -92,7 +92,7 @@ class PostgresTransactions(Transactions):
             yield
 
     async def _try(self, it: Try) -> Message:
-        lender = self._lenders[it.call.transaction or ""]
+        lender = self._lenders[it.kind]
         if lender.awaited:
             return await self._once(it, lender)
         return await it.runner.in_thread(lambda: complete(self._once(it, lender)))  # type: ignore[no-any-return]  # a message
@@ -133,20 +133,19 @@ class PostgresTransactions(Transactions):
         return result
 
     async def _clear(self, it: Try, tx: Opened) -> None:
-        await effects.limit(tx, it.attempt.timeout, it.attempt.timeout + GRACE_SECONDS)
-        await effects.clear(tx, it.key)
+        await effects.limit(tx, it.lock_seconds, it.attempt.timeout + GRACE_SECONDS)
+        await it.clear(tx)
         await tx.commit()
 
     async def _inside(self, it: Try, tx: Opened) -> Message:
-        timeout, round_ = it.attempt.timeout, it.ctx.round
-        expired = it.expired(await effects.limit(tx, timeout, timeout + GRACE_SECONDS))
+        expired = it.expired(await effects.limit(tx, it.lock_seconds, it.attempt.timeout + GRACE_SECONDS))
         if expired is not None:
             await tx.rollback()
             return expired
-        found = await effects.arrive(tx, it.key, 1 if it.attempt.phase is Phase.ACTION else round_, round_)
+        found = await it.arrive(tx)
         it.doubt = False
         if found.torn:
-            await effects.clear(tx, it.key)
+            await it.clear(tx)
             await tx.commit()
             return it.torn()
         ruling = it.ruling(found.rows)
@@ -168,9 +167,9 @@ class PostgresTransactions(Transactions):
         if entry is None:
             await tx.rollback()
         else:
-            await effects.keep(tx, it.key, row_of(it.ctx.round, entry))
+            await it.keep(tx, row_of(it.round, entry))
             await self._commit(it, tx)
-        return it.answer(verdict, entry_of(found.rows, it.ctx.round))
+        return it.answer(verdict, entry_of(found.rows, it.round))
 
     async def _called(self, it: Try, tx: Opened, given: dict[str, Any]) -> Ended:
         """The function, and what its library has not written yet."""
@@ -201,7 +200,7 @@ class PostgresTransactions(Transactions):
         return (None, asyncio.CancelledError()) if task.cancelled() else task.result()
 
     async def _returned(self, it: Try, tx: Opened, found: Found, result: Any, began: float) -> Message:
-        message = returned(it.attempt, result, resolved=True)
+        message = it.returned(result)
         if not isinstance(message, m.Done):
             await tx.rollback()
             return message
@@ -211,9 +210,7 @@ class PostgresTransactions(Transactions):
             raise
         except Exception as error:  # noqa: BLE001  # a deferred constraint, or a statement that failed and was not told
             return await self._raised(it, tx, error, began)
-        await effects.keep(tx, it.key, it.kept(message, found.rows))
-        if it.attempt.phase is Phase.ACTION:
-            await effects.bury(tx, it.key, it.ctx.round)
+        await it.keep_done(tx, it.kept(message, found.rows))
         fault.point("tx.before")
         try:
             await self._commit(it, tx)
@@ -228,7 +225,7 @@ class PostgresTransactions(Transactions):
         """The server does not commit what the step did, and would not the next time. That is a failure and
         never a rejection, which could not be stored."""
         it.error, it.sound = error, False
-        message = failure(it.attempt, error, it.runner, resolved=True)
+        message = it.raised(error)
         if isinstance(message, m.No):
             return m.Failure(message.address, message.phase, message.reason, resolved=True, share=it.runner.share())
         return message
@@ -246,24 +243,24 @@ class PostgresTransactions(Transactions):
         if it.attempt.cancelled and state(error) == CANCELLED:
             error = asyncio.CancelledError()  # the timeout has stopped its statement
         it.error = error
-        message = failure(it.attempt, error, it.runner, resolved=True)
+        message = it.raised(error)
         meant = isinstance(error, (Reject, Park, RetryAfter, asyncio.CancelledError))
         if not meant and passes(error, lost=tx.lost):
             return self._passing(it, error, message, time.monotonic() - began if tx.lost else 0.0)
-        refused = isinstance(message, m.No) and it.attempt.phase is Phase.ACTION
+        refused = it.refused(message) if isinstance(message, m.No) else None
         try:
             await effects.undo_step(tx)
-            if not isinstance(message, m.No) or not refused:
+            if refused is None:
                 await tx.rollback()
                 return message
         except EndedItself:
             raise
         except Exception:
-            if refused:
+            if refused is not None:
                 raise  # it must be stored: again
             it.sound = False  # the server rolls back
             return message
-        await effects.keep(tx, it.key, row_of(it.ctx.round, Entry(Kept.REJECTED, reason=message.reason)))
+        await it.keep(tx, refused)
         await self._commit(it, tx)
         return message
 

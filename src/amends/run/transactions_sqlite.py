@@ -16,14 +16,14 @@ from typing import Any
 
 from amends import fault
 from amends.decide import messages as m
-from amends.decide.barrier import Entry, Kept, Ruling, Verdict
-from amends.decide.events import Phase
+from amends.decide.barrier import Ruling, Verdict
 from amends.decide.messages import Message
 from amends.errors import StoreUnavailable
-from amends.run.attempt import contained, failure, returned
-from amends.run.transactions import Transactions, Try, entry_of, row_of
+from amends.run.attempt import contained
+from amends.run.barrier import Try, entry_of, row_of
+from amends.run.transactions import Transactions
 from amends.store import effects
-from amends.store.effects import InboxRow
+from amends.store.effects_rows import InboxRow
 from amends.store.sqlite_thread import ConnectionThread
 
 CLOSE_SECONDS = 5.0  # how long a step that does not end when it is asked to may keep the worker
@@ -64,7 +64,7 @@ class SqliteTransactions(Transactions):
 
     async def _try(self, it: Try) -> Message:
         it.error = None
-        rows = await self._thread.run(lambda connection: effects.begin(connection, it.key))
+        rows = await self._thread.run(lambda connection: _begin(connection, it))
         expired = it.expired(self._now())
         if expired is not None:
             await self._thread.run(effects.give_up)
@@ -79,9 +79,9 @@ class SqliteTransactions(Transactions):
     def _settle(self, connection: sqlite3.Connection, it: Try, rows: list[InboxRow], ruling: Ruling) -> Message:
         """The barrier has the answer: the function is not called."""
         if ruling.entry is not None:
-            effects.keep(connection, it.key, row_of(it.ctx.round, ruling.entry), self._now())
+            it.keep_in(connection, row_of(it.round, ruling.entry), self._now())
         effects.finish(connection)
-        return it.answer(ruling.verdict, entry_of(rows, it.ctx.round))
+        return it.answer(ruling.verdict, entry_of(rows, it.round))
 
     def _call(self, connection: sqlite3.Connection, it: Try, rows: list[InboxRow]) -> Message:
         """A sync function, in the connection's own thread."""
@@ -125,14 +125,13 @@ class SqliteTransactions(Transactions):
 
     def _returned(self, connection: sqlite3.Connection, it: Try, rows: list[InboxRow], result: Any) -> Message:
         effects.take_back(connection)
-        message = returned(it.attempt, result, resolved=True)
+        message = it.returned(result)
         if not isinstance(message, m.Done):
             effects.give_up(connection)
             return message
         if not effects.keep_step(connection):
             return self._ended_itself(connection, it)
-        effects.keep(connection, it.key, it.kept(message, rows), self._now())
-        self._bury_lower_rounds(connection, it, rows)
+        it.keep_done_in(connection, it.kept(message, rows), rows, self._now())
         fault.point("tx.before")
         effects.finish(connection)
         fault.point("tx.after")
@@ -141,16 +140,16 @@ class SqliteTransactions(Transactions):
     def _raised(self, connection: sqlite3.Connection, it: Try, error: BaseException) -> Message:
         effects.take_back(connection)
         it.error = error
-        message = failure(it.attempt, error, it.runner, resolved=True)
+        message = it.raised(error)
+        refused = it.refused(message) if isinstance(message, m.No) else None
         if not effects.undo_step(connection):
             return (
                 self._ended_itself(connection, it)
                 if not effects.rolls_back(error)
                 else self._rolled_back(error, message)
             )
-        if isinstance(message, m.No) and it.attempt.phase is Phase.ACTION:
-            entry = Entry(Kept.REJECTED, reason=message.reason)
-            effects.keep(connection, it.key, row_of(it.ctx.round, entry), self._now())
+        if refused is not None:
+            it.keep_in(connection, refused, self._now())
             effects.finish(connection)
         else:
             effects.give_up(connection)
@@ -167,8 +166,10 @@ class SqliteTransactions(Transactions):
         effects.give_up(connection)
         return it.torn()
 
-    def _bury_lower_rounds(self, connection: sqlite3.Connection, it: Try, rows: list[InboxRow]) -> None:
-        known = {row[0] for row in rows}
-        for lower in range(1, it.ctx.round):
-            if lower not in known:
-                effects.keep(connection, it.key, row_of(lower, Entry(Kept.TOMBSTONE)), self._now())
+
+def _begin(connection: sqlite3.Connection, it: Try) -> list[InboxRow]:
+    """Open the transaction, and read what the inbox says."""
+    effects.begin(connection)
+    rows = it.arrive_in(connection)
+    effects.save(connection)
+    return rows

@@ -16,13 +16,16 @@ from threading import RLock, get_ident
 from typing import Any, Never
 
 from amends.errors import AmendsError
-from amends.store.sql import migrations, split, statements
+from amends.store.effects_rows import InboxRow, Key, row_from, text_of
+from amends.store.sql import migrations, refuse_newer, split, statements
 from amends.store.sqlite_errors import translate
 from amends.store.sqlite_file import BUSY_SECONDS, be_durable, check_place
 from amends.store.sqlite_transaction import commit, in_turn
 from amends.store.sqlite_turn import StoreConnection
 
 SQL = statements("sqlite_effects")
+MIGRATIONS = migrations("sqlite_effects")
+CODE_VERSION = MIGRATIONS[-1][0]
 # sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"
 _ROLL_BACK = {
     sqlite3.SQLITE_FULL,
@@ -31,7 +34,6 @@ _ROLL_BACK = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_INTERRUPT,
 }
-InboxRow = tuple[int, str, bool, bool, bytes | None, str]
 _mine: ContextVar[object] = ContextVar(
     "amends_step", default=None
 )  # whose step this is; tasks and to_thread inherit it
@@ -131,7 +133,7 @@ def connect(path: Path) -> StepConnection:
             be_durable(connection)
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 connection.execute("PRAGMA journal_mode = PERSIST")  # this connection's own; cheaper than DELETE
-            _migrate(connection)
+            _migrate(connection, path)
         except BaseException:
             connection.close()
             raise
@@ -149,24 +151,45 @@ def has_inbox(path: Path) -> bool:
         raise translate(error, path) from error
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Make the inbox, without a lock where it is there."""
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'amends_inbox'").fetchone():
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the inbox to this code's schema, without a lock where it is there. Raises SchemaMismatch."""
+    version, floor = _schema(connection)
+    refuse_newer(path, "inbox schema", version, floor, CODE_VERSION)
+    if version >= CODE_VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
-    for _, script in migrations("sqlite_effects"):
-        for statement in split(script):
-            connection.execute(statement)
+    version, _ = _schema(connection)
+    for number, script in MIGRATIONS:
+        if number > version:
+            for statement in split(script):
+                connection.execute(statement)
     connection.execute("COMMIT")
 
 
-def begin(connection: sqlite3.Connection, key: tuple[str, bytes, str]) -> list[InboxRow]:
-    """Open the step's transaction and read what the inbox says of it, all rounds."""
+def _schema(connection: sqlite3.Connection) -> tuple[int, int]:
+    """The version of the inbox's schema and its floor; 0 where there is none. The first had no row to say so."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE name IN ('amends_inbox', 'amends_inbox_version')")
+    there = {str(row[0]) for row in rows}
+    if "amends_inbox_version" not in there:
+        return len(there), 0
+    version, floor = connection.execute("SELECT version, floor FROM amends_inbox_version").fetchone()
+    return int(version), int(floor)
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Open a transaction that writes."""
     take_back(connection)
     in_turn(connection, "BEGIN IMMEDIATE")
-    rows = connection.execute(SQL["rounds"], key).fetchall()
+
+
+def rounds(connection: sqlite3.Connection, key: Key) -> list[InboxRow]:
+    """What the inbox says of a step, all rounds."""
+    return [row_from(row) for row in connection.execute(SQL["rounds"], key)]
+
+
+def save(connection: sqlite3.Connection) -> None:
+    """What is done from here on can be taken back by itself."""
     connection.execute("SAVEPOINT step")
-    return [(r[0], r[1], bool(r[2]), bool(r[3]), None if r[4] is None else r[4].encode(), r[5]) for r in rows]
 
 
 def lend(connection: sqlite3.Connection, step: object) -> None:
@@ -215,11 +238,11 @@ def _on_savepoint(connection: sqlite3.Connection, statement: str) -> bool:
     return True
 
 
-def keep(connection: sqlite3.Connection, key: tuple[str, bytes, str], row: InboxRow, at: float) -> None:
+def keep(connection: sqlite3.Connection, key: Key, row: InboxRow, at: float) -> None:
     """Write an inbox row."""
-    round_, action, compensated, missing, result, reason = row
-    text = None if result is None else result.decode()
-    connection.execute(SQL["keep"], (*key, round_, action, int(compensated), int(missing), text, reason, at))
+    round_, action, compensated, missing, result, reason, command = row
+    values = (round_, action, int(compensated), int(missing), text_of(result), reason, text_of(command), at)
+    connection.execute(SQL["keep"], (*key, *values))
 
 
 def forget(connection: sqlite3.Connection, namespace: str, sagas: Sequence[bytes], before: float) -> frozenset[bytes]:
@@ -250,8 +273,3 @@ def give_up(connection: sqlite3.Connection) -> None:
     connection.row_factory = None
     if connection.in_transaction:
         connection.execute("ROLLBACK")
-
-
-def others(rows: Iterable[InboxRow], round_: int) -> list[InboxRow]:
-    """The rows of the other rounds."""
-    return [row for row in rows if row[0] != round_]

@@ -18,12 +18,11 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from amends.errors import SchemaMismatch
 from amends.store.effects_errors import EndedItself, no_savepoint
+from amends.store.effects_rows import InboxRow, Key, row_from, text_of
 from amends.store.sql import migrations, refuse_newer, split, statements
 
 T = TypeVar("T")
 Row = Sequence[Any]
-Key = tuple[str, bytes, str]  # namespace, saga, address
-InboxRow = tuple[int, str, bool, bool, bytes | None, str]
 
 SQL = statements("postgres_effects")
 MIGRATIONS = migrations("postgres_effects")
@@ -127,20 +126,16 @@ async def arrive(tx: Opened, key: Key, first: int, last: int) -> Found:
     values = _values(key)
     made = {row[0] for row in await tx.fetch("make", *values, first, last)}
     held = await tx.fetch("hold", *values)
-    rows = [
-        (int(r[0]), r[1], bool(r[2]), bool(r[3]), None if r[4] is None else r[4].encode(), r[5])
-        for r in held
-        if r[1] is not None
-    ]
-    return Found(rows, any(r[1] is None and r[0] not in made for r in held))
+    rows = [row_from(tuple(row)) for row in held if row[1] is not None]
+    return Found(rows, any(row[1] is None and row[0] not in made for row in held))
 
 
 async def keep(tx: Opened, key: Key, row: InboxRow) -> None:
     """Say what became of a round."""
-    round_, action, compensated, missing, result, reason = row
-    text = None if result is None else result.decode()
+    round_, action, compensated, missing, result, reason, command = row
     said = reason.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
-    await tx.fetch("keep", *_values(key), round_, action, compensated, missing, text, said)
+    given = (round_, action, compensated, missing, text_of(result), said, text_of(command))
+    await tx.fetch("keep", *_values(key), *given)
 
 
 async def bury(tx: Opened, key: Key, below: int) -> None:

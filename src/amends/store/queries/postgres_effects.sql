@@ -26,13 +26,14 @@ ON CONFLICT DO NOTHING
 RETURNING round
 
 -- name: hold
-SELECT round, action, compensated, missing, result, reason FROM amends.inbox
+SELECT round, action, compensated, missing, result, reason, command FROM amends.inbox
 WHERE saga = CAST(CAST($2 AS text) AS uuid) AND address = CAST($3 AS text) AND ns = CAST($1 AS text)
 ORDER BY round FOR UPDATE
 
 -- name: keep
 UPDATE amends.inbox SET action = CAST($5 AS text), compensated = CAST($6 AS boolean), missing = CAST($7 AS boolean),
-    result = CAST($8 AS text), reason = CAST($9 AS text), at = extract(epoch FROM clock_timestamp())
+    result = CAST($8 AS text), reason = CAST($9 AS text), command = CAST($10 AS text),
+    at = extract(epoch FROM clock_timestamp())
 WHERE saga = CAST(CAST($2 AS text) AS uuid) AND address = CAST($3 AS text) AND ns = CAST($1 AS text)
     AND round = CAST($4 AS integer)
 

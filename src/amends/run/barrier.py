@@ -1,0 +1,163 @@
+"""One passage of the barrier: what a transaction's flow asks of whoever it runs for.
+
+A flow (`transactions_postgres.py`, `transactions_sqlite.py`) opens the transaction, has the inbox row made or
+locked and read, and asks here what follows; a step of an orchestrator and a command in a service answer alike.
+
+Guarantees: the flow never has to know whose transaction it is.
+Must not: judge, `decide/barrier.py` does; nor open anything.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import ABC, abstractmethod
+from typing import Any
+
+from amends.decide import messages as m
+from amends.decide.barrier import Entry, Kept, Ruling, Verdict
+from amends.decide.events import Phase
+from amends.decide.messages import Message
+from amends.define.bind import Call, Kind
+from amends.define.values import describe
+from amends.errors import StoreUnavailable, ValueRefused
+from amends.run.attempt import Runner, failure, returned
+from amends.run.tried import Tried
+from amends.store import effects, effects_postgres
+from amends.store.effects_postgres import Found, Opened
+from amends.store.effects_rows import InboxRow, Key
+
+ENDED_ITSELF = "it ended its transaction itself: take the COMMIT, ROLLBACK or RELEASE out of the function"
+
+
+class Try(ABC):
+    """A step's attempt, a command or an event, and what has become of it so far.
+
+    kind: of the transaction. lock_seconds: how long a transaction of it waits for a row that somebody else has.
+    """
+
+    def __init__(self, runner: Runner, attempt: Tried, key: Key, round_: int) -> None:
+        self.runner = runner
+        self.attempt = attempt
+        self.call: Call = attempt.call
+        self.kind: str = self.call.transaction or ""
+        self.key = key
+        self.round = round_
+        self.lock_seconds: float = attempt.timeout
+        self.error: BaseException | None = None  # what the function raised
+        self.message: Message | None = None
+        self.tries: int = 0  # that came to nothing
+        self.passing: int = 0  # times that the function lost its transaction
+        self.sound: bool = False  # whether the connection may be used again
+        self.doubt: bool = False  # whether a COMMIT has gone out and nobody knows what became of it
+
+    # What the flow asks, in this order
+
+    @abstractmethod
+    def expired(self, now: float) -> Message | None:
+        """What to say where it is too late to act, by the clock of the database."""
+
+    @abstractmethod
+    def ruling(self, rows: list[InboxRow]) -> Ruling:
+        """The barrier's word."""
+
+    @abstractmethod
+    def answer(self, verdict: Verdict, entry: Entry | None) -> Message:
+        """What to say where the function was not called. entry: as it was read."""
+
+    def given(self, transaction: object, rows: list[InboxRow]) -> dict[str, Any] | m.Failure:
+        """What the function is called with. A failure where a stored value cannot be read any more."""
+        try:
+            values = self.values(rows)
+        except ValueRefused as error:
+            return m.Failure(self.attempt.address, self.attempt.phase, describe(error), resolved=True, park=True)
+        for argument in self.call.arguments:
+            if argument.kind is Kind.TX:
+                values[argument.name] = transaction
+        return values
+
+    @abstractmethod
+    def values(self, rows: list[InboxRow]) -> dict[str, Any]:
+        """The same but for the transaction. Raises ValueRefused."""
+
+    def returned(self, result: Any) -> Message:
+        """The function has returned. What it did is taken back where this is no `Done`."""
+        return returned(self.attempt, result, resolved=True)
+
+    def raised(self, error: BaseException) -> Message:
+        """The function has raised; what it did is taken back."""
+        return failure(self.attempt, error, self.runner, resolved=True)
+
+    @abstractmethod
+    def kept(self, message: m.Done, rows: list[InboxRow]) -> InboxRow:
+        """The row that says that the function has done it."""
+
+    def refused(self, message: m.No) -> InboxRow | None:
+        """The row that says that it will not; None where that is not kept."""
+        if self.attempt.phase is not Phase.ACTION:
+            return None
+        return row_of(self.round, Entry(Kept.REJECTED, reason=message.reason))
+
+    def torn(self) -> Message:
+        """The function has ended the transaction itself, so nobody knows what stayed of it."""
+        return m.Failure(self.attempt.address, self.attempt.phase, ENDED_ITSELF, park=True)
+
+    def away(self, error: StoreUnavailable) -> None:
+        """It is to be tried again."""
+        self.tries += 1
+
+    # How its rows are read and written, on PostgreSQL
+
+    async def arrive(self, tx: Opened) -> Found:
+        """Make or lock what says that it was here, and read it."""
+        first = 1 if self.attempt.phase is Phase.ACTION else self.round
+        return await effects_postgres.arrive(tx, self.key, first, self.round)
+
+    async def keep(self, tx: Opened, row: InboxRow) -> None:
+        """Say what became of it."""
+        await effects_postgres.keep(tx, self.key, row)
+
+    async def keep_done(self, tx: Opened, row: InboxRow) -> None:
+        """The same, of a function that has done it; what it caused is written too."""
+        await effects_postgres.keep(tx, self.key, row)
+        if self.attempt.phase is Phase.ACTION:
+            await effects_postgres.bury(tx, self.key, self.round)
+
+    async def clear(self, tx: Opened) -> None:
+        """Forget what a function left that ended its transaction itself."""
+        await effects_postgres.clear(tx, self.key)
+
+    # And on SQLite, in the connection's thread
+
+    def arrive_in(self, connection: sqlite3.Connection) -> list[InboxRow]:
+        """Read what says that it was here."""
+        return effects.rounds(connection, self.key)
+
+    def keep_in(self, connection: sqlite3.Connection, row: InboxRow, now: float) -> None:
+        """Say what became of it."""
+        effects.keep(connection, self.key, row, now)
+
+    def keep_done_in(self, connection: sqlite3.Connection, row: InboxRow, rows: list[InboxRow], now: float) -> None:
+        """The same, of a function that has done it; what it caused is written too."""
+        effects.keep(connection, self.key, row, now)
+        if self.attempt.phase is Phase.ACTION:
+            known = {row[0] for row in rows}
+            for lower in range(1, self.round):
+                if lower not in known:
+                    effects.keep(connection, self.key, row_of(lower, Entry(Kept.TOMBSTONE)), now)
+
+
+def entry_of(rows: list[InboxRow], round_: int) -> Entry | None:
+    """What the inbox says of a round, if it says anything."""
+    return next((as_entry(row) for row in rows if row[0] == round_), None)
+
+
+def as_entry(row: InboxRow) -> Entry:
+    """What a row says."""
+    return Entry(Kept(row.action), row.compensated, row.missing, row.result, row.reason, row.command)
+
+
+def row_of(round_: int, entry: Entry) -> InboxRow:
+    """What the inbox is to say of a round."""
+    return InboxRow(
+        round_, str(entry.action), entry.compensated, entry.missing, entry.result, entry.reason, entry.command
+    )
