@@ -1,0 +1,158 @@
+"""The transport over RabbitMQ, by aiormq, the AMQP client beneath aio-pika.
+
+    amqp://user:password@host:5672/vhost        amqps://user:password@host:5671/vhost?cafile=/path/authority.pem
+
+Two connections: one publishes, one consumes, so that a broker that is short of memory and lets nobody publish still
+hands out messages and hears of acks.
+
+Guarantees: what `base.py` says. Claims last as long as the channel: as long as the process lives and its loop runs, and
+no longer than the broker's `consumer_timeout`, 30 minutes unless its operator says otherwise.
+Must not: know what a message means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from amends.errors import TransportAway, TransportError, TransportRefused
+from amends.transport.base import Destination, Kind, Listening, Receive, Send
+from amends.transport.names import at_broker, group_at_broker
+from amends.transport.rabbitmq_link import Link
+from amends.transport.rabbitmq_listen import RabbitmqListener
+from amends.transport.rabbitmq_places import Places
+from amends.transport.rabbitmq_publish import Nowhere, Parcel, Publisher
+from amends.transport.rabbitmq_wire import Letter, letter
+from amends.transport.url import TLS, parse
+
+PORTS = {"amqp": 5672, "amqps": 5671}
+SETTLE_SECONDS = 2.0
+
+
+class RabbitmqTransport:
+    """Two connections to one virtual host."""
+
+    def __init__(self, url: str) -> None:
+        self._url = parse(url, PORTS)
+        self._url.only("heartbeat_seconds", *TLS)
+        self._url.number("heartbeat_seconds", 1)
+        self.prefix: str = self._url.prefix
+        self._sending, self._hearing = Link(self._url, "publish"), Link(self._url, "listen")
+        self._places, self._sources = Places(self._url, self._sending), Places(self._url, self._hearing)
+        self._publisher = Publisher(self._url, self._sending)
+        self._listeners: list[RabbitmqListener] = []
+        self._wanted: set[Destination] = set()
+        self._preparing: asyncio.Task[None] | None = None
+        self._sending.opened, self._hearing.opened = self._opened, self._sources.forget
+
+    @property
+    def away(self) -> str:
+        """Why nothing can be published at the moment; empty if it can."""
+        return self._sending.away
+
+    async def open(self) -> None:
+        await self._sending.open()
+        try:
+            await self._hearing.open()
+        except BaseException:
+            await self._sending.close()
+            raise
+
+    async def close(self) -> None:
+        await asyncio.gather(*(listener.close() for listener in self._listeners))
+        self._listeners.clear()
+        await self._publisher.settle(SETTLE_SECONDS)
+        if self._preparing is not None:
+            self._preparing.cancel()
+        await asyncio.gather(self._sending.close(), self._hearing.close())
+
+    async def publish(self, sends: Sequence[Send]) -> list[Exception | None]:
+        told: list[Exception | None] = [None] * len(sends)
+        parcels: dict[int, Parcel] = {}
+        for index, send in enumerate(sends):
+            made = await self._parcel(send)
+            if isinstance(made, Parcel):
+                parcels[index] = made
+            else:
+                told[index] = made
+        for index, error in zip(parcels, await self.put(list(parcels.values())), strict=True):
+            told[index] = error
+        return told
+
+    async def listen(self, source: Destination, group: str, receive: Receive, *, in_flight: int) -> Listening:
+        group_at_broker(self.prefix, source, group)
+        listener = RabbitmqListener(self, self._hearing, self._sources, source, group)
+        await listener.start(receive, in_flight)
+        self._listeners.append(listener)
+        return listener
+
+    async def prepare(self, destinations: Sequence[Destination]) -> None:
+        self._wanted.update(destinations)
+        for destination in destinations:
+            at_broker(self.prefix, destination)
+            try:
+                await self._places.destination(destination)
+            except TransportAway:
+                return  # seen to when the broker is there
+
+    async def lag(self, source: Destination, group: str) -> int | None:
+        return await self._sources.waiting(group_at_broker(self.prefix, source, group))
+
+    async def put(self, parcels: Sequence[Parcel]) -> list[Exception | None]:
+        """Publish. A queue that is missing is made, where it may be, and what was for it goes out again."""
+        if not parcels:
+            return []
+        told = await self._publisher.send(parcels, self._url.publish_seconds)
+        lost = [index for index, error in enumerate(told) if isinstance(error, Nowhere)]
+        if any(isinstance(error, TransportAway) for error in told):
+            self._places.forget()  # a topic's exchange that is missing ends the channel
+        return told if not lost else await self._again(parcels, told, lost)
+
+    async def keep(self, to: Destination, letter: Letter) -> Exception | None:
+        """Put a letter into a queue."""
+        told = await self.put([Parcel("", at_broker(self.prefix, to), letter)])
+        return told[0]
+
+    async def _again(
+        self, parcels: Sequence[Parcel], told: list[Exception | None], lost: Sequence[int]
+    ) -> list[Exception | None]:
+        self._places.forget()
+        made: list[int] = []
+        for index in lost:
+            name = parcels[index].key.removeprefix(f"{self.prefix}.")
+            try:
+                await self._places.destination(Destination(name))
+            except (TransportRefused, TransportAway) as error:
+                told[index] = error
+            else:
+                made.append(index)
+        again = await self._publisher.send([parcels[index] for index in made], self._url.publish_seconds)
+        for index, fate in zip(made, again, strict=True):
+            told[index] = fate
+        return told
+
+    async def _parcel(self, send: Send) -> Parcel | TransportError:
+        """What goes out for a message, or why nothing does."""
+        try:
+            name = at_broker(self.prefix, send.to)
+            made = letter(send.message, self._url.message_bytes)
+            if isinstance(made, TransportRefused):
+                return made
+            if send.to.kind is Kind.TOPIC:
+                await self._places.destination(send.to)
+                return Parcel(name, "", made)
+        except (TransportRefused, TransportAway) as error:
+            return error
+        return Parcel("", name, made)
+
+    def _opened(self) -> None:
+        """See to what was asked for before, as the broker may have lost it."""
+        self._places.forget()
+        if self._wanted:
+            self._preparing = asyncio.get_running_loop().create_task(self._prepare_again())
+
+    async def _prepare_again(self) -> None:
+        try:
+            await self.prepare(list(self._wanted))
+        except TransportRefused:
+            return  # whoever publishes there is told
