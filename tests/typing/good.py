@@ -11,15 +11,25 @@ from typed_shop import (
     Order,
     Payment,
     Reservation,
+    ReserveStock,
     Shop,
+    ask_for_part,
+    ask_for_stock,
+    ask_to_forget,
+    ask_what,
+    ask_whether,
     charge,
     erase,
+    forget_stock,
+    inventory,
     is_big,
     parts,
     pause,
     release,
     reserve,
+    reserve_stock,
     ship,
+    stock_gone,
     weigh,
 )
 
@@ -33,7 +43,9 @@ from amends import (
     Rejected,
     Retry,
     Saga,
+    Service,
     Signal,
+    Step,
     for_each,
     parallel,
     pivot,
@@ -45,6 +57,7 @@ from amends import (
     wait_for,
     when,
 )
+from amends.define.contract import Command, Event
 from amends.define.node import Node, Source
 from amends.define.nodes import Each
 
@@ -191,3 +204,32 @@ def attempts(ctx: Context) -> None:
 
 def open_shop() -> Shop:
     return Shop()
+
+
+remote = Saga("remote", ask_for_stock, pivot, ask_to_forget, input=Order, output=ask_for_stock)
+mixed = Saga("mixed", reserve, at := pivot(ask_for_stock), ship, input=Order, output=at)
+several = Saga("several", ask_what, parts_of := for_each(ask_for_part, over=ask_what), input=Order, output=parts_of)
+steered = Saga("steered", ask_whether, when(ask_whether, ask_for_stock, otherwise=charge), input=Order)
+
+
+def contracts(order: Order, service: Service) -> None:
+    """A contract knows what is sent and what comes back; a request is a step whose result is the reply."""
+    assert_type(inventory, Service)
+    assert_type(reserve_stock, Command[ReserveStock, Reservation])
+    assert_type(forget_stock, Command[ReserveStock, None])
+    assert_type(stock_gone, Event[ReserveStock])
+    assert_type(service.command("list", list[str], reply=dict[str, int]), Command[list[str], dict[str, int]])
+    assert_type(service.event("told", Order), Event[Order])
+    assert_type(ask_for_stock(order), ReserveStock)  # a plain call builds the command
+    assert_type(ask_for_part("tea", order=order), ReserveStock)
+    assert_type(ask_for_stock.named("again")(order), ReserveStock)
+    assert_type(pivot(ask_for_stock), Source[Reservation])
+    assert_type(for_each(ask_for_part, over=parts), Source[list[Reservation]])
+    assert_type(when(ask_whether, ask_for_stock, reserve), Node[object])
+    named: Step[[Order], ReserveStock, Reservation] = ask_for_stock
+    assert_type(named(order), ReserveStock)
+    assert_type(remote, Saga[Order, Reservation])
+    assert_type(mixed, Saga[Order, Reservation])
+    assert_type(several, Saga[Order, list[Reservation]])
+    assert_type(steered, Saga[Order, None])
+    Orchestrator(sagas=[remote, mixed], services=[inventory], broker="kafka://localhost")

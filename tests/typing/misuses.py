@@ -13,7 +13,11 @@ from typed_shop import (
     Payment,
     Refund,
     Reservation,
+    ReserveStock,
     Shop,
+    ask_for_part,
+    ask_for_stock,
+    ask_to_forget,
     charge,
     count_refunds,
     erase,
@@ -21,6 +25,7 @@ from typed_shop import (
     parts,
     release,
     reserve,
+    reserve_stock,
     ship,
     weigh,
 )
@@ -33,6 +38,7 @@ from amends import (
     Reject,
     Retry,
     Saga,
+    Service,
     for_each,
     parallel,
     pivot,
@@ -176,3 +182,46 @@ async def wait(order: Order) -> None:
 
 async def refuse() -> None:
     raise Reject("no")
+
+
+# Contracts
+
+service = Service("inventory")
+Service(3)  # misuse: a name is a text
+service.command("reserve")  # misuse: a command has a class
+service.command("reserve", "ReserveStock")  # misuse: a text is no class
+service.command("reserve", ReserveStock, reply=Reservation("r"))  # misuse: a value is no class
+service.command("reserve", ReserveStock, Reservation)  # misuse: the reply is given by name
+service.command("reserve", ReserveStock, compensation="no")  # misuse: a text is no yes or no
+service.event("gone", ReserveStock("tea"))  # misuse: a value is no class
+service.event("gone", ReserveStock, key=lambda event: event.price)  # misuse: the event has no such field
+service.event("gone", ReserveStock, key=len)  # misuse: the key takes the event, and is a text
+
+
+@reserve_stock.request  # misuse: it builds another class
+def asks_wrongly(order: Order) -> Reservation:
+    return Reservation("r")
+
+
+@reserve_stock.request(name="late")  # misuse: a request is not async
+async def asks_late(order: Order) -> ReserveStock:
+    return ReserveStock(order.sku)
+
+
+@reserve_stock.request(readonly=True)  # misuse: the contract says whether it is
+def asks_readonly(order: Order) -> ReserveStock:
+    return ReserveStock(order.sku)
+
+
+def asking() -> None:
+    ask_for_stock(Refund("r"))  # misuse: a request takes what its function takes
+    reservation: Reservation = ask_for_stock(order)  # misuse: a plain call gives the command
+    use(reservation)
+    for_each(ask_for_part, over=numbers)  # misuse: the request takes texts
+    when(ask_for_stock, reserve)  # misuse: a reservation is no condition
+
+
+replied: Saga[Order, ReserveStock] = Saga("r", ask_for_stock, input=Order, output=ask_for_stock)  # misuse: the reply
+forgot: Saga[Order, Reservation] = Saga("f", ask_to_forget, input=Order, output=ask_to_forget)  # misuse: no reply
+Orchestrator(sagas=[weighed], services=["inventory"])  # misuse: a name is no service
+Orchestrator(sagas=[weighed], broker=service)  # misuse: a broker is a URL

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from amends import Context, Resource, Retry, step
+from amends import Context, Resource, Retry, Service, step
 
 
 @dataclass(frozen=True)
@@ -101,3 +101,41 @@ async def weigh(order: Order) -> float:
 
 def count_refunds(refund: Refund) -> bool:
     return bool(refund.order_id)
+
+
+@dataclass(frozen=True)
+class ReserveStock:
+    sku: str
+
+
+inventory = Service("inventory")
+reserve_stock = inventory.command("reserve-stock", ReserveStock, reply=Reservation)
+forget_stock = inventory.command("forget-stock", ReserveStock, compensation=False)
+is_in_stock = inventory.command("is-in-stock", ReserveStock, reply=bool, readonly=True)
+list_stock = inventory.command("list-stock", ReserveStock, reply=list[str], readonly=True)
+stock_gone = inventory.event("stock-gone", ReserveStock, key=lambda event: event.sku)
+
+
+@reserve_stock.request
+def ask_for_stock(order: Order) -> ReserveStock:
+    return ReserveStock(order.sku)
+
+
+@reserve_stock.request(name="reserve_part", retry=Retry(attempts=3), timeout=timedelta(seconds=5))
+def ask_for_part(part: str, order: Order) -> ReserveStock:
+    return ReserveStock(part)
+
+
+@forget_stock.request
+def ask_to_forget(order: Order, reservation: Reservation) -> ReserveStock:
+    return ReserveStock(order.sku)
+
+
+@is_in_stock.request(timeout=1)
+def ask_whether(order: Order) -> ReserveStock:
+    return ReserveStock(order.sku)
+
+
+@list_stock.request
+def ask_what(order: Order) -> ReserveStock:
+    return ReserveStock(order.sku)
