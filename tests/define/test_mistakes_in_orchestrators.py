@@ -169,11 +169,14 @@ def test_the_versions_of_a_saga_stand_side_by_side() -> None:
     assert set(registry.by_fingerprint.values()) == {old, new}
 
 
-@pytest.mark.parametrize("option", [{"services": [object()]}, {"broker": "kafka://localhost"}])
-def test_services_and_brokers_are_refused_by_name(option: dict[str, Any]) -> None:
-    assert mistake(lambda: orchestrator(**option)) == (
-        "Orchestrator(services=…, broker=…): services over brokers are not supported yet"
-    )
+def test_what_is_no_service_is_refused_by_name() -> None:
+    assert mistake(lambda: orchestrator(services=[7])) == "Orchestrator(services=[…]): a Service is expected, not 7"
+
+
+def test_a_broker_that_nobody_knows_is_refused_with_those_that_are_known() -> None:
+    words = mistake(lambda: orchestrator(broker="smoke://signals"))
+
+    assert words.startswith("Orchestrator(broker=…): a broker's URL begins with one of local://")
 
 
 @pytest.mark.parametrize("url", ["sqlite:///orders.db?mode=ro", "sqlite:///shop#2.db", "sqlite:///:memory:"])

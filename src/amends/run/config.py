@@ -33,3 +33,4 @@ class Config:
     migrate: bool = False
     chance: Chance = field(default_factory=Chance)
     threads: Executor | None = None
+    broker: str | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from amends.decide import events as e
 from amends.decide.draft import Decision
+from amends.decide.plan import Plan
 from amends.decide.state import Status, in_flight
 from amends.run.outcomes import first_trouble, why_back
 from amends.store.base import Head
@@ -17,7 +18,8 @@ from amends.store.base import Head
 _TROUBLE = frozenset(
     {e.Stuck, e.Parked, e.Retried, e.Closed, e.Resumed, e.ResumedBack, e.Abandoned, e.Late, e.Undone, e.Unknown}
 )
-_PLAIN = frozenset({e.Issued, e.Succeeded, e.PivotPassed})
+_PLAIN = frozenset({e.Issued, e.Built, e.Sent, e.Succeeded, e.PivotPassed})
+_BEGUN = frozenset({e.Issued, e.Sent})
 
 
 def goes_on(head: Head | None, decision: Decision) -> bool:
@@ -27,11 +29,18 @@ def goes_on(head: Head | None, decision: Decision) -> bool:
     return _PLAIN.issuperset(map(type, decision.events))
 
 
-def rests(decision: Decision, latest: float) -> bool:
-    """Whether the saga only waits, and beyond an instant, so that it may leave the memory."""
+def rests(plan: Plan, decision: Decision, latest: float, *, patient: bool) -> bool:
+    """Whether the saga only waits, and beyond an instant, so that it may leave the memory. What services do
+    is waited for in memory for a while: `patient` says that this is over."""
+    if decision.wake is not None and decision.wake <= latest:
+        return False
+    if plan.remote and patient:
+        if not _BEGUN.isdisjoint(map(type, decision.events)):
+            return False
+        return all(plan.step(address).remote for address, _ in in_flight(decision.state))
     if decision.state.running or e.Issued in map(type, decision.events):
         return False
-    return (decision.wake is None or decision.wake > latest) and not in_flight(decision.state)
+    return not in_flight(decision.state)
 
 
 def head_after(decision: Decision, old: Head | None, worker: int, *, at_rest: bool, plan: int | None) -> Head:

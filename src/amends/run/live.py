@@ -11,24 +11,26 @@ Must not: decide, or know how the store writes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from math import inf
 from typing import Any
 
 from amends import fault
 from amends.decide import events as e
 from amends.decide import messages as m
-from amends.decide.decide import decide
 from amends.decide.draft import Decision
 from amends.decide.events import Phase
 from amends.decide.messages import Message
-from amends.decide.state import Action, State, Status, in_flight
+from amends.decide.state import State, Status, StepState, in_flight
 from amends.define.context import Context
 from amends.define.program import Program
 from amends.run import journal
+from amends.run.alarm import Alarm
 from amends.run.attempt import Attempt, outcome
 from amends.run.audience import Audience
+from amends.run.briefing import briefed
 from amends.run.careful import alone, let_others
+from amends.run.deciding import decided
 from amends.run.heads import goes_on, head_after, rests
 from amends.run.outcomes import Outcome
 from amends.run.shell import Shell
@@ -42,13 +44,12 @@ class Live:
     """One saga in memory."""
 
     __slots__ = (
+        "_alarm",
         "_audience",
         "_first",
         "_head",
-        "_last_written",
         "_plan",
         "_supply",
-        "_timer",
         "claimed_again",
         "dropped",
         "epoch",
@@ -76,12 +77,11 @@ class Live:
         self.dropped: bool = False
         self.claimed_again: bool = False
         self._head: Head | None = None
-        self._last_written: asyncio.Future[None] | None = None
         self._first: Decision | None = None
         self._audience = Audience()
         self._plan: int | None = None  # where it moved to another
         self.unwritten: int = 0  # decisions that are not on disk yet
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm = Alarm(shell.loop, self.tick)
         self._supply = Supply(program, shell.resources, shell.settings)
 
     # Messages
@@ -129,37 +129,54 @@ class Live:
         self.begin_all(self._state())
 
     def adopt(self, gone: int, not_died: frozenset[int]) -> None:
-        """What was in flight went down with its worker."""
+        """What was in flight went down with its worker; but commands went out, or go out now."""
+        sent = [(at, phase) for at, phase in in_flight(self._state()) if self.program.plan.step(at).remote]
+        if sent:
+            self._be_patient(self.shell.now())
         self.tell(m.Adopt(gone, not_died))
+        for address, phase in sent:
+            self.begin(address, phase)
 
     def move(self, plan: int, fingerprint: str) -> None:
         """Go over to a changed plan that fits."""
         self._plan = plan
         self.tell(m.Move(fingerprint))
 
-    def tell(self, message: Message, answers: tuple[MailAnswer, ...] = ()) -> bool:
+    def tick(self) -> None:
+        """Look at the clock. Where the broker is away, replies to what cannot go out are not overdue."""
+        self.tell(m.Postpone() if self.program.plan.remote and self.shell.away else m.Tick())
+
+    def tell(
+        self, message: Message, answers: tuple[MailAnswer, ...] = (), told: Callable[[Fate], None] | None = None
+    ) -> bool:
         """Let a message have its effect; False if it has none. `answers`: to mails that the core
-        does not answer."""
+        does not answer. `told`: is told the fate of the decision, if there is one."""
         now = self.shell.now()
         decision = self._decide(message, now)
         self.state = decision.state
         if decision.events or decision.replies or answers:
-            self._write(decision, now, answers)
+            self._write(decision, now, answers, told)
             return True
         if self.unwritten == 0 and self._rests(decision, now):
             self.shell.let_go(self, decision.wake)
         else:
-            self._sleep_until(decision.wake, now)
+            self._alarm.set(decision.wake, now)
         return False
 
     async def told(self, message: Message) -> None:
         """Let a message have its effect, and wait until that is written. Raises CancelledError
         where the saga leaves the memory first."""
-        if self.tell(message):
-            self._last_written = self.shell.loop.create_future()
-            await self._last_written
+        heard: asyncio.Future[None] = self.shell.loop.create_future()
+        if self.tell(message, told=lambda fate: _hear(heard, self, fate)):
+            await heard
 
-    def _write(self, decision: Decision, now: float, answers: tuple[MailAnswer, ...]) -> None:
+    def _write(
+        self,
+        decision: Decision,
+        now: float,
+        answers: tuple[MailAnswer, ...],
+        told: Callable[[Fate], None] | None = None,
+    ) -> None:
         seq = self.seq
         self.seq = seq + 1
         self.unwritten += 1
@@ -171,20 +188,16 @@ class Live:
         row = journal.encode(now, self.shell.worker, decision.events)
         answers = (*_answers(decision), *answers) if decision.replies or answers or decision.state.cancels else ()
         write = Write(self.id, seq, self.shell.operation(), row, None, changed, answers)
-        self.shell.submit(write, lambda fate: self._written(decision, fate))
+
+        def written(fate: Fate) -> None:
+            self._written(decision, fate)
+            if told is not None:
+                told(fate)
+
+        self.shell.submit(write, written)
 
     def _decide(self, message: Message, now: float) -> Decision:
-        """The core's decision, with every question answered: one row, however many turns."""
-        plan = self.program.plan
-        decision = decide(plan, self.state, message, now)
-        if not decision.questions:
-            return decision
-        events, replies = decision.events, decision.replies
-        while decision.questions:
-            answers = tuple(self._supply.answer(question, decision.state, now) for question in decision.questions)
-            decision = decide(plan, decision.state, m.Answers(answers), now)
-            events, replies = events + decision.events, replies + decision.replies
-        return decision._replace(events=events, replies=replies)
+        return decided(self.program.plan, self.state, message, now, self._supply)
 
     # What follows from a decision, once it is written
 
@@ -196,7 +209,7 @@ class Live:
             self.shell.lost(self, fate)
             return
         for event in decision.events:
-            if type(event) is e.Issued:
+            if type(event) is e.Issued or type(event) is e.Sent:
                 self.begin(event.address, event.phase)
             elif type(event) is e.Adopted:
                 self.begin_all(decision.state)
@@ -204,18 +217,23 @@ class Live:
             self.shell.answered(self)
         if self.unwritten:
             return  # a later decision is on its way and says what comes next
-        if self._last_written is not None and not self._last_written.done():
-            self._last_written.set_result(None)
         if decision.state.status in _AT_REST or (self._head is not None and self._head.owner is None):
             if self._audience.waiters:
                 self._audience.tell_outcome(self.program, decision.state)
             self.shell.at_rest(self, decision)
         elif decision.wake is not None:
-            self._sleep_until(decision.wake, self.shell.now())
+            now = self.shell.now()
+            if self.program.plan.remote:
+                self._be_patient(now)
+            self._alarm.set(decision.wake, now)
 
     def begin(self, address: str, phase: Phase) -> None:
         """Start an attempt that was issued."""
         node = self.program.plan.step(address)
+        if node.remote:
+            if not self.dropped:
+                self.shell.send(self, address, phase)
+            return
         began = self.shell.now() if node.work == "tx" else inf  # first: whoever is frozen in between began long ago
         if self.dropped or (address, phase) in self.running or not self.shell.may_start(self, address, phase):
             return
@@ -226,7 +244,8 @@ class Live:
     def begin_all(self, durable: State) -> None:
         """Start everything that a state on disk has issued and that does not run yet."""
         for address, phase in in_flight(durable):
-            self.begin(address, phase)
+            if not self.program.plan.step(address).remote:  # those went out when they were issued
+                self.begin(address, phase)
 
     async def _attempt(self, attempt: Attempt) -> None:
         try:
@@ -273,54 +292,32 @@ class Live:
     def drop(self) -> None:
         """Leave the memory. Attempts in flight are asked to stop; what they say is not heard."""
         self.dropped = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.cancel()
         for attempt in self.running.values():
             attempt.stop()
-        if self._last_written is not None:
-            self._last_written.cancel()
         self._audience.tell(None)
 
     # Time
 
-    def _sleep_until(self, wake: float | None, now: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if wake is not None and not self.dropped:
-            self._timer = self.shell.loop.call_later(max(wake - now, 0.0), self._tick)
-
-    def _tick(self) -> None:
-        self._timer = None
-        if not self.dropped:
-            self.tell(m.Tick())
+    def _be_patient(self, now: float) -> None:
+        """Wait in memory for a while: most replies come soon, and are taken here at no cost."""
+        self._alarm.patience = now + self.shell.settings.rest_seconds
 
     def _head_of(self, decision: Decision, now: float) -> Head:
         at_rest = not decision.state.ended and self._rests(decision, now)  # the head of what has ended is clear
         return head_after(decision, self._head, self.shell.worker, at_rest=at_rest, plan=self._plan)
 
     def _rests(self, decision: Decision, now: float) -> bool:
-        return not self.running and rests(decision, now + self.shell.settings.rest_seconds)
+        if self.running:
+            return False
+        latest = now + self.shell.settings.rest_seconds
+        return rests(self.program.plan, decision, latest, patient=now >= self._alarm.patience)
 
     # What attempts ask
 
     def context(self, attempt: Attempt) -> Context:
         """What the function may know about its attempt."""
-        state = self._state()
-        step = state.step(attempt.address)
-        track = step.action if attempt.phase is Phase.ACTION or step.undo is None else step.undo
-        return Context(
-            self.shell.namespace,
-            self.key,
-            self.id,
-            attempt.address,
-            attempt.phase,
-            track.attempts,
-            step.round,
-            self.epoch,
-            state.deadline,
-            attempt,
-        )
+        return briefed(self, attempt)
 
     def arguments(self, attempt: Attempt) -> dict[str, Any]:
         """What the function is called with. Raises ValueRefused for a stored value that the
@@ -331,14 +328,29 @@ class Live:
         """The payload of a result. Raises ValueRefused or LimitExceeded."""
         return self._supply.admit(address, result)
 
-    def action_status(self, address: str) -> Action:
-        """What is known of a step's action."""
-        return self._state().step(address).action.status
+    @property
+    def deadline(self) -> float | None:
+        """The saga's, an instant."""
+        return self._state().deadline
+
+    def known(self, address: str) -> StepState:
+        """What is known of a step."""
+        return self._state().step(address)
 
     def _state(self) -> State:
         if self.state is None:
             raise RuntimeError("the saga has no state yet")
         return self.state
+
+
+def _hear(heard: asyncio.Future[None], live: Live, fate: Fate) -> None:
+    """Somebody waited for a decision to be written."""
+    if heard.done():
+        return
+    if live.dropped or fate is not Fate.WRITTEN:
+        heard.cancel()
+    else:
+        heard.set_result(None)
 
 
 def _answers(decision: Decision) -> tuple[MailAnswer, ...]:

@@ -7,7 +7,6 @@ Must not: answer. The answer is written with the decision that the mail causes.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,20 +14,24 @@ import msgspec
 from amends.decide import messages as m
 from amends.decide.events import Phase
 from amends.decide.messages import Message
+from amends.decide.plan import StepNode
+from amends.decide.wire import Reply, Word
 from amends.define.program import Program
 from amends.define.values import clean, describe
-from amends.errors import ValueRefused
+from amends.errors import LimitExceeded, ValueRefused
 from amends.store.base import MailAnswer, MailRow, NewMail
 
 if TYPE_CHECKING:
     from amends.run.attempt import Attempt
+    from amends.run.live import Live
 
 
 class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
     """A mail's body.
 
     name: the wait that a signal is for. value: of a signal, or the result of a resolved step.
-    verb, address: of an act. actor, reason: who and why. phase, outcome: of a late answer.
+    verb, address: of an act. actor, reason: who and why. phase, outcome: of a late answer, and of a reply; the
+    rest is of a reply alone.
     """
 
     name: str = ""
@@ -39,8 +42,23 @@ class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     phase: str = ""
     outcome: str = ""
+    saga: str = ""
+    round: int = 1
+    attempt: int = 0
+    after: float | None = None
+    park: bool = False
+    final: bool = False
 
 
+# Which half of a step an outcome can be of; the others can be of both.
+_PHASES = {
+    Word.SUCCEEDED: Phase.ACTION,
+    Word.FENCED: Phase.ACTION,
+    Word.EARLIER_OPEN: Phase.ACTION,
+    Word.COMPENSATED: Phase.UNDO,
+    Word.VOID: Phase.UNDO,
+    Word.MISSING: Phase.UNDO,
+}
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Letter).decode
 
@@ -48,7 +66,8 @@ _decode = msgspec.json.Decoder(Letter).decode
 def write(**fields: Any) -> bytes:
     """A mail's body. A text in it is made fit to be stored: a shell may pass bytes that are none."""
     value = msgspec.Raw(fields.pop("value", None) or b"null")
-    return _encode(Letter(**{name: clean(text) for name, text in fields.items()}, value=value))
+    texts: dict[str, Any] = {name: clean(text) for name, text in fields.items()}
+    return _encode(Letter(**texts, value=value))
 
 
 def late(key: str, message: str, attempt: Attempt, ended: Message) -> NewMail:
@@ -58,6 +77,18 @@ def late(key: str, message: str, attempt: Attempt, ended: Message) -> NewMail:
         outcome, value = "succeeded", ended.result
     body = write(address=attempt.address, phase=str(attempt.phase), outcome=outcome, value=value)
     return NewMail(key, message, "late", body)
+
+
+def reply_body(reply: Reply) -> bytes:
+    """The mail's body of a service's reply."""
+    _, saga, _, step, phase, word, _, data, reason, round_, attempt, after, park, final = reply
+    value = msgspec.Raw(data if word is Word.SUCCEEDED else b"null")
+    letter = Letter("", value, "", step, "", clean(reason), str(phase), str(word), saga.hex(), round_, attempt, after)
+    letter = msgspec.structs.replace(letter, park=park, final=final)
+    try:
+        return _encode(letter)
+    except msgspec.MsgspecError:  # what stands in a reply is somebody else's, and may be no JSON
+        return _encode(msgspec.structs.replace(letter, value=msgspec.Raw(b"null"), outcome="no JSON"))
 
 
 def read(mail: MailRow) -> Letter:
@@ -88,20 +119,80 @@ def message_of(mail: MailRow, program: Program, live_workers: frozenset[int]) ->
     return m.Operate(mail.message, letter.verb, letter.address, letter.actor, letter.reason, result, live_workers, flaw)
 
 
-def understood(
-    mail: MailRow, program: Program, live_workers: frozenset[int], running: Collection[tuple[str, Phase]]
-) -> tuple[Message, tuple[MailAnswer, ...]]:
+def understood(mail: MailRow, live: Live, live_workers: frozenset[int]) -> tuple[Message, tuple[MailAnswer, ...]]:
     """What the core is told, and the answer where the core gives none. A mail that makes no
     sense is refused and moves nothing, and so does a late answer to what runs again: the
-    attempt that runs will say more. `running`: what is in flight here."""
+    attempt that runs will say more."""
+    if mail.kind == "reply":
+        return _replied(mail, live)
     try:
-        message = message_of(mail, program, live_workers)
+        message = message_of(mail, live.program, live_workers)
     except (ValueError, LookupError) as error:
         return m.Tick(), (MailAnswer(mail.message, "refused", f"the {clean(mail.kind)} makes no sense: {error}"),)
     if mail.kind != "late":
         return message, ()
-    heard = isinstance(message, (m.Done, m.Failure)) and (message.address, message.phase) not in running
+    heard = isinstance(message, (m.Done, m.Failure)) and (message.address, message.phase) not in live.running
     return message if heard else m.Tick(), (MailAnswer(mail.message, "accepted", ""),)
+
+
+def _replied(mail: MailRow, live: Live) -> tuple[Message, tuple[MailAnswer, ...]]:
+    letter = read(mail)
+    try:
+        reply = Reply(
+            "",
+            bytes.fromhex(letter.saga),
+            live.key,
+            letter.address,
+            Phase(letter.phase),
+            Word(letter.outcome),
+            "",
+            bytes(letter.value) or b"null",
+            letter.reason,
+            letter.round,
+            letter.attempt,
+            letter.after,
+            letter.park,
+            letter.final,
+        )
+    except ValueError:
+        return m.Tick(), (MailAnswer(mail.message, "refused", "the reply makes no sense"),)
+    message = None
+    if reply.saga == live.id:
+        message = told_by(reply, live.program, live.known(reply.step).round, live.shell.share())
+    if message is None:
+        return m.Tick(), (MailAnswer(mail.message, "refused", "the reply does not fit the saga as it stands"),)
+    return message, (MailAnswer(mail.message, "accepted", ""),)
+
+
+def told_by(reply: Reply, program: Program, round_: int, share: float) -> Message | None:
+    """What the core is told of a reply; None of one that does not fit: of another round than the step's, of a step
+    that no service does, an outcome that its half of a step cannot have. share: for jitter."""
+    _, _, _, step, phase, word, _, data, reason, of_round, attempt, after, park, final = reply
+    node = program.plan.node(step)
+    if not isinstance(node, StepNode) or not node.remote or of_round != round_ or phase is not _PHASES.get(word, phase):
+        return None
+    match word:
+        case Word.SUCCEEDED:
+            return _done(step, data, program)
+        case Word.COMPENSATED | Word.VOID:
+            return m.Done(step, phase, void=word is Word.VOID)
+        case Word.REJECTED:
+            return m.No(step, phase, reason or "rejected", sure=True)
+        case Word.FAILED:
+            why = reason or "it failed"
+            return m.Failure(step, phase, why, True, final, park, after, share, attempt)
+    return m.Barred(step, phase, word, reason)
+
+
+def _done(step: str, data: bytes, program: Program) -> Message:
+    """The service did it. What it gave must be what was agreed upon; if it is not, its effect stays and its result
+    is unknown."""
+    codec = program.step(step).result
+    try:
+        return m.Done(step, Phase.ACTION, codec.admit(codec.decode(data), f"the reply of {step}")[0])
+    except (ValueRefused, LimitExceeded) as error:
+        why = describe(error).replace(f"a stored {codec.name} cannot be read", f"it does not fit {codec.name}")
+        return m.Failure(step, Phase.ACTION, f"the service did it, and its reply cannot be used: {why}", final=True)
 
 
 def _codec(program: Program, address: str) -> Any:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
 from amends.define.context import Context
+from amends.define.contract import Service
 from amends.define.node import check_name
 from amends.define.nodes import Signal
 from amends.define.outcome import Compensated, Completed, Parked
@@ -27,7 +28,7 @@ from amends.run.blocking import Blocking
 from amends.run.config import Config
 from amends.run.database import Database, check_database
 from amends.run.effects import check_effects
-from amends.run.session import Session
+from amends.run.session import Session, check_services
 from amends.run.settings import Settings
 
 I = TypeVar("I")  # noqa: E741  # the input, as in the documented signatures
@@ -64,6 +65,8 @@ class Orchestrator:
         database of steps that take a transaction, by default the sagas' own: a URL, or an engine,
         a sessionmaker or a pool of your own. around: functions of the context that give an async
         context manager, entered around every attempt.
+    broker: where the services are reached that do steps: `kafka://…`, `amqp://…`, `nats://…`, `redis://…`; none
+        for those in this very process. services: where given, the only ones that its sagas may ask.
     namespace: a share of the database that sees nothing of the others. settings: the limits.
     migrate: bring PostgreSQL's schema to this code's when it is opened, instead of refusing;
         SQLite's always is.
@@ -76,7 +79,7 @@ class Orchestrator:
         database: Database = None,
         *,
         sagas: Sequence[Saga[Any, Any]],
-        services: Sequence[object] = (),
+        services: Sequence[Service] = (),
         broker: str | None = None,
         resources: Sequence[Callable[..., Any]] = (),
         effects: object = None,
@@ -85,8 +88,6 @@ class Orchestrator:
         settings: Settings | None = None,
         migrate: bool = False,
     ) -> None:
-        if services or broker is not None:
-            raise DefinitionError("Orchestrator(services=…, broker=…): services over brokers are not supported yet")
         check_database(database)
         for enter in around:
             if not callable(enter):
@@ -94,9 +95,18 @@ class Orchestrator:
         provided = Resources(resources, depth=2)
         registry = Registry(sagas, provided)
         check_effects(effects, registry)
+        check_services(registry, services, broker)
         name = check_name(namespace, "Orchestrator(namespace=…)")
         self.config: Config = Config(
-            database, registry, provided, name, settings or Settings(), effects, tuple(around), migrate
+            database,
+            registry,
+            provided,
+            name,
+            settings or Settings(),
+            effects,
+            tuple(around),
+            migrate,
+            broker=broker,
         )
         self._session: Session | None = None
         self._entered = False

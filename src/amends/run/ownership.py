@@ -19,7 +19,6 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from amends import fault
-from amends.decide import messages as m
 from amends.define.values import describe
 from amends.errors import StoreDamaged, StoreUnavailable
 from amends.run import mailbox
@@ -264,7 +263,7 @@ class Ownership:
         worker.take_mail(mails, alive)  # before the look at the clock, which may find nothing to do
         for live in lives:
             if not live.dropped:
-                _have(live, partial(live.tell, m.Tick()))
+                _have(live, live.tick)
 
     async def _hold_adopted(self, batch: list[Loaded], gone: int) -> None:
         if not batch:

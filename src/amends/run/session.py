@@ -10,18 +10,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from amends import fault
 from amends.decide import messages as m
 from amends.decide.decide import decide
+from amends.define.contract import Service
+from amends.define.registry import Registry
 from amends.define.saga import Saga
 from amends.errors import (
+    DefinitionError,
     IdConflict,
     NotRunning,
     StoreUnavailable,
+    TransportRefused,
     UnknownSaga,
     ValueRefused,
 )
@@ -38,10 +42,12 @@ from amends.run.journal import state_of as state_of  # tools and tests take it f
 from amends.run.live import Live
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.plans import Plans
+from amends.run.remote import Services
 from amends.run.transactions import Transactions
 from amends.run.waiting import Waiting
 from amends.run.worker import Worker
 from amends.store.base import OPEN, Fate, Head, Loaded, NewSaga, SagaRow, Store, Write
+from amends.transport.open import transport_for
 
 AWAY_PAUSE_SECONDS = 0.1
 _log = logging.getLogger("amends.session")
@@ -94,6 +100,7 @@ class Session(Asking, Enlisting):
             around=config.around,
             transactions=self._transactions(),
             threads=config.threads,
+            services=services_of(config),
         )
         await self.worker.start()
         self.plans = self.worker.ownership.plans
@@ -301,6 +308,33 @@ class Session(Asking, Enlisting):
             raise self._broken
         if self.worker is not None and self.worker.failed.done():
             self.worker.failed.result()
+
+
+def services_of(config: Config) -> Services | None:
+    """The services that steps of an orchestrator are done by; None where there are none. Raises TransportRefused."""
+    plans = (saga.plan for saga in config.registry.by_fingerprint.values())
+    names = tuple(dict.fromkeys(service for plan in plans for service in plan.services))
+    if not names:
+        return None
+    return Services(names, transport_for(config.broker), config.settings.reply_name)
+
+
+def check_services(registry: Registry, services: Sequence[Service], broker: str | None) -> None:
+    """See that sagas ask only the services that were given, if any were, and that the broker's URL can be meant.
+    Raises DefinitionError."""
+    for service in services:
+        if not isinstance(service, Service):
+            raise DefinitionError(f"Orchestrator(services=[…]): a Service is expected, not {service!r:.80}")
+    known = {service.name for service in services}
+    for saga in registry.by_fingerprint.values():
+        for name in saga.plan.services:
+            if known and name not in known:
+                raise DefinitionError(f"saga {saga.name!r} asks the service {name}; add it to services=[…]")
+    if broker is not None:
+        try:
+            transport_for(broker)
+        except TransportRefused as error:
+            raise DefinitionError(f"Orchestrator(broker=…): {error}") from None
 
 
 def input_hash(name: str, payload: bytes) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from math import inf
 
+from amends.define.node import check_name
 from amends.define.values import PAYLOAD_BYTES_MAX
 from amends.errors import DefinitionError
 
@@ -33,6 +34,8 @@ class Settings:
     lease_seconds: how long a worker's registration lasts unrenewed, where stores have leases.
     drain_seconds: how long a worker that was asked to stop waits for attempts in flight.
     answer_seconds: how long signal, cancel and operations wait for their answer.
+    reply_name: of the queue that services send replies to; None for one of the store's own. Where queues are made by
+        others than amends, a name that they know.
     retention_seconds: how long after their end workers keep sagas; None keeps them for ever. Longer than
         any client or worker may be cut off from the store: what was forgotten is begun anew by its id.
     """
@@ -50,16 +53,19 @@ class Settings:
     drain_seconds: float = 25.0
     answer_seconds: float = 30.0
     retention_seconds: float | None = None
+    reply_name: str | None = None
 
     def __post_init__(self) -> None:
         """Raises DefinitionError for a value that makes no sense."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None and field.default is None:
+            if (value is None and field.default is None) or field.name == "reply_name":
                 continue
             kinds, kind = ((int,), "whole number") if field.type == "int" else ((int, float), "finite number")
             if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < inf:
                 raise DefinitionError(f"Settings({field.name}={value!r}): a positive {kind} is expected")
+        if self.reply_name is not None:
+            check_name(self.reply_name, "Settings(reply_name=…)")
         if self.retention_seconds is not None and self.retention_seconds < RETENTION_SECONDS_MIN:
             raise DefinitionError(
                 f"Settings(retention_seconds={self.retention_seconds!r}): at least {RETENTION_SECONDS_MIN:g} is "

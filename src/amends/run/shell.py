@@ -51,6 +51,15 @@ class Shell(Runner, Protocol):
         """Whether an attempt may start now; if not, the worker starts it when it may."""
         ...
 
+    @property
+    def away(self) -> str:
+        """Why no command goes out to services at the moment; empty if they do."""
+        ...
+
+    def send(self, live: Live, address: str, phase: Phase) -> None:
+        """Have a command go out, whose decision is written."""
+        ...
+
     def at_rest(self, live: Live, decision: Decision) -> None:
         """The saga ended, parked, or waits for long; that is written."""
         ...

@@ -16,7 +16,7 @@ from amends.decide.draft import Question
 from amends.decide.plan import index_of
 from amends.decide.state import State
 from amends.define.bind import Kind
-from amends.define.policy import seconds
+from amends.define.policy import Reject, seconds
 from amends.define.program import Program
 from amends.define.values import describe
 from amends.errors import LimitExceeded, ValueRefused
@@ -53,6 +53,23 @@ class Supply:
                 given[name] = self._other(kind, key, attempt, state)
         return given
 
+    def _command(self, address: str, state: State) -> bytes:
+        """The command that a request builds. Raises whatever the user's function does."""
+        step = self._program.step(address)
+        remote = step.step.body.remote
+        if remote is None:
+            raise LookupError(f"{address} is no request")
+        given: dict[str, Any] = {}
+        for argument in step.action.arguments:
+            if argument.kind is _INPUT:
+                given[argument.name] = self._value("", state.input)
+            elif argument.kind is Kind.ITEM:
+                given[argument.name] = self._item(address, state)
+            else:
+                given[argument.name] = self._result(argument.addresses, state)
+        built = step.action.fn(**given)
+        return remote.sent.admit(built, f"the command of {address}", self._settings.payload_bytes)[0]
+
     def keep_input(self, payload: bytes, value: Any) -> None:
         """The input, which need not be decoded any more, if it cannot be changed."""
         if self._program.input.shared:
@@ -73,6 +90,8 @@ class Supply:
             if kind == "accept":
                 value = self._program.signals[address].decode(question.value)
                 return m.Answer(kind, address, flag=not self._program.filters[address](value))
+            if kind == "request":
+                return m.Answer(kind, address, items=(self._command(address, state),))
             given = self._asked(address, state)
             if kind == "condition":
                 return m.Answer(kind, address, flag=_bool(given))
@@ -81,6 +100,10 @@ class Supply:
             return m.Answer(kind, address, items=self._items(address, given))
         except KeyboardInterrupt:
             raise
+        except Reject as error:
+            if kind == "request":
+                return m.Answer(kind, address, flag=True, error=describe(error))
+            return m.Answer(kind, address, error=f"{type(error).__name__}: {describe(error)}")
         except BaseException as error:  # noqa: BLE001  # a user's function; the saga parks with its words
             return m.Answer(kind, address, error=f"{type(error).__name__}: {describe(error)}")
 

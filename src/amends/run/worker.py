@@ -29,6 +29,7 @@ from amends.run.chance import Chance
 from amends.run.committer import Committer
 from amends.run.live import Live
 from amends.run.ownership import Ownership
+from amends.run.remote import Remote, Services
 from amends.run.retention import Retention
 from amends.run.settings import Settings
 from amends.run.threads import Threads
@@ -65,6 +66,7 @@ class Worker:
         around: Sequence[Around] = (),
         transactions: Transactions | None = None,
         threads: Executor | None = None,
+        services: Services | None = None,
     ) -> None:
         self.store = store
         self.registry = registry
@@ -86,6 +88,7 @@ class Worker:
         self._around = tuple(around)
         self.has_around: bool = bool(around)
         self._transactions = transactions
+        self._remote = Remote(self, services)
         self._retention = Retention(self, transactions)
         self.now: Callable[[], float] = store.now
         self.operation: Callable[[], int] = chance.operation
@@ -104,6 +107,7 @@ class Worker:
             self.resources = await self._providers.open(self._stack)
             if self._transactions is not None:
                 await self._transactions.open()
+            await self._remote.open()
             await self.ownership.plans.register(self.store)
             await self.ownership.start(await self.register())
             self._retention.start()
@@ -133,6 +137,7 @@ class Worker:
         fault.point("drain.before")
         self.draining = True
         try:
+            await self._remote.stop_taking()
             await self.ownership.stop()
             try:
                 async with asyncio.timeout(self.settings.drain_seconds):
@@ -152,6 +157,7 @@ class Worker:
             await self._quieter.wait()
         if self._committer is not None:
             await self._committer.drain()
+        await self._remote.drain()
 
     async def _leave(self) -> None:
         if not self.worker:
@@ -166,6 +172,7 @@ class Worker:
 
     async def _close(self) -> None:
         await self._retention.stop()
+        await self._remote.close()
         if self._committer is not None:
             self._committer.close()
         self.deadlines.close()
@@ -232,6 +239,18 @@ class Worker:
         for live, address, phase in held:
             live.begin(address, phase)
 
+    @property
+    def away(self) -> str:
+        """Why no command goes out to services at the moment; empty if they do."""
+        return self._remote.away
+
+    def send(self, live: Live, address: str, phase: Phase) -> None:
+        """Have a command go out; one that the lease holds back goes out when it is renewed."""
+        if self.ownership.lease.holds():
+            self._remote.send(live, address, phase)
+        else:
+            self._held.append((live, address, phase))
+
     def at_rest(self, live: Live, decision: Decision) -> None:
         """The saga ended, parked, or waits for long; that is written."""
         fault.point("release.after")
@@ -240,6 +259,8 @@ class Worker:
             self.ownership.release(live.id, decision.wake)
         if decision.state.ended or decision.state.parked:
             self.answered(live)
+        if decision.state.ended:
+            self._remote.ended(live.id, live.program.plan.services)
 
     def let_go(self, live: Live, wake: float | None) -> None:
         """Nothing is to be done until an instant, or a mail."""
@@ -314,9 +335,8 @@ class Worker:
             if live is None or mail.message in live.mails:
                 continue
             live.mails.add(mail.message)
-            message, answers = mailbox.understood(mail, live.program, live_workers, live.running)
             try:
-                live.tell(message, answers)
+                live.tell(*mailbox.understood(mail, live, live_workers))
             except Exception as error:  # noqa: BLE001  # what befalls one saga must not befall the others
                 self.broke(live, error)
 

@@ -36,10 +36,13 @@ from amends.store.rows import (
     PlanRow,
     Retired,
     SagaRow,
+    TokenKey,
     WorkerInfo,
     WorkerRow,
     Write,
 )
+
+TOKEN_KEYS_KEPT = 5  # those that replies on their way may still be made with
 
 __all__ = [
     "OPEN",
@@ -60,6 +63,7 @@ __all__ = [
     "Retired",
     "SagaRow",
     "Store",
+    "TokenKey",
     "WorkerInfo",
     "WorkerRow",
     "Write",
@@ -149,6 +153,17 @@ class Store(Protocol):
 
     async def plans(self) -> list[PlanRow]:
         """All registered plans."""
+        ...
+
+    # Keys of reply tokens
+
+    async def token_keys(self) -> list[TokenKey]:
+        """The keys that replies are authenticated with, the newest first; none where none was added."""
+        ...
+
+    async def add_token_key(self, name: str, secret: bytes, after: int) -> None:
+        """Add a key behind the one numbered `after`, 0 for the first; where one is there by now, nothing is done.
+        name: of the queue of replies; the first key's stays. The newest `TOKEN_KEYS_KEPT` are kept."""
         ...
 
     # Workers

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from amends.errors import NotEnlisted, StoreUnavailable
 from amends.store.base import (
     OPEN,
+    TOKEN_KEYS_KEPT,
     Ended,
     Fate,
     Filter,
@@ -26,6 +27,7 @@ from amends.store.base import (
     PlanRow,
     Retired,
     SagaRow,
+    TokenKey,
     WorkerInfo,
     WorkerRow,
     Write,
@@ -78,6 +80,17 @@ class MemoryStore:
 
     async def plans(self) -> list[PlanRow]:
         return list(self._up().plans)
+
+    # Keys of reply tokens
+
+    async def token_keys(self) -> list[TokenKey]:
+        return list(self._up().token_keys)
+
+    async def add_token_key(self, name: str, secret: bytes, after: int) -> None:
+        keys = self._up().token_keys
+        if (keys[0].number if keys else 0) == after:
+            keys.insert(0, TokenKey(after + 1, keys[0].name if keys else name, secret))
+            del keys[TOKEN_KEYS_KEPT:]
 
     # Workers
 

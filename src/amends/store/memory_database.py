@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
-from amends.store.base import OPEN, Fate, MailRow, NewMail, NewSaga, PlanRow, SagaRow, WorkerRow, Write
+from amends.store.base import OPEN, Fate, MailRow, NewMail, NewSaga, PlanRow, SagaRow, TokenKey, WorkerRow, Write
 
 Entry = tuple[int, bytes]  # operation number and row
 
@@ -29,6 +29,7 @@ class MemoryDatabase:
     taken: set[int] = field(default_factory=set)
     workers: dict[int, WorkerRow] = field(default_factory=dict)
     plans: list[PlanRow] = field(default_factory=list)
+    token_keys: list[TokenKey] = field(default_factory=list)
     numbers: count[int] = field(default_factory=lambda: count(1))
     listeners: list[Callable[[str], None]] = field(default_factory=list)
     open: dict[bytes, SagaRow] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from amends import fault
 from amends.errors import DefinitionError, NotEnlisted, StoreUnavailable
 from amends.store import postgres_migrate
 from amends.store.base import (
+    TOKEN_KEYS_KEPT,
     Ended,
     Fate,
     Filter,
@@ -28,6 +29,7 @@ from amends.store.base import (
     PlanRow,
     Retired,
     SagaRow,
+    TokenKey,
     WorkerInfo,
     WorkerRow,
     Write,
@@ -113,6 +115,17 @@ class PostgresStore:
 
     async def plans(self) -> list[PlanRow]:
         return [PlanRow(*row) for row in await self._looks.fetch("plans", self._number)]
+
+    # Keys of reply tokens
+
+    async def token_keys(self) -> list[TokenKey]:
+        return [TokenKey(*row) for row in await self._lines.fetch("token_keys", self._number)]
+
+    async def add_token_key(self, name: str, secret: bytes, after: int) -> None:
+        keys = await self.token_keys()
+        if (keys[0].number if keys else 0) == after:
+            await self._lines.fetch("token_key_add", self._number, name, secret)
+            await self._lines.fetch("token_key_tidy", self._number, after + 1 - TOKEN_KEYS_KEPT)
 
     # Workers
 

@@ -111,6 +111,14 @@ class PlanRow(NamedTuple):
     body: str
 
 
+class TokenKey(NamedTuple):
+    """What replies are authenticated with. name: of the queue they are sent to, the same with every key."""
+
+    number: int
+    name: str
+    secret: bytes
+
+
 class SagaRow(NamedTuple):
     """A head as it is read."""
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from amends import fault
 from amends.store.base import (
+    TOKEN_KEYS_KEPT,
     Ended,
     Fate,
     Filter,
@@ -29,6 +30,7 @@ from amends.store.base import (
     Peek,
     PlanRow,
     SagaRow,
+    TokenKey,
     WorkerInfo,
     WorkerRow,
     Write,
@@ -112,6 +114,14 @@ class SqliteStore:
 
     async def plans(self) -> list[PlanRow]:
         return [PlanRow(*row) for row in await self._rows("plans", self._number)]
+
+    # Keys of reply tokens
+
+    async def token_keys(self) -> list[TokenKey]:
+        return [TokenKey(*row) for row in await self._rows("token_keys", self._number)]
+
+    async def add_token_key(self, name: str, secret: bytes, after: int) -> None:
+        await self._write(lambda connection: _add_token_key(connection, (self._number, name, secret), after))
 
     # Workers
 
@@ -355,3 +365,10 @@ def _send(connection: sqlite3.Connection, namespace: int, mail: NewMail, now: fl
     connection.execute(SQL["mail_add"], values)
     row = connection.execute(SQL["mail_sent"], (namespace, mail.key, mail.message)).fetchone()
     return None if row is None else mail_of(row)
+
+
+def _add_token_key(connection: sqlite3.Connection, row: tuple[int, str, bytes], after: int) -> None:
+    newest = connection.execute(SQL["token_keys"], row[:1]).fetchone()
+    if (newest[0] if newest else 0) == after:
+        connection.execute(SQL["token_key_add"], row)
+        connection.execute(SQL["token_key_tidy"], (row[0], after + 1 - TOKEN_KEYS_KEPT))

@@ -32,6 +32,7 @@ from amends.store.base import (
     PlanRow,
     SagaRow,
     Store,
+    TokenKey,
     WorkerInfo,
     WorkerRow,
     Write,
@@ -154,6 +155,12 @@ class FaultyStore:
 
     async def plans(self) -> list[PlanRow]:
         return await self._pass("plans", self._store.plans)
+
+    async def token_keys(self) -> list[TokenKey]:
+        return await self._store.token_keys()
+
+    async def add_token_key(self, name: str, secret: bytes, after: int) -> None:
+        await self._store.add_token_key(name, secret, after)
 
     async def register(self, info: WorkerInfo) -> int:
         return await self._pass("register", lambda: self._store.register(info))

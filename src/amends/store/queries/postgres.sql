@@ -47,6 +47,17 @@ SELECT fingerprint, id FROM amends.plan WHERE ns = $1 AND fingerprint = ANY($2::
 -- name: plans
 SELECT id, fingerprint, name, body FROM amends.plan WHERE ns = $1 ORDER BY id
 
+-- name: token_keys
+SELECT number, name, secret FROM amends.token_key WHERE ns = $1 ORDER BY number DESC
+
+-- name: token_key_add
+INSERT INTO amends.token_key (ns, number, name, secret)
+SELECT $1, coalesce(max(k.number), 0) + 1, coalesce(min(k.name), $2), $3 FROM amends.token_key AS k WHERE k.ns = $1
+ON CONFLICT DO NOTHING
+
+-- name: token_key_tidy
+DELETE FROM amends.token_key AS k WHERE k.ns = $1 AND k.number <= $2
+
 -- name: worker_add
 INSERT INTO amends.worker (ns, host, pid, plans, started_at, expires_at)
 VALUES ($1, $2, $3, $4::int[], extract(epoch FROM clock_timestamp()), extract(epoch FROM clock_timestamp()) + $5::float8)

@@ -20,6 +20,16 @@ SELECT id FROM amends_plan WHERE ns = ? AND fingerprint = ?
 -- name: plans
 SELECT id, fingerprint, name, body FROM amends_plan WHERE ns = ? ORDER BY id
 
+-- name: token_keys
+SELECT number, name, secret FROM amends_token_key WHERE ns = ? ORDER BY number DESC
+
+-- name: token_key_add
+INSERT INTO amends_token_key (ns, number, name, secret)
+SELECT ?1, coalesce(max(number), 0) + 1, coalesce(min(name), ?2), ?3 FROM amends_token_key WHERE ns = ?1
+
+-- name: token_key_tidy
+DELETE FROM amends_token_key WHERE ns = ? AND number <= ?
+
 -- name: worker_add
 INSERT INTO amends_worker (ns, host, pid, plans, started_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)
 

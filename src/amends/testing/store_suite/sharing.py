@@ -12,12 +12,29 @@ import threading
 import pytest
 
 from amends.errors import NotEnlisted, StoreUnavailable
-from amends.store.base import Fate, Filter, Head, MailAnswer, Peek
+from amends.store.base import TOKEN_KEYS_KEPT, Fate, Filter, Head, MailAnswer, Peek
 from amends.testing.store_suite.rig import OTHER_PLAN, PLAN, SHORT, Rig, rule
 
 
 class SharingRules:
     """Several stores on one database."""
+
+    @rule
+    async def test_keys_of_reply_tokens_are_added_one_behind_the_other_and_the_newest_kept(self, rig: Rig) -> None:
+        store = rig.first_store
+        assert await store.token_keys() == []
+
+        await store.add_token_key("orders", b"1", 0)
+        await store.add_token_key("others", b"2", 0)  # somebody was first
+        for number in range(1, TOKEN_KEYS_KEPT + 2):
+            await store.add_token_key("others", bytes([number]), number)
+
+        keys = await store.token_keys()
+        assert [key.number for key in keys] == list(range(TOKEN_KEYS_KEPT + 2, 2, -1))
+        assert {key.name for key in keys} == {"orders"}
+        assert keys[0].secret == bytes([TOKEN_KEYS_KEPT + 1])
+        other = await rig.store("other")
+        assert await other.token_keys() == []
 
     @rule
     async def test_namespaces_see_nothing_of_each_other(self, rig: Rig) -> None:

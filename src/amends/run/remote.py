@@ -1,0 +1,188 @@
+"""Remote: a worker's end of the line to the services that do steps.
+
+Guarantees: a command leaves only after the decision that issued it is on disk, and goes out until the broker
+has it; asked to stop, replies are taken no more and what is decided still goes out.
+Must not: decide, or wait for anybody on a saga's way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from amends.decide.events import Phase
+from amends.decide.state import Action
+from amends.decide.wire import SAGAS_PER_NOTICE, Command, Ended, command_message, ended_message
+from amends.errors import AmendsError, TransportError
+from amends.run.replies import Counts, Replies
+from amends.run.sender import Sender
+from amends.run.tokens import Tokens
+from amends.store.base import Store, TokenKey
+from amends.transport.base import Listening, Transport
+from amends.transport.names import commands_of, replies_of
+
+if TYPE_CHECKING:
+    from amends.run.live import Live
+    from amends.run.worker import Worker
+
+SECRET_BYTES = 32
+NOTICE_SECONDS = 1.0  # ended sagas are told of together
+ARRANGE_SECONDS = 1.0  # between two tries to have the queues made
+_log = logging.getLogger("amends.remote")
+
+
+class Services(NamedTuple):
+    """The services that do steps, and the way to them. reply_name: of the queue of replies; None for the one
+    that the store keeps."""
+
+    names: tuple[str, ...]
+    transport: Transport
+    reply_name: str | None = None
+
+
+class Remote:
+    """One per worker. Where no saga has a remote step, it does nothing."""
+
+    def __init__(self, worker: Worker, services: Services | None) -> None:
+        self._worker = worker
+        self._services = services
+        self._name = ""
+        self._sender: Sender | None = None if services is None else Sender(services.transport)
+        self._tokens: Tokens | None = None
+        self._replies: Replies | None = None
+        self._listening: Listening | None = None
+        self._arranging: asyncio.Task[None] | None = None
+        self._ended: dict[str, list[bytes]] = {}
+        self._notice: asyncio.TimerHandle | None = None
+
+    async def open(self) -> None:
+        """Connect, and listen for replies once the broker is there. Raises StoreError, and TransportError where
+        waiting does not mend it."""
+        if self._services is None:
+            return
+        keys = await token_keys(self._worker.store, self._worker.namespace)
+        self._tokens = Tokens(keys)
+        self._name = self._services.reply_name or keys[0].name
+        self._replies = Replies(self._worker, self._tokens)
+        await self._services.transport.open()
+        arranging = self._arrange(self._services, self._replies)
+        self._arranging = asyncio.get_running_loop().create_task(arranging, name="amends-remote")
+
+    @property
+    def away(self) -> str:
+        """Why no command goes out at the moment; empty if they do."""
+        return "" if self._sender is None else self._sender.away
+
+    @property
+    def counts(self) -> Counts:
+        """What became of replies."""
+        return Counts() if self._replies is None else self._replies.counts
+
+    def send(self, live: Live, address: str, phase: Phase) -> None:
+        """Have a command sent, whose decision is on disk."""
+        if self._sender is None or self._tokens is None:
+            raise AmendsError(f"{address} is done by a service, and this worker has no way to one")
+        command = command_of(live, address, phase)
+        token = self._tokens.make(command.namespace, command.saga, command.step, command.round, command.phase)
+        complete = command._replace(token=token, reply_to=replies_of(self._name).name)
+        message = command_message(complete, f"{self._worker.operation():x}", self._source)
+        self._sender.post(commands_of(command.type.partition(".")[0]), message)
+
+    def ended(self, saga: bytes, services: Sequence[str]) -> None:
+        """Let services know, some time soon, that a saga has ended."""
+        for service in services:
+            self._ended.setdefault(service, []).append(saga)
+        if self._ended and self._notice is None:
+            self._notice = self._worker.loop.call_later(NOTICE_SECONDS, self._tell_ended)
+
+    async def stop_taking(self) -> None:
+        """Take no more replies."""
+        arranging, self._arranging = self._arranging, None
+        if arranging is not None:
+            arranging.cancel()
+            await asyncio.wait([arranging])
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            await listening.stop()
+
+    async def drain(self) -> None:
+        """Wait until what was decided has gone out, and what was written is acked."""
+        if self._notice is not None:
+            self._notice.cancel()
+            self._tell_ended()
+        if self._sender is not None:
+            await self._sender.drain()
+        if self._replies is not None:
+            await self._replies.drain()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self.stop_taking()
+        if self._notice is not None:
+            self._notice.cancel()
+        if self._sender is not None:
+            await self._sender.close()
+        if self._services is not None:
+            await self._services.transport.close()
+
+    @property
+    def _source(self) -> str:
+        return f"/amends/{self._name}"
+
+    async def _arrange(self, services: Services, replies: Replies) -> None:
+        """See that the queues are there, and listen; as soon as the broker is."""
+        home = replies_of(self._name)
+        room = self._worker.settings.in_flight
+        while self._listening is None:
+            try:
+                await services.transport.prepare([*map(commands_of, services.names), home])
+                self._listening = await services.transport.listen(home, self._name, replies.receive, in_flight=room)
+            except TransportError as error:
+                _log.warning("replies cannot be received yet: %s", error)
+                await asyncio.sleep(ARRANGE_SECONDS)
+
+    def _tell_ended(self) -> None:
+        self._notice = None
+        ended, self._ended = self._ended, {}
+        for service, sagas in ended.items():
+            for start in range(0, len(sagas), SAGAS_PER_NOTICE):
+                notice = Ended(self._worker.namespace, tuple(sagas[start : start + SAGAS_PER_NOTICE]))
+                id_, at = f"{self._worker.operation():x}", self._worker.now()
+                if self._sender is not None:
+                    self._sender.post(commands_of(service), ended_message(notice, id_, self._source, at))
+
+
+def command_of(live: Live, address: str, phase: Phase) -> Command:
+    """The command of a step that was issued, without what only the sender knows."""
+    step = live.known(address)
+    return Command(
+        live.program.plan.step(address).command,
+        live.shell.namespace,
+        live.id,
+        live.key,
+        address,
+        phase,
+        step.command or b"null",
+        token="",
+        reply_to="",
+        sent_at=live.shell.now(),
+        round=step.round,
+        attempt=step.track(phase).attempts,
+        closed=step.closed,
+        known=step.action.status is Action.SUCCEEDED,
+    )
+
+
+async def token_keys(store: Store, namespace: str) -> list[TokenKey]:
+    """The keys of a store; the first is made where there is none. Raises StoreError."""
+    keys = await store.token_keys()
+    while not keys:
+        secret = secrets.token_bytes(SECRET_BYTES)
+        mark = hashlib.blake2b(secret, digest_size=4).hexdigest()
+        await store.add_token_key(f"{namespace}-{mark}", secret, 0)
+        keys = await store.token_keys()
+    return keys

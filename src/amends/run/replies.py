@@ -1,0 +1,162 @@
+"""Replies: how the answers of services reach their sagas.
+
+A reply for a saga in this worker's memory is decided at once; one for any other becomes a mail, which its
+owner, or whoever claims it, takes. The broker is told that a reply is done with when the decision, or the mail,
+is on disk, and not before.
+
+Guarantees: a reply that is not authentic moves nothing and is counted; one that is lost on the way to the disk
+comes again.
+Must not: judge what an outcome means; the core does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from amends import fault
+from amends.decide.messages import Message as Told
+from amends.decide.wire import Reply, reply_of
+from amends.errors import MessageRefused, StoreError
+from amends.run import mailbox
+from amends.run.tokens import Tokens
+from amends.store.base import Fate, NewMail
+from amends.transport.base import Delivery
+
+if TYPE_CHECKING:
+    from amends.run.worker import Worker
+
+MAIL_BATCH = 500
+PAUSE_SECONDS = 0.5
+AGAIN_SECONDS = 0.2
+_log = logging.getLogger("amends.replies")
+
+
+class Counts(NamedTuple):
+    """What became of replies since the worker began."""
+
+    taken: int = 0
+    mailed: int = 0
+    refused: int = 0
+    homeless: int = 0  # of sagas that are not in this store
+
+
+class Replies:
+    """The intake of one worker."""
+
+    def __init__(self, worker: Worker, tokens: Tokens) -> None:
+        self._worker = worker
+        self._tokens = tokens
+        self._mails: list[tuple[NewMail, Delivery]] = []
+        self._sending: asyncio.Task[None] | None = None
+        self._acks: set[asyncio.Task[None]] = set()
+        self.counts: Counts = Counts()
+
+    def receive(self, deliveries: Sequence[Delivery]) -> None:
+        """Take what came from the broker."""
+        for delivery in deliveries:
+            reply = self._authentic(delivery)
+            if reply is None:
+                self._done(delivery)
+                continue
+            live = self._worker.lives.get(reply.saga)
+            if live is None:
+                self._mail(reply, delivery)
+                continue
+            message = mailbox.told_by(reply, live.program, live.known(reply.step).round, self._worker.share())
+            if message is None:
+                self._count(refused=1)
+                self._done(delivery)
+                continue
+            self._tell(reply.saga, message, delivery)
+        if self._mails and self._sending is None:
+            self._sending = asyncio.get_running_loop().create_task(self._send(), name="amends-reply-mails")
+
+    async def drain(self) -> None:
+        """Wait until what was taken is on its way out."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
+        if self._acks:
+            await asyncio.wait(self._acks)
+
+    def _authentic(self, delivery: Delivery) -> Reply | None:
+        """The reply that came, if it is one, and an answer to a command of ours."""
+        try:
+            if delivery.message is None:
+                raise MessageRefused(delivery.flaw)
+            reply = reply_of(delivery.message)
+        except MessageRefused as error:
+            self._refuse(f"what came is no reply: {error}")
+            return None
+        namespace, saga, _, step, phase, *_ = reply
+        if namespace != self._worker.namespace:
+            self._refuse(f"it is for the namespace {namespace!r:.60}")
+            return None
+        if not self._tokens.fits(reply.token, namespace, saga, step, reply.round, phase):
+            self._refuse(f"its token does not fit {step!r:.60} of the saga {saga.hex()}: forged, or its key is lost")
+            return None
+        return reply
+
+    def _refuse(self, why: str) -> None:
+        self._count(refused=1)
+        _log.warning("a reply is refused: %s", why)
+
+    def _tell(self, saga: bytes, message: Told, delivery: Delivery) -> None:
+        live = self._worker.lives[saga]
+
+        def written(fate: Fate) -> None:
+            if fate is Fate.WRITTEN:
+                fault.point("reply.written")
+                self._done(delivery)
+            else:
+                self._again(delivery)
+
+        try:
+            if not live.tell(message, told=written):
+                self._done(delivery)
+            self._count(taken=1)
+        except Exception as error:  # noqa: BLE001  # what befalls one saga must not befall the others
+            self._worker.broke(live, error)
+            self._again(delivery)
+
+    def _mail(self, reply: Reply, delivery: Delivery) -> None:
+        id_ = "" if delivery.message is None else delivery.message.id
+        self._mails.append((NewMail(reply.key, f"reply {id_}"[:200], "reply", mailbox.reply_body(reply)), delivery))
+
+    async def _send(self) -> None:
+        """Write mails, as many at once as have come."""
+        try:
+            while self._mails:
+                batch = self._mails[:MAIL_BATCH]
+                try:
+                    rows = await self._worker.store.send([mail for mail, _ in batch])
+                except StoreError as error:
+                    _log.warning("replies wait for the store: %s", error)
+                    await asyncio.sleep(PAUSE_SECONDS)
+                    continue
+                del self._mails[: len(batch)]
+                homeless = sum(row is None for row in rows)
+                self._count(mailed=len(batch) - homeless, homeless=homeless)
+                self._worker.store.hint([], work=True)
+                self._worker.ownership.wake()
+                for _, delivery in batch:
+                    self._done(delivery)
+        finally:
+            self._sending = None
+
+    def _done(self, delivery: Delivery) -> None:
+        self._keep(asyncio.get_running_loop().create_task(delivery.ack()))
+
+    def _again(self, delivery: Delivery) -> None:
+        self._keep(asyncio.get_running_loop().create_task(delivery.retry(AGAIN_SECONDS)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._acks.add(task)
+        task.add_done_callback(self._acks.discard)
+
+    def _count(self, *, taken: int = 0, mailed: int = 0, refused: int = 0, homeless: int = 0) -> None:
+        now = self.counts
+        self.counts = Counts(now.taken + taken, now.mailed + mailed, now.refused + refused, now.homeless + homeless)
