@@ -108,11 +108,11 @@ def test_an_action_that_meets_nothing_runs() -> None:
     assert action_arrives(None, {}, 1) == Ruling(Verdict.RUN)
 
 
-def test_an_action_that_runs_leaves_a_tombstone_in_each_lower_round_that_has_no_row() -> None:
-    assert action_arrives(None, {}, 3) == Ruling(Verdict.RUN, tombstones=(1, 2))
+def test_an_action_that_runs_leaves_a_tombstone_in_each_lower_round_that_has_no_row_the_highest_first() -> None:
+    assert action_arrives(None, {}, 3) == Ruling(Verdict.RUN, tombstones=(2, 1))
     assert action_arrives(None, {1: REJECTED}, 3) == Ruling(Verdict.RUN, tombstones=(2,))
     assert action_arrives(None, {1: COMPENSATED, 2: TOMBSTONE}, 3) == Ruling(Verdict.RUN)
-    assert action_arrives(None, {}, 3, closed_round=2).tombstones == (1, 2)
+    assert action_arrives(None, {}, 3, closed_round=2).tombstones == (2, 1)
 
 
 @pytest.mark.parametrize("entry", [SUCCEEDED, REJECTED, TOMBSTONE, COMPENSATED])

@@ -59,7 +59,7 @@ def in_settings(*names: str) -> list[Setting]:
     return [SMALL[name] for name in names]
 
 
-STEP, CORE = in_settings("a step", "the core, a step")
+STEP, CORE = in_settings("a step", "the core, people")
 PEOPLE, LATER, HASTE = in_settings("rounds", "rounds after the pivot", "people in haste")
 LOST, CORE_LOST = in_settings("the inbox is lost", "the core, the inbox is lost")
 HORIZON = SMALL["the core, a horizon"]

@@ -61,9 +61,9 @@ class Ruling(NamedTuple):
     """A verdict, and what to write beside it.
 
     entry: the row as it is to be, if it changes. tombstones: lower rounds that have no row and get a
-    tombstone before the handler is called. Where somebody else has such a row in hand, that is waited
-    for, and then all rounds are read and judged anew: an action of a lower round may just have been
-    committed.
+    tombstone before the handler is called, from the highest down, so that no two commands wait for each
+    other. Where somebody else has such a row in hand, that is waited for, and then all rounds are read and
+    judged anew: an action of a lower round may just have been committed.
     """
 
     verdict: Verdict
@@ -116,7 +116,7 @@ def action_arrives(entry: Entry | None, rounds: Mapping[int, Entry], round_: int
     for other, kept in rounds.items():
         if closed_round < other < round_ and kept.action is Kept.SUCCEEDED and not kept.compensated:
             return Ruling(Verdict.EARLIER_OPEN)
-    return Ruling(Verdict.RUN, tombstones=tuple(lower for lower in range(1, round_) if lower not in rounds))
+    return Ruling(Verdict.RUN, tombstones=tuple(lower for lower in range(round_ - 1, 0, -1) if lower not in rounds))
 
 
 def undo_arrives(entry: Entry | None, *, succeeded: bool) -> Ruling:
