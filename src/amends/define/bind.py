@@ -167,7 +167,7 @@ class Binder:
             raise DefinitionError(f"{self._where}: {why}")
 
     def _check_item(self, name: str, hint: Any) -> None:
-        if _special(hint) is not None:
+        if special(hint) is not None:
             raise DefinitionError(
                 f"{self._where}: in a for_each its first parameter is the item, but {name} is {_written(hint)}"
             )
@@ -177,9 +177,9 @@ class Binder:
         where = f"{self._where}, parameter {name}"
         if has_type_variable(hint):
             raise DefinitionError(f"{where}: {shown(hint)} is generic; write the type that is meant")
-        special = _special(hint)
-        if special is not None:
-            return special._replace(name=name)
+        filled = special(hint)
+        if filled is not None:
+            return filled._replace(name=name)
         picked = next((mark for mark in markers(hint) if isinstance(mark, (ResultOf, SagaInput))), None)
         found = self._find(hint) if picked is None else self._picked(picked, hint, where)
         if len(found) > 1:
@@ -256,14 +256,14 @@ class Binder:
         module = str(getattr(hint, "__module__", "")).split(".")[0]
         if module in LIBRARIES:
             return (
-                f". For a transaction ask for {_one_of(ACCEPTED)}; for a client or a pool, for Resource[{shown(hint)}]"
+                f". For a transaction ask for {one_of(ACCEPTED)}; for a client or a pool, for Resource[{shown(hint)}]"
             )
         if isinstance(hint, type) and not is_class(hint) and hint.__module__ not in ("builtins", "typing"):
             return f". If it is a client, a pool or a setting, ask for Resource[{shown(hint)}]"
         return ""
 
 
-def _special(hint: Any) -> Argument | None:
+def special(hint: Any) -> Argument | None:
     """What is filled whatever the saga provides: a resource, the context, a transaction."""
     if RESOURCE in markers(hint):
         return Argument("", Kind.RESOURCE, key=canonical(hint), label=f"Resource[{shown(hint)}]")
@@ -273,7 +273,7 @@ def _special(hint: Any) -> Argument | None:
     return None if kind is None else Argument("", Kind.TX, label=kind)
 
 
-def _one_of(names: Sequence[str]) -> str:
+def one_of(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 

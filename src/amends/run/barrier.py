@@ -32,7 +32,9 @@ ENDED_ITSELF = "it ended its transaction itself: take the COMMIT, ROLLBACK or RE
 class Try(ABC):
     """A step's attempt, a command or an event, and what has become of it so far.
 
-    kind: of the transaction. lock_seconds: how long a transaction of it waits for a row that somebody else has.
+    kind: of the transaction. hops: a plain function that sees no transaction is called in a thread, and its
+    transaction is an asynchronous one. lock_seconds: how long a transaction of it waits for a row that somebody
+    else has.
     """
 
     def __init__(self, runner: Runner, attempt: Tried, key: Key, round_: int) -> None:
@@ -40,6 +42,7 @@ class Try(ABC):
         self.attempt = attempt
         self.call: Call = attempt.call
         self.kind: str = self.call.transaction or ""
+        self.hops: bool = False
         self.key = key
         self.round = round_
         self.lock_seconds: float = attempt.timeout

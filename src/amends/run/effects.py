@@ -55,7 +55,7 @@ def check_effects(effects: object, registry: Registry) -> None:
     """See that `effects=` can be meant, and that its steps can have their transactions on it. Raises
     DefinitionError."""
     if effects is not None:
-        _check_kinds(_source(effects), registry, effects)
+        check_kinds(source_of(effects, "effects"), _wanted(registry), effects)
 
 
 def transactions_of(config: Config, store: Store) -> Transactions | None:
@@ -65,12 +65,24 @@ def transactions_of(config: Config, store: Store) -> Transactions | None:
         wanted.setdefault(kind, where)
     if not wanted:
         return None
-    source = _own(store, wanted) if config.effects is None else _source(config.effects)
-    _check_kinds(source, config.registry, config.effects)
+    source = _own(store, wanted) if config.effects is None else source_of(config.effects, "effects")
+    check_kinds(source, wanted.items(), config.effects)
     if isinstance(source, Path):
         return SqliteTransactions(source, store.now)
-    size = config.settings.transactions
-    return PostgresTransactions(_lenders(source, wanted, size), _place(source), size, migrate=config.migrate)
+    return on_postgres(source, wanted, config.settings.transactions, migrate=config.migrate)
+
+
+def on_postgres(source: Source, kinds: Iterable[str], size: int, *, migrate: bool) -> PostgresTransactions:
+    """Transactions of these kinds. Raises DefinitionError where a driver is missing."""
+    try:
+        lenders = {kind: lender_of(kind, source, size) for kind in kinds}
+    except ModuleNotFoundError as error:
+        raise DefinitionError(
+            f"a transaction needs the driver {error.name}: pip install {error.name}, or give an engine or a pool of "
+            "your own instead of a URL"
+        ) from error
+    place = str(source) if isinstance(source, Place) else "the database of your own"
+    return PostgresTransactions(lenders, place, size, migrate=migrate)
 
 
 def own_inbox(place: Place) -> Transactions:
@@ -120,16 +132,6 @@ def lender_of(kind: str, source: Source, size: int) -> Lender:
     return DjangoLender(source)
 
 
-def _lenders(source: Source, kinds: Iterable[str], size: int) -> dict[str, Lender]:
-    try:
-        return {kind: lender_of(kind, source, size) for kind in kinds}
-    except ModuleNotFoundError as error:
-        raise DefinitionError(
-            f"a step's transaction needs the driver {error.name}: pip install {error.name}, or give effects= an engine "
-            "or a pool of your own"
-        ) from error
-
-
 def _wanted(registry: Registry) -> Iterator[tuple[str, str]]:
     """The kinds of transactions that are asked for, each with one place that does."""
     for saga in registry.by_fingerprint.values():
@@ -138,17 +140,17 @@ def _wanted(registry: Registry) -> Iterator[tuple[str, str]]:
                 yield call.transaction, f"saga {saga.name!r}, {where}"
 
 
-def _source(effects: object) -> Source:
-    """What `effects=` names. Raises DefinitionError."""
+def source_of(effects: object, option: str) -> Source:
+    """What `effects=`, or another option, names. Raises DefinitionError."""
     if isinstance(effects, Path):
         return effects
     if isinstance(effects, str):
         check_database(effects)
         return place_of(effects) if is_postgres(effects) else sqlite_path(effects)
-    if _kinds_of(effects):
+    if kinds_of(effects):
         return effects
     raise DefinitionError(
-        f"effects={effects!r:.80}: a URL is expected, or an engine or sessionmaker of SQLAlchemy, a pool of asyncpg or "
+        f"{option}={effects!r:.80}: a URL is expected, or an engine or sessionmaker of SQLAlchemy, a pool of asyncpg or "
         "psycopg_pool, or a connection of Django's"
     )
 
@@ -164,34 +166,32 @@ def _own(store: Store, wanted: dict[str, str]) -> Source:
     raise DefinitionError(f"{where} takes a {kind}, and the sagas are in no database that has one: give effects=")
 
 
-def _check_kinds(source: Source, registry: Registry, effects: object) -> None:
-    for kind, where in _wanted(registry):
+def check_kinds(source: Source, wanted: Iterable[tuple[str, str]], given: object, option: str = "effects") -> None:
+    """See that a database can give the kinds of transactions that are asked for, each somewhere. Raises
+    DefinitionError."""
+    for kind, where in wanted:
         if isinstance(source, Path):
             fits, has = kind == SQLITE, f"the SQLite file {source}"
         elif isinstance(source, Place):
             fits, has = kind != SQLITE and not kind.startswith("django"), str(source)
         else:
-            fits, has = kind in _kinds_of(source), f"effects={effects!r:.80}"
+            fits, has = kind in kinds_of(source), f"{option}={given!r:.80}"
         if not fits:
-            raise DefinitionError(f"{where} takes a {kind}, and there is none on {has}: {_way(kind)}")
+            raise DefinitionError(f"{where} takes a {kind}, and there is none on {has}: {_way(kind, option)}")
 
 
-def _way(kind: str) -> str:
+def _way(kind: str, option: str) -> str:
     if kind == SQLITE:
-        return 'give effects="sqlite:///…", or ask for another'
+        return f'give {option}="sqlite:///…", or ask for another'
     if kind.startswith("django"):
-        return "give effects=django.db.connection"
-    return 'give effects="postgresql://…", or ask for another'
+        return f"give {option}=django.db.connection"
+    return f'give {option}="postgresql://…", or ask for another'
 
 
-def _kinds_of(source: object) -> tuple[str, ...]:
+def kinds_of(source: object) -> tuple[str, ...]:
     """The kinds of transactions that an object of the user's can give."""
     for (module, name), kinds in _SOURCES.items():
         there = getattr(sys.modules.get(module), name, None)
         if there is not None and isinstance(source, there):
             return kinds
     return ()
-
-
-def _place(source: Source) -> str:
-    return str(source) if isinstance(source, Place) else "the database of effects="

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -68,21 +68,13 @@ class Transactions(ABC):
         """One attempt; how it ended, as a message for the core."""
         attempt.task = None  # a cancelled task would leave the transaction open
         it = StepTry(runner, attempt, ctx)
-        if not runner.has_around:
-            return await self._until_told(it)
-        try:
-            await inside(runner, ctx, lambda: self._shown(it))
-        except BaseException as error:  # noqa: BLE001  # what the function raised is an outcome
-            if it.message is None:
-                return failure(attempt, error, runner, resolved=True)
-        return it.message or await self._until_told(it)
+        return await surrounded(it, ctx, lambda: self._until_told(it))
 
-    async def _shown(self, it: StepTry) -> Message:
-        """The same, and what the function raised is raised, for what stands around it to see."""
-        it.message = await self._until_told(it)
-        if it.error is not None:
-            raise it.error
-        return it.message
+    async def once(self, it: Try) -> Message:
+        """One transaction, in its turn. Raises StoreUnavailable where it is to be tried again, StoreError where
+        that does not help."""
+        async with self._turn(it):
+            return await self._try(it)
 
     async def _until_told(self, it: StepTry) -> Message:
         async with self._turn(it):
@@ -95,6 +87,27 @@ class Transactions(ABC):
                 except StoreError as error:
                     return m.Failure(it.attempt.address, it.attempt.phase, str(error), park=True)
         return it.given_up()
+
+
+async def surrounded(it: Try, ctx: Context, until_told: Callable[[], Awaitable[Message]]) -> Message:
+    """What becomes of it, inside what the user put around it, which sees what the function raised."""
+    if not it.runner.has_around:
+        return await until_told()
+
+    async def shown() -> Message:
+        it.message = await until_told()
+        if it.error is not None:
+            raise it.error
+        return it.message
+
+    try:
+        await inside(it.runner, ctx, shown)
+    except BaseException as error:
+        if it.message is None:
+            if isinstance(error, asyncio.CancelledError) and not it.attempt.cancelled:
+                raise  # whoever awaits this was cancelled
+            return failure(it.attempt, error, it.runner, resolved=True)
+    return it.message or await until_told()
 
 
 class StepTry(Try):

@@ -174,6 +174,8 @@ class PostgresTransactions(Transactions):
     async def _called(self, it: Try, tx: Opened, given: dict[str, Any]) -> Ended:
         """The function, and what its library has not written yet."""
         attempt = it.attempt
+        if it.hops:
+            return await self._hopped(it, given)
         if not it.call.is_async:
             attempt.interrupt = tx.interrupt
             attempt.start_clock_from_thread()
@@ -198,6 +200,21 @@ class PostgresTransactions(Transactions):
         attempt.stop_clock()
         attempt.task = None
         return (None, asyncio.CancelledError()) if task.cancelled() else task.result()
+
+    async def _hopped(self, it: Try, given: dict[str, Any]) -> Ended:
+        """A plain function that does not see the transaction, in a thread of its own."""
+
+        def call() -> Ended:
+            it.attempt.start_clock_from_thread()
+            try:
+                return it.call.fn(**given), None
+            except BaseException as error:  # noqa: BLE001  # whatever a user's function raises is an outcome
+                return None, error
+            finally:
+                it.attempt.stop_clock_from_thread()
+
+        ended: Ended = await it.runner.in_thread(call)
+        return ended
 
     async def _returned(self, it: Try, tx: Opened, found: Found, result: Any, began: float) -> Message:
         message = it.returned(result)
