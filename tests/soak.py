@@ -2,9 +2,9 @@
 
     python tests/soak.py --hours 8
 
-Each round runs fresh seeds of the simulation, a deeper state machine of the core, the long crash
-sweeps, and a quarter of an hour of chaos on PostgreSQL and five minutes on a file. It ends at the
-first failure, whose text holds the command that repeats it.
+Each round runs fresh seeds of the simulation, a deeper state machine of the core, the large model of
+the barrier, the long crash sweeps, and a quarter of an hour of chaos on PostgreSQL and five minutes on
+a file. It ends at the first failure, whose text holds the command that repeats it.
 
 Guarantees: ends by itself; the last line says how much was run.
 Must not: run what `make test` would not understand.
@@ -39,6 +39,7 @@ def one_round(first: int, jobs: int) -> bool:
     return (
         run(python, "-m", "amends.testing.simulate", "--seeds", seeds, "--jobs", str(jobs))
         and run(python, "-m", "pytest", "tests/decide/test_machine.py", AMENDS_EXAMPLES="20")
+        and run(python, "-m", "pytest", "tests/decide/test_barrier_model.py", AMENDS_BARRIER="large")
         and run(python, "-m", "pytest", "-n", str(jobs), "tests/run/test_crash_sweep.py", AMENDS_SWEEP="full")
         and run(python, "tests/chaos/fleet.py", "--seconds", FLEET_SECONDS, "--seed", str(first % 1_000_000_007))
         and run(python, "-m", "pytest", "tests/chaos/test_chaos.py", AMENDS_CHAOS_SECONDS=FILE_SECONDS)

@@ -163,7 +163,7 @@ class Scope(NamedTuple):
     failures: bool = True
     sticky: bool = True
     excuses: frozenset[str] = frozenset({"late", "guessed"})
-    worlds_max: int = 5_000_000
+    worlds_max: int = 2_000_000
 
 
 Judge = Callable[[Arrival, Mapping[int, Entry], float], Ruling]

@@ -80,20 +80,20 @@ SMALL: dict[str, Setting] = {
     "the core, the inbox is lost": Setting(one(), LOST, 4_900),
 }
 LARGE: dict[str, Setting] = {
-    "a step": Setting(OneStep(attempts=3, acts=2, rounds=1), Scope(rounds=1, weeks=2), 15_000),
+    "a step": Setting(OneStep(attempts=3, acts=2, rounds=1), Scope(rounds=1, weeks=2), 190_000),
     "rounds": Setting(OneStep(acts=3), Scope(failures=False), 500_000),
-    "three rounds": Setting(OneStep(attempts=1, acts=4, rounds=3), Scope(rounds=3, weeks=0, failures=False), 1),
-    "rounds after the pivot": Setting(OneStep(acts=3, retriable=True), Scope(failures=False), 200_000),
-    "people in haste": Setting(OneStep(acts=3, hasty=True), Scope(failures=False), 15_000),
+    "three rounds": Setting(OneStep(attempts=1, acts=4, rounds=3), Scope(rounds=3, weeks=0, failures=False), 43_000),
+    "rounds after the pivot": Setting(OneStep(acts=3, retriable=True), Scope(failures=False), 260_000),
+    "people in haste": Setting(OneStep(acts=3, hasty=True), Scope(failures=False), 800_000),
     "a network that drains": Setting(OneStep(acts=0, rounds=1), BAG, 15_000),
-    "the inbox is lost": Setting(OneStep(attempts=1), Scope(loss="rows", failures=False), 14_000),
-    "the database is lost": Setting(OneStep(attempts=1), Scope(loss="all", failures=False), 12_000),
-    "the core, a step": Setting(one(acts=2), Scope(rounds=1, weeks=0), 58_000),
+    "the inbox is lost": Setting(OneStep(attempts=1), ROUNDS._replace(loss="rows"), 98_000),
+    "the database is lost": Setting(OneStep(attempts=1), ROUNDS._replace(loss="all"), 85_000),
+    "the core, a step": Setting(one(acts=1), ONE, 57_000),
     "the core, two steps": Setting(two(*VERBS), TWO_STEPS._replace(weeks=1), 900_000),
-    "the core, a pivot": Setting(pivoting(acts=1, attempts=2), TWO_STEPS, 10_000),
-    "the core, rounds": Setting(retriable(acts=2), Scope(rounds=3, failures=False), 5_000),
-    "the core, a network that drains": Setting(one(), BAG, 8_000),
-    "the core, the inbox is lost": Setting(one(acts=1), ONE._replace(loss="rows"), 1_000),
+    "the core, a pivot": Setting(pivoting(acts=1, attempts=2), TWO_STEPS, 16_000),
+    "the core, rounds": Setting(retriable(acts=2), Scope(rounds=3, failures=False), 15_000),
+    "the core, a network that drains": Setting(one(), BAG, 100_000),
+    "the core, the inbox is lost": Setting(one(acts=1), ONE._replace(loss="rows"), 750_000),
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 from barrier_model import Model, Participant, Report, explore
 from barrier_model_core import Core, remote
 from barrier_model_saga import OneStep
-from barrier_model_scopes import LARGE, ONE, ROUNDS, SMALL, Setting
+from barrier_model_scopes import LARGE, ONE, SMALL, Setting
 
 SETTINGS = LARGE if os.environ.get("AMENDS_BARRIER") == "large" else SMALL
 
@@ -151,11 +151,3 @@ def test_an_effect_whose_reply_never_came_and_whose_row_is_lost_is_taken_for_non
         "arrives: the reply 'void' to the undo of step 0, round 1",
         "the saga is compensated and says that step 0, round 1 does not stand",
     )
-
-
-def test_a_recorded_success_whose_row_is_lost_parks_the_saga() -> None:
-    """Where the action is not handled again, `missing` is the only answer, so the saga cannot end by itself."""
-    report = explore(Model(OneStep(acts=0, rounds=1), ROUNDS._replace(rounds=1, loss="rows")))
-
-    assert report.path == ()
-    assert report.ends["parked"] > 0
