@@ -18,6 +18,7 @@ from msgspec import inspect as info
 
 from amends.define.examples import example_of
 from amends.define.names import type_name
+from amends.define.schemas import Definitions, Json
 from amends.define.shape import is_frozen, is_model
 
 # What a schema says beside the shape of the data; and where names stand, which may be the same words.
@@ -59,6 +60,10 @@ class Native:
 
     def example(self, depth: int) -> object:
         return example_of(self._described, depth)
+
+    def json_schema(self, definitions: Definitions) -> Json:
+        (schema,), parts = msgspec.json.schema_components([self.type], schema_hook=_open_schema)
+        return definitions.take(schema, parts)
 
 
 class _Facts:
@@ -238,3 +243,9 @@ def _model_schema(cls: Any) -> dict[str, Any]:
     except Exception:  # noqa: BLE001  # a model may hold what has no schema, and can be stored all the same
         schema = {"fields": {name: str(field.annotation) for name, field in sorted(cls.model_fields.items())}}
     return schema
+
+
+def _open_schema(cls: Any) -> dict[str, Any]:
+    """The same for others to read: of a model that has no schema, only that it is an object."""
+    found = _model_schema(cls)
+    return {"type": "object", "title": cls.__name__} if "fields" in found and "type" not in found else found

@@ -15,6 +15,7 @@ import msgspec
 
 from amends.define.hints import unresolved
 from amends.define.names import type_name
+from amends.define.schemas import Definitions, Json
 
 _PLACE = re.compile(r"(?P<text>.*?)(?: - at (?:`key` in )?`\$(?P<path>[^`]*)`)?", re.DOTALL)
 _INNER = re.compile(r"`(?P<path>[.\[][^`]*)` (?P<text>.*)", re.DOTALL)
@@ -41,6 +42,10 @@ class Shape(Protocol):
 
     def example(self, depth: int) -> object:
         """Plain JSON data of the right shape."""
+        ...
+
+    def json_schema(self, definitions: Definitions) -> Json:
+        """The JSON Schema of that data. definitions: those of the document, to which it adds its own."""
         ...
 
 

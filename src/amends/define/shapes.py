@@ -21,6 +21,7 @@ import msgspec
 from amends.define.examples import DEPTH_MAX, FULL_DEPTH
 from amends.define.names import type_name
 from amends.define.native import Native, NotNative
+from amends.define.schemas import Definitions, Json, tagged
 from amends.define.shape import Shape, fields_of, is_class, is_frozen, is_model, make, placed, required_of, unaliased
 
 TAG = "$type"
@@ -86,6 +87,16 @@ class Choice:
         name, (_, shape) = next(iter(self._classes.items()))
         return _tagged(name, shape.example(depth + 1))
 
+    def json_schema(self, definitions: Definitions) -> Json:
+        arms: list[Json] = []
+        for name, (_, shape) in self._classes.items():
+            schema = shape.json_schema(definitions)
+            if isinstance(shape, Native):
+                arms.append(tagged(TAG, name, schema, definitions))
+            else:  # it may not be complete yet, and allows what it does not know
+                arms.append({"allOf": [schema], "properties": {TAG: {"const": name}}, "required": [TAG]})
+        return {"anyOf": arms if self._rest is None else [*arms, self._rest.json_schema(definitions)]}
+
     def _names(self) -> str:
         return " or ".join(f"`{name}`" for name in self._classes)
 
@@ -144,6 +155,17 @@ class Fields:
         needed = self._shapes.keys() if depth < FULL_DEPTH else required_of(self._class)
         return {name: shape.example(depth + 1) for name, shape in self._shapes.items() if name in needed}
 
+    def json_schema(self, definitions: Definitions) -> Json:
+        return definitions.of(self._class, type_name(self._class), lambda: self._described(definitions))
+
+    def _described(self, definitions: Definitions) -> Json:
+        needed = required_of(self._class)
+        return {
+            "type": "object",
+            "properties": {name: shape.json_schema(definitions) for name, shape in self._shapes.items()},
+            "required": [name for name in self._shapes if name in needed],
+        }
+
 
 class Again:
     """A class inside itself."""
@@ -163,6 +185,9 @@ class Again:
 
     def example(self, depth: int) -> object:
         return self._fields.example(depth)
+
+    def json_schema(self, definitions: Definitions) -> Json:
+        return self._fields.json_schema(definitions)
 
 
 class Items:
@@ -188,6 +213,9 @@ class Items:
     def example(self, depth: int) -> object:
         return [self._item.example(depth + 1)] if depth < FULL_DEPTH else []
 
+    def json_schema(self, definitions: Definitions) -> Json:
+        return {"type": "array", "items": self._item.json_schema(definitions)}
+
 
 class Row:
     """A tuple of fixed length with a member that msgspec does not carry by itself."""
@@ -206,6 +234,10 @@ class Row:
 
     def example(self, depth: int) -> object:
         return [member.example(depth + 1) for member in self._members] if depth <= DEPTH_MAX else []
+
+    def json_schema(self, definitions: Definitions) -> Json:
+        members = [member.json_schema(definitions) for member in self._members]
+        return {"type": "array", "prefixItems": members, "minItems": len(members), "maxItems": len(members)}
 
     def _all(
         self, given: object, one: Callable[[Shape, object], object], wrong: type[TypeError] | type[ValueError]
@@ -253,6 +285,10 @@ class Table:
 
     def example(self, depth: int) -> object:
         return {}
+
+    def json_schema(self, definitions: Definitions) -> Json:
+        keys = self._keys.json_schema(definitions)
+        return {**keys, "additionalProperties": self._value.json_schema(definitions)}
 
 
 class _Placed:
