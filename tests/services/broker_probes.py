@@ -7,9 +7,11 @@ Must not: leave a connection open.
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from abc import ABC, abstractmethod
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
 import nats
@@ -26,6 +28,7 @@ from services.rabbitmq import Rabbitmq
 from services.redis import Redis
 
 WAIT_SECONDS = 60.0
+INFO_BYTES = 65536
 
 
 class Probe(ABC):
@@ -61,6 +64,10 @@ class Probe(ABC):
     def found(self, url: str, name: str, trust: ssl.SSLContext | None = None) -> bytes | None:
         """find(), from outside a loop."""
         return asyncio.run(asyncio.wait_for(self.find(url, name, trust), WAIT_SECONDS))
+
+    def knock(self, url: str, trust: ssl.SSLContext) -> None:
+        """Go in over TLS, if the broker is trusted, and out again."""
+        assert self.found(url, "nothing", trust) is None
 
 
 class InRabbitmq(Probe):
@@ -108,6 +115,13 @@ class InNats(Probe):
             return None
         finally:
             await client.close()
+
+    def knock(self, url: str, trust: ssl.SSLContext) -> None:
+        # without its client, which waits for ever for the end of a line that could not be encrypted
+        parts = urlsplit(url)
+        with socket.create_connection((parts.hostname, parts.port), timeout=WAIT_SECONDS) as line:
+            assert line.recv(INFO_BYTES).startswith(b"INFO")
+            trust.wrap_socket(line, server_hostname=parts.hostname).close()
 
 
 class InRedis(Probe):
