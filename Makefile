@@ -52,8 +52,8 @@ bench: $(DEV) ## benchmarks beside their peers, in one run
 	$(BIN)/python -m pip install --quiet -r requirements/bench.in
 	$(BIN)/python -m bench
 
-services: $(DEV) ## PostgreSQL and PgBouncer for tests and for trying things, in the foreground, with their URLs
-	@$(BIN)/python -m services up
+services: $(DEV) ## PostgreSQL, PgBouncer and the brokers for trying things, in the foreground: make services UP="nats kafka"
+	@$(BIN)/python -m services up $(UP)
 
 services-install: $(BIN)/python ## what of them is not on this machine, unpacked into .services/ (Debian and its kin)
 	@$(BIN)/python -m services install

@@ -4,5 +4,6 @@ These are the project's own scripts, not part of what is installed with amends. 
 standard library and the development tools, and nothing of amends itself.
 
     python -m services install     # what is missing, unpacked into .services/ of the checkout
-    python -m services up          # PostgreSQL and PgBouncer in the foreground, with their URLs
+    python -m services up          # all of them in the foreground, with their URLs
+    python -m services up kafka    # one of postgres, pgbouncer, rabbitmq, nats, redis, kafka; or several
 """
