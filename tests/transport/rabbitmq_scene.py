@@ -13,6 +13,8 @@ import aiormq
 from amends.testing.transport_suite import Broker
 from amends.transport.base import Destination
 
+SETTLED_SECONDS = 2.0  # RabbitMQ 3.10 writes down which quorum queues it has half a second after they were made
+
 
 def broker_at(url: str) -> Broker:
     """A RabbitMQ, as the suite has to know it."""
@@ -24,4 +26,4 @@ def broker_at(url: str) -> Broker:
 
     parts = urlsplit(url)
     wrong = urlunsplit(parts._replace(netloc=f"amends:wrong-secret@{parts.netloc.rpartition('@')[2]}"))
-    return Broker(url, garbage=garbage, wrong_login=wrong)
+    return Broker(url, garbage=garbage, wrong_login=wrong, settled_seconds=SETTLED_SECONDS)

@@ -19,3 +19,7 @@ class TestRabbitmqRestarted(RestartSuite):
     @pytest.fixture
     def server(self, rabbitmq_server: Rabbitmq) -> Rabbitmq:
         return rabbitmq_server
+
+    @pytest.fixture
+    def broker(self, server: Rabbitmq) -> Broker:
+        return broker_at(server.url)

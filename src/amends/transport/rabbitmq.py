@@ -100,8 +100,6 @@ class RabbitmqTransport:
 
     async def put(self, parcels: Sequence[Parcel]) -> list[Exception | None]:
         """Publish. A queue that is missing is made, where it may be, and what was for it goes out again."""
-        if not parcels:
-            return []
         told = await self._publisher.send(parcels, self._url.publish_seconds)
         lost = [index for index, error in enumerate(told) if isinstance(error, Nowhere)]
         if any(isinstance(error, TransportAway) for error in told):

@@ -22,7 +22,7 @@ from aiormq.channel import Channel
 
 from amends.errors import TransportAway, TransportRefused
 from amends.message import Message
-from amends.transport.base import Delivery, Destination, Receive
+from amends.transport.base import Destination, Receive
 from amends.transport.names import dead_attributes, dead_of
 from amends.transport.rabbitmq_link import TROUBLE, Link
 from amends.transport.rabbitmq_places import Places, channel_of, guarded
@@ -112,8 +112,12 @@ class RabbitmqListener:
             raise TransportAway(self._link.away)
         channel = await channel_of(connection, confirms=False)
         inlet = _Inlet(self, channel, self._receive)
-        await guarded(channel.basic_qos(prefetch_count=self._in_flight))
-        await guarded(inlet.consume(self._queue))
+        try:
+            await guarded(channel.basic_qos(prefetch_count=self._in_flight))
+            await guarded(inlet.consume(self._queue))
+        except BaseException:
+            await inlet.close()
+            raise
         self._inlet = inlet
 
     async def _run(self) -> None:
@@ -131,7 +135,7 @@ class RabbitmqListener:
                 _log.error("nothing comes from %s: %s", self.source.name, error)
                 await asyncio.sleep(REFUSED_PAUSE_SECONDS)
             except (TransportAway, *TROUBLE) as error:
-                _log.info("listening to %s is tried again: %s", self.source.name, error)
+                _log.warning("listening to %s is tried again: %s", self.source.name, error)
                 await asyncio.sleep(PAUSE_SECONDS)
 
 
@@ -145,7 +149,7 @@ class _Inlet:
         self._receive = receive
         self._tag = "amends"
         self._consuming = False
-        self._came: list[Delivery] = []
+        self._came: list[_RabbitmqDelivery] = []
         self._open: dict[int, None] = {}  # delivery tags that the broker waits for, in rising order
         self._acks: list[int] = []
         self._returns: list[int] = []
@@ -193,9 +197,12 @@ class _Inlet:
     async def _deliver(self, delivered: DeliveredMessage) -> None:
         """What the driver calls, for each in turn."""
         tag = delivered.delivery_tag
-        if tag is None or not self._consuming:
-            return  # it stays unacked, and goes back when the channel closes
+        if tag is None:
+            return
         self._open[tag] = None
+        if not self._consuming:
+            self.give_back(tag)
+            return
         came = arrival(delivered)
         early = came.due - time.time()
         if early > HELD_SECONDS and await self.listener.put_off(delivered, came.due, came.times - 1):
@@ -207,7 +214,7 @@ class _Inlet:
         else:
             self._hand_over_one(delivery)
 
-    def _hand_over_one(self, delivery: Delivery) -> None:
+    def _hand_over_one(self, delivery: _RabbitmqDelivery) -> None:
         """With whatever else comes in this turn of the loop."""
         if not self._came:
             asyncio.get_running_loop().call_soon(self._hand_over)
@@ -217,6 +224,9 @@ class _Inlet:
         came, self._came = self._came, []
         if self._consuming and not self._channel.is_closed:
             self._receive(came)
+        else:
+            for delivery in came:
+                self.give_back(delivery.tag)
 
     def _send(self) -> None:
         if self._sender is None and not self._channel.is_closed:
@@ -254,13 +264,13 @@ class _RabbitmqDelivery:
         self.flaw: str = came.flaw
         self.times: int = came.times
         self._inlet = inlet
-        self._tag = tag
+        self.tag = tag
         self._delivered = delivered
         self._ended = False
 
     async def ack(self) -> None:
         if self._end():
-            self._inlet.ack(self._tag)
+            self._inlet.ack(self.tag)
 
     async def retry(self, after_seconds: float = 0.0) -> None:
         if not self._end():
@@ -268,7 +278,7 @@ class _RabbitmqDelivery:
         if after_seconds > HELD_SECONDS and await self._inlet.listener.put_off(
             self._delivered, time.time() + after_seconds, self.times
         ):
-            self._inlet.ack(self._tag)
+            self._inlet.ack(self.tag)
         else:
             self._give_back(min(after_seconds, HELD_SECONDS))
 
@@ -279,7 +289,7 @@ class _RabbitmqDelivery:
         told = dead_attributes(listener.source, listener.group, reason)
         error = await listener.outlet.keep(dead_of(listener.source), dead_letter(self._delivered, told))
         if error is None:
-            self._inlet.ack(self._tag)
+            self._inlet.ack(self.tag)
         else:
             _log.warning("a dead letter of %s could not be kept, and comes again: %s", listener.source.name, error)
             self._give_back(HELD_SECONDS)
@@ -290,6 +300,6 @@ class _RabbitmqDelivery:
 
     def _give_back(self, after_seconds: float) -> None:
         if after_seconds > 0:
-            asyncio.get_running_loop().call_later(after_seconds, self._inlet.give_back, self._tag)
+            asyncio.get_running_loop().call_later(after_seconds, self._inlet.give_back, self.tag)
         else:
-            self._inlet.give_back(self._tag)
+            self._inlet.give_back(self.tag)

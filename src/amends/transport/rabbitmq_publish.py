@@ -60,6 +60,8 @@ class Publisher:
 
     async def send(self, parcels: Sequence[Parcel], seconds: float) -> list[Exception | None]:
         """Publish all at once; what became of each, in so many seconds at most."""
+        if not parcels:
+            return []
         end = asyncio.get_running_loop().time() + seconds
         told = await self._together(parcels, end)
         for index, error in enumerate(told):

@@ -22,6 +22,7 @@ class RestartRules:
                 await transport.prepare([rig.queue])
                 texts = [f"text {number}" for number in range(200)]
                 await rig.send(transport, *texts)
+                await asyncio.sleep(broker.settled_seconds)
 
                 await asyncio.to_thread(server.kill)
                 await asyncio.to_thread(server.start)
@@ -47,6 +48,7 @@ async def _outlives(broker: Broker, server: Restartable, *, kill: bool) -> None:
         await rig.send(transport, "told", to=rig.topic)
         await inbox.some(5)
         await topic.some(1)
+        await asyncio.sleep(broker.settled_seconds)
 
         await asyncio.to_thread(server.kill if kill else server.stop)
         await asyncio.to_thread(server.start)

@@ -40,11 +40,11 @@ class Broker:
     comes again; else it may be 0. ordered: one listener gets a key's messages in order at first.
     creates: destinations can be made and missing. claim: options of the URL that make a claim of the broker as short
     as possible, and claim_seconds how long it then lasts; 0 where claims last as long as connections.
-    claims_in_order: the broker hands out what one listener did not ack only in one piece, so that a slow delivery may
-    come again with its neighbours. message_bytes: more is refused; given to the URL where the transport bounds it.
+    message_bytes: more is refused; given to the URL where the transport bounds it.
     garbage: how something foreign gets into a queue; None where nothing can. wrong_login: the URL with a password that
     is wrong, `wrong-secret`; None where there are none. line: gives a line to the broker that can be cut; by default a
-    TCP proxy before the first host and port of the URL.
+    TCP proxy before the first host and port of the URL. settled_seconds: how old a destination must be to outlive a
+    broker that is killed.
     """
 
     url: str
@@ -60,6 +60,7 @@ class Broker:
     garbage: Garbage | None = None
     wrong_login: str | None = None
     line: Callable[[], Line] | None = None
+    settled_seconds: float = 0.0
 
     def url_with(self, options: Mapping[str, str], url: str = "") -> str:
         """The URL with options."""
