@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from amends.define.context import Context
 from amends.define.contract import Service
+from amends.define.contract import Service
 from amends.define.node import Resource
 from amends.define.nodes import (
     Signal,
@@ -30,6 +31,7 @@ from amends.errors import AmendsError
 
 if TYPE_CHECKING:
     from amends.run.orchestrator import Handle, Orchestrator
+    from amends.run.participant import Participant
     from amends.run.settings import Settings
 
 __all__ = [
@@ -41,11 +43,13 @@ __all__ = [
     "Orchestrator",
     "Park",
     "Parked",
+    "Participant",
     "Reject",
     "Rejected",
     "Resource",
     "Retry",
     "Saga",
+    "Service",
     "Service",
     "Settings",
     "Signal",
@@ -66,6 +70,7 @@ __all__ = [
 _LATER = {
     "Handle": "amends.run.orchestrator",
     "Orchestrator": "amends.run.orchestrator",
+    "Participant": "amends.run.participant",
     "Settings": "amends.run.settings",
 }
 

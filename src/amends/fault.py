@@ -32,6 +32,8 @@ POINTS: dict[str, str] = {
     "release.after": "a saga that only waits was let go",
     "mail.after": "a signal, cancel or act is in the mailbox, nobody has taken it",
     "migrate.inside": "a migration is applied, its transaction still open",
+    "reply.after": "a service's reply is confirmed by the broker, its command not acked",
+    "publish.after": "an event is confirmed by the broker, its outbox row not settled",
     "drain.before": "the worker was asked to stop",
 }
 

@@ -27,22 +27,19 @@ P = ParamSpec("P")
 Q = TypeVar("Q")
 R = TypeVar("R")
 T = TypeVar("T")
-Q_contra = TypeVar("Q_contra", contravariant=True)
-R_contra = TypeVar("R_contra", contravariant=True)
-R_inv = TypeVar("R_inv")
 BATCH_MAX = 1000
 COMMAND, RESULT = Kind.INPUT, Kind.RESULT
 
 
-class Handles(Protocol[Q, R_inv]):
+class Handles(Protocol[Q, R]):
     """`@app.handles(…)`: the function is returned as it is. Async first."""
 
     @overload
     def __call__(
-        self, fn: Callable[Concatenate[Q, P], Coroutine[Any, Any, R_inv]], /
-    ) -> Callable[Concatenate[Q, P], Coroutine[Any, Any, R_inv]]: ...
+        self, fn: Callable[Concatenate[Q, P], Coroutine[Any, Any, R]], /
+    ) -> Callable[Concatenate[Q, P], Coroutine[Any, Any, R]]: ...
     @overload
-    def __call__(self, fn: Callable[Concatenate[Q, P], R_inv], /) -> Callable[Concatenate[Q, P], R_inv]: ...
+    def __call__(self, fn: Callable[Concatenate[Q, P], R], /) -> Callable[Concatenate[Q, P], R]: ...
 
 
 class Compensates(Protocol[Q, R]):
@@ -54,6 +51,17 @@ class Compensates(Protocol[Q, R]):
     ) -> Callable[Concatenate[Q, R, P], Coroutine[Any, Any, None]]: ...
     @overload
     def __call__(self, fn: Callable[Concatenate[Q, R, P], None], /) -> Callable[Concatenate[Q, R, P], None]: ...
+
+
+class CompensatesNothing(Protocol[Q]):
+    """`@app.compensates(…)` of a command without a reply: there is no result to be given."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[Concatenate[Q, P], Coroutine[Any, Any, None]], /
+    ) -> Callable[Concatenate[Q, P], Coroutine[Any, Any, None]]: ...
+    @overload
+    def __call__(self, fn: Callable[Concatenate[Q, P], None], /) -> Callable[Concatenate[Q, P], None]: ...
 
 
 class On(Protocol[Q]):
@@ -108,7 +116,9 @@ class Handlers:
             raise DefinitionError(f"{where}: a command is expected, such as {self.service.name}.command(…) gives")
         handled = self.commands.get(contract.type)
         if handled is None or handled.contract is not contract:
-            raise DefinitionError(f"{where}: this is a participant of {self.service.name}, and that is no command of it")
+            raise DefinitionError(
+                f"{where}: this is a participant of {self.service.name}, and that is no command of it"
+            )
         if handled.handler(phase) is not None:
             raise DefinitionError(f"{where}: {contract.type} has one already; take one of them out")
         made = _fitted(fn, where, given, _parts(contract, phase), contract.replied.type)

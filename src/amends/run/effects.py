@@ -150,8 +150,8 @@ def source_of(effects: object, option: str) -> Source:
     if kinds_of(effects):
         return effects
     raise DefinitionError(
-        f"{option}={effects!r:.80}: a URL is expected, or an engine or sessionmaker of SQLAlchemy, a pool of asyncpg or "
-        "psycopg_pool, or a connection of Django's"
+        f"{option}={effects!r:.80}: a URL is expected, or an engine or sessionmaker of SQLAlchemy, a pool of asyncpg "
+        "or psycopg_pool, or a connection of Django's"
     )
 
 

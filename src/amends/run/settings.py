@@ -27,13 +27,18 @@ class Settings:
     history_lines: lines of a saga's history, between two acts of a person, after which a
         step that fails once more is not tried again but parks.
     threads: in which sync functions run.
-    transactions: steps with a transaction that run at once on PostgreSQL, each on a connection of its own.
+    transactions: steps with a transaction, or handlers of commands, that run at once on PostgreSQL, each on a
+        connection of its own.
+    handlers: commands and events that a participant has in hand at once.
     batch_writes: decisions in one commit.
     poll_seconds: how often an idle worker looks at the store; hints make it look at once.
     rest_seconds: a saga that has nothing to do for longer leaves the worker's memory.
     lease_seconds: how long a worker's registration lasts unrenewed, where stores have leases.
     drain_seconds: how long a worker that was asked to stop waits for attempts in flight.
     answer_seconds: how long signal, cancel and operations wait for their answer.
+    inbox_horizon_seconds: how long a participant remembers commands after their saga has ended, and takes them
+        after they were sent.
+    events_kept_seconds: how long a participant keeps events that it has published.
     reply_name: of the queue that services send replies to; None for one of the store's own. Where queues are made by
         others than amends, a name that they know.
     retention_seconds: how long after their end workers keep sagas; None keeps them for ever. Longer than
@@ -46,12 +51,15 @@ class Settings:
     history_lines: int = 10_000
     threads: int = 32
     transactions: int = 10
+    handlers: int = 50
     batch_writes: int = 1000
     poll_seconds: float = 1.0
     rest_seconds: float = 5.0
     lease_seconds: float = 15.0
     drain_seconds: float = 25.0
     answer_seconds: float = 30.0
+    inbox_horizon_seconds: float = 7 * 24 * 3600.0
+    events_kept_seconds: float = 7 * 24 * 3600.0
     retention_seconds: float | None = None
     reply_name: str | None = None
 

@@ -1,0 +1,218 @@
+"""A participant: the part of a process that does what one service is asked for.
+
+Guarantees: building it does no I/O; entered, it has checked that every command of its service has who does it and
+who undoes it; left, what was not done is left to others.
+Must not: hold anything between two entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+from amends.decide.events import Phase
+from amends.define.context import Context
+from amends.define.contract import Command, Event, Service
+from amends.define.handlers import Compensates, CompensatesNothing, Given, Handlers, Handles, On
+from amends.define.hints import frame_locals
+from amends.define.policy import Duration, Retry
+from amends.define.resources import Resources
+from amends.errors import DefinitionError, NotRunning, TransportRefused
+from amends.run.participant_database import home_of
+from amends.run.participant_session import ParticipantSession
+from amends.run.participant_work import Figures
+from amends.run.settings import Settings
+from amends.transport.open import transport_for
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+E = TypeVar("E")
+Around = Callable[[Context], AbstractAsyncContextManager[Any]]
+EVENT_RETRY = Retry(attempts=10, first_delay=0.1, cap=30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a participant was built with."""
+
+    handlers: Handlers
+    database: object
+    broker: str | None
+    resources: Resources
+    around: tuple[Around, ...]
+    settings: Settings
+    migrate: bool
+
+
+class Participant:
+    """Does what one service is asked for, each command at most once per saga.
+
+    service: whose commands it does. database: of its effects, a URL or an engine, sessionmaker or pool of your own;
+        none for a service that only reads.
+    broker: `kafka://…`, `amqp://…`, `nats://…`, `redis://…`; none for orchestrators in this very process.
+    resources, around, settings: as of an orchestrator. migrate: bring PostgreSQL's inbox and outbox to this code's
+        schema when it is entered, instead of refusing; SQLite's always are.
+
+    Raises DefinitionError for what cannot be right. Does no I/O: it may live at module level.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        /,
+        *,
+        database: object = None,
+        broker: str | None = None,
+        resources: Sequence[Callable[..., Any]] = (),
+        around: Sequence[Around] = (),
+        settings: Settings | None = None,
+        migrate: bool = False,
+    ) -> None:
+        if not isinstance(service, Service):
+            raise DefinitionError(f"Participant(…): a Service is expected, not {service!r:.80}")
+        for enter in around:
+            if not callable(enter):
+                raise DefinitionError(f"Participant(around=…): a function of the context is expected, not {enter!r}")
+        if broker is not None:
+            try:
+                transport_for(broker)
+            except TransportRefused as error:
+                raise DefinitionError(f"Participant(broker=…): {error}") from None
+        provided = Resources(resources, depth=2)
+        self.service: Service = service
+        self._built = Built(
+            Handlers(service), database, broker, provided, tuple(around), settings or Settings(), migrate
+        )
+        self._session: ParticipantSession | None = None
+        self._entered = False
+
+    # What it does
+
+    def handles(
+        self,
+        command: Command[Q, R],
+        /,
+        *,
+        timeout: Duration | None = None,
+        rejects: tuple[type[Exception], ...] = (),
+        batch: int = 1,
+    ) -> Handles[Q, R]:
+        """The function does this command: `@app.handles(reserve_stock)`. The command is its first parameter; a
+        transaction, the context and resources are filled by their types.
+
+        timeout: 30 s by default. rejects: exceptions that mean "no, and nothing was done". batch: up to so many
+            commands in one transaction, each behind a savepoint of its own.
+
+        Raises DefinitionError.
+        """
+        given = Given(frame_locals(1), timeout, Retry(), rejects, batch)
+        registers: Handles[Q, R] = self._registers(command, Phase.ACTION, given)
+        return registers
+
+    @overload
+    def compensates(self, command: Command[Q, None], /, *, timeout: Duration | None = ...) -> CompensatesNothing[Q]: ...
+    @overload
+    def compensates(self, command: Command[Q, R], /, *, timeout: Duration | None = ...) -> Compensates[Q, R]: ...
+    def compensates(self, command: Command[Any, Any], /, *, timeout: Duration | None = None) -> Any:
+        """The function undoes this command. It gets the command and the reply as they were stored.
+
+        Raises DefinitionError.
+        """
+        return self._registers(command, Phase.UNDO, Given(frame_locals(1), timeout))
+
+    def on(self, event: Event[E], /, *, retry: Retry = EVENT_RETRY, timeout: Duration | None = None) -> On[E]:
+        """The function hears of this event, once, and may return events of its own service: one, several in a
+        tuple or a list, or None.
+
+        retry: how it is tried again where it fails; then the event is kept aside, with the reason.
+
+        Raises DefinitionError.
+        """
+        given = Given(frame_locals(1), timeout, retry)
+
+        def register(fn: Callable[..., Any]) -> Callable[..., Any]:
+            self._check_open()
+            self._built.handlers.listen(event, fn, given)
+            return fn
+
+        return register
+
+    def _registers(self, command: Command[Any, Any], phase: Phase, given: Given) -> Any:
+        def register(fn: Callable[..., Any]) -> Callable[..., Any]:
+            self._check_open()
+            self._built.handlers.add(command, phase, fn, given)
+            return fn
+
+        return register
+
+    def _check_open(self) -> None:
+        if self._entered:
+            raise DefinitionError("this participant is at work already; register its functions before it is entered")
+
+    # Where it runs
+
+    def check(self) -> None:
+        """See that it can work, without any I/O. Raises DefinitionError."""
+        built = self._built
+        built.handlers.check_complete()
+        home_of(built.database, built.handlers)
+        for handler in built.handlers.all():
+            for argument in handler.call.arguments:
+                if argument.key is not None:
+                    at = f"{handler.where}, parameter {argument.name}"
+                    built.resources.check(argument.key, argument.label, at)
+
+    async def __aenter__(self) -> Self:
+        if self._entered:
+            raise NotRunning("this participant is entered already; leave it first, or build another")
+        self.check()
+        self._entered = True
+        try:
+            session = ParticipantSession(self._built)
+            await session.open()
+        except BaseException:
+            self._entered = False
+            raise
+        self._session = session
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        session, self._session = self._session, None
+        try:
+            if session is not None:
+                await session.close()
+        finally:
+            self._entered = False
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncGenerator[None, None]:
+        """Work while a web application runs: `FastAPI(lifespan=app.lifespan)`."""
+        async with self:
+            yield
+
+    # How it fares
+
+    @property
+    def trouble(self) -> str:
+        """What keeps it from working at the moment, in words; empty if nothing does."""
+        return self.session.trouble
+
+    @property
+    def figures(self) -> Figures:
+        """What has happened since it was entered."""
+        return self.session.figures
+
+    @property
+    def session(self) -> ParticipantSession:
+        """The entered session, for tools. Raises NotRunning."""
+        if self._session is None:
+            raise NotRunning("the participant is not running: use `async with app:`, or `amends worker module:app`")
+        return self._session
+
+    def __repr__(self) -> str:
+        return f"Participant({self.service.name!r})"

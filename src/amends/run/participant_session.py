@@ -1,0 +1,165 @@
+"""A participant entered: what it has open, what it hears, and how it goes.
+
+Guarantees: asked to leave, it hears nothing more, lets what is in hand come to its end for a while, and leaves the
+rest unacked, for whoever comes next.
+Must not: handle anything itself; `participant_work.py` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+from amends.errors import MessageRefused, TransportError
+from amends.run.participant_database import home_of, transactions_on
+from amends.run.participant_work import Figures, Leaving, Work, kind_of
+from amends.run.sender import Sender
+from amends.transport.base import Delivery, Destination, Listening
+from amends.transport.names import commands_of
+from amends.transport.open import transport_for
+
+if TYPE_CHECKING:
+    from amends.run.participant import Built
+
+ARRANGE_SECONDS = 1.0  # between two tries to have the queues made
+UNACKED_PER_HANDLER = 4  # messages that wait, or whose reply is not confirmed yet, for each that is being handled
+STOP_SECONDS = 5.0  # how long a handler that was asked to stop is waited for
+_log = logging.getLogger("amends.participant")
+
+
+class ParticipantSession:
+    """One entry of a participant."""
+
+    def __init__(self, built: Built) -> None:
+        self._built = built
+        self._transport = transport_for(built.broker)
+        self._sender = Sender(self._transport)
+        home = home_of(built.database, built.handlers)
+        size = built.settings.transactions
+        self._transactions = None if home is None else transactions_on(home, size, migrate=built.migrate)
+        self.work: Work = Work(built.handlers, self._sender, self._transactions, built.settings, built.around)
+        if home is not None:
+            self.work.default_kind, self.work.default_awaited = home.default, home.awaited
+        self._stack = AsyncExitStack()
+        self._listening: list[Listening] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._arranging: asyncio.Task[None] | None = None
+        self._arranged = asyncio.Event()
+        self._why_not = ""
+
+    # Coming and going
+
+    async def open(self) -> None:
+        """Open the resources, the database and the way to the broker; hear from it as soon as it is there. Raises
+        StoreError, and TransportError where waiting does not mend it."""
+        try:
+            self.work.resources = await self._built.resources.open(self._stack)
+            if self._transactions is not None:
+                await self._transactions.open()
+            await self._transport.open()
+        except BaseException:
+            await self._let_go()
+            raise
+        self._arranging = asyncio.get_running_loop().create_task(self._arrange(), name="amends-participant")
+
+    async def listening(self) -> None:
+        """Wait until it hears from the broker."""
+        await self._arranged.wait()
+
+    async def close(self) -> None:
+        """Leave."""
+        arranging, self._arranging = self._arranging, None
+        if arranging is not None:
+            arranging.cancel()
+            await asyncio.wait([arranging])
+        for listening in self._listening:
+            await listening.stop()
+        self.work.leaving.set()
+        await self._until_done(self._built.settings.drain_seconds)
+        self.work.stop_handlers()
+        await self._until_done(STOP_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await self._until_done(STOP_SECONDS)
+        await self._let_go()
+
+    async def _until_done(self, seconds: float) -> None:
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=seconds)
+
+    async def _let_go(self) -> None:
+        try:
+            await self._sender.close()
+            await self._transport.close()
+            self.work.deadlines.close()
+            if self._transactions is not None:
+                await self._transactions.close()
+        finally:
+            await self._stack.aclose()
+
+    async def _arrange(self) -> None:
+        """See that the queues are there, and listen; as soon as the broker is."""
+        service = self._built.handlers.service
+        in_flight = self._built.settings.handlers * UNACKED_PER_HANDLER
+        wanted: list[Destination] = [commands_of(service.name)]
+        while wanted:
+            try:
+                await self._transport.prepare(wanted)
+                self._listening.append(
+                    await self._transport.listen(wanted[0], service.name, self.receive, in_flight=in_flight)
+                )
+            except TransportError as error:
+                self._why_not = str(error)
+                _log.warning("%s cannot be received yet: %s", wanted[0].name, error)
+                await asyncio.sleep(ARRANGE_SECONDS)
+            else:
+                wanted.pop(0)
+        self._why_not = ""
+        self._arranged.set()
+
+    # What comes
+
+    def receive(self, deliveries: Sequence[Delivery]) -> None:
+        """Take what the broker delivers."""
+        for delivery in deliveries:
+            self._spawn(self._take(delivery))
+
+    def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        task = self.work.loop.create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _take(self, delivery: Delivery) -> None:
+        """One delivery, whatever it is. What goes wrong beyond all that is foreseen leaves it unacked."""
+        message = delivery.message
+        try:
+            if message is None:
+                raise MessageRefused(delivery.flaw)
+            if kind_of(message) == "ended":
+                await delivery.ack()
+            else:
+                await self.work.command(delivery, message)
+        except MessageRefused as error:
+            self.work.figures.refused += 1
+            _log.warning("a message is put aside: %s", error)
+            await delivery.bury(str(error))
+        except Leaving:
+            return
+        except Exception:  # noqa: BLE001  # what befalls one message must not befall the others
+            _log.exception("a message could not be handled, and comes again: this is a bug in amends")
+            await delivery.retry(ARRANGE_SECONDS)
+
+    # How it fares
+
+    @property
+    def trouble(self) -> str:
+        """What keeps it from working at the moment; empty if nothing does."""
+        return self.work.trouble or self._why_not or self._sender.away
+
+    @property
+    def figures(self) -> Figures:
+        """What has happened since it was entered."""
+        return self.work.figures

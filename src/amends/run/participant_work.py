@@ -1,0 +1,268 @@
+"""A participant at work: from the delivery to the ack.
+
+    delivery -> command -> barrier transaction -> commit -> reply, confirmed by the broker -> ack
+
+Guarantees: a delivery is acked only after what came of it is on disk and its reply is confirmed; one whose
+database is away, or whose row somebody else has, stays unacked, and the others go on.
+Must not: judge, write SQL, or know a broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import uuid
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from amends import fault
+from amends.decide import messages as m
+from amends.decide.barrier import Verdict
+from amends.decide.messages import Message as Outcome
+from amends.decide.wire import KIND, Command, Reply, command_of, reply_message
+from amends.define.handlers import Handled, Handler, Handlers
+from amends.errors import StoreError, StoreUnavailable, TransportRefused
+from amends.message import Message
+from amends.run.attempt import outcome
+from amends.run.barrier import Try
+from amends.run.inbox import CommandTry, Handling, failed, reply_for, unfit
+from amends.run.sender import Sender
+from amends.run.settings import Settings
+from amends.run.threads import Threads
+from amends.run.timers import Deadlines
+from amends.run.transactions import Transactions, surrounded
+from amends.transport.base import Delivery, Destination
+
+PAUSE_FIRST_SECONDS = 0.02
+PAUSE_LAST_SECONDS = 1.0
+GROWTH_TRIES = 12  # the pause grows no longer
+Around = Callable[[Any], Any]
+_log = logging.getLogger("amends.participant")
+
+
+@dataclass(slots=True)
+class Figures:
+    """What has happened since the participant was entered."""
+
+    handled: int = 0  # commands and events that ended, one way or another
+    repeated: int = 0  # that the barrier answered without calling the handler
+    failed: int = 0  # whose handler failed, so that nothing stayed
+    refused: int = 0  # messages that are none of ours, buried
+    parked: int = 0  # commands that nobody here can be given
+    poison: int = 0  # that took their process down too often
+    published: int = 0  # events that the broker has confirmed
+
+
+class Leaving(Exception):
+    """The participant is going: what is not done is left to whoever gets it next."""
+
+
+class Work:
+    """What handlers need, and the way of a command through them. To what it runs it is the `Desk`."""
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        sender: Sender,
+        transactions: Transactions | None,
+        settings: Settings,
+        around: Sequence[Around],
+    ) -> None:
+        self.handlers = handlers
+        self.sender = sender
+        self.transactions = transactions
+        self.settings = settings
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.deadlines: Deadlines = Deadlines(self.loop)
+        self.resources: dict[Any, Any] = {}
+        self.payload_bytes: int = settings.payload_bytes
+        self.horizon_seconds: float = settings.inbox_horizon_seconds
+        self.default_kind: str = ""
+        self.default_awaited: bool = False
+        self.figures: Figures = Figures()
+        self.trouble: str = ""  # why the database cannot be worked with at the moment
+        self.leaving: asyncio.Event = asyncio.Event()
+        self.source = f"/amends/{handlers.service.name}"
+        self.has_around: bool = bool(around)
+        self._around = tuple(around)
+        self._room = asyncio.Semaphore(settings.handlers)
+        self._lanes: dict[object, _Lane] = {}
+        self._threads = Threads(settings.threads)
+        self._at_work: set[Handling] = set()
+
+    # As the Runner of attempts
+
+    def in_thread(self, fn: Callable[[], Any]) -> asyncio.Future[Any]:
+        """Run a sync function off the loop."""
+        return asyncio.wrap_future(self._threads.submit(fn))
+
+    async def around(self, ctx: Any, stack: AsyncExitStack) -> None:
+        """Enter what the user put around every handler."""
+        for enter in self._around:
+            await stack.enter_async_context(enter(ctx))
+
+    def share(self) -> float:
+        """Jitter is the sender's."""
+        return 0.0
+
+    # A command
+
+    async def command(self, delivery: Delivery, message: Message) -> None:
+        """Handle a command, reply, ack. Raises Leaving where it is left to others."""
+        command = command_of(message)
+        reply = await self.answer(command)
+        self.figures.handled += 1
+        await self.respond(command, reply, delivery)
+
+    async def respond(self, command: Command, reply: Reply, delivery: Delivery) -> None:
+        """Send a reply; once the broker has it, ack the command."""
+        told = await self._sent(command, reply)
+        if isinstance(told, TransportRefused):
+            why = f"its reply cannot be sent: {told}"
+            told = await self._sent(command, failed(command, why, park=True))
+        fault.point("reply.after")
+        if told is None:
+            await delivery.ack()
+        else:
+            await delivery.retry(PAUSE_LAST_SECONDS)
+
+    async def answer(self, command: Command) -> Reply:
+        """What becomes of a command. Raises Leaving."""
+        why = unfit(command, self.handlers.commands, self.handlers.service.name)
+        if why:
+            _log.error("a command of saga %s cannot be done: %s", command.key, why)
+            self.figures.parked += 1
+            return failed(command, why, park=True)
+        handled = self.handlers.commands[command.type]
+        handler = handled.handler(command.phase)
+        assert handler is not None  # noqa: S101  # `unfit` has seen to it
+        async with self.lane((command.namespace, command.saga, command.step)), self._room:
+            if self.transactions is None or (handler.readonly and not handler.call.transaction):
+                return await self._without(handled, handler, command)
+            return await self._through(self.transactions, handled, handler, command)
+
+    async def _without(self, handled: Handled, handler: Handler, command: Command) -> Reply:
+        """A handler that changes nothing needs no transaction."""
+        it = CommandTry(self, handled, handler, command)
+        too_old = it.expired(time.time())
+        if too_old is not None:
+            return it.reply(too_old)
+        it.handling.values = (handled.contract.sent.decode(command.data),)
+        with self._known(it.handling):
+            task = it.handling.task = asyncio.ensure_future(outcome(it.handling, self))
+            await asyncio.wait([task])
+        if it.handling.stopping:
+            raise Leaving
+        if task.cancelled():
+            return reply_for(command, m.Failure(command.step, command.phase, "it was cancelled", resolved=True))
+        return self._counted(it, task.result())
+
+    async def _through(self, transactions: Transactions, handled: Handled, handler: Handler, command: Command) -> Reply:
+        """A handler in its transaction."""
+        it = CommandTry(self, handled, handler, command)
+        with self._known(it.handling):
+            message = (
+                await surrounded(it, it.handling.context, lambda: self.until_told(transactions, it))
+                if self.has_around
+                else await self.until_told(transactions, it)
+            )
+        if it.handling.stopping and isinstance(message, m.Failure):
+            raise Leaving
+        return self._counted(it, message)
+
+    def _counted(self, it: CommandTry, message: Outcome) -> Reply:
+        if it.verdict is not None:
+            self.figures.repeated += 1
+            if it.verdict is not Verdict.REPLAY:
+                _log.info("%s of saga %s: %s", it.command.step, it.command.key, it.verdict)
+        elif isinstance(message, m.Failure):
+            self.figures.failed += 1
+        return it.reply(message)
+
+    async def until_told(self, transactions: Transactions, it: Try) -> Outcome:
+        """Go through the barrier; a database that is away, and a row that somebody has, are waited for. Raises
+        Leaving."""
+        while True:
+            if self.leaving.is_set():
+                raise Leaving
+            try:
+                message = await transactions.once(it)
+            except StoreUnavailable as error:
+                it.away(error)
+                self.trouble = str(error)
+                await self._pause(it.tries)
+                it.attempt.cancelled = False  # a new transaction has a new time
+            except StoreError as error:
+                return m.Failure(it.attempt.address, it.attempt.phase, str(error), park=True)
+            else:
+                self.trouble = ""
+                return message
+
+    async def _pause(self, tries: int) -> None:
+        seconds = min(PAUSE_FIRST_SECONDS * 2 ** min(tries - 1, GROWTH_TRIES), PAUSE_LAST_SECONDS)
+        try:
+            async with asyncio.timeout(seconds):
+                await self.leaving.wait()
+        except TimeoutError:
+            return
+
+    async def _sent(self, command: Command, reply: Reply) -> Exception | None:
+        message = reply_message(reply, command.type, uuid.uuid4().hex, self.source, time.time(), command.trace)
+        return await self.sender.send(Destination(command.reply_to), message)
+
+    # Who is at work
+
+    @asynccontextmanager
+    async def lane(self, of: object) -> AsyncGenerator[None, None]:
+        """One at a time of the same step: the others would only wait for its row, each with a connection."""
+        lane = self._lanes.setdefault(of, _Lane())
+        lane.wanted += 1
+        try:
+            async with lane.lock:
+                yield
+        finally:
+            lane.wanted -= 1
+            if not lane.wanted:
+                del self._lanes[of]
+
+    def _known(self, handling: Handling) -> _AtWork:
+        return _AtWork(self._at_work, handling)
+
+    def stop_handlers(self) -> None:
+        """Ask every handler to stop: the participant goes."""
+        for handling in list(self._at_work):
+            handling.stop()
+
+
+class _Lane:
+    """Those who want the same step."""
+
+    __slots__ = ("lock", "wanted")
+
+    def __init__(self) -> None:
+        self.lock = asyncio.Lock()
+        self.wanted = 0
+
+
+class _AtWork:
+    """A handler is at work within the block."""
+
+    __slots__ = ("_all", "_one")
+
+    def __init__(self, all_: set[Handling], one: Handling) -> None:
+        self._all = all_
+        self._one = one
+
+    def __enter__(self) -> None:
+        self._all.add(self._one)
+
+    def __exit__(self, *_: object) -> None:
+        self._all.discard(self._one)
+
+
+def kind_of(message: Message) -> str:
+    """What kind a message says it is."""
+    return message.attributes.get(KIND, "")
