@@ -41,6 +41,9 @@ def remote(name: str, place: Place = Place.BEFORE, attempts: int = 2) -> StepNod
     return StepNode(name, place, work, compensated=before, retry=policy, undo_retry=policy)
 
 
+LAST = StepNode("go", Place.PIVOT, retry=Policy(1))  # a local step, which may send the saga back
+
+
 class Core:
     """An orchestrator that asks `decide`."""
 
@@ -48,7 +51,7 @@ class Core:
         self, *nodes: StepNode | PivotNode, acts: int = 0, verbs: Iterable[str] = (), cancels: bool = True
     ) -> None:
         self._plan = Plan("model", SequenceNode(nodes))
-        self._addresses = [node.address for node in nodes if isinstance(node, StepNode)]
+        self._addresses = [node.address for node in nodes if isinstance(node, StepNode) and node.remote]
         self._acts = acts
         self._verbs = tuple(verbs)
         self._cancels = cancels
@@ -66,7 +69,8 @@ class Core:
 
     def in_flight(self, saga: Hashable) -> tuple[Command, ...]:
         state = self._state(saga)
-        return tuple(self._command(state, address, phase) for address, phase in in_flight(state))
+        sent = (found for found in in_flight(state) if found[0] in self._addresses)
+        return tuple(self._command(state, address, phase) for address, phase in sent)
 
     def claims(self, saga: Hashable) -> tuple[Claim, ...]:
         state = self._state(saga)
@@ -99,6 +103,10 @@ class Core:
             return
         for address, phase in self._due(state):
             yield self._told(f"time passes for the {phase} of {address}", _only(state, address, phase), acts, m.Tick())
+        for address, phase in in_flight(state):
+            if address not in self._addresses:
+                yield self._told(f"{address} succeeds", state, acts, m.Done(address, phase))
+                yield self._told(f"{address} says no", state, acts, m.No(address, phase, "no"))
         if not acts:
             return
         if self._cancels and state.turned is None:
@@ -130,7 +138,7 @@ class Core:
 
     def _command(self, state: State, address: str, phase: Phase) -> Command:
         step = state.step(address)
-        known = phase is UNDO and (step.action.status is Action.SUCCEEDED or step.result is not None)
+        known = phase is UNDO and step.action.status is Action.SUCCEEDED
         return Command(self._addresses.index(address), phase, step.round, known, step.closed)
 
     def _number(self, state: State) -> int:

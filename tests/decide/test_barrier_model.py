@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable, Iterator
 from functools import cache
 
 import barrier_model_mutants as mutants
 import pytest
-from barrier_model import Model, Participant, Report, explore
-from barrier_model_core import Core, remote
-from barrier_model_saga import OneStep
-from barrier_model_scopes import LARGE, ONE, SMALL, Setting
+from barrier_model import Model, Participant, Report, Turn, explore
+from barrier_model_core import LAST, Core, remote
+from barrier_model_saga import OneStep, Sent
+from barrier_model_scopes import BAG, LARGE, ONE, SMALL, Setting
+
+from amends.decide.events import ACTION, Phase
 
 SETTINGS = LARGE if os.environ.get("AMENDS_BARRIER") == "large" else SMALL
 
@@ -82,7 +85,7 @@ HORIZON = SMALL["the core, a horizon"]
         (mutants.FORGETS_REJECTIONS, CORE, "stands, and its sender was told that none does"),
         (mutants.FORGETS_WHAT_WAS_UNDONE, STEP, "an action is answered as before, though it was undone"),
         (mutants.ACTS_ON_WHAT_IS_OLD, STEP, "stands, and its sender was told that none does"),
-        (mutants.ACTS_ON_WHAT_IS_OLD, HORIZON, "two effects of step 0, round 1"),
+        (mutants.ACTS_ON_WHAT_IS_OLD, HORIZON, "stands, and its sender was told that none does"),
         (mutants.BLIND_TO_HIGHER_ROUNDS, PEOPLE, "an action begins in a round that a later one has replaced"),
         (mutants.BLIND_TO_LOWER_ROUNDS, HASTE, "two rounds of step 0 stand"),
         (mutants.BURIES_NOTHING, HASTE, "two rounds of step 0 stand"),
@@ -120,11 +123,50 @@ def test_the_orchestrator_opens_no_round_before_the_last_is_settled_so_the_barri
     assert LATER.explored(mutants.BLIND_TO_LOWER_ROUNDS).path == ()
 
 
+# The model watches the sender, too
+
+
+class Hasty(OneStep):
+    """Takes silence for a no."""
+
+    def _failed(self, it: Sent, phase: Phase) -> Sent:
+        return it._replace(action="rejected", status="compensated") if phase is ACTION else super()._failed(it, phase)
+
+
+class Patient(OneStep):
+    """Waits for a reply however long it takes."""
+
+    def turns(self, saga: Hashable) -> Iterator[Turn]:
+        return (turn for turn in super().turns(saga) if turn.what != "no reply came in time")
+
+
+class Endless(OneStep):
+    """Asks again as often as it takes."""
+
+    def _failed(self, it: Sent, phase: Phase) -> Sent:
+        return super()._failed(it._replace(left=it.left + 1), phase)
+
+
+@pytest.mark.parametrize(
+    ("sender", "wrong"),
+    [
+        (Hasty, "the saga is compensated and says that step 0, round 1 does not stand"),
+        (Patient, "the saga is running, and nothing will ever move it"),
+        (Endless, "this may go on for ever"),
+    ],
+)
+def test_a_wrong_sender_is_found_out(sender: type[OneStep], wrong: str) -> None:
+    path = explore(Model(sender(acts=0, rounds=1), BAG._replace(failures=False))).path
+
+    assert path, "nothing goes wrong"
+    assert path[-1] == wrong, "\n".join(path)
+
+
 # An inbox that is lost
 
 
 @pytest.mark.parametrize("loss", ["rows", "all"])
-@pytest.mark.parametrize("orchestrator", [OneStep(acts=0, rounds=1), Core(remote("a"))], ids=["design", "core"])
+@pytest.mark.parametrize("orchestrator", [OneStep(acts=0, rounds=1), Core(remote("a"), LAST)], ids=["design", "core"])
 def test_a_loss_is_never_hidden_but_where_the_action_was_handled_again(orchestrator: OneStep | Core, loss: str) -> None:
     """That is the one way in which a database that was lost whole, effects and all, can deceive."""
     excuses = frozenset({"late"} if loss == "all" else {"late", "guessed"})
