@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -37,7 +38,8 @@ def commands() -> list[tuple[str, click.Command]]:
 
 def test_the_verbs_are_those_of_the_documentation() -> None:
     named = (
-        "demo run worker start list show stuck signal cancel retry skip resolve compensate unpark graph db doctor prune"
+        "demo run worker start list show stuck signal cancel retry skip resolve compensate unpark graph contracts db "
+        "doctor prune"
     )
 
     assert " ".join(VERBS) == named
@@ -48,7 +50,7 @@ def test_every_verb_has_examples_that_its_own_parser_takes(name: str, command: c
     assert isinstance(command, Verb)
     assert command.examples
     for example in command.examples:
-        words = shlex.split(example.partition(" | ")[0].partition(" < ")[0], comments=True)
+        words = shlex.split(re.split(r" [|<>] ", example)[0], comments=True)
         assert words[: 1 + len(name.split())] == ["amends", *name.split()], example
         command.make_context(name, words[1 + len(name.split()) :])
 

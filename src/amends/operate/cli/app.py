@@ -16,11 +16,15 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from amends.define.contract import Service
 from amends.define.saga import Saga
 from amends.operate.cli.verb import CodeError
 from amends.run.orchestrator import Orchestrator
 
 CANDIDATES_MAX = 12
+Kinds = dict[str, type]
+_KINDS: Kinds = {"an orchestrator": Orchestrator, "a saga": Saga}
+HOSTED: Kinds = {"an orchestrator": Orchestrator}
 
 
 class AppError(CodeError):
@@ -44,6 +48,41 @@ class Choice(NamedTuple):
 
 def load(text: str) -> Found:
     """The orchestrator or saga of a `module:name`. Raises AppError."""
+    module, value = _resolve(text, _KINDS)
+    if value is module:
+        raise AppError(f"{text!r}: module:name is expected; {_candidates(module, _KINDS)}")
+    if not isinstance(value, (Orchestrator, Saga)):
+        kind = type(value).__name__
+        raise AppError(f"{text!r} is a {kind}, not an Orchestrator or a Saga; {_candidates(module, _KINDS)}")
+    return Found(text, module, value)
+
+
+def object_of(text: str) -> object:
+    """Whatever a `module:name` names, or a module. Raises AppError."""
+    return _resolve(text, _KINDS | {"a service": Service})[1]
+
+
+def hosted_of(text: str) -> list[tuple[str, object]]:
+    """What a worker hosts of a `module:name`: that object; of a module, the only one in it. Each with how it is
+    spelled. Raises AppError."""
+    module, value = _resolve(text, HOSTED)
+    if value is not module:
+        if not isinstance(value, tuple(HOSTED.values())):
+            kind = type(value).__name__
+            raise AppError(
+                f"{text!r} is a {kind}, and a worker runs orchestrators and participants; {_candidates(module, HOSTED)}"
+            )
+        return [(text, value)]
+    name = module.__name__
+    found = {id(member): (f"{name}:{known}", member) for known, member in _members(module) if _is(member, HOSTED)}
+    if len(found) != 1:
+        raise AppError(f"{text!r}: name what is to run, such as {name}:orchestrator; {_candidates(module, HOSTED)}")
+    return list(found.values())
+
+
+def _resolve(text: str, kinds: Kinds) -> tuple[ModuleType, object]:
+    """The module and the object of a `module:name`; without a name, the module itself. kinds: what is offered where
+    the name is wrong. Raises AppError."""
     name, colon, attribute = text.partition(":")
     if name.endswith(".py") or "/" in name:
         dotted = name.removesuffix(".py").strip("./").replace("/", ".")
@@ -51,18 +90,17 @@ def load(text: str) -> Found:
     if not name or not all(part.isidentifier() for part in name.split(".")):
         raise AppError(f"{text!r}: module:name is expected, such as shop:orchestrator")
     module = _import(name, text)
-    if not colon or not attribute:
-        raise AppError(f"{text!r}: module:name is expected; {_candidates(module)}")
+    if not colon:
+        return module, module
+    if not attribute:
+        raise AppError(f"{text!r}: module:name is expected; {_candidates(module, kinds)}")
     value: Any = module
     for part in attribute.split("."):
         try:
             value = getattr(value, part)
         except AttributeError:
-            raise AppError(f"{text!r}: {name} has no {attribute!r}; {_close(module, attribute)}") from None
-    if not isinstance(value, (Orchestrator, Saga)):
-        kind = type(value).__name__
-        raise AppError(f"{text!r} is a {kind}, not an Orchestrator or a Saga; {_candidates(module)}")
-    return Found(text, module, value)
+            raise AppError(f"{text!r}: {name} has no {attribute!r}; {_close(module, attribute, kinds)}") from None
+    return module, value
 
 
 def orchestrator_of(text: str) -> Orchestrator:
@@ -153,22 +191,27 @@ def _members(module: ModuleType) -> Iterator[tuple[str, object]]:
     return ((name, value) for name, value in vars(module).items() if not name.startswith("_"))
 
 
-def _candidates(module: ModuleType) -> str:
+def _candidates(module: ModuleType, kinds: Kinds) -> str:
     """What the module has to offer, spelled as it must be written."""
-    kinds = {Orchestrator: "an orchestrator", Saga: "a saga"}
     found = [
         f"{module.__name__}:{name} ({word})"
-        for kind, word in kinds.items()
+        for word, kind in kinds.items()
         for name, value in _members(module)
         if isinstance(value, kind)
     ]
     if not found:
-        return f"{module.__name__} has no orchestrator and no saga"
+        none = " and ".join(f"no {word.split(' ', 1)[1]}" for word in kinds)
+        return f"{module.__name__} has {none}"
     more = f" and {len(found) - CANDIDATES_MAX} more" if len(found) > CANDIDATES_MAX else ""
     return f"there is: {', '.join(found[:CANDIDATES_MAX])}{more}"
 
 
-def _close(module: ModuleType, name: str) -> str:
-    names = [known for known, value in _members(module) if isinstance(value, (Orchestrator, Saga))]
+def _close(module: ModuleType, name: str, kinds: Kinds) -> str:
+    names = [known for known, value in _members(module) if _is(value, kinds)]
     close = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {module.__name__}:{close[0]}? {_candidates(module)}" if close else _candidates(module)
+    offered = _candidates(module, kinds)
+    return f"did you mean {module.__name__}:{close[0]}? {offered}" if close else offered
+
+
+def _is(value: object, kinds: Kinds) -> bool:
+    return isinstance(value, tuple(kinds.values()))

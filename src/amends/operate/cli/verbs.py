@@ -36,6 +36,7 @@ VERBS: dict[str, Entry] = {
     "compensate": Entry("amends.operate.cli.acts:compensate", "Have a saga go back and undo what it did."),
     "unpark": Entry("amends.operate.cli.acts:unpark", "Have everything stuck in a parked saga tried again."),
     "graph": Entry("amends.operate.cli.graph:graph", "Draw a saga's flow."),
+    "contracts": Entry("amends.operate.cli.contracts:contracts", "Show what services can be asked for and tell."),
     "db": Entry("amends.operate.cli.db:db", "Look after the database's schema."),
     "doctor": Entry("amends.operate.cli.doctor:doctor", "Check the database, the workers and what they leave alone."),
     "prune": Entry("amends.operate.cli.prune:prune", "Forget sagas that ended long ago."),
