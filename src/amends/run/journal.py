@@ -40,7 +40,7 @@ def _snake(name: str) -> str:
 _NAMES: dict[type[Event], str] = {kind: _snake(kind.__name__) for kind in get_args(Event)}
 _KINDS: dict[str, type[Event]] = {name: kind for kind, name in _NAMES.items()}
 # Which field of an event is a payload.
-_PAYLOAD: dict[type[Event], int] = {e.Started: 0, e.Succeeded: 1, e.Kept: 1, e.Closed: 3, e.Late: 3}
+_PAYLOAD: dict[type[Event], int] = {e.Started: 0, e.Built: 1, e.Succeeded: 1, e.Kept: 1, e.Closed: 3, e.Late: 3}
 _PHASE: dict[type[Event], int] = {
     kind: index for kind in _KINDS.values() for index, name in enumerate(kind._fields) if name == "phase"
 }

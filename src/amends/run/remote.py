@@ -158,9 +158,11 @@ class Remote:
 
 def command_of(live: Live, address: str, phase: Phase) -> Command:
     """The command of a step that was issued, without what only the sender knows."""
-    step = live.known(address)
+    step, node = live.known(address), live.program.plan.step(address)
+    timeout = node.timeout if phase is Phase.ACTION else node.undo_timeout
+    due = step.track(phase).due
     return Command(
-        live.program.plan.step(address).command,
+        node.command,
         live.shell.namespace,
         live.id,
         live.key,
@@ -169,11 +171,11 @@ def command_of(live: Live, address: str, phase: Phase) -> Command:
         step.command or b"null",
         token="",
         reply_to="",
-        sent_at=live.shell.now(),
+        sent_at=live.shell.now() if due is None else due - timeout,  # when it was decided, however late it goes out
         round=step.round,
         attempt=step.track(phase).attempts,
         closed=step.closed,
-        known=step.action.status is Action.SUCCEEDED,
+        known=step.action.status is Action.SUCCEEDED or step.result is not None,  # it may have come late
     )
 
 
