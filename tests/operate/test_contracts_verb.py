@@ -133,7 +133,7 @@ WRONG = [
     (("contracts", "--asyncapi", "--json"), "exclude each other"),
     (("contracts", "--asyncapi", "--json-schema"), "exclude each other"),
     (("contracts", "--asyncapi", "--broker=zeromq"), "'zeromq' is not one of"),
-    (("contracts", "--check=nothing.json"), "does not exist"),
+    (("contracts", "--check=nothing.json"), "nothing.json cannot be read: No such file or directory"),
     ((), "Missing argument"),
 ]
 

@@ -46,7 +46,7 @@ from amends.transport.names import PREFIX, at_broker, check_prefix, commands_of,
 @click.option(
     "--check",
     "stored",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="PATH",
     help="Compare with what --json-schema printed before.",
 )
@@ -91,7 +91,9 @@ def _check(stored: Path, now: dict[str, Any]) -> int:
         if not isinstance(old, dict):
             raise ValueError("an object is expected")
         changes = broken(old, now)
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise click.UsageError(f"{stored} cannot be read: {error.strerror}") from None
+    except ValueError as error:
         raise click.UsageError(f"{stored}: that is not what --json-schema prints: {error}") from None
     out = console()
     for change in changes:
