@@ -17,6 +17,7 @@ from amends.run.chance import Chance
 from amends.run.database import Database
 from amends.run.settings import Settings
 from amends.run.worker import Executor
+from amends.transport.open import Broker
 
 
 @dataclass(frozen=True)
@@ -33,4 +34,4 @@ class Config:
     migrate: bool = False
     chance: Chance = field(default_factory=Chance)
     threads: Executor | None = None
-    broker: str | None = None
+    broker: Broker = None

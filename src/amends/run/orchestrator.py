@@ -30,6 +30,7 @@ from amends.run.database import Database, check_database
 from amends.run.effects import check_effects
 from amends.run.session import Session, check_services
 from amends.run.settings import Settings
+from amends.transport.open import Broker
 
 I = TypeVar("I")  # noqa: E741  # the input, as in the documented signatures
 T = TypeVar("T")
@@ -80,7 +81,7 @@ class Orchestrator:
         *,
         sagas: Sequence[Saga[Any, Any]],
         services: Sequence[Service] = (),
-        broker: str | None = None,
+        broker: Broker = None,
         resources: Sequence[Callable[..., Any]] = (),
         effects: object = None,
         around: Sequence[Around] = (),

@@ -25,7 +25,7 @@ from amends.run.participant_database import home_of
 from amends.run.participant_session import ParticipantSession
 from amends.run.participant_work import Figures
 from amends.run.settings import Settings
-from amends.transport.open import transport_for
+from amends.transport.open import Broker, transport_for
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -40,7 +40,7 @@ class Built:
 
     handlers: Handlers
     database: object
-    broker: str | None
+    broker: Broker
     resources: Resources
     around: tuple[Around, ...]
     settings: Settings
@@ -65,7 +65,7 @@ class Participant:
         /,
         *,
         database: object = None,
-        broker: str | None = None,
+        broker: Broker = None,
         resources: Sequence[Callable[..., Any]] = (),
         around: Sequence[Around] = (),
         settings: Settings | None = None,

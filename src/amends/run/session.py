@@ -47,7 +47,7 @@ from amends.run.transactions import Transactions
 from amends.run.waiting import Waiting
 from amends.run.worker import Worker
 from amends.store.base import OPEN, Fate, Head, Loaded, NewSaga, SagaRow, Store, Write
-from amends.transport.open import transport_for
+from amends.transport.open import Broker, transport_for
 
 AWAY_PAUSE_SECONDS = 0.1
 _log = logging.getLogger("amends.session")
@@ -319,7 +319,7 @@ def services_of(config: Config) -> Services | None:
     return Services(names, transport_for(config.broker), config.settings.reply_name)
 
 
-def check_services(registry: Registry, services: Sequence[Service], broker: str | None) -> None:
+def check_services(registry: Registry, services: Sequence[Service], broker: Broker) -> None:
     """See that sagas ask only the services that were given, if any were, and that the broker's URL can be meant.
     Raises DefinitionError."""
     for service in services:

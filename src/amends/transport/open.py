@@ -28,12 +28,19 @@ _EXTRAS = {"rabbitmq": "aio-pika", "kafka": "aiokafka", "nats": "nats-py", "redi
 _DRIVERS = {"aiormq": "rabbitmq", "pamqp": "rabbitmq", "aiokafka": "kafka", "nats": "nats", "redis": "redis"}
 
 
-def transport_for(url: str | None) -> Transport:
-    """The transport of a URL, not open yet; without one the process's own, `local://`.
+Broker = str | Transport | None
+"""What `broker=` takes: a URL, a transport that is made already, or nothing, which is `local://`."""
+
+
+def transport_for(broker: Broker) -> Transport:
+    """The transport of a URL, not open yet; without one the process's own, `local://`. One that is made already
+    is given as it is.
 
     Raises TransportRefused for a URL that makes no sense, and for a driver that is not installed.
     """
-    text = LOCAL if url is None else url
+    if broker is not None and not isinstance(broker, str):
+        return broker
+    text = LOCAL if broker is None else broker
     scheme = text.partition("://")[0]
     if "://" not in text or scheme not in _ADAPTERS:
         known = ", ".join(f"{name}://" for name in _ADAPTERS)
