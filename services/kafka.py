@@ -19,7 +19,9 @@ Must not: be part of a cluster; wait where a single node has nothing to wait for
 from __future__ import annotations
 
 import base64
+import contextlib
 import secrets
+import shutil
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +87,8 @@ class Kafka(Broker):
         super().__init__(tls=tls)
         self._java = self.place.reachable(java)
         self._jars = self.place.reachable(next(jars.glob("kafka_*.jar"))).parent
+        self._classes = self._jars / "classes.jsa"
+        self._own_classes = self.directory / "classes.jsa"
         self._sasl = sasl
         self.advertised_port = advertised_port  # None: its own
 
@@ -152,6 +156,14 @@ class Kafka(Broker):
         """The command of the process."""
         return self._run("kafka.Kafka")
 
+    def stop(self) -> None:
+        """Stop it as its administrator would. The first one leaves to all later ones what Java had to work out."""
+        super().stop()
+        if self._own_classes.exists() and not self._classes.exists():
+            with contextlib.suppress(OSError):  # the checkout may not be ours to write to
+                shutil.copyfile(self._own_classes, new := self._classes.with_name(self.directory.name))
+                new.replace(self._classes)
+
     def answers(self) -> bool:
         """Whether it says what it speaks: it answers nothing before it is ready for everything."""
         asked = struct.pack("!i", len(_ASK_FOR_VERSIONS)) + _ASK_FOR_VERSIONS
@@ -162,10 +174,17 @@ class Kafka(Broker):
         parts = (self.certificates.key, self.certificates.certificate)
         return self.place.write("keys.pem", "".join(part.read_text() for part in parts))
 
+    def _class_option(self) -> str:
+        """Take the classes from an archive, or write one: it halves the time of a start. Java refuses what is stale."""
+        if self._classes.exists():
+            return f"-XX:SharedArchiveFile={self._classes}"
+        return f"-XX:ArchiveClassesAtExit={self._own_classes}"
+
     def _run(self, main: str, *arguments: str) -> list[str]:
         """The command for one of its programs. Quickly compiled code is enough, and is there sooner."""
         return [
             *(str(self._java), "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"),
+            *("-Xlog:cds*=off", self._class_option() if main == "kafka.Kafka" else "-Xshare:auto"),
             *(f"-Djava.io.tmpdir={self.directory}", f"-Dlog4j.configuration=file:{self.directory}/log4j.properties"),
             *("-cp", f"{self._jars}/*", main, *arguments, str(self.directory / "server.properties")),
         ]

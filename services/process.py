@@ -53,7 +53,7 @@ class Place:
 
     def reachable(self, program: Path) -> Path:
         """The program itself; or, where the server's user cannot get at the checkout, a copy of what was unpacked."""
-        if self.owner is None or not program.is_relative_to(UNPACKED) or self._may_run(program):
+        if self.owner is None or not program.is_relative_to(UNPACKED) or self._may_read(program):
             return program
         copy = self.directory / UNPACKED.parent.name / UNPACKED.name
         if not copy.exists():
@@ -61,8 +61,8 @@ class Place:
             self.own(copy.parent)
         return copy / program.relative_to(UNPACKED)
 
-    def _may_run(self, program: Path) -> bool:
-        return self.run(["test", "-x", str(program)], check=False).returncode == 0
+    def _may_read(self, program: Path) -> bool:
+        return self.run(["test", "-r", str(program)], check=False).returncode == 0
 
     def run(self, command: Sequence[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a program to its end as the server's user."""

@@ -146,6 +146,19 @@ def test_programs_in_a_checkout_that_others_cannot_enter_are_copied(
     subprocess.run(["rm", "-r", str(place.directory)], check=True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts servers as somebody else")
+def test_what_the_server_may_read_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place("test")
+    monkeypatch.setattr(process, "UNPACKED", place.directory / "unpacked")
+    library = place.directory / "unpacked" / "library"
+    library.parent.mkdir()
+    library.touch(mode=0o644)
+
+    assert place.reachable(library) == library
+
+    subprocess.run(["rm", "-r", str(place.directory)], check=True)
+
+
 def test_ports_are_not_those_that_clients_are_given() -> None:
     """Else a client's own connection could take a server's port while it is down."""
     assert 1024 < free_port() < 32768
