@@ -349,3 +349,28 @@ def test_what_was_sent_is_in_the_history() -> None:
     history = virtually(main())
     assert e.Built("reserve", b'{"cents":100}') in history
     assert any(isinstance(event, e.Sent) for event in history)
+
+
+def test_before_a_saga_is_forgotten_its_services_are_told_once_more_that_it_ended() -> None:
+    keeps_an_hour = Settings(retention_seconds=3600.0)
+
+    async def main() -> Any:
+        db = database()
+        async with Stock() as stock, asking(on=db, settings=keeps_an_hour) as orchestrator:
+            await orchestrator.run(placed, Order(100), id="old")
+            await until(lambda: bool(stock.ended))
+            worker = orchestrator.session.worker
+            assert worker is not None
+            heard, told = worker.has_told, len(stock.ended)
+
+            async def deaf(sagas: Any) -> bool:
+                return False
+
+            worker.has_told = deaf
+            await asyncio.sleep(4 * 3600)
+            kept = "old" in db.keys
+            worker.has_told = heard
+            await asyncio.sleep(3600)
+            return kept, "old" in db.keys, len(stock.ended) - told
+
+    assert virtually(main()) == (True, False, 1)

@@ -11,18 +11,19 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from amends.decide.events import Phase
 from amends.decide.state import Action
 from amends.decide.wire import SAGAS_PER_NOTICE, Command, Ended, command_message, ended_message
 from amends.errors import AmendsError, TransportError
+from amends.message import Message
 from amends.run.replies import Counts, Replies
 from amends.run.sender import Sender
 from amends.run.tokens import Tokens
 from amends.store.base import Store, TokenKey
-from amends.transport.base import Listening, Transport
+from amends.transport.base import Destination, Listening, Transport
 from amends.transport.names import commands_of, replies_of
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 SECRET_BYTES = 32
 NOTICE_SECONDS = 1.0  # ended sagas are told of together
+TELL_SECONDS = 30.0
 ARRANGE_SECONDS = 1.0  # between two tries to have the queues made
 _log = logging.getLogger("amends.remote")
 
@@ -99,6 +101,15 @@ class Remote:
         if self._ended and self._notice is None:
             self._notice = self._worker.loop.call_later(NOTICE_SECONDS, self._tell_ended)
 
+    async def has_told(self, sagas: Sequence[bytes]) -> bool:
+        """Whether every service is told for sure that these have ended: what was said when they did may be lost, and
+        once they are forgotten here nobody can say it again."""
+        if self._services is None or self._sender is None:
+            return True
+        told = [self._sender.send(*notice) for name in self._services.names for notice in self._notices(name, sagas)]
+        await asyncio.wait(told, timeout=TELL_SECONDS)
+        return all(future.done() and future.result() is None for future in told)
+
     async def stop_taking(self) -> None:
         """Take no more replies."""
         arranging, self._arranging = self._arranging, None
@@ -149,11 +160,15 @@ class Remote:
         self._notice = None
         ended, self._ended = self._ended, {}
         for service, sagas in ended.items():
-            for start in range(0, len(sagas), SAGAS_PER_NOTICE):
-                notice = Ended(self._worker.namespace, tuple(sagas[start : start + SAGAS_PER_NOTICE]))
-                id_, at = f"{self._worker.operation():x}", self._worker.now()
+            for notice in self._notices(service, sagas):
                 if self._sender is not None:
-                    self._sender.post(commands_of(service), ended_message(notice, id_, self._source, at))
+                    self._sender.post(*notice)
+
+    def _notices(self, service: str, sagas: Sequence[bytes]) -> Iterator[tuple[Destination, Message]]:
+        for start in range(0, len(sagas), SAGAS_PER_NOTICE):
+            ended = Ended(self._worker.namespace, tuple(sagas[start : start + SAGAS_PER_NOTICE]))
+            id_, at = f"{self._worker.operation():x}", self._worker.now()
+            yield commands_of(service), ended_message(ended, id_, self._source, at)
 
 
 def command_of(live: Live, address: str, phase: Phase) -> Command:

@@ -84,7 +84,7 @@ class Retention:
 
     def __init__(self, worker: Worker, inbox: Transactions | None) -> None:
         self._worker = worker
-        self._forget = forgetting(inbox, worker.namespace)
+        self._inbox = forgetting(inbox, worker.namespace)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -109,6 +109,13 @@ class Retention:
                 _log.warning("sagas that ended long ago are not forgotten yet: %s", error)
             except Exception:  # noqa: BLE001  # next time, perhaps; nothing depends on it
                 _log.exception("forgetting sagas failed: this is a bug in amends")
+
+    async def _forget(self, sagas: Sequence[bytes]) -> Collection[bytes]:
+        """What is to be done before sagas go: services are told, so that they may forget them too, and the inbox is
+        cleared. Gives those that must be kept for now."""
+        if not await self._worker.has_told(sagas):
+            return sagas
+        return () if self._inbox is None else await self._inbox(sagas)
 
     async def _turn(self, before: float) -> None:
         loop, total = asyncio.get_running_loop(), 0

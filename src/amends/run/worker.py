@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol
 
@@ -90,6 +90,7 @@ class Worker:
         self._transactions = transactions
         self._remote = Remote(self, services)
         self._retention = Retention(self, transactions)
+        self.has_told: Callable[[Sequence[bytes]], Awaitable[bool]] = self._remote.has_told
         self.now: Callable[[], float] = store.now
         self.operation: Callable[[], int] = chance.operation
         self.share: Callable[[], float] = chance.share
