@@ -160,14 +160,22 @@ class Kafka(Broker):
         """Stop it as its administrator would. The first one leaves to all later ones what Java had to work out."""
         super().stop()
         if self._own_classes.exists() and not self._classes.exists():
-            with contextlib.suppress(OSError):  # the checkout may not be ours to write to
-                shutil.copyfile(self._own_classes, new := self._classes.with_name(self.directory.name))
-                new.replace(self._classes)
+            self._hand_on()
 
     def answers(self) -> bool:
         """Whether it says what it speaks: it answers nothing before it is ready for everything."""
         asked = struct.pack("!i", len(_ASK_FOR_VERSIONS)) + _ASK_FOR_VERSIONS
         return self.exchange(asked, _ANSWER_BYTES)[4:] == struct.pack("!ih", 1, 0)
+
+    def _hand_on(self) -> None:
+        """All or nothing: Java takes the length of an archive on trust. What is not ours to write to stays as it is."""
+        new = self._classes.with_name(f"{self.directory.name}.new")
+        with contextlib.suppress(OSError):
+            try:
+                shutil.copyfile(self._own_classes, new)
+                new.replace(self._classes)
+            finally:
+                new.unlink(missing_ok=True)
 
     def _keys(self) -> Path:
         """Certificate and key in one file, as Kafka wants them."""
