@@ -2,8 +2,8 @@
 //
 //   DATABASE_URL=postgresql://… BROKER=nats://… node main.js
 //
-// PREFIX is that of the names at the broker. For a test that kills the process there, HOLD_AFTER_COMMIT makes it stand
-// still between the commit and the reply.
+// PREFIX is that of the names at the broker. For tests that kill the process there, HOLD_AFTER_COMMIT=action
+// (or undo) makes it stand still between the commit and the reply.
 
 import pg from "pg";
 
@@ -18,7 +18,7 @@ const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 10 }
 pool.on("error", (error) => console.error(`the database: ${error.message}`));
 const inbox = new Inbox(pool);
 const committed = async (command) => {
-  if (!process.env.HOLD_AFTER_COMMIT) return;
+  if (process.env.HOLD_AFTER_COMMIT !== command.phase) return;
   say(`committed ${command.phase} of ${command.key}`);
   await new Promise(() => {});
 };

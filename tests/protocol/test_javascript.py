@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import queue
 import secrets
 import subprocess
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -20,6 +17,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from javascript_process import Process
 
 from amends.decide.events import ACTION, UNDO, Phase
 from amends.decide.wire import Command, Ended, Reply, Word, command_message, ended_message, reply_of
@@ -34,47 +32,6 @@ SECONDS = 40.0
 COMMANDS = commands_of("shipping")
 REPLIES = replies_of("tester")
 APPLES = {"order": "o-1", "sku": "apple", "quantity": 3}
-
-
-class Process:
-    """One process of the service. environment: what it is told beside its database and broker."""
-
-    def __init__(self, database: str, broker: str, prefix: str, **environment: str) -> None:
-        self._lines: queue.Queue[str] = queue.Queue()
-        self._process = subprocess.Popen(
-            [str(node_program()), "main.js"],
-            cwd=javascript_packages(),
-            env={**os.environ, "DATABASE_URL": database, "BROKER": broker, "PREFIX": prefix, **environment},
-            stdout=subprocess.PIPE,
-            stderr=None,
-            text=True,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def wait_for(self, line: str) -> None:
-        """Until it says so."""
-        end = time.monotonic() + SECONDS
-        while self._lines.get(timeout=max(end - time.monotonic(), 0.001)) != line:
-            assert self._process.poll() is None
-
-    def kill(self) -> None:
-        """At once, as `kill -9` does."""
-        self._process.kill()
-        self._process.wait(SECONDS)
-        self._reader.join(SECONDS)
-
-    def stop(self) -> int:
-        """In good order; gives its exit status."""
-        if self._process.poll() is None:
-            self._process.terminate()
-        return self._process.wait(SECONDS)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        with self._process.stdout as lines:
-            for line in lines:
-                self._lines.put(line.rstrip("\n"))
 
 
 class Scene:
@@ -332,7 +289,7 @@ async def test_a_command_that_is_older_than_the_inbox_remembers_has_no_effect(sc
 @in_scene
 async def test_a_process_killed_between_its_commit_and_its_reply_is_made_good_by_the_next(scene: Scene) -> None:
     """What it had in hand comes again when its claim has ended; what is sent again meanwhile is answered at once."""
-    first = scene.service(HOLD_AFTER_COMMIT="1")
+    first = scene.service(HOLD_AFTER_COMMIT="action")
     await scene.send(scene.command())
     first.wait_for("committed action of order 1 %")
 
@@ -347,12 +304,8 @@ async def test_a_process_killed_between_its_commit_and_its_reply_is_made_good_by
 
 @in_scene
 async def test_a_process_killed_between_the_commit_of_an_undo_and_its_reply_undoes_once(scene: Scene) -> None:
-    scene.service().stop()
-    await scene.send(scene.command())
-    asked = scene.service()
-    assert (await scene.reply())[0].word is Word.SUCCEEDED
-    asked.stop()
-    first = scene.service(HOLD_AFTER_COMMIT="1")
+    first = scene.service(HOLD_AFTER_COMMIT="undo")
+    await scene.ask(scene.command())
     await scene.send(scene.command(UNDO, known=True))
     first.wait_for("committed undo of order 1 %")
 
@@ -364,21 +317,30 @@ async def test_a_process_killed_between_the_commit_of_an_undo_and_its_reply_undo
 
 
 @in_scene
-async def test_what_can_never_be_handled_is_kept_aside_with_its_reason(scene: Scene) -> None:
+async def test_what_can_never_be_answered_is_kept_aside_with_its_reason(scene: Scene) -> None:
     scene.service()
-    unknown = command_message(scene.command(type="shipping.fly"), "unknown", "/amends/tester")
-    broken = command_message(scene.command(), "broken", "/amends/tester")._replace(time=0.0)
+    broken = command_message(scene.command(), "broken", "/amends/tester")
 
-    await scene.put(unknown)
+    await scene.put(broken._replace(time=0.0))
     first = await scene.dead()
-    await scene.put(broken)
+    await scene.put(broken._replace(id="other", attributes={**broken.attributes, "amendsreplyto": "payment.commands"}))
     second = await scene.dead()
 
-    assert (first.id, first.data) == ("unknown", unknown.data)
-    assert first.attributes["amendsdeadreason"] == "nobody here handles the action of shipping.fly"
+    assert (first.id, first.data) == ("broken", broken.data)
+    assert first.attributes["amendsdeadreason"] == "it lacks the attribute time, when it was sent"
     assert first.attributes["amendsdeadfrom"] == COMMANDS.name
-    assert second.attributes["amendsdeadreason"] == "it lacks the attribute time, when it was sent"
+    assert second.attributes["amendsdeadreason"] == "amendsreplyto is payment.commands, which none can be"
     assert (await scene.ask(scene.command())).word is Word.SUCCEEDED
+
+
+@in_scene
+async def test_a_command_that_nobody_knows_is_for_a_person(scene: Scene) -> None:
+    scene.service()
+
+    reply = await scene.ask(scene.command(type="shipping.fly"))
+
+    assert (reply.word, reply.park) == (Word.FAILED, True)
+    assert reply.reason == "nobody here handles the action of shipping.fly"
 
 
 @in_scene

@@ -28,7 +28,8 @@ function actionArrives(command, own, rows) {
   const open = ([round, row]) => round > command.closed && row.action === "succeeded" && !row.compensated;
   if (others.some(open)) return { verdict: "earlier open", outcome: "earlier-open" };
   const writes = new Map();
-  for (let round = 1; round < command.round; round += 1) if (!rows.has(round)) writes.set(round, TOMBSTONE);
+  // From the highest down, so that no two commands wait for each other.
+  for (let round = command.round - 1; round > 0; round -= 1) if (!rows.has(round)) writes.set(round, TOMBSTONE);
   return { verdict: "run", writes };
 }
 

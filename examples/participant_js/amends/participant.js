@@ -56,7 +56,10 @@ export class Participant {
 
   async #settle(command) {
     const handler = this.commands.get(command.type)?.[command.phase];
-    if (handler === undefined) throw new Refused(`nobody here handles the ${command.phase} of ${command.type}`);
+    if (handler === undefined) {
+      // One side has another version of the contract: the saga's operator has to know.
+      return { outcome: "failed", reason: `nobody here handles the ${command.phase} of ${command.type}`, park: true };
+    }
     try {
       const told = await this.inbox.settle(command, handler);
       await this.committed(command);
