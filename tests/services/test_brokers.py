@@ -25,6 +25,7 @@ from services.process import ServerFailed, free_port
 from services.proxy import Proxy
 from services.rabbitmq import Rabbitmq
 from services.redis import Redis
+from services.up import BROKERS
 
 LOOK_SECONDS = 2.0  # how long it is looked on that nothing happens
 CHILD = """
@@ -233,6 +234,16 @@ def test_the_brokers_of_a_run_are_shared_and_a_prefix_keeps_tests_apart(
         assert probe.found(url, broker_prefix) is None
         probe.put(url, broker_prefix, b"mine")
         assert probe.found(url, broker_prefix) == b"mine"
+
+
+@pytest.mark.parametrize("name", ["RABBITMQ", "NATS", "REDIS", "KAFKA"])
+def test_a_broker_that_was_given_is_the_one_that_tests_use(
+    name: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"AMENDS_TEST_{name}", "there://already")
+    kind = BROKERS[name.lower()]
+
+    assert list(servers._shared_url(request, tmp_path_factory, kind)) == ["there://already"]
 
 
 def test_private_brokers_run(
