@@ -44,6 +44,15 @@ def test_the_schema_is_told_without_changing_anything(floor: Floor) -> None:
     assert not (floor.directory / "missing.db").exists()
 
 
+def test_the_key_of_reply_tokens_is_rotated(floor: Floor) -> None:
+    floor.ok("db", "upgrade", NEW)
+
+    first = floor.ok("db", "rotate-token-key", NEW, "--json").data
+    second = floor.ok("db", "rotate-token-key", NEW, "--json").data
+
+    assert (first["key"], second["key"]) == (2, 3)
+
+
 def test_an_empty_server_is_told_as_that_and_upgraded_once(floor: Floor, postgres_url: str) -> None:
     database = f"--database={postgres_url}"
 

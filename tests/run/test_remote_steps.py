@@ -18,6 +18,7 @@ from amends.decide.wire import Command, Reply, Word
 from amends.errors import DefinitionError
 from amends.message import Message
 from amends.run.journal import decode
+from amends.run.remote import rotate
 from amends.run.session import Session
 
 
@@ -374,3 +375,38 @@ def test_before_a_saga_is_forgotten_its_services_are_told_once_more_that_it_ende
             return kept, "old" in db.keys, len(stock.ended) - told
 
     assert virtually(main()) == (True, False, 1)
+
+
+def test_a_key_that_is_rotated_is_learnt_by_those_who_run_and_old_replies_keep_theirs() -> None:
+    kept: list[Command] = []
+
+    async def main() -> Any:
+        db = database()
+        async with Stock(kept.append) as stock, asking(on=db) as old:
+            before = asyncio.create_task(old.run(placed, Order(100), id="before"))
+            await until(lambda: len(kept) == 1)
+            await rotate(old.session.store, "default", await old.session.store.token_keys())
+            async with asking(on=db) as new:
+                after = asyncio.create_task(new.run(placed, Order(200), id="after"))
+                await until(lambda: len(kept) == 2)
+                for command in kept:
+                    await stock.reply(answer(command), command.reply_to)
+                outcomes = await before, await after
+                return outcomes, [command.token.partition(".")[0] for command in kept], replies_counted(old).refused
+
+    outcomes, keys, refused = virtually(main())
+    assert outcomes == (Completed(7), Completed(7))
+    assert keys == ["1", "2"]
+    assert refused == 0
+
+
+def test_a_token_of_a_key_that_never_was_is_refused_after_one_look() -> None:
+    async def main() -> Any:
+        async with Stock() as stock, asking(on=database()) as orchestrator:
+            await orchestrator.run(placed, Order(100))
+            [command] = stock.asked
+            for number in range(50):
+                await stock.reply(answer(command, token=f"{number + 7}." + "0" * 32), command.reply_to)
+            await until(lambda: replies_counted(orchestrator).refused == 50)
+
+    virtually(main())

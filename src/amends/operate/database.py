@@ -15,6 +15,7 @@ from amends.operate.values import SchemaVersion
 from amends.run.config import Config
 from amends.run.database import DEFAULT_DATABASE, Database, masked, store_of
 from amends.run.effects import own_inbox, transactions_of, upgrade_effects
+from amends.run.remote import rotate, token_keys
 from amends.run.transactions import Transactions
 from amends.run.transactions_postgres import PostgresTransactions
 from amends.run.transactions_sqlite import SqliteTransactions
@@ -80,6 +81,18 @@ async def upgrade(config: Config) -> tuple[SchemaVersion, int]:
     try:
         applied = [*await store.upgrade(), *await upgrade_effects(config, store)]
         return SchemaVersion(*await store.schema()), len(applied)
+    finally:
+        await store.close()
+
+
+async def rotate_token_key(config: Config) -> int:
+    """Have replies of services authenticated with a new key from now on; gives its number. Replies on their way
+    keep theirs. Raises StoreError."""
+    store = store_of(config.database, config.namespace)
+    await store.open(work=False)
+    try:
+        await rotate(store, config.namespace, await token_keys(store, config.namespace))
+        return (await store.token_keys())[0].number
     finally:
         await store.close()
 

@@ -54,7 +54,6 @@ class Remote:
         self._services = services
         self._name = ""
         self._sender: Sender | None = None if services is None else Sender(services.transport)
-        self._tokens: Tokens | None = None
         self._replies: Replies | None = None
         self._listening: Listening | None = None
         self._arranging: asyncio.Task[None] | None = None
@@ -67,9 +66,8 @@ class Remote:
         if self._services is None:
             return
         keys = await token_keys(self._worker.store, self._worker.namespace)
-        self._tokens = Tokens(keys)
         self._name = self._services.reply_name or keys[0].name
-        self._replies = Replies(self._worker, self._tokens)
+        self._replies = Replies(self._worker, Tokens(keys))
         await self._services.transport.open()
         arranging = self._arrange(self._services, self._replies)
         self._arranging = asyncio.get_running_loop().create_task(arranging, name="amends-remote")
@@ -86,10 +84,10 @@ class Remote:
 
     def send(self, live: Live, address: str, phase: Phase) -> None:
         """Have a command sent, whose decision is on disk."""
-        if self._sender is None or self._tokens is None:
+        if self._sender is None or self._replies is None:
             raise AmendsError(f"{address} is done by a service, and this worker has no way to one")
         command = command_of(live, address, phase)
-        token = self._tokens.make(command.namespace, command.saga, command.step, command.round, command.phase)
+        token = self._replies.tokens.make(command.namespace, command.saga, command.step, command.round, command.phase)
         complete = command._replace(token=token, reply_to=replies_of(self._name).name)
         message = command_message(complete, f"{self._worker.operation():x}", self._source)
         self._sender.post(commands_of(command.type.partition(".")[0]), message)
@@ -198,8 +196,13 @@ async def token_keys(store: Store, namespace: str) -> list[TokenKey]:
     """The keys of a store; the first is made where there is none. Raises StoreError."""
     keys = await store.token_keys()
     while not keys:
-        secret = secrets.token_bytes(SECRET_BYTES)
-        mark = hashlib.blake2b(secret, digest_size=4).hexdigest()
-        await store.add_token_key(f"{namespace}-{mark}", secret, 0)
+        await rotate(store, namespace, keys)
         keys = await store.token_keys()
     return keys
+
+
+async def rotate(store: Store, namespace: str, keys: Sequence[TokenKey]) -> None:
+    """Add a key, unless somebody has just done so. Raises StoreError."""
+    secret = secrets.token_bytes(SECRET_BYTES)
+    mark = hashlib.blake2b(secret, digest_size=4).hexdigest()
+    await store.add_token_key(f"{namespace}-{mark}", secret, keys[0].number if keys else 0)

@@ -48,7 +48,9 @@ class Replies:
 
     def __init__(self, worker: Worker, tokens: Tokens) -> None:
         self._worker = worker
-        self._tokens = tokens
+        self.tokens: Tokens = tokens
+        self._strange: list[Delivery] = []  # made with keys that are not known here, or not yet
+        self._learning: asyncio.Task[None] | None = None
         self._mails: list[tuple[NewMail, Delivery]] = []
         self._sending: asyncio.Task[None] | None = None
         self._acks: set[asyncio.Task[None]] = set()
@@ -57,33 +59,48 @@ class Replies:
     def receive(self, deliveries: Sequence[Delivery]) -> None:
         """Take what came from the broker."""
         for delivery in deliveries:
-            reply = self._authentic(delivery)
+            reply = self._reply(delivery)
             if reply is None:
                 self._done(delivery)
                 continue
-            live = self._worker.lives.get(reply.saga)
-            if live is None:
-                self._mail(reply, delivery)
+            if not self.tokens.knows(reply.token):
+                self._strange.append(delivery)
                 continue
-            message = mailbox.told_by(reply, live.program, live.known(reply.step).round, self._worker.share())
-            if message is None:
-                self._count(refused=1)
-                self._done(delivery)
-                continue
-            self._tell(reply.saga, message, delivery)
+            self._take(reply, delivery)
         if self._mails and self._sending is None:
             self._sending = asyncio.get_running_loop().create_task(self._send(), name="amends-reply-mails")
+        if self._strange and self._learning is None:
+            self._learning = asyncio.get_running_loop().create_task(self._learn(), name="amends-reply-keys")
+
+    def _take(self, reply: Reply, delivery: Delivery) -> None:
+        namespace, saga, _, step, phase, *_ = reply
+        if not self.tokens.fits(reply.token, namespace, saga, step, reply.round, phase):
+            self._refuse(f"its token does not fit {step!r:.60} of the saga {saga.hex()}: forged, or its key is lost")
+            self._done(delivery)
+            return
+        live = self._worker.lives.get(saga)
+        if live is None:
+            self._mail(reply, delivery)
+            return
+        message = mailbox.told_by(reply, live.program, live.known(step).round, self._worker.share())
+        if message is None:
+            self._count(refused=1)
+            self._done(delivery)
+        else:
+            self._tell(saga, message, delivery)
 
     async def drain(self) -> None:
         """Wait until what was taken is on its way out."""
-        if self._sending is not None:
-            self._sending.cancel()
-            await asyncio.wait([self._sending])
+        tasks = [task for task in (self._sending, self._learning) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         if self._acks:
             await asyncio.wait(self._acks)
 
-    def _authentic(self, delivery: Delivery) -> Reply | None:
-        """The reply that came, if it is one, and an answer to a command of ours."""
+    def _reply(self, delivery: Delivery) -> Reply | None:
+        """The reply that came, if it is one, and ours by what it says."""
         try:
             if delivery.message is None:
                 raise MessageRefused(delivery.flaw)
@@ -91,14 +108,31 @@ class Replies:
         except MessageRefused as error:
             self._refuse(f"what came is no reply: {error}")
             return None
-        namespace, saga, _, step, phase, *_ = reply
-        if namespace != self._worker.namespace:
-            self._refuse(f"it is for the namespace {namespace!r:.60}")
-            return None
-        if not self._tokens.fits(reply.token, namespace, saga, step, reply.round, phase):
-            self._refuse(f"its token does not fit {step!r:.60} of the saga {saga.hex()}: forged, or its key is lost")
+        if reply.namespace != self._worker.namespace:
+            self._refuse(f"it is for the namespace {reply.namespace!r:.60}")
             return None
         return reply
+
+    async def _learn(self) -> None:
+        """Another worker may have made tokens with a key that is newer than this one's beginning."""
+        try:
+            while self._strange:
+                try:
+                    self.tokens = Tokens(await self._worker.store.token_keys())
+                except StoreError as error:
+                    _log.warning("replies wait for the store: %s", error)
+                    await asyncio.sleep(PAUSE_SECONDS)
+                    continue
+                strange, self._strange = self._strange, []
+                for delivery in strange:
+                    reply = self._reply(delivery)
+                    if reply is not None:
+                        self._take(reply, delivery)
+                if self._mails and self._sending is None:
+                    self._sending = asyncio.get_running_loop().create_task(self._send(), name="amends-reply-mails")
+                await asyncio.sleep(PAUSE_SECONDS)  # whoever makes keys up does not have the store asked all the time
+        finally:
+            self._learning = None
 
     def _refuse(self, why: str) -> None:
         self._count(refused=1)

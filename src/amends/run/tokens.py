@@ -27,15 +27,20 @@ class Tokens:
         self._number = keys[0].number
         self._keys = {key.number: hmac.new(key.secret, digestmod=sha256) for key in keys}
 
+    def knows(self, token: str) -> bool:
+        """Whether the key that a token says it was made with is one of these."""
+        number = token.partition(".")[0]
+        return number.isascii() and number.isdigit() and int(number[:18]) in self._keys
+
     def make(self, namespace: str, saga: bytes, step: str, round_: int, phase: Phase) -> str:
         """The token of a command."""
         return f"{self._number}.{self._mac(self._number, namespace, saga, step, round_, phase).hex()}"
 
     def fits(self, token: str, namespace: str, saga: bytes, step: str, round_: int, phase: Phase) -> bool:
         """Whether a reply's token is one of ours, for just this."""
-        number, _, mac = token.partition(".")
-        if not (number.isascii() and number.isdigit()) or int(number[:18]) not in self._keys:
+        if not self.knows(token):
             return False
+        number, _, mac = token.partition(".")
         wanted = self._mac(int(number[:18]), namespace, saga, step, round_, phase).hex()
         return hmac.compare_digest(mac.encode("utf-8", "replace"), wanted.encode())
 

@@ -15,7 +15,7 @@ from amends.operate.cli.exits import Exit
 from amends.operate.cli.output import console, emit_json, word
 from amends.operate.cli.place import Place
 from amends.operate.cli.verb import Verb, json_option, place_options
-from amends.operate.database import check, upgrade, version_of
+from amends.operate.database import check, rotate_token_key, upgrade, version_of
 from amends.operate.values import SchemaVersion
 
 _POSTGRES = "postgresql://app@db/orders"
@@ -78,6 +78,25 @@ def upgrade_(as_json: bool, **given: str | None) -> int:
     found, applied = asyncio.run(upgrade(place.config()))
     _print(found, place, as_json, applied)
     return _judge(found, as_json)
+
+
+@db.command(
+    "rotate-token-key",
+    cls=Verb,
+    help="Have the replies of services authenticated with a new key from now on: of one namespace, when somebody may "
+    "have seen the database or its messages. Replies on their way are taken with the keys before it, of which four are "
+    "kept. Workers that run learn of it with the first reply that is made with it.",
+    examples=[f"amends db rotate-token-key --database={_POSTGRES}"],
+)
+@place_options
+@json_option
+def rotate_token_key_(as_json: bool, **given: str | None) -> None:
+    place = Place(**given)
+    number = asyncio.run(rotate_token_key(place.config()))
+    if as_json:
+        emit_json({"database": place.url, "key": number})
+    else:
+        console().print(word(f"{place.url}: replies are authenticated with key {number} from now on", ""))
 
 
 def _judge(found: SchemaVersion, as_json: bool) -> int:
