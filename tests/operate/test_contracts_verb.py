@@ -126,7 +126,7 @@ WRONG = [
     (("nothing",), "there is no module 'nothing' here"),
     (("empty",), "'empty' has no contracts: it knows no service, and no saga of it asks one"),
     (("contracts:number",), "'contracts:number' has no contracts"),
-    (("contracts:inventry",), "did you mean contracts:inventory? there is: contracts:orchestrator (an orchestrator)"),
+    (("contracts:inventry",), "did you mean contracts:inventory? there is: contracts:inventory (a service)"),
     (("contracts.py",), "names a file; name the module: contracts:"),
     (("contracts", "--prefix=a b"), "prefix='a b'"),
     (("contracts", "--asyncapi", "--prefix=a b"), "prefix='a b'"),

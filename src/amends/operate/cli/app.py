@@ -1,4 +1,4 @@
-"""Finding an orchestrator or a saga in the user's code, from `module:name`.
+"""Finding an orchestrator, a participant, a service or a saga in the user's code, from `module:name`.
 
 Guarantees: every way to spell it wrongly gets an error that says what is there instead; the
 current directory is importable; Django is set up where its settings are named.
@@ -20,11 +20,12 @@ from amends.define.contract import Service
 from amends.define.saga import Saga
 from amends.operate.cli.verb import CodeError
 from amends.run.orchestrator import Orchestrator
+from amends.run.participant import Participant
 
 CANDIDATES_MAX = 12
 Kinds = dict[str, type]
 _KINDS: Kinds = {"an orchestrator": Orchestrator, "a saga": Saga}
-HOSTED: Kinds = {"an orchestrator": Orchestrator}
+HOSTED: Kinds = {"an orchestrator": Orchestrator, "a participant": Participant}
 
 
 class AppError(CodeError):
@@ -59,25 +60,25 @@ def load(text: str) -> Found:
 
 def object_of(text: str) -> object:
     """Whatever a `module:name` names, or a module. Raises AppError."""
-    return _resolve(text, _KINDS | {"a service": Service})[1]
+    return _resolve(text, {"a service": Service, **HOSTED, **_KINDS})[1]
 
 
-def hosted_of(text: str) -> list[tuple[str, object]]:
-    """What a worker hosts of a `module:name`: that object; of a module, the only one in it. Each with how it is
-    spelled. Raises AppError."""
+def hosted_of(text: str) -> tuple[str, object]:
+    """What a worker runs of a `module:name`: an orchestrator, also by one of its sagas, or a participant; of a module,
+    the only one in it. With how it is spelled. Raises AppError."""
     module, value = _resolve(text, HOSTED)
-    if value is not module:
-        if not isinstance(value, tuple(HOSTED.values())):
-            kind = type(value).__name__
-            raise AppError(
-                f"{text!r} is a {kind}, and a worker runs orchestrators and participants; {_candidates(module, HOSTED)}"
-            )
-        return [(text, value)]
     name = module.__name__
-    found = {id(member): (f"{name}:{known}", member) for known, member in _members(module) if _is(member, HOSTED)}
-    if len(found) != 1:
+    if isinstance(value, Saga):
+        return text, orchestrator_of(text)
+    if value is module:
+        found = {id(member): (f"{name}:{known}", member) for known, member in _members(module) if _is(member, HOSTED)}
+        if len(found) == 1:
+            return next(iter(found.values()))
         raise AppError(f"{text!r}: name what is to run, such as {name}:orchestrator; {_candidates(module, HOSTED)}")
-    return list(found.values())
+    if not _is(value, HOSTED):
+        kind = type(value).__name__
+        raise AppError(f"{text!r} is a {kind}, not an Orchestrator or a Participant; {_candidates(module, HOSTED)}")
+    return text, value
 
 
 def _resolve(text: str, kinds: Kinds) -> tuple[ModuleType, object]:

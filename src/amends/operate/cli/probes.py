@@ -42,15 +42,15 @@ class Probes:
                 _touch(path)
                 path.unlink()
 
-    def looked(self, well: bool) -> None:
-        """The loop has turned; `well`: the store answered, and the worker may work."""
+    def looked(self, well: bool, why: str = "the database is away") -> None:
+        """The loop has turned; `well`: the store answered, and the worker may work. why: if it may not."""
         self._show(self._alive)
         words = ["WATCHDOG=1"]
         if well:
             self._show(self._ready)
         if well is not self._is_ready:
             self._is_ready = well
-            words += ["READY=1", "STATUS=working"] if well else ["STATUS=the database is away"]
+            words += ["READY=1", "STATUS=working"] if well else [f"STATUS={' '.join(why.split())}"]
         self._say(*words)
 
     @asynccontextmanager

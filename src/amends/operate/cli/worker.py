@@ -1,4 +1,4 @@
-"""`amends worker`: run sagas until told to stop.
+"""`amends worker`: run sagas, and do what services are asked for, until told to stop.
 
 Guarantees: on SIGTERM or SIGINT what is in flight is finished and the rest let go; a second
 signal ends the process at once, and the next worker takes over; a store that cannot be worked
@@ -14,19 +14,21 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from amends.operate.cli.app import AppError
+from amends.operate.cli.app import AppError, hosted_of
 from amends.operate.cli.exits import Exit
+from amends.operate.cli.hosting import Hosting, Sagas, Service
 from amends.operate.cli.loops import run_on_loop
 from amends.operate.cli.place import Place
 from amends.operate.cli.probes import Probes
 from amends.operate.cli.safe import safe
 from amends.operate.cli.verb import Verb, place_options
-from amends.operate.database import url_of
-from amends.run.session import Config, Session
+from amends.run.orchestrator import Orchestrator
+from amends.run.participant import Participant
 
 _log = logging.getLogger("amends.worker")
 LEVELS = ("debug", "info", "warning", "error")
@@ -35,16 +37,20 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.command(
     "worker",
     cls=Verb,
-    help="Run the sagas of an orchestrator until SIGTERM or ^C: what is in flight is finished first. A second signal "
-    "ends it at once; what was in flight is then taken over by the next worker. It logs to stderr. One SQLite file has "
-    f"one worker: a second one ends with {int(Exit.WORKER_RUNNING)}.",
+    help="Run the sagas of an orchestrator, or do what the service of a participant is asked for, until SIGTERM or ^C: "
+    "what is in flight is finished first. A second signal ends it at once; what was in flight is then taken over by "
+    "the next worker. Several named together run in one process, and without a broker they talk to each other within "
+    "it. A module with only one such object may be named alone. It logs to stderr. One SQLite file has one worker: a "
+    f"second one ends with {int(Exit.WORKER_RUNNING)}.",
     examples=[
         "amends worker shop:orchestrator",
+        "amends worker inventory:app",
+        "amends worker shop:orchestrator inventory:app payment:app",
         "amends worker --app=shop:orchestrator --log-level=warning",
         "amends worker shop:orchestrator --alive-file=/run/shop/alive --ready-file=/run/shop/ready",
     ],
 )
-@click.argument("target", metavar="[MODULE:NAME]", required=False)
+@click.argument("targets", metavar="[MODULE[:NAME]]...", nargs=-1)
 @click.option(
     "--log-level",
     type=click.Choice(LEVELS),
@@ -64,27 +70,49 @@ LEVELS = ("debug", "info", "warning", "error")
     "--ready-file",
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="The same, but only while it is registered and the database answers; removed when it is asked to stop.",
+    help="The same, but only while it is registered, the database answers and the broker is there; removed when it is "
+    "asked to stop. Of several, only while all of them are.",
 )
 @place_options
 def worker(
-    target: str | None, log_level: str, alive_file: Path | None, ready_file: Path | None, **given: str | None
+    targets: tuple[str, ...],
+    log_level: str,
+    alive_file: Path | None,
+    ready_file: Path | None,
+    **given: str | None,
 ) -> None:
     place = Place(**given)
-    named = target or place.app
-    if named is None:
-        raise click.UsageError("name the orchestrator, such as shop:orchestrator, or set AMENDS_APP")
-    place = place._replace(app=named)
+    named = targets or ((place.app,) if place.app else ())
+    if not named:
+        raise click.UsageError("name what is to run, such as shop:orchestrator, or set AMENDS_APP")
     _set_up_logs(log_level)
-    config = place.config()
-    if not config.registry.names:
-        raise AppError(f"{named!r} knows no saga, so there is nothing to run")
+    services, sagas = _parts(named, place)
     probes = Probes(alive_file, ready_file, os.environ.get("NOTIFY_SOCKET"))
     try:
         probes.prepare()
     except OSError as error:
         raise click.UsageError(f"a file for probes cannot be written: {error}") from error
-    run_on_loop(_work(config, probes))
+    run_on_loop(_work(services, sagas, probes))
+
+
+def _parts(named: Sequence[str], place: Place) -> tuple[list[Service], list[Sagas]]:
+    """The participants and the orchestrators that are named, checked as far as can be without opening anything."""
+    found = [hosted_of(text) for text in named]
+    if len({id(value) for _, value in found}) < len(found):
+        raise click.UsageError(f"{' '.join(named)}: one of these is named twice")
+    services = [Service(text, value) for text, value in found if isinstance(value, Participant)]
+    orchestrators = [(text, value) for text, value in found if isinstance(value, Orchestrator)]
+    if place.database is not None and len(orchestrators) != 1:
+        raise click.UsageError(
+            "--database is the sagas' of one orchestrator; here it would mean another's, or nobody's"
+        )
+    for _, value in found:
+        if isinstance(value, Participant):
+            value.check()
+    for text, value in orchestrators:
+        if not value.config.registry.names:
+            raise AppError(f"{text!r} knows no saga, so there is nothing to run")
+    return services, [Sagas(text, place._replace(app=text).config()) for text, _ in orchestrators]
 
 
 class SafeFormatter(logging.Formatter):
@@ -100,28 +128,21 @@ def _set_up_logs(level: str) -> None:
     logging.basicConfig(handlers=[handler], level=level.upper())
 
 
-async def _work(config: Config, probes: Probes) -> None:
+async def _work(services: Sequence[Service], sagas: Sequence[Sagas], probes: Probes) -> None:
     stop = Stop(asyncio.get_running_loop())
-    session = Session(config)
-    await session.open(work=True)
-    running = session.worker
-    if running is None:
-        raise RuntimeError("a session that works has a worker")
-    names = ", ".join(config.registry.names)
-    _log.info("worker %d (process %d) runs %s on %s", running.worker, os.getpid(), names, url_of(config.database))
-    running.looked = probes.looked
-    running.ownership.wake()
+    hosting = Hosting(services, sagas, probes)
+    await hosting.open()
+    failed = hosting.failed
     try:
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait([running.failed, stop.asked], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*failed, stop.asked], return_when=asyncio.FIRST_COMPLETED)
     finally:
-        number = running.worker
         async with probes.leaving():
-            await session.close()
-        _log.info("worker %d has stopped", number)
+            await hosting.close()
         stop.forget()
-    if running.failed.done():
-        running.failed.result()
+    for failure in failed:
+        if failure.done():
+            failure.result()
 
 
 class Stop:
