@@ -23,7 +23,7 @@ PLAN = Plan(
     SequenceNode(
         (
             StepNode("a", compensated=True),
-            StepNode("b", compensated=True),
+            StepNode("b", compensated=True, work="command:stock/reserve"),
             SleepNode("nap", seconds=9.0),
             WaitNode("approval"),
             WhenNode("big", "big", SequenceNode((StepNode("extra", compensated=True),))),
@@ -34,6 +34,20 @@ WORDS: list[tuple[Event, str]] = [
     (e.Started(b"{}"), "started"),
     (e.Started(b"{}", NOON), "started; to be done by 2025-11-25 12:00:00 UTC"),
     (e.Issued("a", ACTION), "a: attempt 1"),
+    (e.Built("b", b"{}"), "b: the command for stock.reserve"),
+    (
+        e.Sent("b", ACTION, NOON),
+        "b: attempt 0 goes to stock.reserve, a reply is waited for until 2025-11-25 12:00:00 UTC",
+    ),
+    (
+        e.Sent("b", UNDO, NOON),
+        "the undo of b: attempt 0 goes to the undo of stock.reserve, a reply is waited for until "
+        "2025-11-25 12:00:00 UTC",
+    ),
+    (
+        e.Postponed("b", ACTION, NOON),
+        "b: the broker is away, a reply is waited for until 2025-11-25 12:00:00 UTC",
+    ),
     (e.Begun("a", ACTION), "a: carefully, alone, since workers died while this saga ran"),
     (e.Succeeded("a", b"1"), "a succeeded"),
     (e.Succeeded("nap", b"null"), "nap: the time has come"),
