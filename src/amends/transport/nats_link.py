@@ -165,7 +165,7 @@ class Link:
         while True:
             try:
                 if gone is None:
-                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311: it keeps no secret
+                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
                     gone = await self._connect()
                 pause = PAUSE_FIRST_SECONDS
                 await gone.wait()

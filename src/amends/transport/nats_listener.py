@@ -4,7 +4,7 @@ Two questions wait at the server at most, so that one is there while the other i
 be in progress, three times within the consumer's time, as long as the loop runs; a message that the server thinks
 abandoned all the same, and sends to us again while we still work on it, is not handed out twice.
 
-Guarantees: what `base.py` says. An ack goes to the consumer that the delivery came from, or to nobody: after a server
+Guarantees: what `base.py` says. An ack goes to the stream that the delivery came from, or to nobody: after a server
 lost its data, an old ack ends no new message.
 Must not: keep the server busy while nothing comes.
 """
@@ -62,7 +62,6 @@ class NatsListener:
         self._lanes: list[Lane] = []
         self._came: list[NatsDelivery] = []
         self._start: Start | None = None
-        self._born = ""
         self._ends: list[bytes] = []  # acks and the like that are not on the wire yet
         self._putting = False
         self._stopped = False
@@ -183,10 +182,11 @@ class NatsListener:
         consumer, start = await self._places.consumer(self.source, self.group, self._start)
         if self.link.client is not client:
             raise TransportAway(self.link.away or "the connection broke")
-        if self._born and self._born != consumer.born:  # another one: what it had is nothing that this one knows
+        if (
+            self._start is not None and self._start.born != start.born
+        ):  # another stream: its numbers mean other messages
             self.open.clear()
             self._ends.clear()
-        self._born = consumer.born
         self._start = Start(start.born, max(start.sequence, self._next(start.born)))
         await self._leave(client)
         if not self._stopped:

@@ -27,11 +27,10 @@ _SECOND = 1_000_000_000
 
 
 class Consumer(NamedTuple):
-    """A group's share. born: no other consumer has it, also none of the same name."""
+    """A group's share."""
 
     stream: str
     name: str
-    born: str
     ack_seconds: float
 
 
@@ -90,7 +89,7 @@ class Places:
         self._check(told, f"the consumer {name} of the stream {stream} for {source.name}")
         ack_seconds = told["config"].get("ack_wait", 30 * _SECOND) / _SECOND
         delivered = told.get("delivered", {}).get("stream_seq", 0)
-        return Consumer(stream, name, str(told["created"]), ack_seconds), Start(born, int(delivered) + 1)
+        return Consumer(stream, name, ack_seconds), Start(born, int(delivered) + 1)
 
     async def lag(self, source: Destination, group: str) -> int | None:
         """About how many messages wait for a group; None where nobody knows."""
