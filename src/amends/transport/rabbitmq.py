@@ -116,6 +116,8 @@ class RabbitmqTransport:
     ) -> list[Exception | None]:
         self._places.forget()
         made: list[int] = []
+        if self._url.create:
+            await self._publisher.vanished({parcels[index].key for index in lost})
         for index in lost:
             name = parcels[index].key.removeprefix(f"{self.prefix}.")
             try:

@@ -36,6 +36,7 @@ PREFETCH_MAX = 65_535
 PAUSE_SECONDS = 0.5
 REFUSED_PAUSE_SECONDS = 10.0
 CHANNEL_SECONDS = 3.0
+IDLE_SECONDS = 60.0  # after which a channel is renewed
 _log = logging.getLogger("amends.transport.rabbitmq")
 
 
@@ -124,7 +125,7 @@ class RabbitmqListener:
         """Have a channel, always."""
         while True:
             if self._inlet is not None:
-                await self._inlet.over.wait()
+                await self._until_over(self._inlet)
                 await self._inlet.close()
                 self._inlet = None
                 self._places.forget()
@@ -138,6 +139,17 @@ class RabbitmqListener:
                 _log.warning("listening to %s is tried again: %s", self.source.name, error)
                 await asyncio.sleep(PAUSE_SECONDS)
 
+    async def _until_over(self, inlet: _Inlet) -> None:
+        """Wait until a channel is over, or was idle for long. RabbitMQ 3 takes a queue that was deleted and made again
+        at once for the same one: it then counts this channel as a listener, and hands it nothing."""
+        while not inlet.over.is_set():
+            try:
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await inlet.over.wait()
+            except TimeoutError:
+                if inlet.was_idle():
+                    return
+
 
 class _Inlet:
     """One channel that consumes."""
@@ -149,6 +161,7 @@ class _Inlet:
         self._receive = receive
         self._tag = "amends"
         self._consuming = False
+        self._busy = False
         self._came: list[_RabbitmqDelivery] = []
         self._open: dict[int, None] = {}  # delivery tags that the broker waits for, in rising order
         self._acks: list[int] = []
@@ -175,6 +188,11 @@ class _Inlet:
             await asyncio.wait([self._sender], timeout=CHANNEL_SECONDS)
         await self._quietly(self._channel.close(timeout=CHANNEL_SECONDS))
 
+    def was_idle(self) -> bool:
+        """Whether nothing came since the last time somebody asked, and nothing is in flight."""
+        busy, self._busy = self._busy, False
+        return not busy and not self._open
+
     def ack(self, tag: int) -> None:
         """It is done with."""
         self._acks.append(tag)
@@ -200,6 +218,7 @@ class _Inlet:
         if tag is None:
             return
         self._open[tag] = None
+        self._busy = True
         if not self._consuming:
             self.give_back(tag)
             return

@@ -97,14 +97,13 @@ class Places:
         await self._queue(name, returning)
         return name
 
-    async def waiting(self, name: str) -> int | None:
-        """How many messages wait in a queue; None where nobody knows."""
+    async def waiting(self, queue: str) -> int | None:
+        """How many messages of a queue nobody has; None where nobody knows."""
         try:
-            told = await self._ask(lambda channel: channel.queue_declare(name, passive=True))
+            told = await self._ask(lambda channel: channel.queue_declare(queue, passive=True))
         except (TransportAway, *TROUBLE):
             return None
-        count = told.message_count
-        return count if isinstance(count, int) else None
+        return int(told.message_count or 0)
 
     async def _queue(self, name: str, more: dict[str, Any]) -> None:
         kind: dict[str, Any] = {"x-queue-type": "quorum", **more}

@@ -27,6 +27,7 @@ from amends.transport.rabbitmq_places import channel_of, guarded
 from amends.transport.rabbitmq_wire import Letter
 from amends.transport.url import Url
 
+VANISHED_SECONDS = 1.0
 LARGE_BYTES = 65_536  # a body of more waits until the socket took it
 
 
@@ -56,6 +57,7 @@ class Publisher:
         self._opening = asyncio.Lock()
         self._numbers = count(1)
         self._outstanding: set[str] = set()  # the message ids by which the driver finds what came back
+        self._reached: set[str] = set()  # queues that kept something
         self._tasks: set[asyncio.Task[Exception | None]] = set()
 
     async def send(self, parcels: Sequence[Parcel], seconds: float) -> list[Exception | None]:
@@ -73,6 +75,13 @@ class Publisher:
         """Wait for what is on its way."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=seconds)
+
+    async def vanished(self, keys: set[str]) -> None:
+        """Wait a moment where one of these queues was there before: made anew at once, it would be taken for the old
+        one by those who listened to that, and RabbitMQ would not tell them that it is gone."""
+        if keys & self._reached:
+            self._reached -= keys
+            await asyncio.sleep(VANISHED_SECONDS)
 
     async def _together(self, parcels: Sequence[Parcel], end: float) -> list[Exception | None]:
         channel = await self._ready(end)
@@ -152,6 +161,8 @@ class Publisher:
             return TransportAway(f"{self._url.shown}: {error!r:.200}")
         finally:
             self._outstanding.discard(id_)
+        if not parcel.exchange:
+            self._reached.add(parcel.key)
         return None
 
 

@@ -6,8 +6,10 @@ Must not: look at how a broker writes headers.
 
 from __future__ import annotations
 
+from amends.errors import TransportRefused
 from amends.message import ATTRIBUTE_BYTES_MAX, Message
 from amends.testing.transport_suite.rig import Rig, rule, text_of
+from amends.transport.base import Send
 from amends.transport.names import DEAD_REASON, dead_of
 
 _STRANGE = {
@@ -67,6 +69,18 @@ class ContentRules:
         sent = rig.message(attributes={f"amends{number}": f"value {number}" for number in range(55)})
 
         assert await _through(rig, sent) == [sent]
+
+    @rule
+    async def test_attributes_that_are_all_as_long_as_may_be_arrive_or_are_refused(self, rig: Rig) -> None:
+        transport = await rig.transport()
+        inbox = await rig.listen(transport)
+        long = rig.message("long", attributes={f"amends{number}": "v" * ATTRIBUTE_BYTES_MAX for number in range(55)})
+
+        told = await transport.publish([Send(rig.queue, m) for m in (rig.message("a"), long, rig.message("b"))])
+
+        assert (told[0], told[2]) == (None, None)
+        assert told[1] is None or isinstance(told[1], TransportRefused)
+        assert {"a", "b"} <= set(await inbox.all_of(["a", "b", *(["long"] if told[1] is None else [])]))
 
     @rule
     async def test_a_body_is_any_bytes(self, rig: Rig) -> None:

@@ -89,6 +89,14 @@ class Restartable(Protocol):
         """End it at once, as a power cut does."""
         ...
 
+    def pause(self) -> None:
+        """Let it do nothing any more, while its connections stay open."""
+        ...
+
+    def resume(self) -> None:
+        """Let it go on."""
+        ...
+
 
 class Inbox:
     """Keeps what a listener received."""
