@@ -217,7 +217,7 @@ def test_a_reply_that_lacks_something_is_refused_by_its_name(name: str, value: s
         ("amendsreplyto", "shop..replies"),
         ("amendsreplyto", "shop.replies.>"),
         ("amendsreplyto", "*.replies"),
-        ("amendsreplyto", "a" * 200 + ".replies"),
+        ("amendsreplyto", "a" * 213 + ".replies"),
         ("amendsround", "0"),
         ("amendsround", "-1"),
         ("amendsround", "1.5"),

@@ -66,9 +66,10 @@ export class Participant {
       return told;
     } catch (error) {
       if (error instanceof Unsure) throw error;
-      // Nothing stayed, and nothing is stored: when the command comes again it is tried again.
+      // Nothing stayed, and nothing is stored: when the command comes again it is tried again. A no to an undo is for
+      // a person.
       this.log(`${command.type} of ${command.key} failed: ${error.message}`);
-      return { outcome: "failed", reason: error.message, after: error.after, final: error instanceof Reject };
+      return { outcome: "failed", reason: error.message, after: error.after, park: error instanceof Reject };
     }
   }
 }

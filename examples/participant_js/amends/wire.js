@@ -14,6 +14,7 @@ const ATTEMPTS_MAX = 999_999_999;
 const AFTER_MAX = 99_999_999;
 const SAGAS_MAX = 1000;
 const REASON_MAX = 2000;
+const REPLIES_MAX = 220;
 const ANY = /^/;
 
 /** The command in a message's attributes. Throws Refused. */
@@ -25,7 +26,7 @@ export function commandOf(attributes, body) {
   const known = attributes.amendsknown ?? "unknown";
   if (known !== "succeeded" && known !== "unknown") throw new Refused(`amendsknown is ${known}`);
   const replyTo = text(attributes, "amendsreplyto", REPLIES);
-  if (replyTo.length > 200) throw new Refused("amendsreplyto is too long");
+  if (replyTo.length > REPLIES_MAX) throw new Refused("amendsreplyto is too long");
   return {
     type: attributes.type,
     namespace: text(attributes, "amendsnamespace"),
