@@ -7,9 +7,11 @@ Must not: hold anything between two entries.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -21,9 +23,10 @@ from amends.define.hints import frame_locals
 from amends.define.policy import Duration, Retry
 from amends.define.resources import Resources
 from amends.errors import DefinitionError, NotRunning, TransportRefused
+from amends.run.outbox_rows import event_row, write_within
 from amends.run.participant_database import home_of
 from amends.run.participant_session import ParticipantSession
-from amends.run.participant_work import Figures
+from amends.run.participant_work import Figures, publishing
 from amends.run.settings import Settings
 from amends.transport.open import Broker, transport_for
 
@@ -152,6 +155,38 @@ class Participant:
         if self._entered:
             raise DefinitionError("this participant is at work already; register its functions before it is entered")
 
+    def publish(self, event: Event[E], value: E, /, *, within: object) -> Awaitable[None]:
+        """Tell an event, if and only if a transaction of yours commits: a handler's `tx`, or any connection or
+        session on the participant's database. With an asynchronous one, await it; a synchronous one has written
+        when this returns.
+
+        Raises ValueRefused, LimitExceeded and NotEnlisted.
+        """
+        if event.service is not self.service:
+            raise DefinitionError(f"{event!r} is an event of {event.service.name}, and this is {self.service.name}")
+        row = event_row(event, value, {}, self._built.settings.payload_bytes)
+        given, written = write_within(row, self.service.name, within)
+        if not inspect.isawaitable(written):
+            self._published(given, written)
+            return _Done()
+
+        async def wait() -> None:
+            self._published(given, await written)
+
+        return wait()
+
+    def _published(self, given: Any, written: Sequence[Sequence[Any]]) -> None:
+        """An event is written: have it published once its transaction commits. Where nobody is at work here, or
+        nobody says when that is, the sweep stands behind it."""
+        numbers = [int(row[0]) for row in written]
+        within_handler = publishing.get()
+        if within_handler is not None:
+            within_handler.extend(numbers)
+        elif self._session is not None:
+            look = partial(self._session.look_soon, numbers)
+            if given is None or not given.after_commit(look):
+                look()
+
     # Where it runs
 
     def check(self) -> None:
@@ -216,3 +251,11 @@ class Participant:
 
     def __repr__(self) -> str:
         return f"Participant({self.service.name!r})"
+
+
+class _Done:
+    """Nothing is left to wait for."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        return
+        yield

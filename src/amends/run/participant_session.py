@@ -10,15 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from amends.errors import MessageRefused, TransportError
+from amends.decide.wire import Ended, ended_of
+from amends.errors import MessageRefused, StoreUnavailable, TransportError
+from amends.run.inbox_upkeep import Sizes, Upkeep
+from amends.run.outbox import republish
 from amends.run.participant_database import home_of, transactions_on
+from amends.run.participant_events import Events
 from amends.run.participant_work import Figures, Leaving, Work, kind_of
 from amends.run.sender import Sender
 from amends.transport.base import Delivery, Destination, Listening
-from amends.transport.names import commands_of
+from amends.transport.names import commands_of, events_of
 from amends.transport.open import transport_for
 
 if TYPE_CHECKING:
@@ -43,10 +47,17 @@ class ParticipantSession:
         self.work: Work = Work(built.handlers, self._sender, self._transactions, built.settings, built.around)
         if home is not None:
             self.work.default_kind, self.work.default_awaited = home.default, home.awaited
+        self._events = Events(self.work)
+        service, settings = built.handlers.service.name, built.settings
+        self._upkeep: Upkeep | None = None
+        if self._transactions is not None:
+            kept, horizon = settings.events_kept_seconds, settings.inbox_horizon_seconds
+            self._upkeep = Upkeep(self._transactions, service, horizon, kept)
         self._stack = AsyncExitStack()
         self._listening: list[Listening] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._arranging: asyncio.Task[None] | None = None
+        self._duties: list[asyncio.Task[None]] = []
         self._arranged = asyncio.Event()
         self._why_not = ""
 
@@ -63,7 +74,13 @@ class ParticipantSession:
         except BaseException:
             await self._let_go()
             raise
-        self._arranging = asyncio.get_running_loop().create_task(self._arrange(), name="amends-participant")
+        loop = asyncio.get_running_loop()
+        self._arranging = loop.create_task(self._arrange(), name="amends-participant")
+        if self._upkeep is not None and self.work.outbox is not None:
+            self._duties = [
+                loop.create_task(self._upkeep.run(), name="amends-upkeep"),
+                loop.create_task(self.work.outbox.run(), name="amends-outbox"),
+            ]
 
     async def listening(self) -> None:
         """Wait until it hears from the broker."""
@@ -72,9 +89,10 @@ class ParticipantSession:
     async def close(self) -> None:
         """Leave."""
         arranging, self._arranging = self._arranging, None
-        if arranging is not None:
-            arranging.cancel()
-            await asyncio.wait([arranging])
+        duties, self._duties = self._duties, []
+        for task in (*duties, *([] if arranging is None else [arranging])):
+            task.cancel()
+            await asyncio.wait([task])
         for listening in self._listening:
             await listening.stop()
         self.work.leaving.set()
@@ -84,6 +102,9 @@ class ParticipantSession:
         for task in self._tasks:
             task.cancel()
         await self._until_done(STOP_SECONDS)
+        if self.work.outbox is not None:
+            await self.work.outbox.drain(STOP_SECONDS)
+            await self.work.outbox.close()
         await self._let_go()
 
     async def _until_done(self, seconds: float) -> None:
@@ -102,9 +123,11 @@ class ParticipantSession:
 
     async def _arrange(self) -> None:
         """See that the queues are there, and listen; as soon as the broker is."""
-        service = self._built.handlers.service
+        handlers = self._built.handlers
+        service = handlers.service
         in_flight = self._built.settings.handlers * UNACKED_PER_HANDLER
-        wanted: list[Destination] = [commands_of(service.name)]
+        tellers = dict.fromkeys(event.service.name for event, _ in handlers.events.values())
+        wanted: list[Destination] = [commands_of(service.name), *map(events_of, tellers)]
         while wanted:
             try:
                 await self._transport.prepare(wanted)
@@ -138,8 +161,11 @@ class ParticipantSession:
         try:
             if message is None:
                 raise MessageRefused(delivery.flaw)
-            if kind_of(message) == "ended":
-                await delivery.ack()
+            kind = kind_of(message)
+            if kind == "ended":
+                await self._ended(delivery, ended_of(message))
+            elif kind == "event":
+                await self._events.event(delivery, message)
             else:
                 await self.work.command(delivery, message)
         except MessageRefused as error:
@@ -152,14 +178,48 @@ class ParticipantSession:
             _log.exception("a message could not be handled, and comes again: this is a bug in amends")
             await delivery.retry(ARRANGE_SECONDS)
 
+    async def _ended(self, delivery: Delivery, notice: Ended) -> None:
+        """Sagas have ended. A service that keeps nothing has nothing to forget."""
+        tries = 0
+        while self._upkeep is not None:
+            try:
+                await self._upkeep.ended(notice)
+                break
+            except StoreUnavailable as error:
+                tries += 1
+                await self.work.waits(error, tries)
+        await delivery.ack()
+
     # How it fares
 
     @property
     def trouble(self) -> str:
         """What keeps it from working at the moment; empty if nothing does."""
-        return self.work.trouble or self._why_not or self._sender.away
+        outbox = "" if self.work.outbox is None else self.work.outbox.failed or self.work.outbox.refused
+        return self.work.trouble or self._why_not or self._sender.away or outbox
 
     @property
     def figures(self) -> Figures:
         """What has happened since it was entered."""
         return self.work.figures
+
+    def look_soon(self, numbers: Sequence[int]) -> None:
+        """A transaction with these events commits about now; from any thread."""
+        outbox, loop = self.work.outbox, self.work.loop
+        if outbox is not None:
+            with suppress(RuntimeError):  # the loop is closed, and the sweep of the next comes
+                loop.call_soon_threadsafe(outbox.look_soon, numbers)
+
+    async def sizes(self) -> Sizes | None:
+        """What its inbox and outbox hold; None without a database. Raises StoreError."""
+        return None if self._upkeep is None else await self._upkeep.sizes()
+
+    async def clean(self) -> int:
+        """Forget, at once, what may be forgotten; gives how many rows that were. Raises StoreError."""
+        return 0 if self._upkeep is None else await self._upkeep.clean()
+
+    async def republish(self, since: float) -> int:
+        """Have the events since an instant published again; gives how many. Raises StoreError."""
+        if self._transactions is None:
+            return 0
+        return await republish(self._transactions, self._built.handlers.service.name, since)

@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from amends import fault
 from amends.decide import messages as m
@@ -28,7 +28,11 @@ from amends.errors import StoreError, StoreUnavailable, TransportRefused
 from amends.message import Message
 from amends.run.attempt import outcome
 from amends.run.barrier import Try
+from amends.run.chance import Chance
 from amends.run.inbox import CommandTry, Handling, failed, reply_for, unfit
+from amends.run.inbox_careful import DEATHS_MAX, Careful, Poison
+from amends.run.outbox import LOOKS_SECONDS, Outbox
+from amends.run.outbox_rows import source_of
 from amends.run.sender import Sender
 from amends.run.settings import Settings
 from amends.run.threads import Threads
@@ -38,7 +42,13 @@ from amends.transport.base import Delivery, Destination
 
 PAUSE_FIRST_SECONDS = 0.02
 PAUSE_LAST_SECONDS = 1.0
+POISON = (
+    f"it took its process down {DEATHS_MAX} times while it ran alone: look at the service's log, mend the handler, and "
+    "try again"
+)
+publishing: ContextVar[list[int] | None] = ContextVar("amends_publishing", default=None)  # by the handler at work
 GROWTH_TRIES = 12  # the pause grows no longer
+T = TypeVar("T")
 Around = Callable[[Any], Any]
 _log = logging.getLogger("amends.participant")
 
@@ -53,7 +63,7 @@ class Figures:
     refused: int = 0  # messages that are none of ours, buried
     parked: int = 0  # commands that nobody here can be given
     poison: int = 0  # that took their process down too often
-    published: int = 0  # events that the broker has confirmed
+    buried: int = 0  # events whose handler failed to the end
 
 
 class Leaving(Exception):
@@ -83,13 +93,18 @@ class Work:
         self.default_kind: str = ""
         self.default_awaited: bool = False
         self.figures: Figures = Figures()
+        self.careful: Careful | None = None if transactions is None else Careful(transactions)
+        self.outbox: Outbox | None = None
+        if transactions is not None:
+            self.outbox = Outbox(transactions, sender, handlers.service.name)
         self.trouble: str = ""  # why the database cannot be worked with at the moment
         self.leaving: asyncio.Event = asyncio.Event()
-        self.source = f"/amends/{handlers.service.name}"
+        self.source: str = source_of(handlers.service.name)
         self.has_around: bool = bool(around)
         self._around = tuple(around)
-        self._room = asyncio.Semaphore(settings.handlers)
+        self.room = asyncio.Semaphore(settings.handlers)
         self._lanes: dict[object, _Lane] = {}
+        self._chance = Chance()
         self._threads = Threads(settings.threads)
         self._at_work: set[Handling] = set()
 
@@ -105,17 +120,43 @@ class Work:
             await stack.enter_async_context(enter(ctx))
 
     def share(self) -> float:
-        """Jitter is the sender's."""
-        return 0.0
+        """A random number from 0 to 1, for jitter."""
+        return self._chance.share()
 
     # A command
 
     async def command(self, delivery: Delivery, message: Message) -> None:
-        """Handle a command, reply, ack. Raises Leaving where it is left to others."""
+        """Handle a command, reply, ack. Raises Leaving where it is left to others, MessageRefused."""
         command = command_of(message)
-        reply = await self.answer(command)
+        parts = (command.phase, command.namespace, command.saga.hex(), command.step, str(command.round))
+        try:
+            reply = await self.guarded(delivery, parts, lambda: self.answer(command))
+        except Poison:
+            self.figures.poison += 1
+            _log.error("a command of saga %s is not done any more: %s", command.key, POISON)
+            reply = failed(command, POISON, park=True)
         self.figures.handled += 1
         await self.respond(command, reply, delivery)
+
+    async def guarded(self, delivery: Delivery, parts: Sequence[str], job: Callable[[], Awaitable[T]]) -> T:
+        """Do something that may have taken its process down, if it may have. Raises Poison and Leaving."""
+        if delivery.times == 1 or self.careful is None:
+            return await job()
+        tries = 0
+        while True:
+            try:
+                async with self.careful.done(parts, again=delivery.times > 1):
+                    return await job()
+            except StoreUnavailable as error:
+                tries += 1
+                await self.waits(error, tries)
+
+    async def waits(self, error: StoreUnavailable, tries: int) -> None:
+        """The database is away: pause. Raises Leaving."""
+        self.trouble = str(error)
+        await self._pause(tries)
+        if self.leaving.is_set():
+            raise Leaving
 
     async def respond(self, command: Command, reply: Reply, delivery: Delivery) -> None:
         """Send a reply; once the broker has it, ack the command."""
@@ -139,7 +180,7 @@ class Work:
         handled = self.handlers.commands[command.type]
         handler = handled.handler(command.phase)
         assert handler is not None  # noqa: S101  # `unfit` has seen to it
-        async with self.lane((command.namespace, command.saga, command.step)), self._room:
+        async with self.lane((command.namespace, command.saga, command.step)), self.room:
             if self.transactions is None or (handler.readonly and not handler.call.transaction):
                 return await self._without(handled, handler, command)
             return await self._through(self.transactions, handled, handler, command)
@@ -151,7 +192,7 @@ class Work:
         if too_old is not None:
             return it.reply(too_old)
         it.handling.values = (handled.contract.sent.decode(command.data),)
-        with self._known(it.handling):
+        with _AtWork(self._at_work, it.handling):
             task = it.handling.task = asyncio.ensure_future(outcome(it.handling, self))
             await asyncio.wait([task])
         if it.handling.stopping:
@@ -163,15 +204,27 @@ class Work:
     async def _through(self, transactions: Transactions, handled: Handled, handler: Handler, command: Command) -> Reply:
         """A handler in its transaction."""
         it = CommandTry(self, handled, handler, command)
-        with self._known(it.handling):
-            message = (
-                await surrounded(it, it.handling.context, lambda: self.until_told(transactions, it))
-                if self.has_around
-                else await self.until_told(transactions, it)
-            )
-        if it.handling.stopping and isinstance(message, m.Failure):
-            raise Leaving
+        message = await self.passed(transactions, it, it.handling)
         return self._counted(it, message)
+
+    async def passed(self, transactions: Transactions, it: Try, handling: Handling) -> Outcome:
+        """Through the barrier, inside what the user put around it; what was published within goes out. Raises
+        Leaving."""
+        published: list[int] = []
+        mark = publishing.set(published)
+        try:
+            with _AtWork(self._at_work, handling):
+                if self.has_around:
+                    message = await surrounded(it, handling.context, lambda: self.until_told(transactions, it))
+                else:
+                    message = await self.until_told(transactions, it)
+        finally:
+            publishing.reset(mark)
+        if handling.stopping and isinstance(message, m.Failure):
+            raise Leaving
+        if published and self.outbox is not None and isinstance(message, m.Done):
+            self.outbox.look_soon(published, (0.0, *LOOKS_SECONDS))
+        return message
 
     def _counted(self, it: CommandTry, message: Outcome) -> Reply:
         if it.verdict is not None:
@@ -192,8 +245,7 @@ class Work:
                 message = await transactions.once(it)
             except StoreUnavailable as error:
                 it.away(error)
-                self.trouble = str(error)
-                await self._pause(it.tries)
+                await self.waits(error, it.tries)
                 it.attempt.cancelled = False  # a new transaction has a new time
             except StoreError as error:
                 return m.Failure(it.attempt.address, it.attempt.phase, str(error), park=True)
@@ -210,7 +262,9 @@ class Work:
             return
 
     async def _sent(self, command: Command, reply: Reply) -> Exception | None:
-        message = reply_message(reply, command.type, uuid.uuid4().hex, self.source, time.time(), command.trace)
+        message = reply_message(
+            reply, command.type, f"{self._chance.operation():x}", self.source, time.time(), command.trace
+        )
         return await self.sender.send(Destination(command.reply_to), message)
 
     # Who is at work
@@ -227,9 +281,6 @@ class Work:
             lane.wanted -= 1
             if not lane.wanted:
                 del self._lanes[of]
-
-    def _known(self, handling: Handling) -> _AtWork:
-        return _AtWork(self._at_work, handling)
 
     def stop_handlers(self) -> None:
         """Ask every handler to stop: the participant goes."""

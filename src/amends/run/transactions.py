@@ -56,6 +56,10 @@ class Transactions(ABC):
         something that is younger than `seconds`, by its own clock: they are kept. Raises StoreError."""
 
     @abstractmethod
+    async def ask(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
+        """A statement of the services' own, in a transaction of its own; gives its rows. Raises StoreError."""
+
+    @abstractmethod
     def _turn(self, it: Try) -> AbstractAsyncContextManager[None]:
         """Entered around all tries of one attempt."""
 

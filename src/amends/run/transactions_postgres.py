@@ -74,6 +74,10 @@ class PostgresTransactions(Transactions):
     async def forget(self, namespace: str, sagas: Sequence[bytes], seconds: float) -> frozenset[bytes]:
         return await self._with_one(lambda lender: effects.clear_up(lender, namespace, sagas, seconds))
 
+    async def ask(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
+        async with self._room:
+            return await self._with_one(lambda lender: effects.ask(lender, name, values))
+
     async def _with_one(self, job: Callable[[Lender], Coroutine[Any, Any, T]]) -> T:
         """Do something with whichever library there is. Raises StoreError."""
         lender = next(iter(self._lenders.values()))

@@ -57,6 +57,10 @@ class SqliteTransactions(Transactions):
             before = self._now() - seconds
             return await self._thread.run(lambda connection: effects.forget(connection, namespace, sagas, before))
 
+    async def ask(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
+        async with self._one:
+            return await self._thread.run(lambda connection: effects.ask(connection, name, values))
+
     @asynccontextmanager
     async def _turn(self, it: Try) -> AsyncIterator[None]:
         async with self._one:

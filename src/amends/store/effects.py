@@ -25,6 +25,7 @@ from amends.store.sqlite_turn import StoreConnection
 
 SQL = statements("sqlite_effects")
 MIGRATIONS = migrations("sqlite_effects")
+Row = tuple[Any, ...]
 CODE_VERSION = MIGRATIONS[-1][0]
 # sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"
 _ROLL_BACK = {
@@ -133,6 +134,7 @@ def connect(path: Path) -> StepConnection:
             be_durable(connection)
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 connection.execute("PRAGMA journal_mode = PERSIST")  # this connection's own; cheaper than DELETE
+            connection.create_function("amends_bytes", 1, bytes.fromhex, deterministic=True)
             _migrate(connection, path)
         except BaseException:
             connection.close()
@@ -260,6 +262,41 @@ def forget(connection: sqlite3.Connection, namespace: str, sagas: Sequence[bytes
         give_up(connection)
         raise
     return kept
+
+
+def ask(connection: sqlite3.Connection, name: str, values: Sequence[object]) -> list[Row]:
+    """A statement of the services' own, in a transaction of its own; gives its rows."""
+    take_back(connection)
+    in_turn(connection, "BEGIN IMMEDIATE")
+    try:
+        rows = fetch(connection, name, values)
+        commit(connection)
+    except BaseException:
+        give_up(connection)
+        raise
+    return rows
+
+
+def fetch(connection: sqlite3.Connection, name: str, values: Sequence[object]) -> list[Row]:
+    """The same in the transaction that is open. A clean-up gives how much it looked at, and how many rows are gone."""
+    if name == "clean_inbox":
+        return [_clean_inbox(connection, values)]
+    cursor = connection.execute(SQL[name], tuple(values))
+    if name.startswith("clean_"):
+        return [(cursor.rowcount, cursor.rowcount)]
+    return cursor.fetchall()
+
+
+def _clean_inbox(connection: sqlite3.Connection, values: Sequence[object]) -> Row:
+    due = connection.execute(SQL["due_inbox"], tuple(values)).fetchall()
+    gone = 0
+    for namespace, saga, young in due:
+        if young:
+            connection.execute(SQL["put_off_inbox"], (namespace, saga))
+        else:
+            gone += connection.execute(SQL["forget"], (namespace, saga)).rowcount
+            connection.execute(SQL["clean_ended"], (namespace, saga))
+    return len(due), gone
 
 
 def finish(connection: sqlite3.Connection) -> None:

@@ -28,6 +28,7 @@ SQL = statements("postgres_effects")
 MIGRATIONS = migrations("postgres_effects")
 CODE_VERSION = MIGRATIONS[-1][0]
 LIMIT_MS_MAX = 2**31 - 1
+LOCK_SECONDS, IDLE_SECONDS = 1.0, 10.0  # of what is no handler's
 SAVEPOINT = "SAVEPOINT amends_step"
 KEEP = ("SET CONSTRAINTS ALL IMMEDIATE", "RELEASE SAVEPOINT amends_step")  # what is deferred fails here, not in COMMIT
 UNDO = ("ROLLBACK TO SAVEPOINT amends_step",)
@@ -206,6 +207,15 @@ async def clear_up(lender: Lender, namespace: str, sagas: Sequence[bytes], secon
         kept = await forget(tx, namespace, sagas, seconds)
         await tx.commit()
         return kept
+
+
+async def ask(lender: Lender, name: str, values: Sequence[object]) -> Sequence[Row]:
+    """A statement of the services' own, in a transaction of its own; gives its rows. Raises what the library raises."""
+    async with _lent(lender) as tx:
+        await limit(tx, LOCK_SECONDS, IDLE_SECONDS)
+        rows = await tx.fetch(name, *values)
+        await tx.commit()
+        return rows
 
 
 async def free(lender: Lender) -> None:

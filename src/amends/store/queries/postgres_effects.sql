@@ -83,3 +83,180 @@ SELECT 1 FROM pg_advisory_xact_lock(7019, 4227)
 
 -- name: wait_for_schema
 SELECT set_config('lock_timeout', '0', true)
+
+-- What follows is the services' own. These statements have the same names, parameters and results as those of
+-- sqlite_effects.sql; lists are JSON.
+
+-- Sagas that have ended; nobody says so twice, but an operator may open one again.
+-- name: ended
+INSERT INTO amends.inbox_ended (ns, saga, at)
+SELECT CAST($1 AS text), CAST(saga AS uuid), extract(epoch FROM clock_timestamp())
+FROM jsonb_array_elements_text(CAST(CAST($2 AS text) AS jsonb)) AS saga
+ORDER BY 2
+ON CONFLICT (saga, ns) DO UPDATE SET at = excluded.at
+RETURNING 1
+
+-- Forget some of the sagas that ended so many seconds ago, of each all or nothing: one that something has come of
+-- since is put off. A row that somebody has in hand is waited for, and is young by then. Gives how many were looked
+-- at, and how many rows are gone.
+-- name: clean_inbox
+WITH due AS (
+    SELECT ns, saga FROM amends.inbox_ended
+    WHERE at < extract(epoch FROM clock_timestamp()) - CAST($1 AS double precision)
+    ORDER BY at LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
+), young AS (
+    SELECT DISTINCT i.ns, i.saga FROM amends.inbox AS i JOIN due ON i.saga = due.saga AND i.ns = due.ns
+    WHERE i.at >= extract(epoch FROM clock_timestamp()) - CAST($1 AS double precision)
+), put_off AS (
+    UPDATE amends.inbox_ended AS e SET at = extract(epoch FROM clock_timestamp())
+    FROM young WHERE e.saga = young.saga AND e.ns = young.ns
+), gone AS (
+    DELETE FROM amends.inbox AS i USING due
+    WHERE i.saga = due.saga AND i.ns = due.ns AND (due.ns, due.saga) NOT IN (SELECT ns, saga FROM young)
+        AND i.at < extract(epoch FROM clock_timestamp()) - CAST($1 AS double precision)
+    RETURNING 1
+), told AS (
+    DELETE FROM amends.inbox_ended AS e USING due
+    WHERE e.saga = due.saga AND e.ns = due.ns AND (due.ns, due.saga) NOT IN (SELECT ns, saga FROM young)
+)
+SELECT (SELECT count(*) FROM due), (SELECT count(*) FROM gone)
+
+-- name: clean_events
+WITH gone AS (
+    DELETE FROM amends.inbox_event WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM amends.inbox_event
+        WHERE at < extract(epoch FROM clock_timestamp()) - CAST($1 AS double precision)
+        ORDER BY at LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
+    )) RETURNING 1
+)
+SELECT count(*), count(*) FROM gone
+
+-- name: clean_outbox
+WITH gone AS (
+    DELETE FROM amends.outbox WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM amends.outbox
+        WHERE service = CAST($3 AS text)
+            AND settled < extract(epoch FROM clock_timestamp()) - CAST($1 AS double precision)
+        ORDER BY settled LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
+    )) RETURNING 1
+)
+SELECT count(*), count(*) FROM gone
+
+-- name: clean_deaths
+WITH gone AS (
+    DELETE FROM amends.inbox_death WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM amends.inbox_death
+        WHERE at < extract(epoch FROM clock_timestamp()) - CAST($1 AS double precision)
+        LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
+    )) RETURNING 1
+)
+SELECT count(*), count(*) FROM gone
+
+-- Something is about to be done that may have taken its process down before; how often it was begun by now.
+-- name: begin_carefully
+INSERT INTO amends.inbox_death (what, deaths, at)
+SELECT what, 1, extract(epoch FROM clock_timestamp())
+FROM jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS what
+ORDER BY 1
+ON CONFLICT (what) DO UPDATE SET deaths = amends.inbox_death.deaths + 1, at = excluded.at
+RETURNING what, deaths
+
+-- The same of what nobody knows to have come before; gives those that were not begun before.
+-- name: begin_first
+INSERT INTO amends.inbox_death (what, deaths, at)
+SELECT what, 1, extract(epoch FROM clock_timestamp())
+FROM jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS what
+ORDER BY 1
+ON CONFLICT (what) DO NOTHING
+RETURNING what
+
+-- name: end_carefully
+DELETE FROM amends.inbox_death
+WHERE what IN (SELECT jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)))
+RETURNING what
+
+-- Whoever comes second waits for the first, and finds it there.
+-- name: event_arrives
+INSERT INTO amends.inbox_event (subscriber, source, id, at)
+VALUES (CAST($1 AS text), CAST($2 AS text), CAST($3 AS text), extract(epoch FROM clock_timestamp()))
+ON CONFLICT DO NOTHING
+RETURNING 1
+
+-- name: event_clear
+DELETE FROM amends.inbox_event
+WHERE subscriber = CAST($1 AS text) AND source = CAST($2 AS text) AND id = CAST($3 AS text)
+RETURNING 1
+
+-- name: publish
+INSERT INTO amends.outbox (service, id, type, key, data, attributes, at)
+SELECT service, id, type, key, data, attributes, extract(epoch FROM clock_timestamp())
+FROM jsonb_to_recordset(CAST(CAST($1 AS text) AS jsonb))
+    AS e (place integer, service text, id text, type text, key text, data text, attributes text)
+ORDER BY place
+RETURNING number, id
+
+-- Events of these keys that are not settled, before a number.
+-- name: earlier
+SELECT key, number FROM amends.outbox
+WHERE service = CAST($1 AS text) AND settled IS NULL AND number < CAST($3 AS bigint) AND key <> ''
+    AND key IN (SELECT jsonb_array_elements_text(CAST(CAST($2 AS text) AS jsonb)))
+ORDER BY number LIMIT 1000
+
+-- Those of these events that are committed and not settled.
+-- name: look
+SELECT number, id, type, key, data, attributes, at FROM amends.outbox
+WHERE number IN (SELECT CAST(jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS bigint))
+    AND settled IS NULL
+ORDER BY number
+
+-- The sweep: what is older than a grace, and nobody is about to publish. Of a key, the first only. Index
+-- outbox_open, and outbox_open_key for each candidate.
+-- name: claim
+UPDATE amends.outbox SET claimed = extract(epoch FROM clock_timestamp()) + CAST($3 AS double precision)
+WHERE number IN (
+    SELECT number FROM amends.outbox AS o
+    WHERE service = CAST($1 AS text) AND settled IS NULL
+        AND at < extract(epoch FROM clock_timestamp()) - CAST($2 AS double precision)
+        AND claimed < extract(epoch FROM clock_timestamp())
+        AND NOT EXISTS (
+            SELECT 1 FROM amends.outbox AS e
+            WHERE e.service = o.service AND e.key = o.key AND o.key <> '' AND e.key <> '' AND e.settled IS NULL
+                AND e.number < o.number
+        )
+    ORDER BY number LIMIT CAST($4 AS integer) FOR UPDATE SKIP LOCKED
+)
+RETURNING number, id, type, key, data, attributes, at
+
+-- name: settle
+UPDATE amends.outbox SET settled = extract(epoch FROM clock_timestamp())
+WHERE number IN (SELECT CAST(jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS bigint))
+    AND settled IS NULL
+RETURNING number
+
+-- Some of what was published since an instant is to be published again; those that are due by then are left alone.
+-- name: republish
+UPDATE amends.outbox SET settled = NULL, claimed = 0
+WHERE number IN (
+    SELECT number FROM amends.outbox
+    WHERE service = CAST($1 AS text) AND at >= CAST($2 AS double precision)
+        AND settled < CAST($3 AS double precision)
+    ORDER BY number LIMIT CAST($4 AS integer) FOR UPDATE
+)
+RETURNING 1
+
+-- Counts stop at a bound: they are looked at often. The ages are in seconds, and 0 where there is nothing.
+-- name: figures
+SELECT
+    (SELECT count(*) FROM (SELECT 1 FROM amends.inbox LIMIT 100000) AS counted),
+    (SELECT count(*) FROM (SELECT 1 FROM amends.inbox_ended LIMIT 100000) AS counted),
+    (SELECT coalesce(extract(epoch FROM clock_timestamp()) - min(at), 0) FROM amends.inbox_ended),
+    (SELECT count(*) FROM (
+        SELECT 1 FROM amends.outbox WHERE service = CAST($1 AS text) AND settled IS NULL LIMIT 100000
+    ) AS counted),
+    (SELECT coalesce(extract(epoch FROM clock_timestamp()) - (
+        SELECT at FROM amends.outbox WHERE service = CAST($1 AS text) AND settled IS NULL ORDER BY number LIMIT 1
+    ), 0)),
+    (SELECT count(*) FROM amends.inbox_death)
+
+-- name: now
+SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)

@@ -16,3 +16,125 @@ SELECT max(at) FROM amends_inbox WHERE ns = ? AND saga = ?
 
 -- name: forget
 DELETE FROM amends_inbox WHERE ns = ? AND saga = ?
+
+-- What follows is the services' own. These statements have the same names, parameters and results as those of
+-- postgres_effects.sql; lists are JSON, and the clock is the machine's.
+
+-- name: ended
+INSERT INTO amends_inbox_ended (ns, saga, at)
+SELECT ?1, amends_bytes(value), (julianday('now') - 2440587.5) * 86400.0 FROM json_each(?2) WHERE true
+ON CONFLICT (ns, saga) DO UPDATE SET at = excluded.at
+RETURNING 1
+
+-- name: due_inbox
+SELECT ns, saga, EXISTS (
+    SELECT 1 FROM amends_inbox AS i WHERE i.ns = e.ns AND i.saga = e.saga
+        AND i.at >= (julianday('now') - 2440587.5) * 86400.0 - ?1
+) FROM amends_inbox_ended AS e
+WHERE at < (julianday('now') - 2440587.5) * 86400.0 - ?1 ORDER BY at LIMIT ?2
+
+-- name: put_off_inbox
+UPDATE amends_inbox_ended SET at = (julianday('now') - 2440587.5) * 86400.0 WHERE ns = ?1 AND saga = ?2
+
+-- name: clean_ended
+DELETE FROM amends_inbox_ended WHERE ns = ?1 AND saga = ?2
+
+-- name: clean_events
+DELETE FROM amends_inbox_event WHERE (subscriber, source, id) IN (
+    SELECT subscriber, source, id FROM amends_inbox_event
+    WHERE at < (julianday('now') - 2440587.5) * 86400.0 - ?1 ORDER BY at LIMIT ?2
+)
+
+-- name: clean_outbox
+DELETE FROM amends_outbox WHERE number IN (
+    SELECT number FROM amends_outbox
+    WHERE service = ?3 AND settled < (julianday('now') - 2440587.5) * 86400.0 - ?1 ORDER BY settled LIMIT ?2
+)
+
+-- name: clean_deaths
+DELETE FROM amends_inbox_death WHERE what IN (
+    SELECT what FROM amends_inbox_death WHERE at < (julianday('now') - 2440587.5) * 86400.0 - ?1 LIMIT ?2
+)
+
+-- name: begin_carefully
+INSERT INTO amends_inbox_death (what, deaths, at)
+SELECT value, 1, (julianday('now') - 2440587.5) * 86400.0 FROM json_each(?1) WHERE true
+ON CONFLICT (what) DO UPDATE SET deaths = deaths + 1, at = excluded.at
+RETURNING what, deaths
+
+-- name: begin_first
+INSERT INTO amends_inbox_death (what, deaths, at)
+SELECT value, 1, (julianday('now') - 2440587.5) * 86400.0 FROM json_each(?1) WHERE true
+ON CONFLICT (what) DO NOTHING
+RETURNING what
+
+-- name: end_carefully
+DELETE FROM amends_inbox_death WHERE what IN (SELECT value FROM json_each(?1)) RETURNING what
+
+-- name: event_arrives
+INSERT INTO amends_inbox_event (subscriber, source, id, at)
+VALUES (?1, ?2, ?3, (julianday('now') - 2440587.5) * 86400.0)
+ON CONFLICT DO NOTHING
+RETURNING 1
+
+-- name: event_clear
+DELETE FROM amends_inbox_event WHERE subscriber = ?1 AND source = ?2 AND id = ?3 RETURNING 1
+
+-- name: publish
+INSERT INTO amends_outbox (service, id, type, key, data, attributes, at)
+SELECT json_extract(value, '$.service'), json_extract(value, '$.id'), json_extract(value, '$.type'),
+    json_extract(value, '$.key'), json_extract(value, '$.data'), json_extract(value, '$.attributes'),
+    (julianday('now') - 2440587.5) * 86400.0
+FROM json_each(?1) ORDER BY json_extract(value, '$.place')
+RETURNING number, id
+
+-- name: earlier
+SELECT key, number FROM amends_outbox
+WHERE service = ?1 AND settled IS NULL AND number < ?3 AND key <> '' AND key IN (SELECT value FROM json_each(?2))
+ORDER BY number LIMIT 1000
+
+-- name: look
+SELECT number, id, type, key, data, attributes, at FROM amends_outbox
+WHERE number IN (SELECT value FROM json_each(?1)) AND settled IS NULL
+ORDER BY number
+
+-- name: claim
+UPDATE amends_outbox SET claimed = (julianday('now') - 2440587.5) * 86400.0 + ?3
+WHERE number IN (
+    SELECT number FROM amends_outbox AS o
+    WHERE service = ?1 AND settled IS NULL AND at < (julianday('now') - 2440587.5) * 86400.0 - ?2
+        AND claimed < (julianday('now') - 2440587.5) * 86400.0
+        AND NOT EXISTS (
+            SELECT 1 FROM amends_outbox AS e
+            WHERE e.service = o.service AND e.key = o.key AND o.key <> '' AND e.key <> '' AND e.settled IS NULL
+                AND e.number < o.number
+        )
+    ORDER BY number LIMIT ?4
+)
+RETURNING number, id, type, key, data, attributes, at
+
+-- name: settle
+UPDATE amends_outbox SET settled = (julianday('now') - 2440587.5) * 86400.0
+WHERE number IN (SELECT value FROM json_each(?1)) AND settled IS NULL
+RETURNING number
+
+-- name: republish
+UPDATE amends_outbox SET settled = NULL, claimed = 0
+WHERE number IN (
+    SELECT number FROM amends_outbox WHERE service = ?1 AND at >= ?2 AND settled < ?3 ORDER BY number LIMIT ?4
+)
+RETURNING 1
+
+-- name: figures
+SELECT
+    (SELECT count(*) FROM (SELECT 1 FROM amends_inbox LIMIT 100000)),
+    (SELECT count(*) FROM (SELECT 1 FROM amends_inbox_ended LIMIT 100000)),
+    (SELECT coalesce((julianday('now') - 2440587.5) * 86400.0 - min(at), 0) FROM amends_inbox_ended),
+    (SELECT count(*) FROM (SELECT 1 FROM amends_outbox WHERE service = ?1 AND settled IS NULL LIMIT 100000)),
+    coalesce((julianday('now') - 2440587.5) * 86400.0 - (
+        SELECT at FROM amends_outbox WHERE service = ?1 AND settled IS NULL ORDER BY number LIMIT 1
+    ), 0),
+    (SELECT count(*) FROM amends_inbox_death)
+
+-- name: now
+SELECT (julianday('now') - 2440587.5) * 86400.0

@@ -1,0 +1,203 @@
+"""The outbox: events that were committed with what caused them, on their way to the broker.
+
+What was just committed here is published from memory, at once. The sweep takes what is left: by row state,
+never behind a cursor, so a transaction that commits late is not passed over.
+
+Guarantees: a row is settled only after the broker has confirmed it; of one key, events are published first in
+the order of their rows.
+Must not: write what an event says; `outbox_rows.py` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from amends import fault
+from amends.errors import StoreError
+from amends.run.gathering import Gathering
+from amends.run.outbox_rows import EventRow, message_of, row_from
+from amends.run.sender import Sender
+from amends.run.transactions import Transactions
+from amends.transport.names import events_of
+
+GRACE_SECONDS = 5.0  # what is younger is on its way from memory
+CLAIM_SECONDS = 30.0  # so long nobody else takes what a sweep has claimed
+SWEEP_SECONDS = 1.0
+BATCH = 500
+MEMORY_MAX = 10_000  # events that wait in memory for their turn; the rest is left to the sweep
+REMEMBERED_MAX = 20_000  # settled ones that a later row may still have seen open
+LOOKS_SECONDS = (0.02, 0.1, 0.5)  # when to look for events of a transaction that says nothing when it commits
+SETTLE_PAUSE_SECONDS = 0.5
+Earlier = Mapping[str, Iterable[int]]
+_log = logging.getLogger("amends.outbox")
+
+
+class Outbox:
+    """Of one participant. published: how many the broker has confirmed. refused: why it will not take one."""
+
+    def __init__(self, transactions: Transactions, sender: Sender, service: str) -> None:
+        self._transactions = transactions
+        self._sender = sender
+        self._service = service
+        self._to = events_of(service)
+        self._settling = Gathering(transactions, "settle")
+        self._open: set[int] = set()  # in memory, not settled
+        self._chains: dict[str, deque[EventRow]] = {}  # by key; the first of each is on its way
+        self._settled: OrderedDict[int, None] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._swept = asyncio.Event()
+        self.published: int = 0
+        self.refused: str = ""
+        self.failed: str = ""
+
+    # From memory
+
+    def committed(self, rows: Sequence[EventRow], earlier: Earlier) -> None:
+        """Publish what was just committed. earlier: by key, the rows before these that were not settled then."""
+        if len(self._open) + len(rows) > MEMORY_MAX:
+            return
+        for row in rows:
+            if row.number in self._open or row.number in self._settled:
+                continue
+            before = [number for number in earlier.get(row.key, ()) if row.key and number < row.number]
+            if all(number in self._open or number in self._settled for number in before):
+                self._take(row)
+
+    async def look(self, numbers: Sequence[int]) -> bool:
+        """Publish those of these events that are committed; whether all are. Raises StoreError."""
+        rows = [row_from(row) for row in await self._transactions.ask("look", json.dumps(list(numbers)))]
+        keys = sorted({row.key for row in rows if row.key})
+        earlier: dict[str, list[int]] = {}
+        if keys:
+            found = await self._transactions.ask("earlier", self._service, json.dumps(keys), rows[-1].number)
+            for key, number in found:
+                earlier.setdefault(str(key), []).append(int(number))
+        self.committed(rows, earlier)
+        return len(rows) == len(numbers)
+
+    def look_soon(self, numbers: Sequence[int], delays: Sequence[float] = LOOKS_SECONDS) -> None:
+        """The same, a little later and later still."""
+        self._spawn(self._look_soon(numbers, delays))
+
+    async def _look_soon(self, numbers: Sequence[int], delays: Sequence[float]) -> None:
+        for delay in delays:
+            await asyncio.sleep(delay)
+            try:
+                if await self.look(numbers):
+                    return
+            except StoreError:
+                return  # the sweep comes
+
+    def _take(self, row: EventRow) -> None:
+        self._open.add(row.number)
+        if row.key:
+            chain = self._chains.setdefault(row.key, deque())
+            chain.append(row)
+            if len(chain) > 1:
+                return
+        self._spawn(self._publish(row))
+
+    async def _publish(self, row: EventRow) -> None:
+        """One event, and, once it is confirmed, the next of its key."""
+        error = await self._sender.send(self._to, message_of(row, self._service))
+        if error is not None:
+            self.refused = f"{row.type}: {error}"
+            _log.error("an event is not published and stays in the outbox: %s", self.refused)
+            self._let_go(row)
+            return
+        fault.point("publish.after")
+        self.published += 1
+        chain = self._chains.get(row.key) if row.key else None
+        if chain is not None:
+            chain.popleft()
+            if chain:
+                self._spawn(self._publish(chain[0]))
+            else:
+                del self._chains[row.key]
+        await self._settle(row.number)
+
+    async def _settle(self, number: int) -> None:
+        while True:
+            try:
+                await self._settling.of(number)
+                break
+            except StoreError as error:
+                self.failed = str(error)
+                await asyncio.sleep(SETTLE_PAUSE_SECONDS)
+        self.failed = ""
+        self._settled[number] = None
+        self._open.discard(number)
+        if len(self._settled) > REMEMBERED_MAX:
+            self._settled.popitem(last=False)
+
+    def _let_go(self, row: EventRow) -> None:
+        """It stays in the outbox, and with it what comes after it."""
+        for one in self._chains.pop(row.key, [row]) if row.key else [row]:
+            self._open.discard(one.number)
+
+    # The sweep
+
+    async def run(self) -> None:
+        """Sweep now and then, until cancelled."""
+        while True:
+            try:
+                full = await self.sweep(GRACE_SECONDS)
+                self.failed = ""
+            except StoreError as error:
+                full = False
+                self.failed = str(error)
+                _log.warning("the outbox cannot be looked at: %s", error)
+            if not full:
+                await asyncio.sleep(SWEEP_SECONDS)
+
+    async def sweep(self, grace_seconds: float) -> bool:
+        """Publish what is older than a grace and nobody has in hand; whether there may be more. Raises StoreError."""
+        if len(self._open) >= MEMORY_MAX or self._sender.away:
+            return False  # what is claimed now would wait here
+        found = await self._transactions.ask("claim", self._service, grace_seconds, CLAIM_SECONDS, BATCH)
+        rows = sorted((row_from(row) for row in found), key=lambda row: row.number)
+        for row in rows:
+            self._settled.pop(row.number, None)  # it is to be published again
+            if row.number not in self._open:
+                self._take(row)
+        return len(rows) == BATCH
+
+    # Coming and going
+
+    async def drain(self, seconds: float) -> None:
+        """Let what is on its way be confirmed and settled, for a while."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+
+    async def close(self) -> None:
+        """Publish nothing more."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def republish(transactions: Transactions, service: str, since: float) -> int:
+    """Have what was published since an instant published again, in its order, by whoever works; gives how many events
+    that are. Subscribers that have handled them do not again. Raises StoreError."""
+    until = float((await transactions.ask("now"))[0][0])
+    total = 0
+    while True:
+        count = len(await transactions.ask("republish", service, since, until, BATCH))
+        total += count
+        if count < BATCH:
+            return total

@@ -1,0 +1,118 @@
+"""What an event is in the outbox, and in whose transaction it is written.
+
+Guarantees: the event exists if and only if the transaction that it was written in commits.
+Must not: wait for that transaction, or publish.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from amends.decide.wire import KIND, Kind
+from amends.define.contract import Event
+from amends.define.values import PAYLOAD_BYTES_MAX
+from amends.errors import NotEnlisted, ValueRefused
+from amends.message import Message
+from amends.store import effects, effects_postgres
+from amends.store.given import PARAMETER
+from amends.store.within import recognised
+
+KEY_CHARACTERS = 200
+
+
+class EventRow(NamedTuple):
+    """An event in the outbox. number: 0 until it is written."""
+
+    number: int
+    id: str
+    type: str
+    key: str
+    data: str
+    attributes: str = "{}"
+    at: float = 0.0
+
+
+def row_from(values: Sequence[Any]) -> EventRow:
+    """A row as a database gives it."""
+    number, id_, type_, key, data, attributes, at = values
+    return EventRow(int(number), id_, type_, key, data, attributes, float(at))
+
+
+def event_row(event: Event[Any], value: Any, trace: Mapping[str, str], limit: int = PAYLOAD_BYTES_MAX) -> EventRow:
+    """The row of an event. Raises ValueRefused and LimitExceeded; and what the user's key function raises."""
+    payload, value = event.told.admit(value, f"the event {event.type}", limit)
+    key = "" if event.key is None else event.key(value)
+    if not isinstance(key, str) or len(key) > KEY_CHARACTERS:
+        raise ValueRefused(
+            f"the key of the event {event.type} is {key!r:.80}: a text of at most {KEY_CHARACTERS} characters is "
+            "expected"
+        )
+    return EventRow(0, uuid.uuid4().hex, event.type, key, payload.decode(), json.dumps(dict(trace)))
+
+
+def message_of(row: EventRow, service: str) -> Message:
+    """The message of an event: the same id however often it is published."""
+    attributes = {KIND: Kind.EVENT.value, **json.loads(row.attributes)}
+    source = source_of(service)
+    return Message(row.id, row.type, source, row.data.encode(), row.at, key=row.key, attributes=attributes)
+
+
+def source_of(service: str) -> str:
+    """Who a service is, in its messages."""
+    return f"/amends/{service}"
+
+
+def given_to(rows: Sequence[EventRow], service: str) -> str:
+    """The parameter of the statement that writes them."""
+    return json.dumps(
+        [
+            {
+                "place": place,
+                "service": service,
+                "id": row.id,
+                "type": row.type,
+                "key": row.key,
+                "data": row.data,
+                "attributes": row.attributes,
+            }
+            for place, row in enumerate(rows)
+        ]
+    )
+
+
+def numbered(rows: Sequence[EventRow], written: Sequence[Sequence[Any]], at: float) -> list[EventRow]:
+    """The rows with the numbers that they were given."""
+    numbers = {str(id_): int(number) for number, id_ in written}
+    return [row._replace(number=numbers[row.id], at=at) for row in rows]
+
+
+def write_within(row: EventRow, service: str, within: object) -> tuple[Any, Awaitable[Any] | Any]:
+    """Write an event into a transaction of a user's; gives the connection as it was recognised, and the rows or
+    what they can be awaited from. Raises NotEnlisted."""
+    value = given_to([row], service)
+    if isinstance(within, sqlite3.Connection):
+        if not within.in_transaction and within.isolation_level is None:
+            raise NotEnlisted("within=: the connection is in no transaction: begin one before, or the event goes alone")
+        return None, within.execute(effects.SQL["publish"], (value,)).fetchall()
+    given = recognised(within, "a sqlite3.Connection, a connection of asyncpg, psycopg or psycopg2")
+    if given.awaited is True:
+
+        async def write() -> Any:
+            await given.ready()
+            return await given.fetch(_statement(given.dialect), value)
+
+        return given, write()
+    given.ready()
+    return given, given.fetch(_statement(given.dialect), value)
+
+
+def _statement(dialect: str) -> str:
+    if dialect == "postgresql":
+        return effects_postgres.SQL["publish"]
+    if dialect == "sqlite":
+        return effects.SQL["publish"].replace("?1", PARAMETER)
+    raise NotEnlisted(f"within=: that is a connection to {dialect}; PostgreSQL or SQLite is expected")
