@@ -78,10 +78,14 @@ class KafkaTransport:
 
     async def lag(self, source: Destination, group: str) -> int | None:
         topic, name = at_broker(self.prefix, source), group_at_broker(self.prefix, source, group)
-        try:
-            return await asyncio.wait_for(self._lag(topic, name), LAG_SECONDS)
-        except edge.AWAY:
-            return None
+        until = time.monotonic() + LAG_SECONDS
+        while time.monotonic() < until:
+            try:
+                async with asyncio.timeout(LAG_SECONDS):
+                    return await self._lag(topic, name)
+            except edge.AWAY:  # a group that nobody has asked for before is not there at once
+                await asyncio.sleep(0.1)
+        return None
 
     async def _lag(self, topic: str, group: str) -> int:
         """What is in the log behind what is committed."""

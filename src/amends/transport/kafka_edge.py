@@ -12,7 +12,6 @@ Must not: decide when something is to be done.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -123,26 +122,33 @@ async def drop_producer(producer: Any) -> None:
     """End a producer now. What it has not confirmed fails, and is not sent any more."""
     gone = kafka_errors.KafkaConnectionError("the connection was given up")
     producer._message_accumulator.fail_all(gone)
-    with contextlib.suppress(*TROUBLE):
-        await asyncio.wait_for(producer.stop(), DROP_SECONDS)
-    with contextlib.suppress(*TROUBLE):
-        await asyncio.wait_for(producer._sender.close(), DROP_SECONDS)
-    with contextlib.suppress(*TROUBLE):
-        await asyncio.wait_for(producer.client.close(), DROP_SECONDS)
+    for end in (producer.stop, producer._sender.close, producer.client.close):
+        await _bounded(end())
 
 
 async def drop_consumer(consumer: Any) -> None:
     """Leave the group, if the broker can be told, and end a consumer."""
-    with contextlib.suppress(*TROUBLE):
-        await asyncio.wait_for(consumer.stop(), DROP_SECONDS)
+    if await _bounded(consumer.stop()):
         return
     for closing in (consumer._coordinator, consumer._fetcher, consumer._client):
         task = getattr(closing, "_coordination_task", None)
         if task is not None:
             task.cancel()
             await asyncio.wait([task], timeout=DROP_SECONDS)
-        with contextlib.suppress(*TROUBLE, asyncio.CancelledError):
-            await asyncio.wait_for(closing.close(), DROP_SECONDS)
+        if closing is not None:
+            await _bounded(closing.close())
+
+
+async def _bounded(ending: Any) -> bool:
+    """Let something end, for as long as that may take. Whether it did. In a task of its own: what is cancelled within
+    the client is nobody else's business."""
+    task = asyncio.ensure_future(ending)
+    await asyncio.wait([task], timeout=DROP_SECONDS)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=DROP_SECONDS)
+        return False
+    return not task.cancelled() and task.exception() is None
 
 
 async def why_not(options: Options, error: BaseException) -> tuple[str, bool]:
@@ -150,15 +156,9 @@ async def why_not(options: Options, error: BaseException) -> tuple[str, bool]:
     told = [str(error) or type(error).__name__]
     for host in options.url.hosts:
         try:
-            conn = await asyncio.wait_for(
-                create_conn(
-                    host.name,
-                    host.port,
-                    request_timeout_ms=int(options.connect_seconds * 1000),
-                    **options.login,
-                ),
-                options.connect_seconds,
-            )
+            milliseconds = int(options.connect_seconds * 1000)
+            async with asyncio.timeout(options.connect_seconds):
+                conn = await create_conn(host.name, host.port, request_timeout_ms=milliseconds, **options.login)
         except refused_errors as refused:
             return f"{host}: {refused}", True
         except ssl.SSLCertVerificationError as refused:

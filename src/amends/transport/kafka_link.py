@@ -97,7 +97,8 @@ class Link:
             if self._keeper is None:
                 raise TransportAway(f"{self.options.shown}: {self.away}")
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._ready.wait(), max(seconds, 0.0))
+                async with asyncio.timeout(max(seconds, 0.0)):
+                    await self._ready.wait()
         if self.producer is None:
             raise TransportAway(f"{self.options.shown}: {self.away or 'it has just gone'}")
         return self.producer
@@ -120,7 +121,8 @@ class Link:
             left = until - asyncio.get_running_loop().time()
             producer = await self.ready(left)
             try:
-                await asyncio.wait_for(self._prepare(producer, missing), max(left, 0.001))
+                async with asyncio.timeout(max(left, 0.0)):
+                    await self._prepare(producer, missing)
             except edge.refused_errors as error:
                 raise self._refused(str(error)) from error
             except edge.TROUBLE as error:
@@ -193,8 +195,9 @@ class Link:
         """One try."""
         producer = edge.make_producer(self.options)
         try:
-            await asyncio.wait_for(producer.start(), self.options.connect_seconds)
-            gone = await self._missing_of(producer)
+            async with asyncio.timeout(self.options.connect_seconds):
+                await producer.start()
+                gone = await self._missing_of(producer)
         except edge.TROUBLE as error:
             self._drop(producer)
             why, for_good = await edge.why_not(self.options, error)
@@ -214,13 +217,15 @@ class Link:
         """Look every now and then whether the broker is there, until it is not, or the producer was given up."""
         while self.producer is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._doubt.wait(), PULSE_SECONDS)
+                async with asyncio.timeout(PULSE_SECONDS):
+                    await self._doubt.wait()
             self._doubt.clear()
             producer = self.producer
             if producer is None:
                 return
             try:
-                gone = await asyncio.wait_for(self._missing_of(producer), PULSE_WAIT_SECONDS)
+                async with asyncio.timeout(PULSE_WAIT_SECONDS):
+                    gone = await self._missing_of(producer)
             except edge.TROUBLE as error:
                 why, _ = await edge.why_not(self.options, error)
                 _log.warning("%s is away: %s", self.options.shown, why)

@@ -65,10 +65,9 @@ class KafkaListener:
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def start(self) -> None:
-        """Take part; comes back when nothing that is published from now on is missed, or, where the broker is
-        away, after `publish_seconds`. Raises TransportRefused."""
+        """Take part; comes back when the group has given it its share, or, where the broker is away, or a group takes
+        its time, after `publish_seconds`. Raises TransportRefused."""
         self._tick()
-        self._link.watch(self.topic)
         self._link.lost.append(self._gone)
         self._tasks = [
             asyncio.create_task(self._run(), name=f"amends-kafka-listen {self.topic}"),
@@ -187,11 +186,11 @@ class KafkaListener:
             self._broken = ""
             try:
                 self._member = member = await self._join()
-                if not self._ready.done():
-                    self._ready.set_result(None)
                 pause = PAUSE_FIRST_SECONDS
-                await self._read(member)
-                _log.warning("%s: another consumer is made: %s", self.topic, self._broken)
+                if not self._broken:
+                    await self._read(member)
+                if self._listening:
+                    _log.warning("%s: another consumer is made: %s", self.topic, self._broken)
             except TransportRefused as error:
                 if not self._ready.done():
                     self._ready.set_exception(error)
@@ -207,6 +206,7 @@ class KafkaListener:
     async def _join(self) -> Member:
         """A member that has joined, of a group that has a place to begin at."""
         partitions = await self._link.partitions(self.topic, self._options.publish_seconds)
+        self._link.watch(self.topic)
         producer = await self._link.ready(self._options.publish_seconds)
         if self._source.kind is Kind.TOPIC and not self._begun:
             await self._begin(producer.client, partitions)
@@ -214,7 +214,8 @@ class KafkaListener:
         member = Member(self._options, self.topic, self.group, self._settle)
         member.changed = self._reassigned
         try:
-            await asyncio.wait_for(member.join(), self._options.connect_seconds)
+            async with asyncio.timeout(self._options.connect_seconds):
+                await member.join()
         except BaseException:
             await member.leave()
             raise
@@ -276,9 +277,12 @@ class KafkaListener:
         while self._held > 0 and (left := until - time.monotonic()) > 0:
             self._released.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._released.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._released.wait()
 
     def _reassigned(self) -> None:
+        if not self._ready.done():
+            self._ready.set_result(None)
         self._forget(lambda one: not self._mine(one))
         self._hand_out()
 
@@ -286,7 +290,8 @@ class KafkaListener:
         """Commit what was acked; and see, every now and then, whether all is well."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._acked.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._acked.wait()
             member = self._member
             if member is not None and self._may_hand_out():
                 self._check(member)

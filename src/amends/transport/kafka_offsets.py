@@ -32,11 +32,6 @@ class Offsets:
         """How many offsets lie between what may be committed and the newest delivery."""
         return 0 if self.next is None or not self._order else self.next - self._order[0]
 
-    @property
-    def open(self) -> int:
-        """How many were delivered and are not done with."""
-        return len(self._open)
-
     def fits(self, offset: int) -> bool:
         """Whether this offset can be the next: one that is lower belongs to another log of the same name."""
         return self.next is None or offset >= self.next

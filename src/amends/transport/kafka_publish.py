@@ -129,9 +129,9 @@ class Publisher:
             errand.tell(places, error)
             return
         by_partition: dict[int, list[int]] = {}
-        self._turn += 1
         for place in places:
             key = errand.records[place].key
+            self._turn += not key
             number = edge.partition_of(key, count) if key else self._turn % count
             by_partition.setdefault(number, []).append(place)
         await _all(self._partition(errand, producer, number, some) for number, some in by_partition.items())
@@ -142,8 +142,8 @@ class Publisher:
         for batch in _pack(producer, errand.records, places):
             topic = errand.records[batch.of[0]].topic
             try:
-                given = producer.send_batch(batch.builder, topic, partition=number)
-                confirm = await asyncio.wait_for(given, errand.left)
+                async with asyncio.timeout(errand.left):
+                    confirm = await producer.send_batch(batch.builder, topic, partition=number)
             except edge.TROUBLE as error:
                 self._failed(errand, producer, batch, error)
             else:
