@@ -104,7 +104,11 @@ def test_one_process_runs_sagas_and_the_services_that_do_their_steps(system: Flo
     bought = system.amends("run", "system:orchestrator", "buy", TEA, "--id=order-1")
     refused = system.amends("run", "system:orchestrator", "buy", GOLD, "--id=order-2")
     code, _ = stopped(system, worker)
+    shown = system.ok("show", "order-2", "--database=sqlite:///orders.db").out
+    told = system.ok("show", "order-2", "--database=sqlite:///orders.db", "--json").data
 
+    assert "  ask_for_stock    step → inventory.reserve-stock  compensated  1 " in shown
+    assert [step["contract"] for step in told["steps"]] == ["inventory.reserve-stock", "payment.pay"]
     assert bought.out.splitlines()[-1] == 'order-1 completed: "shelf 3"'
     assert refused.out.splitlines()[-1] == "order-2 compensated: ask_for_payment: too dear"
     assert (refused.code, code) == (3, 0)

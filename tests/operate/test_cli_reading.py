@@ -167,6 +167,7 @@ def test_the_shapes_of_a_step_and_of_a_line_of_history(floor: Floor) -> None:
         "reason": "the bank does not answer",
         "result": None,
         "items": None,
+        "contract": None,
     }
     assert data["history"][-2] == {
         "at": "AT",

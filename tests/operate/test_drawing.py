@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from told import Story, after, each, go, items, look, parallel, plan, sequence, step
+from told import Story, after, each, go, items, look, parallel, plan, remote, sequence, step
 
 from amends.decide.plan import Node, PivotNode, Plan, SequenceNode, SleepNode, StepNode, WaitNode, WhenNode
 from amends.operate.cli.flow import texts
@@ -52,6 +52,22 @@ def test_every_kind_of_node_is_drawn_once_and_in_flow_order() -> None:
         "├─ pivot         the point of no return",
         "└─ g             retriable",
     ]
+
+
+def test_a_step_that_a_service_does_names_its_command() -> None:
+    flow = plan(remote("reserve"), each(remote("pack"), limit=5), PivotNode(), after("ship", work="command:dock/ship"))
+
+    assert [text.plain for text in texts(draw(flow), LINES)] == [
+        "told",
+        "├─ reserve  compensatable → shop.reserve",
+        "├─ pack     for each of items(input), 5 at a time → shop.pack",
+        "├─ pivot    the point of no return",
+        "└─ ship     retriable → dock.ship",
+    ]
+    assert draw(flow, strokes=ASCII)[1].kind == "compensatable -> shop.reserve"
+    assert '["reserve ↩ → shop.reserve"]' in mermaid(flow)
+    assert '[["for each: pack ↩ → shop.pack"]]' in mermaid(flow)
+    assert '["ship → dock.ship"]' in mermaid(flow)
 
 
 def test_a_saga_is_drawn_with_its_statuses_and_what_is_known() -> None:

@@ -91,6 +91,7 @@ def step(line: StepLine) -> Json:
         "reason": line.reason or None,
         "result": payload(line.result),
         "items": dict(line.items) or None,
+        "contract": line.contract or None,
     }
 
 

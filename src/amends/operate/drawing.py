@@ -24,7 +24,7 @@ from amends.decide.plan import (
     WhenNode,
 )
 from amends.decide.state import Action, State
-from amends.operate.sight import items_of
+from amends.operate.sight import command_of, items_of
 
 
 class Drawn(NamedTuple):
@@ -44,11 +44,12 @@ class Strokes(NamedTuple):
     branch: str
     last: str
     along: str
+    arrow: str
     blank: str = "   "
 
 
-LINES = Strokes("├─ ", "└─ ", "│  ")
-ASCII = Strokes("|- ", "`- ", "|  ")
+LINES = Strokes("├─ ", "└─ ", "│  ", "→")
+ASCII = Strokes("|- ", "`- ", "|  ", "->")
 
 
 def draw(plan: Plan, state: State | None = None, strokes: Strokes = LINES) -> tuple[Drawn, ...]:
@@ -65,7 +66,8 @@ def _nodes(nodes: tuple[Node, ...], state: State | None, stem: str, strokes: Str
         last = index == len(nodes) - 1
         here = stem + (strokes.last if last else strokes.branch)
         below = stem + (strokes.blank if last else strokes.along)
-        yield _drawn(node, state, here)
+        drawn = _drawn(node, state, here)
+        yield drawn._replace(kind=f"{drawn.kind} {strokes.arrow} {command}") if (command := command_of(node)) else drawn
         yield from _below(node, state, below, strokes)
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from amends.decide import events as e
 from amends.decide.events import Cause, Event, Phase
 from amends.decide.evolve import apply, evolve
-from amends.decide.plan import EachNode, Plan, SleepNode, StepNode, WaitNode, WhenNode
+from amends.decide.plan import EachNode, Plan, SleepNode, WaitNode, WhenNode
 from amends.decide.state import Action, State, Undo
 from amends.operate.instants import utc
 from amends.operate.values import Line
@@ -106,8 +106,6 @@ def _word(plan: Plan, state: State, event: Event, senders: Mapping[str, Sender],
             return _of_attempt(plan, state, event, senders, at)
         case e.Built() | e.Sent() | e.Postponed():
             return _of_command(plan, state, event)
-        case e.Built() | e.Sent() | e.Postponed():
-            return _of_service(plan, state, event)
         case e.Undone(address):
             return Word(f"{address} is undone", "good", address, Phase.UNDO)
         case e.Voided(address):
@@ -162,20 +160,6 @@ def _of_attempt(
         case e.Stuck(address, phase, reason, _, _, overdue):
             still = f", its function still runs in worker {overdue}" if overdue else ""
             return Word(f"{_half(address, phase)} is stuck{still}: {reason}", "bad", address, phase, reason=reason)
-
-
-def _of_service(plan: Plan, state: State, event: e.Built | e.Sent | e.Postponed) -> Word:
-    node = plan.node(event.address)
-    service = node.service if isinstance(node, StepNode) else ""
-    match event:
-        case e.Built(address, command):
-            return Word(f"{address}: the command to {service} is built", "", address, value=command)
-        case e.Sent(address, phase):
-            number, _ = _counted(state, Word("", step=address, phase=phase))
-            return Word(f"{_half(address, phase)}: attempt {number}, goes to {service}", "", address, phase)
-        case e.Postponed(address, phase, until):
-            text = f"{_half(address, phase)}: waits for the broker, and is sent again at {_instant(until)} at the latest"
-            return Word(text, "bad", address, phase)
 
 
 def _succeeded(plan: Plan, address: str, result: bytes, senders: Mapping[str, Sender]) -> Word:

@@ -24,6 +24,7 @@ from amends.decide.plan import (
 )
 from amends.decide.state import State
 from amends.operate.drawing import asked, kind_of
+from amends.operate.sight import command_of
 
 _CLASSES = {
     "succeeded": "fill:#d9f2e1,stroke:#2e8b57,color:#113322",
@@ -95,12 +96,12 @@ def _single(chart: _Chart, node: Node) -> str:
         case StepNode():
             undo = " ↩" if node.compensated else ""
             shape = ("{{", "}}") if kind_of(node) == "pivot" else ("[", "]")
-            return chart.node(f"{node.address}{undo}", shape, node.address)
+            return chart.node(f"{node.address}{undo}{_command(node)}", shape, node.address)
         case PivotNode():
             return chart.node("pivot", ("{{", "}}"))
         case EachNode():
             undo = " ↩" if node.step.compensated else ""
-            return chart.node(f"for each: {node.address}{undo}", ("[[", "]]"), node.address)
+            return chart.node(f"for each: {node.address}{undo}{_command(node)}", ("[[", "]]"), node.address)
         case SleepNode(address, seconds):
             label = address if seconds is None else f"{address}, {seconds:g} s"
             return chart.node(label, ("([", "])"), address)
@@ -108,6 +109,10 @@ def _single(chart: _Chart, node: Node) -> str:
             return chart.node(f"signal: {address}", ("[/", "/]"), address)
         case _:
             raise TypeError(f"{node!r} is drawn from its parts")
+
+
+def _command(node: Node) -> str:
+    return f" → {command}" if (command := command_of(node)) else ""
 
 
 def _join(chart: _Chart, ends: Ends, name: str) -> None:
@@ -123,4 +128,4 @@ def _styles(chart: _Chart) -> Iterator[str]:
 
 def _escaped(label: str) -> str:
     """Quotes, brackets and the like as the entities that Mermaid takes."""
-    return "".join(c if c.isalnum() or c in " _-.,:/[]()↩" else f"#{ord(c)};" for c in label)
+    return "".join(c if c.isalnum() or c in " _-.,:/[]()↩→" else f"#{ord(c)};" for c in label)

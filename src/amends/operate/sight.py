@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from amends.decide.compensate import Unsettled, closed_by_hand, not_reached, unsettled
-from amends.decide.plan import EachNode, PivotNode, Plan, from_json, item_address, walk
+from amends.decide.plan import EachNode, Node, PivotNode, Plan, StepNode, from_json, item_address, walk
 from amends.decide.state import Action, State, Status, StepState
 from amends.errors import StoreDamaged, UnknownSaga
 from amends.operate import history
@@ -193,6 +193,12 @@ def items_of(node: EachNode, state: State) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(Counter(str((step.undo or step.action).status) for step in steps).items()))
 
 
+def command_of(node: Node | None) -> str:
+    """The command that does a step, or the items of a `for_each`: `inventory.reserve-stock`; empty for a local one."""
+    step = node.step if isinstance(node, EachNode) else node
+    return step.command if isinstance(step, StepNode) else ""
+
+
 def _step(plan: Plan, state: State, address: str, place: str, items: tuple[tuple[str, int], ...]) -> StepLine:
     step = state.step(address)
     action, undo = step.action, step.undo
@@ -211,4 +217,5 @@ def _step(plan: Plan, state: State, address: str, place: str, items: tuple[tuple
         shown.reason,
         step.result,
         items,
+        command_of(plan.node(address)),
     )

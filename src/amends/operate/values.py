@@ -49,7 +49,8 @@ class StepLine(NamedTuple):
 
     kind: step, wait, sleep, when, each. place: before, pivot or after. status: the undo's where
     there is one, else the action's. attempts, undo_attempts: in this round. due_at: the next
-    attempt, or the end of a wait. items: of a `for_each`, how many in which status.
+    attempt, or the end of a wait. items: of a `for_each`, how many in which status. contract: of the
+    command that does it, where a service does.
     """
 
     address: str
@@ -65,6 +66,7 @@ class StepLine(NamedTuple):
     reason: str
     result: bytes | None
     items: tuple[tuple[str, int], ...] = ()
+    contract: str = ""
 
 
 class Line(NamedTuple):

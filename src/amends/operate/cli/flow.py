@@ -36,7 +36,7 @@ NAME_GAP = 2
 def strokes_of(out: Console) -> Strokes:
     """The lines that this console can write."""
     try:
-        "├─└│✓✗∅◷↩✎▶".encode(out.encoding)
+        "├─└│→✓✗∅◷↩✎▶".encode(out.encoding)
     except (UnicodeEncodeError, LookupError):
         return ASCII
     return LINES

@@ -15,6 +15,7 @@ from rich.text import Text
 from amends.define.program import Program
 from amends.errors import UnknownSaga
 from amends.operate import as_json
+from amends.operate.cli.flow import strokes_of
 from amends.operate.cli.next_steps import command_of, next_steps
 from amends.operate.cli.output import clock, console, emit_json, heading, print_table, value, when, word
 from amends.operate.cli.place import Place
@@ -110,10 +111,11 @@ def _who_answers(view: SagaView) -> str:
 def print_steps(out: Console, view: SagaView, limit: int | None) -> None:
     """The steps with their status, `limit` of them, and what is not settled."""
     told = view.steps if limit is None or len(view.steps) <= limit else [s for s in view.steps if _stands_out(s)]
+    arrow = strokes_of(out).arrow
     rows = [
         (
             word(f"  {step.address}", ""),
-            word(step.kind, "dim"),
+            word(f"{step.kind} {arrow} {step.contract}" if step.contract else step.kind, "dim"),
             word(step.status),
             str(step.undo_attempts or step.attempts or ""),
             word(_note(step), ""),
