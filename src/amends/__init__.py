@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from amends.define.context import Context
 from amends.define.contract import Service
-from amends.define.contract import Service
 from amends.define.node import Resource
 from amends.define.nodes import (
     Signal,
@@ -49,7 +48,6 @@ __all__ = [
     "Resource",
     "Retry",
     "Saga",
-    "Service",
     "Service",
     "Settings",
     "Signal",
