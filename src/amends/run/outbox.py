@@ -151,8 +151,9 @@ class Outbox:
                 self.failed = ""
             except StoreError as error:
                 full = False
+                if not self.failed:
+                    _log.warning("the outbox cannot be looked at: %s", error)
                 self.failed = str(error)
-                _log.warning("the outbox cannot be looked at: %s", error)
             if not full:
                 await asyncio.sleep(SWEEP_SECONDS)
 
