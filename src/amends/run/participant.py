@@ -24,10 +24,11 @@ from amends.define.policy import Duration, Retry
 from amends.define.resources import Resources
 from amends.errors import DefinitionError, NotRunning, TransportRefused
 from amends.run.outbox_rows import event_row, write_within
-from amends.run.participant_database import home_of
+from amends.run.participant_database import home_of, transactions_on
 from amends.run.participant_session import ParticipantSession
 from amends.run.participant_work import Figures, publishing
 from amends.run.settings import Settings
+from amends.run.transactions import Transactions
 from amends.transport.open import Broker, transport_for
 
 Q = TypeVar("Q")
@@ -248,6 +249,18 @@ class Participant:
         if self._session is None:
             raise NotRunning("the participant is not running: use `async with app:`, or `amends worker module:app`")
         return self._session
+
+    # For tools
+
+    @property
+    def database(self) -> object:
+        """What it was given."""
+        return self._built.database
+
+    def transactions(self) -> Transactions | None:
+        """Its database with the inbox and the outbox, not opened; None where it has none. Raises DefinitionError."""
+        home = home_of(self._built.database, self._built.handlers)
+        return None if home is None else transactions_on(home, 1, migrate=False)
 
     def __repr__(self) -> str:
         return f"Participant({self.service.name!r})"
