@@ -31,9 +31,10 @@ app.handles("ship", {
     const { rows } = await tx.query(put, [order, sku, quantity]);
     return { number: rows[0].number };
   },
-  async undo(tx, _, { number }) {
-    const { rowCount } = await tx.query("UPDATE parcel SET recalled = recalled + 1 WHERE number = $1", [number]);
-    if (rowCount !== 1) throw new Error(`there is no parcel ${number}`);
+  async undo(tx, { order }, { number }) {
+    const recall = "UPDATE parcel SET recalled = recalled + 1 WHERE number = $1 AND order_id = $2";
+    const { rowCount } = await tx.query(recall, [number, order]);
+    if (rowCount !== 1) throw new Error(`there is no parcel ${number} of ${order}`);
   },
 });
 

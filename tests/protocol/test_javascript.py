@@ -31,6 +31,7 @@ from services.javascript import javascript_packages, node_program
 SECONDS = 40.0
 COMMANDS = commands_of("shipping")
 REPLIES = replies_of("tester")
+CLAIM_SECONDS = 1.0  # what a killed process had in hand comes again after so long
 APPLES = {"order": "o-1", "sku": "apple", "quantity": 3}
 
 
@@ -43,7 +44,7 @@ class Scene:
         self.prefix = prefix
         self.saga = secrets.token_bytes(16)
         self._processes: list[Process] = []
-        self._transport: Transport = transport_for(f"{broker}?prefix={prefix}")
+        self._transport: Transport = transport_for(f"{broker}?prefix={prefix}&claim_seconds={CLAIM_SECONDS}")
         self._came: asyncio.Queue[Message] = asyncio.Queue()
         self._sent = 0
 
@@ -112,6 +113,11 @@ class Scene:
         assert message.type == command.type
         assert message.attributes.items() >= command.trace.items()
         return reply
+
+    @property
+    def quiet(self) -> bool:
+        """No reply is waiting to be looked at."""
+        return self._came.empty()
 
     async def parcels(self) -> list[tuple[str, int]]:
         """Which orders have a parcel, and how often it was called back."""
@@ -287,8 +293,38 @@ async def test_a_command_that_is_older_than_the_inbox_remembers_has_no_effect(sc
 
 
 @in_scene
-async def test_a_process_killed_between_its_commit_and_its_reply_is_made_good_by_the_next(scene: Scene) -> None:
-    """What it had in hand comes again when its claim has ended; what is sent again meanwhile is answered at once."""
+async def test_a_command_that_was_not_answered_is_not_acked_and_the_next_process_answers_it(scene: Scene) -> None:
+    first = scene.service(HOLD_AFTER_COMMIT="action")
+    command = scene.command()
+    await scene.send(command)
+    first.wait_for("committed action of order 1 %")
+
+    first.kill()
+    scene.service()
+
+    reply, _ = await scene.reply()  # nobody has sent it again
+    assert (reply.word, reply.token, reply.data) == (Word.SUCCEEDED, command.token, b'{"number":1}')
+    assert await scene.parcels() == [("o-1", 0)]
+
+
+@in_scene
+async def test_work_that_takes_longer_than_its_claim_is_not_given_to_others(scene: Scene) -> None:
+    """The first stands still between commit and reply, and keeps its claim alive: the second hears of nothing."""
+    first = scene.service(HOLD_AFTER_COMMIT="action")
+    await scene.send(scene.command())
+    first.wait_for("committed action of order 1 %")
+    scene.service()
+
+    await asyncio.sleep(3 * CLAIM_SECONDS)  # the time that must pass without anything happening
+    heard = not scene.quiet
+    first.kill()
+
+    assert not heard
+    assert (await scene.reply())[0].word is Word.SUCCEEDED
+
+
+@in_scene
+async def test_what_is_sent_again_after_a_kill_is_answered_from_the_row(scene: Scene) -> None:
     first = scene.service(HOLD_AFTER_COMMIT="action")
     await scene.send(scene.command())
     first.wait_for("committed action of order 1 %")
@@ -296,9 +332,12 @@ async def test_a_process_killed_between_its_commit_and_its_reply_is_made_good_by
     first.kill()
     assert await scene.parcels() == [("o-1", 0)]
     scene.service()
-    again = await scene.ask(scene.command(attempt=2))
+    command = scene.command(attempt=2)
+    await scene.send(command)
+    replies = [(await scene.reply())[0] for _ in range(2)]  # one of them is for what the first had in hand
 
-    assert (again.word, json.loads(again.data)) == (Word.SUCCEEDED, {"number": 1})
+    assert {(reply.word, reply.data) for reply in replies} == {(Word.SUCCEEDED, b'{"number":1}')}
+    assert command.token in {reply.token for reply in replies}
     assert await scene.parcels() == [("o-1", 0)]
 
 
@@ -312,6 +351,7 @@ async def test_a_process_killed_between_the_commit_of_an_undo_and_its_reply_undo
     first.kill()
     scene.service()
 
+    assert (await scene.reply())[0].word is Word.COMPENSATED
     assert (await scene.ask(scene.command(UNDO, known=True, attempt=2))).word is Word.COMPENSATED
     assert await scene.parcels() == [("o-1", 1)]
 

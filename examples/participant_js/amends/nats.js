@@ -13,7 +13,6 @@ import { PREFIXES, fromHeaders } from "./message.js";
 
 const CONSUMER = "listeners";
 const CLAIM_NANOSECONDS = 30e9; // what is not acked, nor said to be in progress, comes again after this
-const PROGRESS_MILLISECONDS = 10_000;
 const IN_FLIGHT = 50;
 const STREAM_NOT_FOUND = 10059;
 
@@ -48,10 +47,11 @@ export class Nats {
         await this.#stream(manager, queue);
         await this.#consumer(manager, queue);
         const consumer = await this.js.consumers.get(this.#streamOf(queue), CONSUMER);
+        const claim = (await consumer.info()).config.ack_wait / 1e6;
         this.messages = await consumer.consume({ max_messages: IN_FLIGHT });
         listening();
         for await (const message of this.messages) {
-          const work = this.#work(queue, message, take).finally(() => this.busy.delete(work));
+          const work = this.#work(queue, message, take, claim / 3).finally(() => this.busy.delete(work));
           this.busy.add(work);
         }
       } catch (error) {
@@ -69,8 +69,8 @@ export class Nats {
     await this.nc.drain();
   }
 
-  async #work(queue, message, take) {
-    const progress = setInterval(() => message.working(), PROGRESS_MILLISECONDS);
+  async #work(queue, message, take, milliseconds) {
+    const progress = setInterval(() => message.working(), milliseconds);
     const given = {};
     for (const [name, values] of message.headers ?? []) given[name] = values[0];
     try {
