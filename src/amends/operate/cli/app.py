@@ -53,8 +53,7 @@ def load(text: str) -> Found:
     if value is module:
         raise AppError(f"{text!r}: module:name is expected; {_candidates(module, _KINDS)}")
     if not isinstance(value, (Orchestrator, Saga)):
-        kind = type(value).__name__
-        raise AppError(f"{text!r} is a {kind}, not an Orchestrator or a Saga; {_candidates(module, _KINDS)}")
+        raise AppError(f"{text!r} is {_a(value)}, not an Orchestrator or a Saga; {_candidates(module, _KINDS)}")
     return Found(text, module, value)
 
 
@@ -76,8 +75,7 @@ def hosted_of(text: str) -> tuple[str, object]:
             return next(iter(found.values()))
         raise AppError(f"{text!r}: name what is to run, such as {name}:orchestrator; {_candidates(module, HOSTED)}")
     if not _is(value, HOSTED):
-        kind = type(value).__name__
-        raise AppError(f"{text!r} is a {kind}, not an Orchestrator or a Participant; {_candidates(module, HOSTED)}")
+        raise AppError(f"{text!r} is {_a(value)}, not an Orchestrator or a Participant; {_candidates(module, HOSTED)}")
     return text, value
 
 
@@ -216,3 +214,9 @@ def _close(module: ModuleType, name: str, kinds: Kinds) -> str:
 
 def _is(value: object, kinds: Kinds) -> bool:
     return isinstance(value, tuple(kinds.values()))
+
+
+def _a(value: object) -> str:
+    """What something is, with its article."""
+    kind = type(value).__name__
+    return f"{'an' if kind[:1] in 'AEIOU' else 'a'} {kind}"

@@ -11,12 +11,15 @@ import asyncio
 import click
 
 from amends.operate import as_json as shapes
+from amends.operate.cli.app import object_of
 from amends.operate.cli.exits import Exit
 from amends.operate.cli.output import console, emit_json, word
 from amends.operate.cli.place import Place
 from amends.operate.cli.verb import Verb, json_option, place_options
 from amends.operate.database import check, rotate_token_key, upgrade, version_of
+from amends.operate.services import Keeping, check_tables, keeping_of, upgrade_tables
 from amends.operate.values import SchemaVersion
+from amends.run.participant import Participant
 
 _POSTGRES = "postgresql://app@db/orders"
 
@@ -44,7 +47,8 @@ def version(as_json: bool, **given: str | None) -> None:
     cls=Verb,
     help="Print the same, and say whether this amends can work with it as it is: ends with 0 if it can, with "
     f"{int(Exit.STORE)} if `amends db upgrade` or a newer amends is needed. With --app also whether its steps that "
-    "take a transaction find what they need where their effects are.",
+    "take a transaction find what they need where their effects are; of a participant, whether its inbox and outbox "
+    "fit.",
     examples=[
         f"amends db check --database={_POSTGRES}",
         "amends db check --app=shop:orchestrator",
@@ -54,6 +58,10 @@ def version(as_json: bool, **given: str | None) -> None:
 @json_option
 def check_(as_json: bool, **given: str | None) -> int:
     place = Place(**given)
+    service = service_of(place)
+    if service is not None:
+        asyncio.run(check_tables(service))
+        return _print_service(service, as_json)
     found = asyncio.run(check(place.config()))
     _print(found, place, as_json)
     return _judge(found, as_json)
@@ -64,10 +72,12 @@ def check_(as_json: bool, **given: str | None) -> int:
     cls=Verb,
     help="Bring a database to this code's schema, before workers of this code start; a new one is created. Any number "
     "of processes may do so at once, and it may be killed at any point and run again. With --app also the database of "
-    "its effects=. SQLite files are upgraded by whatever opens them, too.",
+    "its effects=; of a participant the inbox and the outbox of its service. SQLite files are upgraded by whatever "
+    "opens them, too.",
     examples=[
         f"amends db upgrade --database={_POSTGRES}",
         "amends db upgrade --app=shop:orchestrator",
+        "amends db upgrade --app=inventory:app",
         "amends db upgrade --database=sqlite:///orders.db",
     ],
 )
@@ -75,6 +85,9 @@ def check_(as_json: bool, **given: str | None) -> int:
 @json_option
 def upgrade_(as_json: bool, **given: str | None) -> int:
     place = Place(**given)
+    service = service_of(place)
+    if service is not None:
+        return _print_service(service, as_json, asyncio.run(upgrade_tables(service)))
     found, applied = asyncio.run(upgrade(place.config()))
     _print(found, place, as_json, applied)
     return _judge(found, as_json)
@@ -99,6 +112,30 @@ def rotate_token_key_(as_json: bool, **given: str | None) -> None:
         console().print(word(f"{place.url}: replies are authenticated with key {number} from now on", ""))
 
 
+def service_of(place: Place) -> Keeping | None:
+    """The database of the participant that `--app` names; None where it names something else, or `--database` does."""
+    if place.app is None or place.database is not None:
+        return None
+    value = object_of(place.app)
+    return keeping_of(value) if isinstance(value, Participant) else None
+
+
+def _print_service(service: Keeping, as_json: bool, applied: int | None = None) -> int:
+    if as_json:
+        shape = {"database": service.where, "service": service.service, "fits": True}
+        emit_json(shape if applied is None else {**shape, "applied": applied})
+        return Exit.OK
+    text = f"{service.where}: the inbox and the outbox of {service.service} fit this amends"
+    if applied is not None:
+        text += f". {_applied(applied)}"
+    console().print(word(text, ""))
+    return Exit.OK
+
+
+def _applied(count: int) -> str:
+    return f"{count or 'No'} migration{'' if count == 1 else 's'} applied"
+
+
 def _judge(found: SchemaVersion, as_json: bool) -> int:
     """Say what is to be done where it does not fit."""
     if not found.fits and not as_json:
@@ -114,5 +151,5 @@ def _print(found: SchemaVersion, place: Place, as_json: bool, applied: int | Non
     there = f"schema {found.version}, usable from {found.floor} on" if found.version else "no tables of amends"
     text = f"{place.url}: {there}; this amends knows {found.code}"
     if applied is not None:
-        text += f". {applied or 'No'} migration{'' if applied == 1 else 's'} applied"
+        text += f". {_applied(applied)}"
     console().print(word(text, ""))

@@ -37,6 +37,7 @@ VERBS: dict[str, Entry] = {
     "unpark": Entry("amends.operate.cli.acts:unpark", "Have everything stuck in a parked saga tried again."),
     "graph": Entry("amends.operate.cli.graph:graph", "Draw a saga's flow."),
     "contracts": Entry("amends.operate.cli.contracts:contracts", "Show what services can be asked for and tell."),
+    "outbox": Entry("amends.operate.cli.outbox:outbox", "Look after the events that a service publishes."),
     "db": Entry("amends.operate.cli.db:db", "Look after the database's schema."),
     "doctor": Entry("amends.operate.cli.doctor:doctor", "Check the database, the workers and what they leave alone."),
     "prune": Entry("amends.operate.cli.prune:prune", "Forget sagas that ended long ago."),

@@ -1,0 +1,96 @@
+"""What a service keeps in its database, its inbox and outbox, looked at and acted on from outside its process.
+
+Guarantees: a file that has neither is not made to have them by being asked; what is to be published again is published
+by the participants that work, or by the next that comes.
+Must not: publish anything itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from amends.errors import DefinitionError, StoreUnavailable
+from amends.operate.database import url_of
+from amends.run.effects import own_inbox, source_of
+from amends.run.inbox_upkeep import Sizes, Upkeep
+from amends.run.outbox import republish
+from amends.run.participant import Participant
+from amends.run.transactions import Transactions
+from amends.run.transactions_postgres import PostgresTransactions
+from amends.run.transactions_sqlite import SqliteTransactions
+from amends.store.effects import has_inbox
+from amends.store.postgres_place import Place
+
+
+class Keeping(NamedTuple):
+    """The database of a service. where: for people."""
+
+    service: str
+    where: str
+    transactions: Transactions
+    path: Path | None = None
+
+
+def keeping_of(participant: Participant) -> Keeping:
+    """That of a participant. Raises DefinitionError."""
+    made = participant.transactions()
+    if made is None:
+        raise DefinitionError(f"{participant!r} has no database, so it keeps nothing")
+    database = participant.database
+    known = isinstance(database, (str, Path))
+    where = url_of(database) if known else "the database of its own"  # type: ignore[arg-type]  # it is one of these
+    source = source_of(database, "database") if known else None
+    return Keeping(participant.service.name, where, made, source if isinstance(source, Path) else None)
+
+
+def keeping_at(url: str, service: str) -> Keeping:
+    """That of a service by its name. Raises DefinitionError."""
+    source = source_of(url, "--database")
+    if isinstance(source, Path):
+        return Keeping(service, url_of(source), SqliteTransactions(source, time.time), source)
+    if not isinstance(source, Place):
+        raise DefinitionError(f"--database={url!r:.80}: a URL is expected")
+    return Keeping(service, str(source), own_inbox(source))
+
+
+async def sizes_of(keeping: Keeping) -> Sizes:
+    """What the inbox and the outbox hold. Raises StoreError."""
+    async with _open(keeping) as transactions:
+        return await Upkeep(transactions, keeping.service, 0.0, 0.0).sizes()
+
+
+async def republish_since(keeping: Keeping, seconds: float) -> int:
+    """Have what was published in the last `seconds` published again; gives how many events. Raises StoreError."""
+    async with _open(keeping) as transactions:
+        now = float((await transactions.ask("now"))[0][0])
+        return await republish(transactions, keeping.service, now - seconds)
+
+
+async def upgrade_tables(keeping: Keeping) -> int:
+    """Bring the inbox and the outbox, new or old, to this code's schema; gives how many migrations were applied to a
+    server. A file is brought there by whoever opens it. Raises StoreError."""
+    if isinstance(keeping.transactions, PostgresTransactions):
+        return len(await keeping.transactions.upgrade())
+    async with _open(keeping, must_exist=False):
+        return 0
+
+
+async def check_tables(keeping: Keeping) -> None:
+    """See that this code can work with them as they are. Raises SchemaMismatch, StoreUnavailable."""
+    async with _open(keeping):
+        return
+
+
+@asynccontextmanager
+async def _open(keeping: Keeping, *, must_exist: bool = True) -> AsyncGenerator[Transactions, None]:
+    if keeping.path is not None and must_exist and not (keeping.path.exists() and has_inbox(keeping.path.absolute())):
+        raise StoreUnavailable(f"{keeping.path}: there is no such file, or it has no inbox and no outbox")
+    await keeping.transactions.open()
+    try:
+        yield keeping.transactions
+    finally:
+        await keeping.transactions.close()
