@@ -1,4 +1,4 @@
-"""`amends outbox`, and the tables of services: what is unpublished, what shall be told again; on a file and a server."""
+"""`amends outbox`, and the tables of services: what is unpublished, and what shall be told again."""
 
 from __future__ import annotations
 
