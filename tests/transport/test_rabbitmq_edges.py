@@ -287,6 +287,53 @@ def test_what_is_put_off_for_long_goes_round_until_it_is_due(
     play(rabbitmq_url, rule)
 
 
+def test_where_nothing_may_be_made_what_is_put_off_stays_in_the_process(
+    rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbitmq_listen, "HELD_SECONDS", 0.1)
+
+    async def rule(rig: Rig) -> None:
+        await (await rig.transport()).prepare([rig.queue])
+        transport = await rig.transport(create="no")
+        inbox = await rig.listen(transport)
+        await rig.send(transport, "later")
+        delivery = await inbox.next()
+        asked = asyncio.get_running_loop().time()
+
+        await delivery.retry(1.0)
+
+        assert text_of((await inbox.acked(1))[0]) == "later"
+        assert asyncio.get_running_loop().time() - asked > 0.9
+
+    play(rabbitmq_url, rule)
+
+
+def test_a_queue_for_later_that_vanished_is_made_as_one_again(
+    rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made as any other queue, it would keep what is put off for ever."""
+    monkeypatch.setattr(rabbitmq_listen, "HELD_SECONDS", 0.1)
+    monkeypatch.setattr(rabbitmq_listen, "LEVELS", (1,))
+
+    async def rule(rig: Rig) -> None:
+        transport = await rig.transport()
+        inbox = await rig.listen(transport)
+        await rig.send(transport, "later")
+        await (await inbox.next()).retry(1.0)
+        again = await inbox.next()
+        name = f"{rig.prefix}.{rig.queue.name}.later.1s"
+        await by_hand(rabbitmq_url, lambda channel: channel.queue_delete(name))
+
+        for _ in range(2):
+            await again.retry(1.0)
+            again = await inbox.next()
+
+        assert text_of(again) == "later"
+        await again.ack()
+
+    play(rabbitmq_url, rule)
+
+
 def test_what_is_put_off_is_buried_as_it_first_came(rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rabbitmq_listen, "HELD_SECONDS", 0.1)
     monkeypatch.setattr(rabbitmq_listen, "LEVELS", (1,))

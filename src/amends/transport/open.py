@@ -20,7 +20,7 @@ _ADAPTERS: dict[str, tuple[str, str]] = {  # scheme -> module and class
     "kafka": ("kafka", "KafkaTransport"),
     "kafkas": ("kafka", "KafkaTransport"),
     "nats": ("nats", "NatsTransport"),
-    "tls": ("nats", "NatsTransport"),
+    "tls": ("nats", "NatsTransport"),  # as NATS calls it
     "redis": ("redis", "RedisTransport"),
     "rediss": ("redis", "RedisTransport"),
 }

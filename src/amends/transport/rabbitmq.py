@@ -27,6 +27,7 @@ from amends.transport.url import TLS, parse
 
 PORTS = {"amqp": 5672, "amqps": 5671}
 SETTLE_SECONDS = 2.0
+AGAIN_SECONDS = 1.0  # a second try has at least so long
 
 
 class RabbitmqTransport:
@@ -69,8 +70,9 @@ class RabbitmqTransport:
     async def publish(self, sends: Sequence[Send]) -> list[Exception | None]:
         told: list[Exception | None] = [None] * len(sends)
         parcels: dict[int, Parcel] = {}
+        end = asyncio.get_running_loop().time() + self._url.publish_seconds
         for index, send in enumerate(sends):
-            made = await self._parcel(send)
+            made = await self._parcel(send, end)
             if isinstance(made, Parcel):
                 parcels[index] = made
             else:
@@ -100,50 +102,60 @@ class RabbitmqTransport:
 
     async def put(self, parcels: Sequence[Parcel]) -> list[Exception | None]:
         """Publish. A queue that is missing is made, where it may be, and what was for it goes out again."""
+        end = asyncio.get_running_loop().time() + self._url.publish_seconds
         told = await self._publisher.send(parcels, self._url.publish_seconds)
-        lost = [index for index, error in enumerate(told) if isinstance(error, Nowhere)]
         if any(isinstance(error, TransportAway) for error in told):
             self._places.forget()  # a topic's exchange that is missing ends the channel
-        return told if not lost else await self._again(parcels, told, lost)
+        if any(isinstance(error, Nowhere) for error in told):
+            await self._again(parcels, told, end)
+        return told
 
     async def keep(self, to: Destination, letter: Letter) -> Exception | None:
         """Put a letter into a queue."""
-        told = await self.put([Parcel("", at_broker(self.prefix, to), letter)])
+        told = await self.put([Parcel("", at_broker(self.prefix, to), letter, to)])
         return told[0]
 
-    async def _again(
-        self, parcels: Sequence[Parcel], told: list[Exception | None], lost: Sequence[int]
-    ) -> list[Exception | None]:
-        self._places.forget()
-        made: list[int] = []
+    async def _again(self, parcels: Sequence[Parcel], told: list[Exception | None], end: float) -> None:
+        """Send what was for a missing queue once more."""
+        lost = {index: parcels[index].makes for index, error in enumerate(told) if isinstance(error, Nowhere)}
         if self._url.create:
             await self._publisher.vanished({parcels[index].key for index in lost})
-        for index in lost:
-            name = parcels[index].key.removeprefix(f"{self.prefix}.")
-            try:
-                await self._places.destination(Destination(name))
-            except (TransportRefused, TransportAway) as error:
+        self._places.forget()
+        again: list[int] = []
+        for index, to in lost.items():
+            error = None if to is None else await self._seen_to(to, end)
+            if to is not None and error is None:
+                again.append(index)
+            elif error is not None:
                 told[index] = error
-            else:
-                made.append(index)
-        again = await self._publisher.send([parcels[index] for index in made], self._url.publish_seconds)
-        for index, fate in zip(made, again, strict=True):
+        left = max(end - asyncio.get_running_loop().time(), AGAIN_SECONDS)
+        sent = await self._publisher.send([parcels[index] for index in again], left)
+        for index, fate in zip(again, sent, strict=True):
             told[index] = fate
-        return told
 
-    async def _parcel(self, send: Send) -> Parcel | TransportError:
+    async def _seen_to(self, to: Destination, end: float) -> TransportError | None:
+        """See to a destination, and say why it is not there."""
+        try:
+            async with asyncio.timeout_at(end):
+                await self._places.destination(to)
+        except (TransportRefused, TransportAway) as error:
+            return error
+        except TimeoutError:
+            return TransportAway(f"{self._url.shown}: no answer in time")
+        return None
+
+    async def _parcel(self, send: Send, end: float) -> Parcel | TransportError:
         """What goes out for a message, or why nothing does."""
         try:
             name = at_broker(self.prefix, send.to)
-            made = letter(send.message, self._url.message_bytes)
-            if isinstance(made, TransportRefused):
-                return made
-            if send.to.kind is Kind.TOPIC:
-                await self._places.destination(send.to)
-                return Parcel(name, "", made)
-        except (TransportRefused, TransportAway) as error:
+        except TransportRefused as error:
             return error
-        return Parcel("", name, made)
+        made = letter(send.message, self._url.message_bytes)
+        if isinstance(made, TransportRefused):
+            return made
+        if send.to.kind is Kind.QUEUE:
+            return Parcel("", name, made, send.to)
+        return await self._seen_to(send.to, end) or Parcel(name, "", made)
 
     def _opened(self) -> None:
         """See to what was asked for before, as the broker may have lost it."""

@@ -171,8 +171,9 @@ class Link:
     def _away(self, why: BaseException | str) -> None:
         text = why if isinstance(why, str) else _text(why)
         self.connection = None
-        self.away = f"{self._url.shown}: {text}"
-        _log.warning("%s is away: %s", self._url.shown, text)
+        told, self.away = self.away, f"{self._url.shown}: {text}"
+        if told != self.away:
+            _log.warning("%s is away: %s", self._url.shown, text)
 
     async def _end(self) -> None:
         """Say good-bye if there is somebody to hear it."""

@@ -30,6 +30,7 @@ from amends.transport.rabbitmq_publish import Parcel
 from amends.transport.rabbitmq_wire import Arrival, Letter, arrival, dead_letter, put_off
 
 HELD_SECONDS = 2.0  # as long a delivery is held here rather than put off
+HELD_MAX_SECONDS = 600.0  # where it cannot be put off
 LEVELS = (600, 60, 10, 2)  # seconds that a queue for later keeps a message
 SLACK_SECONDS = 0.05
 PREFETCH_MAX = 65_535
@@ -229,7 +230,7 @@ class _Inlet:
             return
         delivery = _RabbitmqDelivery(self, tag, delivered, came)
         if early > SLACK_SECONDS:
-            asyncio.get_running_loop().call_later(min(early, HELD_SECONDS), self._hand_over_one, delivery)
+            asyncio.get_running_loop().call_later(min(early, HELD_MAX_SECONDS), self._hand_over_one, delivery)
         else:
             self._hand_over_one(delivery)
 
@@ -299,7 +300,7 @@ class _RabbitmqDelivery:
         ):
             self._inlet.ack(self.tag)
         else:
-            self._give_back(min(after_seconds, HELD_SECONDS))
+            self._give_back(min(after_seconds, HELD_MAX_SECONDS))
 
     async def bury(self, reason: str) -> None:
         if not self._end():

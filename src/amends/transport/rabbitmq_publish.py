@@ -8,35 +8,43 @@ Must not: know what a message says.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
 from aiormq.channel import Channel
 from aiormq.exceptions import (
+    AMQPError,
     ChannelAccessRefused,
+    ChannelInvalidStateError,
     ChannelPreconditionFailed,
+    ConnectionChannelError,
     DeliveryError,
     PublishError,
 )
 from pamqp.commands import Basic
 
 from amends.errors import TransportAway, TransportRefused
+from amends.transport.base import Destination
 from amends.transport.rabbitmq_link import TROUBLE, Link
 from amends.transport.rabbitmq_places import channel_of, guarded
 from amends.transport.rabbitmq_wire import Letter
 from amends.transport.url import Url
 
 VANISHED_SECONDS = 1.0
+ALONE_PAUSE_SECONDS = 0.1
 LARGE_BYTES = 65_536  # a body of more waits until the socket took it
 
 
 class Parcel(NamedTuple):
-    """A letter on its way. exchange: a topic's, or the default one, whose keys are the names of queues."""
+    """A letter on its way. exchange: a topic's, or the default one, whose keys are the names of queues. makes: the
+    queue that may be made for it where it is missing."""
 
     exchange: str
     key: str
     letter: Letter
+    makes: Destination | None = None
 
 
 class Nowhere(TransportRefused):
@@ -44,7 +52,16 @@ class Nowhere(TransportRefused):
 
 
 class _Suspect(Exception):
-    """The channel was closed for one of those that were on it."""
+    """The channel was closed for one of those that were on it; or the whole connection, because the driver still wrote
+    to that channel."""
+
+    def __init__(self, error: AMQPError) -> None:
+        super().__init__(str(error.args[0] if error.args else error)[:300])
+        self.said_no = not isinstance(error, ConnectionChannelError)
+
+
+class _Unsent(TransportAway):
+    """Its turn came when the channel was closed already."""
 
 
 class Publisher:
@@ -66,8 +83,10 @@ class Publisher:
             return []
         end = asyncio.get_running_loop().time() + seconds
         told = await self._together(parcels, end)
+        if not any(isinstance(error, _Suspect) for error in told):
+            return told
         for index, error in enumerate(told):
-            if isinstance(error, _Suspect):
+            if isinstance(error, (_Suspect, _Unsent)):
                 told[index] = await self._alone(parcels[index], end)
         return told
 
@@ -105,20 +124,30 @@ class Publisher:
         return task.result()
 
     async def _alone(self, parcel: Parcel, end: float) -> Exception | None:
-        """On a channel of its own: if that is closed, it is closed for this one."""
-        connection = self._link.connection
+        """On a channel of its own, as often as there is time for: if that is closed, it is closed for this one."""
+        error: Exception | None = TransportAway(f"{self._url.shown}: not confirmed in time")
+        while asyncio.get_running_loop().time() < end:
+            try:
+                async with asyncio.timeout_at(end):
+                    error = await self._on_its_own(parcel)
+            except TROUBLE as trouble:
+                error = TransportAway(f"{self._url.shown}: {trouble!r:.200}")
+            if not isinstance(error, TransportAway):
+                break
+            await asyncio.sleep(ALONE_PAUSE_SECONDS)
+        return error
+
+    async def _on_its_own(self, parcel: Parcel) -> Exception | None:
+        connection = await self._link.ready(math.inf)
         if connection is None:
             return TransportAway(self._link.away)
-        seconds = max(end - asyncio.get_running_loop().time(), 0.5)
-        try:
-            async with asyncio.timeout(seconds):
-                channel = await channel_of(connection, confirms=True)
-                error = await guarded(self._one(channel, parcel))
-                if not channel.is_closed:
-                    await guarded(channel.close())
-        except TROUBLE as trouble:
-            return TransportAway(f"{self._url.shown}: {trouble!r:.200}")
-        return self._url.refused(str(error)) if isinstance(error, _Suspect) else error
+        channel = await channel_of(connection, confirms=True)
+        error = await guarded(self._one(channel, parcel))
+        if not channel.is_closed:
+            await guarded(channel.close())
+        if isinstance(error, _Suspect):
+            return self._url.refused(str(error)) if error.said_no else TransportAway(f"{self._url.shown}: {error}")
+        return error
 
     async def _ready(self, end: float) -> Channel | None:
         """A channel to publish on, if there is one in time."""
@@ -155,8 +184,10 @@ class Publisher:
             return Nowhere(f"{self._url.shown}: the queue {parcel.key} is missing")
         except DeliveryError:
             return TransportAway(f"{self._url.shown}: the broker did not keep it")
-        except (ChannelAccessRefused, ChannelPreconditionFailed) as error:
-            return _Suspect(str(error.args[0] if error.args else error)[:300])
+        except (ChannelAccessRefused, ChannelPreconditionFailed, ConnectionChannelError) as error:
+            return _Suspect(error)
+        except ChannelInvalidStateError as error:
+            return _Unsent(f"{self._url.shown}: {error!r:.200}")
         except Exception as error:  # noqa: BLE001  # the driver rejects with whatever ended the connection
             return TransportAway(f"{self._url.shown}: {error!r:.200}")
         finally:
