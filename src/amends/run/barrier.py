@@ -113,7 +113,7 @@ class Try(ABC):
     async def arrive(self, tx: Opened) -> Found:
         """Make or lock what says that it was here, and read it."""
         first = 1 if self.attempt.phase is Phase.ACTION else self.round
-        return await effects_postgres.arrive(tx, self.key, first, self.round)
+        return await effects_postgres.arrive(tx, self.key, first, self.round, new=self.attempt.phase is Phase.ACTION)
 
     async def keep(self, tx: Opened, row: InboxRow) -> None:
         """Say what became of it."""

@@ -30,6 +30,7 @@ from amends.run.attempt import outcome
 from amends.run.barrier import Try
 from amends.run.chance import Chance
 from amends.run.inbox import CommandTry, Handling, failed, reply_for, unfit
+from amends.run.inbox_batch import Batches, fits
 from amends.run.inbox_careful import DEATHS_MAX, Careful, Poison
 from amends.run.outbox import LOOKS_SECONDS, Outbox
 from amends.run.outbox_rows import source_of
@@ -103,10 +104,11 @@ class Work:
         self.has_around: bool = bool(around)
         self._around = tuple(around)
         self.room = asyncio.Semaphore(settings.handlers)
+        self._batching: dict[int, Batches] = {}
         self._lanes: dict[object, _Lane] = {}
         self._chance = Chance()
         self._threads = Threads(settings.threads)
-        self._at_work: set[Handling] = set()
+        self.at_work: set[Handling] = set()
 
     # As the Runner of attempts
 
@@ -130,7 +132,7 @@ class Work:
         command = command_of(message)
         parts = (command.phase, command.namespace, command.saga.hex(), command.step, str(command.round))
         try:
-            reply = await self.guarded(delivery, parts, lambda: self.answer(command))
+            reply = await self.guarded(delivery, parts, lambda: self.answer(command, alone=delivery.times != 1))
         except Poison:
             self.figures.poison += 1
             _log.error("a command of saga %s is not done any more: %s", command.key, POISON)
@@ -170,8 +172,8 @@ class Work:
         else:
             await delivery.retry(PAUSE_LAST_SECONDS)
 
-    async def answer(self, command: Command) -> Reply:
-        """What becomes of a command. Raises Leaving."""
+    async def answer(self, command: Command, *, alone: bool = False) -> Reply:
+        """What becomes of a command. alone: in no batch. Raises Leaving."""
         why = unfit(command, self.handlers.commands, self.handlers.service.name)
         if why:
             _log.error("a command of saga %s cannot be done: %s", command.key, why)
@@ -180,10 +182,22 @@ class Work:
         handled = self.handlers.commands[command.type]
         handler = handled.handler(command.phase)
         assert handler is not None  # noqa: S101  # `unfit` has seen to it
-        async with self.lane((command.namespace, command.saga, command.step)), self.room:
-            if self.transactions is None or (handler.readonly and not handler.call.transaction):
-                return await self._without(handled, handler, command)
-            return await self._through(self.transactions, handled, handler, command)
+        async with self.lane((command.namespace, command.saga, command.step)):
+            if not alone and self.transactions is not None and fits(handler, command, around=self.has_around):
+                it, message = await self._batches(self.transactions, handler).done(handled, handler, command)
+                if it.handling.stopping and not isinstance(message, m.Done):
+                    raise Leaving
+                if message is not None:
+                    return self._counted(it, message)
+            async with self.room:
+                if self.transactions is None or (handler.readonly and not handler.call.transaction):
+                    return await self._without(handled, handler, command)
+                return await self._through(self.transactions, handled, handler, command)
+
+    def _batches(self, transactions: Transactions, handler: Handler) -> Batches:
+        if id(handler) not in self._batching:
+            self._batching[id(handler)] = Batches(self, transactions, handler.batch)
+        return self._batching[id(handler)]
 
     async def _without(self, handled: Handled, handler: Handler, command: Command) -> Reply:
         """A handler that changes nothing needs no transaction."""
@@ -192,7 +206,7 @@ class Work:
         if too_old is not None:
             return it.reply(too_old)
         it.handling.values = (handled.contract.sent.decode(command.data),)
-        with _AtWork(self._at_work, it.handling):
+        with _AtWork(self.at_work, it.handling):
             task = it.handling.task = asyncio.ensure_future(outcome(it.handling, self))
             await asyncio.wait([task])
         if it.handling.stopping:
@@ -213,7 +227,7 @@ class Work:
         published: list[int] = []
         mark = publishing.set(published)
         try:
-            with _AtWork(self._at_work, handling):
+            with _AtWork(self.at_work, handling):
                 if self.has_around:
                     message = await surrounded(it, handling.context, lambda: self.until_told(transactions, it))
                 else:
@@ -284,7 +298,7 @@ class Work:
 
     def stop_handlers(self) -> None:
         """Ask every handler to stop: the participant goes."""
-        for handling in list(self._at_work):
+        for handling in list(self.at_work):
             handling.stop()
 
 

@@ -56,6 +56,11 @@ class Transactions(ABC):
         something that is younger than `seconds`, by its own clock: they are kept. Raises StoreError."""
 
     @abstractmethod
+    async def batch(self, tries: Sequence[Try]) -> list[Message | None]:
+        """Several actions of the same function in one transaction, each behind a savepoint; what became of each, None
+        for those that are to be tried by themselves: all of them, where the transaction came to nothing."""
+
+    @abstractmethod
     async def ask(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
         """A statement of the services' own, in a transaction of its own; gives its rows. Raises StoreError."""
 

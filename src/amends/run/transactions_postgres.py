@@ -12,6 +12,7 @@ Must not: judge. `decide/barrier.py` does.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -25,12 +26,14 @@ from amends.define.policy import Park, Reject, RetryAfter
 from amends.errors import AmendsError, StoreError, StoreUnavailable
 from amends.run.attempt import Ended, contained
 from amends.run.barrier import Try, entry_of, row_of
+from amends.run.batch_postgres import Undone, batch
 from amends.run.transactions import Transactions
 from amends.store import effects_postgres as effects
 from amends.store.effects_errors import CANCELLED, LOCK_NOT_HAD, EndedItself, definite, passes, state, translate
 from amends.store.effects_postgres import Found, Lender, Opened, complete
 
 T = TypeVar("T")
+_log = logging.getLogger("amends.transactions")
 GRACE_SECONDS = 1.0  # beyond its timeout, after which the server ends the session of a step that is silent
 PASSING_MAX = 100  # how often in a row a step may lose its transaction before that counts as a failed attempt
 
@@ -77,6 +80,22 @@ class PostgresTransactions(Transactions):
     async def ask(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
         async with self._room:
             return await self._with_one(lambda lender: effects.ask(lender, name, values))
+
+    async def batch(self, tries: Sequence[Try]) -> list[Message | None]:
+        lender, first = self._lenders[tries[0].kind], tries[0]
+
+        async def run() -> list[Message | None]:
+            return await self._within(first, lender, lambda it, tx: batch(tx, tries, self._called, GRACE_SECONDS))
+
+        async with self._room:
+            try:
+                if lender.awaited:
+                    return await run()
+                done: list[Message | None] = await first.runner.in_thread(lambda: complete(run()))
+            except (StoreError, EndedItself, Undone) as error:
+                _log.info("%d commands are tried one by one: %s", len(tries), error)
+                return [None] * len(tries)
+            return done
 
     async def _with_one(self, job: Callable[[Lender], Coroutine[Any, Any, T]]) -> T:
         """Do something with whichever library there is. Raises StoreError."""

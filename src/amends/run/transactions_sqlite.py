@@ -8,6 +8,7 @@ Must not: judge. `decide/barrier.py` does.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -18,14 +19,17 @@ from amends import fault
 from amends.decide import messages as m
 from amends.decide.barrier import Ruling, Verdict
 from amends.decide.messages import Message
-from amends.errors import StoreUnavailable
+from amends.errors import StoreError, StoreUnavailable
 from amends.run.attempt import contained
 from amends.run.barrier import Try, entry_of, row_of
+from amends.run.batch_postgres import Undone
+from amends.run.batch_sqlite import Batch
 from amends.run.transactions import Transactions
 from amends.store import effects
 from amends.store.effects_rows import InboxRow
 from amends.store.sqlite_thread import ConnectionThread
 
+_log = logging.getLogger("amends.transactions")
 CLOSE_SECONDS = 5.0  # how long a step that does not end when it is asked to may keep the worker
 
 
@@ -60,6 +64,18 @@ class SqliteTransactions(Transactions):
     async def ask(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
         async with self._one:
             return await self._thread.run(lambda connection: effects.ask(connection, name, values))
+
+    async def batch(self, tries: Sequence[Try]) -> list[Message | None]:
+        connection = self._connection
+        if connection is None:
+            return [None] * len(tries)
+        async with self._one:
+            try:
+                return await Batch(self._thread, connection, self._now).run(tries)
+            except (StoreError, Undone) as error:
+                _log.info("%d commands are tried one by one: %s", len(tries), error)
+                await self._thread.run(effects.give_up)
+                return [None] * len(tries)
 
     @asynccontextmanager
     async def _turn(self, it: Try) -> AsyncIterator[None]:

@@ -11,6 +11,7 @@ Must not: know what the rows mean; `decide/barrier.py` does. Nor import a driver
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -121,21 +122,64 @@ async def limit(tx: Opened, lock_seconds: float, idle_seconds: float) -> float:
     return float(rows[0][-1])
 
 
-async def arrive(tx: Opened, key: Key, first: int, last: int) -> Found:
+async def arrive(tx: Opened, key: Key, first: int, last: int, *, new: bool = False) -> Found:
     """Make or lock the rows of these rounds, and read all rounds. Those that were made here are not
-    among the rows: nothing is known of them yet."""
+    among the rows: nothing is known of them yet. new: probably nothing at all is known."""
     values = _values(key)
-    made = {row[0] for row in await tx.fetch("make", *values, first, last)}
+    made: set[int] = set()
+    if first == last == 1 and new:
+        news = await make_first(tx, [key])
+        if news.get(0):
+            return Found([], torn=False)
+        made = {1} if news else set()
+    if not made:
+        made = {row[0] for row in await tx.fetch("make", *values, first, last)}
     held = await tx.fetch("hold", *values)
     rows = [row_from(tuple(row)) for row in held if row[1] is not None]
     return Found(rows, any(row[1] is None and row[0] not in made for row in held))
 
 
+async def make_first(tx: Opened, keys: Sequence[Key]) -> dict[int, bool]:
+    """Make the rows of the first round of these steps; gives which were made, by place, and whether nothing else is
+    known of the step."""
+    return {int(row[0]): bool(row[1]) for row in await tx.fetch("make_first", _listed(keys))}
+
+
+async def keep_first(tx: Opened, rows: Sequence[tuple[Key, InboxRow]]) -> None:
+    """Say what became of those."""
+    if rows:
+        outcomes = [
+            {
+                "action": row.action,
+                "result": text_of(row.result),
+                "reason": _storable(row.reason),
+                "command": text_of(row.command),
+            }
+            for _, row in rows
+        ]
+        await tx.fetch("keep_first", _listed([key for key, _ in rows], outcomes))
+
+
+async def clear_first(tx: Opened, keys: Sequence[Key]) -> None:
+    """Forget those, of which nothing stays."""
+    if keys:
+        await tx.fetch("clear_first", _listed(keys))
+
+
+def _listed(keys: Sequence[Key], more: Sequence[dict[str, Any]] = ()) -> str:
+    listed: list[dict[str, Any]] = [
+        {"place": place, "ns": namespace, "saga": saga.hex(), "address": address}
+        for place, (namespace, saga, address) in enumerate(keys)
+    ]
+    for one, other in zip(listed, more, strict=False):
+        one.update(other)
+    return json.dumps(listed)
+
+
 async def keep(tx: Opened, key: Key, row: InboxRow) -> None:
     """Say what became of a round."""
     round_, action, compensated, missing, result, reason, command = row
-    said = reason.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
-    given = (round_, action, compensated, missing, text_of(result), said, text_of(command))
+    given = (round_, action, compensated, missing, text_of(result), _storable(reason), text_of(command))
     await tx.fetch("keep", *_values(key), *given)
 
 
@@ -260,6 +304,10 @@ async def _schema(tx: Opened) -> tuple[int, int]:
 def _counted(seconds: float) -> str:
     """A limit as the server counts it; 0 would mean without end."""
     return f"{min(max(round(seconds * 1000), 1), LIMIT_MS_MAX)}ms"
+
+
+def _storable(reason: str) -> str:
+    return reason.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
 def _values(key: Key) -> tuple[str, str, str]:

@@ -25,6 +25,35 @@ FROM generate_series(CAST($4 AS integer), CAST($5 AS integer)) AS round
 ON CONFLICT DO NOTHING
 RETURNING round
 
+-- The same at once for the first round of several steps, which is nearly all there is: gives which rows were made, and
+-- whether nothing else is known of their step, so that there is nothing to read.
+-- name: make_first
+WITH wanted AS (
+    SELECT place, ns, saga, address
+    FROM jsonb_to_recordset(CAST(CAST($1 AS text) AS jsonb)) AS w (place integer, ns text, saga uuid, address text)
+), made AS (
+    INSERT INTO amends.inbox (ns, saga, address, round, at)
+    SELECT ns, saga, address, 1, extract(epoch FROM clock_timestamp()) FROM wanted
+    ORDER BY saga, address, ns
+    ON CONFLICT DO NOTHING
+    RETURNING ns, saga, address
+)
+SELECT w.place, NOT EXISTS (
+    SELECT 1 FROM amends.inbox AS i WHERE i.saga = w.saga AND i.address = w.address AND i.ns = w.ns
+) FROM wanted AS w JOIN made USING (ns, saga, address)
+
+-- name: keep_first
+UPDATE amends.inbox AS i SET action = w.action, result = w.result, reason = w.reason, command = w.command,
+    at = extract(epoch FROM clock_timestamp())
+FROM jsonb_to_recordset(CAST(CAST($1 AS text) AS jsonb))
+    AS w (ns text, saga uuid, address text, action text, result text, reason text, command text)
+WHERE i.saga = w.saga AND i.address = w.address AND i.ns = w.ns AND i.round = 1 AND i.action IS NULL
+
+-- name: clear_first
+DELETE FROM amends.inbox AS i
+USING jsonb_to_recordset(CAST(CAST($1 AS text) AS jsonb)) AS w (ns text, saga uuid, address text)
+WHERE i.saga = w.saga AND i.address = w.address AND i.ns = w.ns AND i.round = 1 AND i.action IS NULL
+
 -- name: hold
 SELECT round, action, compensated, missing, result, reason, command FROM amends.inbox
 WHERE saga = CAST(CAST($2 AS text) AS uuid) AND address = CAST($3 AS text) AND ns = CAST($1 AS text)
