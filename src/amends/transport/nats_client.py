@@ -39,6 +39,7 @@ class NatsClient(Client):
         super().__init__()
         self._insist_on_tls = insist_on_tls
         self._direct: dict[int, Came] = {}
+        self.told: int = 0  # commands that were put on the wire
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """A server that can do TLS is asked for it before anything is said to it."""
@@ -83,6 +84,7 @@ class NatsClient(Client):
         for command in commands:
             self._pending.append(command)
             self._pending_data_size += len(command)
+            self.told += 1
         queue = self._flush_queue
         if queue is not None and queue.empty():
             queue.put_nowait(asyncio.get_running_loop().create_future())

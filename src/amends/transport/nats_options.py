@@ -8,9 +8,10 @@ Must not: connect.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import quote
 
 from amends.transport.door import MESSAGE_BYTES
 from amends.transport.url import TLS, Url, parse
@@ -63,6 +64,8 @@ class Options:
 def read(text: str) -> Options:
     """The options that a URL is. Raises TransportRefused for one that makes no sense."""
     url = parse(text, {"nats": 4222, "tls": 4222})
+    if url.user and url.password is None:  # a token: it stands where users stand, and is shown to nobody
+        url = replace(url, shown=url.shown.replace(f"{quote(url.user)}@", "…@", 1))
     url.only(*_OPTIONS, *TLS)
     if url.path:
         raise url.refused("a path means nothing to NATS")

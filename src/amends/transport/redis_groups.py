@@ -100,7 +100,7 @@ class Groups:
         key = at_broker(self._options.prefix, topic)
         seconds = self._options.publish_seconds
         now = await self._wire.one("TIME", seconds=seconds)
-        oldest = int(now[0]) * 1000 - int(self._options.keep_seconds * 1000)
+        oldest = int(now[0]) * 1000 + int(now[1]) // 1000 - int(self._options.keep_seconds * 1000)
         least, holds = (oldest, 0), ""
         for name, found in (await self._groups(key, key)).items():
             reached = _entry_id(found["last-delivered-id"])
