@@ -26,9 +26,9 @@ const app = new Participant("shipping", inbox, { committed });
 
 app.handles("ship", {
   async action(tx, { order, sku, quantity }) {
-    if (sku === "atlantis") throw new Reject("no van goes to Atlantis");
     const put = "INSERT INTO parcel (order_id, sku, quantity) VALUES ($1, $2, $3) RETURNING number";
     const { rows } = await tx.query(put, [order, sku, quantity]);
+    if (sku === "atlantis") throw new Reject("no van goes to Atlantis"); // the parcel is gone with the transaction
     return { number: rows[0].number };
   },
   async undo(tx, { order }, { number }) {

@@ -217,6 +217,21 @@ async def test_commands_that_come_again_and_at_once_have_one_effect_and_an_answe
 
 
 @in_scene
+async def test_undos_at_once_undo_once_and_have_an_answer_each(scene: Scene) -> None:
+    scene.service()
+    scene.service()
+    await scene.ask(scene.command())
+    undos = [scene.command(UNDO, attempt=attempt) for attempt in range(1, 41)]
+
+    await scene.send(*undos)
+    replies = [(await scene.reply())[0] for _ in undos]
+
+    assert {reply.token for reply in replies} == {undo.token for undo in undos}
+    assert {reply.word for reply in replies} == {Word.COMPENSATED}
+    assert await scene.parcels() == [("o-1", 1)]
+
+
+@in_scene
 async def test_an_undo_that_comes_first_keeps_the_action_out(scene: Scene) -> None:
     scene.service()
 
