@@ -16,8 +16,8 @@ class SharingRules:
 
     @rule
     async def test_each_message_of_a_queue_comes_to_one_listener(self, rig: Rig) -> None:
-        one, two = await rig.listen(await rig.transport()), await rig.listen(await rig.transport())
         texts = [f"text {number}" for number in range(200)]
+        one, two = [await rig.listen(await rig.transport(), in_flight=len(texts)) for _ in range(2)]
 
         await rig.send(await rig.transport(), *texts)
 
