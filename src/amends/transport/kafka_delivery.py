@@ -11,13 +11,13 @@ Must not: know how offsets are committed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from amends.errors import MessageRefused
 from amends.message import Message, from_headers
 from amends.transport.kafka_offsets import Offsets
-from amends.transport.kafka_publish import CONTENT_TYPE, PREFIX, Record
+from amends.transport.kafka_publish import PREFIX, Record
 
 
 class Holder(Protocol):
@@ -89,11 +89,18 @@ class KafkaDelivery:
 
 def _message(raw: Any) -> Message:
     """Raises MessageRefused for a record that is no message of ours."""
-    told: dict[str, str] = {}
-    for name, value in raw.headers:
-        if name[:3].lower() == PREFIX or name.lower() == CONTENT_TYPE:
+    try:
+        told = {name: value.decode() for name, value in raw.headers}
+    except (UnicodeDecodeError, AttributeError):  # perhaps a header that is none of ours
+        told = dict(_ours(raw.headers))
+    return from_headers(told, raw.value or b"", PREFIX)
+
+
+def _ours(headers: Iterable[tuple[str, bytes | None]]) -> Iterator[tuple[str, str]]:
+    """The headers that are attributes."""
+    for name, value in headers:
+        if name[: len(PREFIX)].lower() == PREFIX:
             try:
-                told[name] = (value or b"").decode()
+                yield name, (value or b"").decode()
             except UnicodeDecodeError:
                 raise MessageRefused(f"its header {name:.60} is not UTF-8") from None
-    return from_headers(told, raw.value or b"", PREFIX)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import (  # type: ignore[import-untyped]
@@ -26,6 +26,11 @@ from aiokafka import (  # type: ignore[import-untyped]
 from aiokafka import errors as kafka_errors
 from aiokafka.client import CoordinationType  # type: ignore[import-untyped]
 from aiokafka.conn import create_conn  # type: ignore[import-untyped]
+from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor  # type: ignore[import-untyped]
+from aiokafka.coordinator.protocol import (  # type: ignore[import-untyped]
+    ConsumerProtocolMemberAssignment,
+    ConsumerProtocolMemberMetadata,
+)
 from aiokafka.partitioner import murmur2  # type: ignore[import-untyped]
 from aiokafka.protocol.admin import CreateTopicsRequest  # type: ignore[import-untyped]
 from aiokafka.protocol.commit import OffsetCommitRequest, OffsetFetchRequest  # type: ignore[import-untyped]
@@ -33,7 +38,8 @@ from aiokafka.protocol.metadata import MetadataRequest  # type: ignore[import-un
 from aiokafka.protocol.offset import OffsetRequest  # type: ignore[import-untyped]
 
 from amends.errors import TransportError
-from amends.transport.kafka_options import Options
+from amends.transport import kafka_share
+from amends.transport.kafka_options import NO_LIMIT, Options
 
 KafkaError: type[Exception] = kafka_errors.KafkaError
 TROUBLE: tuple[type[Exception], ...] = (KafkaError, OSError, TimeoutError)  # what a broker that is away looks like
@@ -70,9 +76,9 @@ def make_producer(options: Options) -> Any:
     return AIOKafkaProducer(**options.producer())
 
 
-def make_consumer(options: Options, group: str) -> Any:
+def make_consumer(options: Options, group: str, share: Share) -> Any:
     """A consumer that is not started, and subscribed to nothing."""
-    return AIOKafkaConsumer(**options.consumer(group))
+    return AIOKafkaConsumer(partition_assignment_strategy=(share,), **options.consumer(group))
 
 
 def partition_of(key: str, count: int) -> int:
@@ -96,6 +102,40 @@ class Watch(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
         self._listener.assigned(sorted(tp.partition for tp in assigned))
+
+
+class Share(AbstractPartitionAssignor):  # type: ignore[misc]
+    """How the members of a group agree on who gets what: see `kafka_share`. One for each consumer."""
+
+    name = kafka_share.NAME
+    version = 0
+
+    def __init__(self, claim: Callable[[], kafka_share.Claim]) -> None:
+        """claim: what this member brings."""
+        self._claim = claim
+        self.fair: int = NO_LIMIT  # the most that a member should have, as it was told
+
+    def metadata(self, topics: Any) -> Any:
+        return ConsumerProtocolMemberMetadata(self.version, list(topics), kafka_share.claim(self._claim()))
+
+    def assign(self, cluster: Any, members: Any) -> Any:
+        topic = next(iter(members.values())).subscription[0]
+        partitions = sorted(cluster.partitions_for_topic(topic) or ())
+        claims = {name: kafka_share.read_claim(told.user_data) for name, told in members.items()}
+        fair = str(kafka_share.fair(partitions, len(members))).encode()
+        return {
+            name: ConsumerProtocolMemberAssignment(self.version, [(topic, numbers)] if numbers else [], fair)
+            for name, numbers in kafka_share.share_out(partitions, claims).items()
+        }
+
+    def on_assignment(self, assignment: Any) -> None:
+        told = assignment.user_data or b""
+        self.fair = int(told) if told.isdigit() else NO_LIMIT
+
+
+def rejoin(consumer: Any) -> None:
+    """Have the group share out again."""
+    consumer._coordinator.request_rejoin()
 
 
 def membership(consumer: Any) -> tuple[int, str]:

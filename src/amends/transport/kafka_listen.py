@@ -58,6 +58,7 @@ class KafkaListener:
         self._broken = ""  # why another member is to be made
         self._seen = time.monotonic()  # when the loop last ran
         self._ticking: asyncio.TimerHandle | None = None
+        self._handing_out = False  # it will be done before the loop does anything else
         self._begun = False
         self._listening = True
         self._leaving: asyncio.Task[None] | None = None
@@ -105,14 +106,14 @@ class KafkaListener:
         """It is done with."""
         delivery.offsets.done(delivery.offset)
         self._acked.set()
-        self._release()
+        self._release(delivery)
 
     def put_off(self, delivery: KafkaDelivery, seconds: float) -> None:
         """Deliver it again, later; if its partition is somebody else's by then, they do."""
         if self._listening and self._mine(delivery):
             again = delivery.again()
             self._put_off[again] = asyncio.get_running_loop().call_later(seconds, self._due, again)
-        self._release()
+        self._release(delivery)
 
     async def keep_dead(self, delivery: KafkaDelivery, reason: str) -> bool:
         """Whether it is among the dead letters now."""
@@ -125,10 +126,13 @@ class KafkaListener:
             _log.warning("a delivery of %s cannot be kept in %s: %s", self.topic, topic, told[0])
         return told[0] is None
 
-    def _release(self) -> None:
+    def _release(self, delivery: KafkaDelivery) -> None:
         self._held -= 1
-        self._hand_out()
+        delivery.offsets.held -= 1
         self._released.set()
+        if not self._handing_out:  # what is released together is filled together
+            self._handing_out = True
+            asyncio.get_running_loop().call_soon(self._hand_out)
 
     def _due(self, delivery: KafkaDelivery) -> None:
         del self._put_off[delivery]
@@ -147,12 +151,15 @@ class KafkaListener:
 
     def _hand_out(self) -> None:
         """Give what waits to whoever listens, as far as there is room, and somebody may."""
+        self._handing_out = False
         if self._may_hand_out():
             batch: list[KafkaDelivery] = []
             while self._waiting and self._held + len(batch) < self.in_flight:
                 delivery = self._waiting.popleft()
                 if self._mine(delivery):
                     batch.append(delivery)
+            for delivery in batch:
+                delivery.offsets.held += 1
             if batch:
                 self._held += len(batch)
                 self._receive(batch)
@@ -162,7 +169,7 @@ class KafkaListener:
     def _may_hand_out(self) -> bool:
         if not self._listening or self._broken or self._member is None:
             return False
-        return not self._stood_still() and self._member.current
+        return not self._stood_still() and self._member.steady
 
     def _stood_still(self) -> bool:
         """Whether this process, or its loop, ran no step for so long that its group may have given it up."""
@@ -304,6 +311,7 @@ class KafkaListener:
 
     def _check(self, member: Member) -> None:
         """Whether the member does what it should, where the broker is there."""
+        member.even_out()
         trouble = member.trouble(hungry=not self._waiting and self._held < self.in_flight)
         if trouble and not self._link.away:
             self._break(trouble)

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 from amends.transport import kafka_edge as edge
 from amends.transport.kafka_offsets import Offsets
 from amends.transport.kafka_options import Options
+from amends.transport.kafka_share import Claim
 
 READ_SECONDS = 1.0  # the longest that a read waits for something to come
+EVEN_SECONDS = 10.0  # between two wishes to share out again
 STALE_SECONDS = 30.0  # without a partition, or an answer to any fetch; then something is wrong with the consumer
 _NOBODY = (edge.NOBODY, "")
 
@@ -37,13 +39,15 @@ class Member:
         self._topic = topic
         self._group = group
         self._settle = settle
-        self._consumer: Any = edge.make_consumer(options, group)
+        self._share = edge.Share(self._claim)
+        self._consumer: Any = edge.make_consumer(options, group, self._share)
         self._generation: tuple[int, str] = _NOBODY
         self._before: tuple[int, str] = _NOBODY  # the generation that was left for the next
         self._parts: dict[int, Offsets] = {}
         self._old: dict[int, int] = {}  # of a partition, below what others may have read before
         self._paused: set[int] = set()
-        self._alive = time.monotonic()  # when it last was as it should be
+        self._changing = False  # the group is about to share out again
+        self._shared = self._alive = time.monotonic()  # when it last was shared out; when all was as it should be
         self._answered: int = 0
         self.changed: Callable[[], None] = _nothing  # called when it was given partitions
 
@@ -63,6 +67,11 @@ class Member:
     def current(self) -> bool:
         """Whether the group takes it for what it takes itself for."""
         return self._generation != _NOBODY and edge.membership(self._consumer) == self._generation
+
+    @property
+    def steady(self) -> bool:
+        """Whether what it has may be handed out."""
+        return not self._changing and self.current
 
     def owns(self, partition: int, offsets: Offsets) -> bool:
         """Whether a partition is its own, and was since these offsets were begun."""
@@ -118,10 +127,19 @@ class Member:
 
     async def revoked(self) -> None:
         """The group changes: nothing is this member's until it has decided."""
+        self._changing = True
         if self.current:
             await self._settle()
             await self.commit()
-        self._before, self._generation = self._generation, _NOBODY
+        self._before = self._generation if self.current else _NOBODY
+        self._generation = _NOBODY
+
+    def _claim(self) -> Claim:
+        """What it brings when the group shares out."""
+        if self._before == _NOBODY:
+            return Claim()
+        held = frozenset(number for number, offsets in self._parts.items() if offsets.held)
+        return Claim(self._before[0], frozenset(self._parts), held)
 
     def assigned(self, partitions: Sequence[int]) -> None:
         """The group has decided. A partition that was this member's in the generation just before was nobody
@@ -136,8 +154,16 @@ class Member:
         self._old = {number: old for number, old in self._old.items() if number in kept}
         self._paused.clear()
         self._generation = now
-        self._alive = time.monotonic()
+        self._changing = False
+        self._shared = self._alive = time.monotonic()
         self.changed()
+
+    def even_out(self) -> None:
+        """Have the group share out again where this member has too much only because it was held open before."""
+        held = sum(1 for offsets in self._parts.values() if offsets.held)
+        if len(self._parts) > self._share.fair >= held and time.monotonic() - self._shared > EVEN_SECONDS:
+            self._shared = time.monotonic()
+            edge.rejoin(self._consumer)
 
     def trouble(self, hungry: bool) -> str:
         """What is wrong with the consumer, if it is for so long that it will not mend itself. hungry: it was asked for

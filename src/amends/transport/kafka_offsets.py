@@ -21,6 +21,7 @@ class Offsets:
         self._open: set[int] = set()
         self.next: int | None = None  # the offset after the newest that was delivered
         self.committed: int | None = None  # what the broker has confirmed
+        self.held: int = 0  # how many are in somebody's hands; the rest waits, here or for its time
 
     @property
     def committable(self) -> int | None:
