@@ -50,6 +50,7 @@ from amends.store.base import OPEN, Fate, Head, Loaded, NewSaga, SagaRow, Store,
 from amends.transport.open import Broker, transport_for
 
 AWAY_PAUSE_SECONDS = 0.1
+LOOK_SECONDS = 1.0  # what one look may take where nobody wants to wait
 _log = logging.getLogger("amends.session")
 
 
@@ -239,7 +240,12 @@ class Session(Asking, Enlisting):
 
     async def outcome(self, saga: Saga[Any, Any] | None, key: str, timeout: float | None = None) -> Outcome:
         """How a saga ended, or that it is parked. Raises UnknownSaga, and TimeoutError after
-        `timeout` seconds; that stops the waiting, never the saga."""
+        `timeout` seconds; that stops the waiting, never the saga. However short it is, there is one look."""
+        if timeout is not None and timeout < LOOK_SECONDS and self._live(key) is None:
+            async with asyncio.timeout(LOOK_SECONDS):
+                found = await self._look(saga, key)
+            if found is not None:
+                return found
         async with asyncio.timeout(timeout):
             return await self._outcome(saga, key)
 
