@@ -20,7 +20,7 @@ from typing import Any
 
 from amends.errors import TransportAway, TransportRefused
 from amends.transport import kafka_edge as edge
-from amends.transport.kafka_options import Options
+from amends.transport.kafka_options import REQUEST_BYTES, Options
 
 PULSE_SECONDS = 1.0
 PULSE_WAIT_SECONDS = 3.0
@@ -139,7 +139,7 @@ class Link:
         if missing and not self.options.create:
             raise self._missing(missing, "create=no")
         if missing:
-            wanted = {topic: _configuration(topic) for topic in missing}
+            wanted = {topic: _configuration(topic, self.options) for topic in missing}
             self._check(await edge.create_topics(producer.client, wanted, self.options))
         for topic in topics:
             known = sorted(await producer.partitions_for(topic))
@@ -260,9 +260,12 @@ class Link:
         task.add_done_callback(self._dropping.discard)
 
 
-def _configuration(topic: str) -> dict[str, str]:
-    """Of a topic that is made: dead letters stay until somebody has looked at them."""
-    return {"retention.ms": "-1"} if topic.endswith(DEAD) else {}
+def _configuration(topic: str, options: Options) -> dict[str, str]:
+    """Of a topic that is made: it takes what is let through; dead letters stay until somebody has looked at them."""
+    told: dict[str, str] = {"retention.ms": "-1"} if topic.endswith(DEAD) else {}
+    if options.max_request_size > REQUEST_BYTES:
+        told["max.message.bytes"] = str(options.max_request_size)
+    return told
 
 
 def _settle(tried: asyncio.Future[None]) -> None:
