@@ -1,7 +1,7 @@
 """NATS JetStream: `nats://` and `tls://`. Streams stand for destinations, durable pull consumers for groups.
 
 Guarantees: what `base.py` says; with the server's default settings, of what was confirmed nothing is lost when the
-server is killed (a power cut is another matter: `docs/guides/transports.md`).
+server is killed (a power cut is another matter: `docs/reference/transports.md`).
 Must not: change or remove streams and consumers that are there.
 """
 
@@ -48,6 +48,8 @@ class NatsTransport:
     async def listen(self, source: Destination, group: str, receive: Receive, *, in_flight: int) -> Listening:
         stream_of(self.prefix, source)
         consumer_of(self.prefix, source, group)
+        if not self._link.is_open:
+            raise self._options.url.refused(self.away)
         listener = NatsListener(self._link, self._publisher, source, group, receive, in_flight)
         await listener.start(self._options.connect_seconds)
         self._listeners.append(listener)

@@ -26,6 +26,7 @@ PAUSE_FIRST_SECONDS = 0.05
 PAUSE_LAST_SECONDS = 2.0
 LOST, FORBIDDEN, NOBODY = "lost", "forbidden", "503"
 _TIME_OUT = 5.0  # for leaving in good order
+_TROUBLE = (OSError, EOFError, ValueError, Error)  # of a server that is away, or is no NATS server
 _log = logging.getLogger("amends.nats")
 
 
@@ -87,13 +88,18 @@ class Link:
         self._token = 0
         self._asked: dict[int, tuple[Answers, int, str]] = {}
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened and not closed."""
+        return self._keeper is not None
+
     async def open(self) -> None:
         """Connect; a server that is away is waited for in the background. Raises TransportRefused."""
         self.away = "there is no connection yet"
         gone: asyncio.Event | None = None
         try:
             gone = await self._connect()
-        except (OSError, Error) as error:
+        except _TROUBLE as error:
             self._fail(error)
         self._keeper = asyncio.get_running_loop().create_task(self._keep(gone), name="amends-nats")
 
@@ -103,7 +109,7 @@ class Link:
         await end(keeper)
         client = self.client
         if client is not None:
-            with suppress(OSError, Error, TimeoutError):
+            with suppress(*_TROUBLE):
                 async with asyncio.timeout(_TIME_OUT):
                     await client.flush()
         self._lose("it is closed")
@@ -173,7 +179,7 @@ class Link:
                 reason = broken.last_error if broken is not None else None
                 self._lose(f"the connection broke: {reason or 'the server closed it'}")
                 await _close(broken)
-            except (OSError, Error, TransportRefused) as error:
+            except (*_TROUBLE, TransportRefused) as error:
                 self._fail(error)
                 pause = min(pause * 2, PAUSE_LAST_SECONDS)
             gone = None
@@ -184,7 +190,7 @@ class Link:
         for host in self.options.url.hosts:
             try:
                 return await self._connect_to(host)
-            except (OSError, Error, TimeoutError) as failed:
+            except _TROUBLE as failed:
                 error = failed
                 why = _hopeless(failed)
                 if why:
@@ -246,7 +252,7 @@ class Link:
 
 async def _close(client: NatsClient | None) -> None:
     if client is not None:
-        with suppress(OSError, Error, TimeoutError):
+        with suppress(*_TROUBLE):
             async with asyncio.timeout(_TIME_OUT):
                 await client.close()
 

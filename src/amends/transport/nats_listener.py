@@ -16,6 +16,8 @@ import json
 import logging
 from collections.abc import Sequence
 
+from nats.errors import Error
+
 from amends.errors import TransportAway, TransportRefused
 from amends.transport.base import Delivery, Destination, Receive
 from amends.transport.nats_client import Headers, NatsClient, pub
@@ -144,8 +146,6 @@ class NatsListener:
                 await self._watch()
             except (TransportAway, TransportRefused) as error:
                 _log.warning("cannot listen to %s: %s", self.source.name, error)
-            except (OSError, RuntimeError) as error:
-                _log.debug("%s: %s", self.source.name, error)
             attached = False
             self.consumer = None
             if self.link.client is None and self.link.away:
@@ -206,9 +206,12 @@ class NatsListener:
     async def _enter(self, client: NatsClient) -> None:
         lane = Lane()
         lane.inbox = client.new_inbox()
-        lane.sid = await client.hear(
-            lane.inbox, lambda subject, reply, data, headers: self._arrived(lane, subject, reply, data, headers)
-        )
+        try:
+            lane.sid = await client.hear(
+                lane.inbox, lambda subject, reply, data, headers: self._arrived(lane, subject, reply, data, headers)
+            )
+        except Error as error:
+            raise TransportAway(str(error)) from error
         self._lanes.append(lane)
 
     async def _leave(self, client: NatsClient | None) -> None:

@@ -1,7 +1,7 @@
 """Redis streams: `redis://` and `rediss://`. A stream stands for a destination, a consumer group for a group.
 
 Guarantees: what `base.py` says, as far as the server keeps what it has confirmed: with `appendonly yes` and
-`appendfsync always` all of it (`docs/guides/transports.md`).
+`appendfsync always` all of it (`docs/reference/transports.md`).
 Must not: speak to a cluster, or change streams and groups that are there.
 """
 
@@ -49,6 +49,8 @@ class RedisTransport:
         return await self._publisher.publish(sends)
 
     async def listen(self, source: Destination, group: str, receive: Receive, *, in_flight: int) -> Listening:
+        if not self._link.is_open:
+            raise self._options.url.refused(self.away)
         listener = RedisListener(self._link, self._publisher, source, group, receive, in_flight)
         await listener.start(self._options.connect_seconds)
         self._listeners.append(listener)

@@ -117,7 +117,7 @@ class Link:
         only, most, policy = (reply[1].decode() if isinstance(reply, list) and reply else "" for reply in replies)
         if only == "no":
             _log.warning(
-                "%s: appendonly is off: what was confirmed is lost when the server ends (docs/guides/transports.md)",
+                "%s: appendonly is off: what was confirmed is lost when the server ends (docs/reference/transports.md)",
                 self.options.shown,
             )
         if most not in ("", "0") and policy.startswith("allkeys-"):

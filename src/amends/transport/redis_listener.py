@@ -165,7 +165,12 @@ class RedisListener:
                 if self._stopped.is_set():
                     return
                 text = str(error)
-                _log.log(logging.INFO if text.startswith(_GONE) else logging.WARNING, "%s: %s", self.source.name, text)
+                _log.log(
+                    logging.INFO if any(gone in text for gone in _GONE) else logging.WARNING,
+                    "%s: %s",
+                    self.source.name,
+                    text,
+                )
                 self._made = False
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, PAUSE_LAST_SECONDS)
@@ -215,11 +220,11 @@ class RedisListener:
 
     def _hand_out(self, came: Sequence[Came]) -> None:
         here: list[Delivery] = []
-        for one in came:
+        for one in came if not self._stopped.is_set() else ():
             if one.id not in self.open and one.id not in self._held:
                 delivery = self.open[one.id] = RedisDelivery(self, one.id, one.fields, one.times)
                 here.append(delivery)
-        if here and not self._stopped.is_set():
+        if here:
             self._receive(here)
 
     async def _make(self) -> None:

@@ -56,15 +56,15 @@ class Wire:
                     raise
         except TimeoutError:
             raise TransportAway(f"{self.options.shown}: no answer within {seconds:g} s") from None
-        except (OSError, RedisError) as error:
+        except (OSError, EOFError, RedisError) as error:
             raise TransportAway(f"{self.options.shown}: {error}") from error
         return replies
 
     async def one(self, *command: bytes | str | int, seconds: float) -> Reply:
-        """The reply to one command; an error of the server is raised."""
+        """The reply to one command; an error of the server is raised as ours."""
         reply = (await self.call([command], seconds))[0]
         if isinstance(reply, ResponseError):
-            raise reply
+            raise told(self.options, reply, str(command[0]))
         return reply
 
     async def close(self) -> None:
@@ -90,7 +90,7 @@ class Wire:
         connection = self.options.connection()
         try:
             await connection.connect()  # type: ignore[no-untyped-call]
-        except (OSError, RedisError, TimeoutError) as error:
+        except (OSError, EOFError, RedisError) as error:
             why = _hopeless(error)
             if why:
                 raise self.options.url.refused(why) from error
