@@ -172,8 +172,11 @@ class Work:
         else:
             await delivery.retry(PAUSE_LAST_SECONDS)
 
-    async def answer(self, command: Command, *, alone: bool = False) -> Reply:
-        """What becomes of a command. alone: in no batch. Raises Leaving."""
+    async def answer(
+        self, command: Command, *, alone: bool = False, tried: Callable[[CommandTry], object] = id
+    ) -> Reply:
+        """What becomes of a command. alone: in no batch. tried: is told of it, where it goes through the barrier
+        alone. Raises Leaving."""
         why = unfit(command, self.handlers.commands, self.handlers.service.name)
         if why:
             _log.error("a command of saga %s cannot be done: %s", command.key, why)
@@ -192,7 +195,9 @@ class Work:
             async with self.room:
                 if self.transactions is None or (handler.readonly and not handler.call.transaction):
                     return await self._without(handled, handler, command)
-                return await self._through(self.transactions, handled, handler, command)
+                it = CommandTry(self, handled, handler, command)
+                tried(it)
+                return self._counted(it, await self.passed(self.transactions, it, it.handling))
 
     def _batches(self, transactions: Transactions, handler: Handler) -> Batches:
         if id(handler) not in self._batching:
@@ -214,12 +219,6 @@ class Work:
         if task.cancelled():
             return reply_for(command, m.Failure(command.step, command.phase, "it was cancelled", resolved=True))
         return self._counted(it, task.result())
-
-    async def _through(self, transactions: Transactions, handled: Handled, handler: Handler, command: Command) -> Reply:
-        """A handler in its transaction."""
-        it = CommandTry(self, handled, handler, command)
-        message = await self.passed(transactions, it, it.handling)
-        return self._counted(it, message)
 
     async def passed(self, transactions: Transactions, it: Try, handling: Handling) -> Outcome:
         """Through the barrier, inside what the user put around it; what was published within goes out. Raises
