@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
-from shop_floor import Floor
+from shop_floor import PATIENCE_SECONDS, Floor
 
 from amends.operate.cli.hosting import Hosting, Readiness
 from amends.operate.cli.probes import Probes
@@ -46,7 +46,6 @@ orchestrator = Orchestrator("sqlite:///orders.db", sagas=[buy])
 bare = Orchestrator("sqlite:///bare.db", sagas=[])
 stock = Participant(inventory, database="sqlite:///stock.db")
 bank = Participant(payment, database="sqlite:///bank.db")
-lazy = Participant(inventory, database="sqlite:///lazy.db")
 far = Participant(payment, database="sqlite:///far.db", broker="nats://127.0.0.1:1")
 
 @stock.handles(reserve_stock)
@@ -67,6 +66,11 @@ def take(command: Ask, tx: sqlite3.Connection) -> None:
     if command.sku == "gold":
         raise Reject("too dear")
 """
+LAZY = """
+from amends import Participant
+from system import inventory
+app = Participant(inventory, database="sqlite:///lazy.db")
+"""
 PARTS = ("system:orchestrator", "system:stock", "system:bank")
 TEA, GOLD, SLOW = '{"sku": "tea"}', '{"sku": "gold"}', '{"sku": "slow"}'
 AT_WORK = "the participant of payment"
@@ -76,6 +80,7 @@ AT_WORK = "the participant of payment"
 def system(floor: Floor) -> Floor:
     """A project with an orchestrator and its services."""
     (floor.directory / "system.py").write_text(SYSTEM)
+    (floor.directory / "lazy.py").write_text(LAZY)
     return floor
 
 
@@ -91,11 +96,18 @@ def begun(floor: Floor, *words: str, until: str) -> subprocess.Popen[str]:
     return process
 
 
-def stopped(floor: Floor, process: subprocess.Popen[str]) -> tuple[int, list[str]]:
+def stopped(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
     """How a worker ended, and what it said by then."""
     process.send_signal(signal.SIGTERM)
-    end = floor.ended(process)
-    return end.code, [line.partition("amends.worker: ")[2] for line in end.err.splitlines()]
+    return ended(process)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, list[str]]:
+    """The same of one that was told to end. (`communicate` would lose what a `readline` has read ahead.)"""
+    assert process.stderr is not None
+    said = process.stderr.read()
+    code = process.wait(PATIENCE_SECONDS)
+    return code, [line.partition("amends.worker: ")[2] for line in said.splitlines()]
 
 
 def test_one_process_runs_sagas_and_the_services_that_do_their_steps(system: Floor) -> None:
@@ -103,7 +115,7 @@ def test_one_process_runs_sagas_and_the_services_that_do_their_steps(system: Flo
 
     bought = system.amends("run", "system:orchestrator", "buy", TEA, "--id=order-1")
     refused = system.amends("run", "system:orchestrator", "buy", GOLD, "--id=order-2")
-    code, _ = stopped(system, worker)
+    code, _ = stopped(worker)
     shown = system.ok("show", "order-2", "--database=sqlite:///orders.db").out
     told = system.ok("show", "order-2", "--database=sqlite:///orders.db", "--json").data
 
@@ -124,11 +136,10 @@ def test_services_leave_first_and_their_last_replies_are_still_taken(system: Flo
     assert worker.stderr is not None
     assert "finishes what is in flight" in worker.stderr.readline()
     system.touch("reserved")
-    end = system.ended(worker)
+    code, said = ended(worker)
     told = system.ok("show", "order-1", "--database=sqlite:///orders.db", "--json").data
 
-    said = [line.partition("amends.worker: ")[2] for line in end.err.splitlines()]
-    assert end.code == 0
+    assert code == 0
     assert sorted(said[:2]) == ["the participant of inventory has stopped", "the participant of payment has stopped"]
     assert said[2:] == ["worker 1 has stopped"]
     assert [step["action"] for step in told["steps"] if step["step"] == "ask_for_stock"] == ["succeeded"]
@@ -137,11 +148,11 @@ def test_services_leave_first_and_their_last_replies_are_still_taken(system: Flo
 def test_what_was_left_open_is_done_by_the_next_worker(system: Floor) -> None:
     alone = begun(system, "system:orchestrator", until="runs buy")
     system.ok("start", "system:orchestrator", "buy", TEA, "--id=order-1")
-    stopped(system, alone)
+    stopped(alone)
 
     worker = begun(system, *PARTS, until=AT_WORK)
     again = system.amends("run", "system:orchestrator", "buy", TEA, "--id=order-1")
-    code, _ = stopped(system, worker)
+    code, _ = stopped(worker)
 
     assert again.out.splitlines()[-1] == 'order-1 completed: "shelf 3"'
     assert code == 0
@@ -151,9 +162,30 @@ def test_a_module_with_one_such_object_is_named_alone(system: Floor) -> None:
     (system.directory / "shelves.py").write_text("from system import stock\napp = stock\n__all__ = ['app']\n")
 
     worker = begun(system, "shelves", until="the participant of inventory")
-    code, said = stopped(system, worker)
+    code, said = stopped(worker)
 
     assert (code, said[-1]) == (0, "the participant of inventory has stopped")
+
+
+def test_run_has_the_services_beside_the_saga_work_where_there_is_no_worker(system: Floor) -> None:
+    ran = system.amends("run", "system:buy", TEA, "--id=order-1")
+    refused = system.amends("run", "system:orchestrator", "buy", GOLD, "--id=order-2")
+
+    assert ran.out.splitlines()[-1] == 'order-1 completed: "shelf 3"'
+    assert refused.out.splitlines()[-1] == "order-2 compensated: ask_for_payment: too dear"
+
+
+def test_run_says_which_service_nobody_could_reach(system: Floor) -> None:
+    (system.directory / "shop.py").write_text("from system import buy, orchestrator, stock\n")
+
+    result = system.amends("run", "shop:buy", TEA, "--id=order-1")
+
+    assert result.code == 2
+    assert result.err.startswith(
+        "'buy' asks payment, and without a broker only this process is reached: have `amends worker` run the "
+        "orchestrator and the participants together, or give broker="
+    )
+    assert system.ok("list", "--database=sqlite:///orders.db", "--json").data["sagas"] == []
 
 
 OFFERED = "there is: system:orchestrator (an orchestrator), system:bare (an orchestrator), system:stock (a participant)"
@@ -164,7 +196,7 @@ WRONG = [
     (("system:orchestrator", "system:orchestrator"), "one of these is named twice"),
     (("system:orchestrator", "system:buy"), "one of these is named twice"),
     (("system:orchestrator", "system:bare"), "'system:bare' knows no saga, so there is nothing to run"),
-    (("system:orchestrator", "system:lazy"), "inventory.reserve-stock"),
+    (("system:orchestrator", "lazy:app"), "inventory.reserve-stock"),
     (("system:stock", "--database=sqlite:///x.db"), "--database is the sagas' of one orchestrator"),
     ((), "name what is to run, such as shop:orchestrator, or set AMENDS_APP"),
 ]
@@ -196,7 +228,7 @@ def test_a_service_whose_broker_is_away_is_alive_and_not_ready_and_stops(system:
     alive.unlink()
     system.wait_for(alive.exists)
     ready = (system.directory / "ready").exists()
-    code, _ = stopped(system, worker)
+    code, _ = stopped(worker)
 
     assert (ready, code) == (False, 0)
 
@@ -205,7 +237,7 @@ def test_services_are_ready_once_they_hear(system: Floor) -> None:
     worker = begun(system, *PARTS, "--ready-file=ready", until=AT_WORK)
 
     system.wait_for((system.directory / "ready").exists)
-    code, _ = stopped(system, worker)
+    code, _ = stopped(worker)
 
     assert code == 0
     assert not (system.directory / "ready").exists()

@@ -9,7 +9,7 @@ from shop_floor import Floor
 
 CONTRACTS = """
 from dataclasses import dataclass
-from amends import Orchestrator, Saga, Service
+from amends import Orchestrator, Participant, Saga, Service
 
 @dataclass(frozen=True)
 class ReserveStock:
@@ -26,6 +26,7 @@ forget = inventory.command("forget", ReserveStock, compensation=False)
 gone = inventory.event("gone", ReserveStock, key=lambda event: event.sku)
 came = inventory.event("came", ReserveStock)
 number = 3
+app = Participant(inventory)
 
 @reserve_stock.request
 def ask_for_stock(order: str) -> ReserveStock:
@@ -72,8 +73,19 @@ def test_those_that_sagas_ask_for_are_shown_too(shop: Floor, target: str) -> Non
     ]
 
 
-def test_a_service_is_named_alone(shop: Floor) -> None:
-    assert len(shop.ok("contracts", "contracts:inventory", "--json").data) == 5
+@pytest.mark.parametrize("name", ["inventory", "app", "gone", "reserve_stock"])
+def test_all_of_a_service_is_shown_by_itself_and_by_what_is_its(shop: Floor, name: str) -> None:
+    assert len(shop.ok("contracts", f"contracts:{name}", "--json").data) == 5
+
+
+def test_what_else_is_in_a_module_is_left_alone(shop: Floor) -> None:
+    with (shop.directory / "contracts.py").open("a") as source:
+        source.write(
+            "class Proxy:\n    def __getattr__(self, name: str) -> None:\n        raise RuntimeError(name)\n"
+            "proxy = Proxy()\n"
+        )
+
+    assert len(shop.ok("contracts", "contracts", "--json").data) == 5
 
 
 def test_schemas_are_printed_for_scripts(shop: Floor) -> None:

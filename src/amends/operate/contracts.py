@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from amends.define.contract import Service
+from amends.define.contract import Command, Event, Service
 from amends.define.saga import Saga
 from amends.define.schemas import DIALECT, Definitions, Json
 from amends.define.values import Codec
 from amends.errors import DefinitionError
 from amends.run.orchestrator import Orchestrator
+from amends.run.participant import Participant
 
 
 class Contract(NamedTuple):
@@ -91,8 +92,8 @@ def _in(value: object) -> Iterator[Contract]:
         for name, member in vars(value).items():
             if not name.startswith("_") and not isinstance(member, ModuleType):
                 yield from _in(member)
-    elif isinstance(service := getattr(value, "service", None), Service):
-        yield from _of_service(service)
+    elif isinstance(value, (Participant, Command, Event)):
+        yield from _of_service(value.service)
 
 
 def _of_service(service: Service) -> Iterator[Contract]:

@@ -257,6 +257,11 @@ class Participant:
         """What it was given."""
         return self._built.database
 
+    @property
+    def broker(self) -> Broker:
+        """What it was given."""
+        return self._built.broker
+
     def transactions(self) -> Transactions | None:
         """Its database with the inbox and the outbox, not opened; None where it has none. Raises DefinitionError."""
         home = home_of(self._built.database, self._built.handlers)

@@ -79,6 +79,13 @@ def hosted_of(text: str) -> tuple[str, object]:
     return text, value
 
 
+def participants_beside(text: str) -> tuple[Participant, ...]:
+    """The participants in the module of a `module:name`. Raises AppError."""
+    module, _ = _resolve(text, _KINDS)
+    found = {id(value): value for _, value in _members(module) if isinstance(value, Participant)}
+    return tuple(found.values())
+
+
 def _resolve(text: str, kinds: Kinds) -> tuple[ModuleType, object]:
     """The module and the object of a `module:name`; without a name, the module itself. kinds: what is offered where
     the name is wrong. Raises AppError."""

@@ -13,23 +13,34 @@ from typing import Any, NamedTuple
 import click
 
 from amends.define.saga import Saga
-from amends.operate.cli.app import AppError, choose, load
+from amends.operate.cli.app import AppError, choose, load, participants_beside
 from amends.operate.cli.inputs import value_of
 from amends.operate.cli.place import Place, check_given
 from amends.operate.cli.quote import quoted
 from amends.run.orchestrator import Orchestrator
+from amends.run.participant import Participant
 from amends.run.session import Config
+from amends.transport.open import LOCAL, Broker
 
 MEMORY = "memory://"
 
 
 class Launch(NamedTuple):
-    """A saga to start. passing: it runs in memory only, and is gone with this process."""
+    """A saga to start. passing: it runs in memory only, and is gone with this process. services: the participants
+    beside it in the code, which reach it without a broker."""
 
     saga: Saga[Any, Any]
     input: Any
     config: Config
     passing: bool
+    services: tuple[Participant, ...] = ()
+
+    @property
+    def missing(self) -> list[str]:
+        """The services that nobody would do the commands of, if this process were all there is."""
+        here = {participant.service.name for participant in self.services}
+        asked = self.saga.plan.services if is_local(self.config.broker) else ()
+        return [name for name in asked if name not in here]
 
 
 def launch_of(verb: str, words: Sequence[str], place: Place, *, memory: bool) -> Launch:
@@ -50,7 +61,15 @@ def launch_of(verb: str, words: Sequence[str], place: Place, *, memory: bool) ->
             raise AppError(f"no orchestrator lists {target!r}, so say where it is to be kept: --database=sqlite:///…")
         orchestrator = Orchestrator(place.database or MEMORY, sagas=[choice.saga])
         passing = place.database is None
-    return Launch(choice.saga, value, _placed(orchestrator.config, place), passing)
+    config = _placed(orchestrator.config, place)
+    beside = participants_beside(target) if is_local(config.broker) else ()
+    services = tuple(participant for participant in beside if is_local(participant.broker))
+    return Launch(choice.saga, value, config, passing, services)
+
+
+def is_local(broker: Broker) -> bool:
+    """Whether nobody but this process is reached."""
+    return broker is None or (isinstance(broker, str) and broker.startswith(LOCAL))
 
 
 def _split(verb: str, words: list[str], place: Place) -> tuple[str, str | None, str | None]:

@@ -8,11 +8,14 @@ Must not: cancel a saga because nobody waits for it any more.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import click
 
 from amends.errors import NotAnswered, WorkerRunning
 from amends.operate import as_json as shapes
+from amends.operate.cli.app import AppError
 from amends.operate.cli.exits import exit_of_status
 from amends.operate.cli.launch import Launch, launch_of
 from amends.operate.cli.loops import run_on_loop
@@ -37,7 +40,8 @@ LOOK_SECONDS = 0.1
     help="Start a saga, show how it advances, and end with its outcome. The target is a saga, whose module's only "
     "orchestrator that lists it is used, or an orchestrator with a saga's name. A saga that no orchestrator lists runs "
     "in memory, unless --database is given. The input is JSON; '-' reads it from stdin. Where a worker holds the "
-    "database it runs the saga; else this process does, and takes up whatever else is due there.",
+    "database it runs the saga; else this process does, and takes up whatever else is due there. Services that stand "
+    "beside the saga in the module do their commands here too, then, where there is no broker.",
     examples=[
         """amends run shop:place_order '{"sku": "tea", "quantity": 2}'""",
         """amends run shop:orchestrator place-order '{"sku": "tea"}' --id=order-42""",
@@ -79,8 +83,9 @@ async def _run(launch: Launch, saga_id: str | None, timeout: float | None, *, qu
                 while True:
                     session = await _open(launch)
                     try:
-                        key = key or await session.start(launch.saga, launch.input, saga_id)
-                        return await watch(Operations(session), launch.saga, key, show)
+                        async with _services(launch, session):
+                            key = key or await session.start(launch.saga, launch.input, saga_id)
+                            return await watch(Operations(session), launch.saga, key, show)
                     except Deserted:
                         continue
                     finally:
@@ -116,6 +121,22 @@ async def _open(launch: Launch) -> Session:
         await session.close()
         raise
     return session
+
+
+@asynccontextmanager
+async def _services(launch: Launch, session: Session) -> AsyncGenerator[None, None]:
+    """The services that stand beside the saga in the code, at work where this process is; a client needs none. Raises
+    AppError for a service that nobody could reach."""
+    async with AsyncExitStack() as stack:
+        if session.worker is not None:
+            if launch.missing:
+                raise AppError(
+                    f"{launch.saga.name!r} asks {', '.join(launch.missing)}, and without a broker only this process is "
+                    "reached: have `amends worker` run the orchestrator and the participants together, or give broker="
+                )
+            for participant in launch.services:
+                await stack.enter_async_context(participant)
+        yield
 
 
 async def _check_known(session: Session, name: str, held: str) -> None:
