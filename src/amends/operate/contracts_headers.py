@@ -64,7 +64,7 @@ _REQUIRED = {
     "undo": [*_ALWAYS, "time", *_OF_SAGA, "amendsreplyto"],
     "reply": [*_ALWAYS, *_OF_SAGA, "amendsphase", "amendsoutcome"],
     "ended": [*_ALWAYS, "amendskind", "amendsnamespace"],
-    "event": _ALWAYS,
+    "event": [*_ALWAYS, "amendskind"],
 }
 
 
