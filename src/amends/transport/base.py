@@ -91,10 +91,15 @@ class Transport(Protocol):
     All methods but `open` wait out a broker that is away as their docstrings say.
     """
 
-    prefix: str
-    """Of every name at the broker; `amends` unless `?prefix=` says otherwise."""
-    away: str
-    """Why nothing can be published at the moment; empty if it can. Never waits."""
+    @property
+    def prefix(self) -> str:
+        """Of every name at the broker; `amends` unless `?prefix=` says otherwise."""
+        ...
+
+    @property
+    def away(self) -> str:
+        """Why nothing can be published at the moment; empty if it can. Never waits."""
+        ...
 
     async def open(self) -> None:
         """Connect. A broker that is away now is waited for in the background: only what cannot be mended by
