@@ -107,10 +107,10 @@ class SharingRules:
         inbox, other = await rig.listen(ours), await rig.listen(theirs)
         topic, other_topic = await rig.listen(ours, rig.topic), await rig.listen(theirs, rig.topic)
 
-        for transport, text in ((ours, "ours"), (theirs, "theirs")):
-            await rig.send(transport, text)
-            await rig.send(transport, text, to=rig.topic)
+        texts = [f"ours {number}" for number in range(10)]
+        for to in (rig.queue, rig.topic):
+            await rig.send(ours, *texts, to=to)
+            await rig.send(theirs, "theirs", to=to)
 
-        for place, text in ((inbox, "ours"), (topic, "ours"), (other, "theirs"), (other_topic, "theirs")):
-            assert text_of((await place.acked(1))[0]) == text
-        assert not [*inbox.new, *topic.new, *other.new, *other_topic.new]
+        assert set(await inbox.all_of(texts)) == set(await topic.all_of(texts)) == set(texts)
+        assert await other.acked_until("theirs") == await other_topic.acked_until("theirs") == ["theirs"]
