@@ -157,7 +157,7 @@ class Account:
                 self._set(address, Phase.ACTION, "succeeded")
                 self._got_on()
             case e.Rejected(address):
-                if self.entry(address).doubt and not self._is_readonly(address):
+                if self.entry(address).doubt and not self._is_vouched_for(address):
                     raise Misconduct(f"{address} is rejected, and an earlier attempt may have worked")
                 self._set(address, Phase.ACTION, "rejected")
                 self._got_on()
@@ -175,9 +175,10 @@ class Account:
             case e.Kept(address):
                 self.kept.add(address)
 
-    def _is_readonly(self, address: str) -> bool:
-        node = self.plan.node(address)
-        return isinstance(node, StepNode) and node.readonly
+    def _is_vouched_for(self, address: str) -> bool:
+        """Whether a no covers all attempts: there is nothing to do twice, or a barrier says it, whose row they share."""
+        node = self.plan.step(address)
+        return node.readonly or node.work != "local"
 
     def _set(self, address: str, phase: Phase, status: str) -> None:
         if phase is Phase.ACTION:
