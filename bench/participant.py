@@ -15,7 +15,7 @@ import asyncio
 import os
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +137,15 @@ async def measure(url: str, kind: str, batch: int, count: int, window: int) -> t
     return count / wall, count / processor
 
 
+def run(job: Coroutine[Any, Any, tuple[float, float]]) -> tuple[float, float]:
+    """On uvloop where it is installed, as `amends worker` does."""
+    try:
+        import uvloop
+    except ModuleNotFoundError:
+        return asyncio.run(job)
+    return uvloop.run(job)
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description="Commands that a participant handles in a second.")
@@ -150,7 +159,7 @@ def main() -> None:
         for kind in given.kind or ["asyncpg", "sqlalchemy"]:
             for batch in given.batch or [1, 50]:
                 url = server.create_database()
-                wall, core = asyncio.run(measure(url, kind, batch, given.count, given.window))
+                wall, core = run(measure(url, kind, batch, given.count, given.window))
                 print(f"{kind:12} {batch:5} {wall:11,.0f} {core:9,.0f}", flush=True)
 
 
