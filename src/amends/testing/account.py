@@ -176,7 +176,7 @@ class Account:
                 self.kept.add(address)
 
     def _is_vouched_for(self, address: str) -> bool:
-        """Whether a no covers all attempts: there is nothing to do twice, or a barrier says it, whose row they share."""
+        """Whether a no covers all attempts: nothing changes, or a barrier says it, whose row they share."""
         node = self.plan.step(address)
         return node.readonly or node.work != "local"
 
