@@ -28,6 +28,10 @@ authorization {{ users: [
   {{ user: "{user}", password: "{password}" }}
   {{ user: "clerk", password: "{password}", permissions: {{
        publish: {{ deny: ["*.secret.>", "$JS.API.STREAM.CREATE.>"] }} }} }}
+  {{ user: "least", password: "{password}", permissions: {{
+       publish: ["*.inventory.>", "$JS.ACK.>", "$JS.API.STREAM.INFO.>", "$JS.API.CONSUMER.INFO.>",
+                 "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.API.STREAM.CREATE.>", "$JS.API.CONSUMER.DURABLE.CREATE.>"],
+       subscribe: "_INBOX.>" }} }}
 ] }}
 jetstream {{ store_dir: "{data}" }}
 """
@@ -185,6 +189,26 @@ def test_where_this_user_may_make_no_stream_the_missing_one_is_named(restricted:
 
             with pytest.raises(TransportRefused, match=rig.queue.name):
                 await rig.listen(clerk)
+
+    asyncio.run(play())
+
+
+def test_the_rights_that_the_page_names_are_enough(restricted: Nats) -> None:
+    async def play() -> None:
+        url = restricted.url.replace(f"{USER}:", "least:")
+        async with Rig(Broker(url, claim={"claim_seconds": "1"})) as rig:
+            transport = await rig.transport()
+            await transport.prepare([rig.queue, rig.topic])
+            inbox, topic = await rig.listen(transport), await rig.listen(transport, rig.topic)
+            grave = await rig.listen(transport, rig.queue._replace(name=f"{rig.queue.name}.dead"))
+
+            await rig.send(transport, "one")
+            await rig.send(transport, "told", to=rig.topic)
+            await (await inbox.next()).retry(0.2)
+            await (await inbox.next()).bury("poison")
+
+            assert text_of((await grave.acked(1))[0]) == "one"
+            assert text_of((await topic.acked(1))[0]) == "told"
 
     asyncio.run(play())
 

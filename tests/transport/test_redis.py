@@ -23,6 +23,11 @@ from amends.transport.redis_groups import group_of
 from services.redis import Redis
 
 IDLE_CALLS = 8  # in a bit more than a second, of all connections together
+_USERS = """
+user clerk on >PASSWORD ~* +@all -config -xadd
+user least on >PASSWORD ~amends.* +xadd +xreadgroup +xack +xdel +xclaim +xautoclaim +xpending +xinfo +xlen +exists \
++xgroup +xtrim +time +ping +info
+"""
 
 
 class Forgetful(Redis):
@@ -32,7 +37,7 @@ class Forgetful(Redis):
         super().configure()
         path = self.directory / "redis.conf"
         text = path.read_text().replace("appendonly yes", "appendonly no").replace("noeviction", "allkeys-lru")
-        path.write_text(f"{text}\nmaxmemory 64mb\nuser clerk on >{self.password} ~* +@all -config -xadd\n")
+        path.write_text(f"{text}\nmaxmemory 64mb\n{_USERS}\n".replace("PASSWORD", self.password))
 
 
 @pytest.fixture
@@ -218,6 +223,31 @@ def test_what_this_user_may_not_do_is_refused(forgetful: Redis) -> None:
 
             assert isinstance(told[0], TransportRefused)
             assert rig.queue.name in str(told[0])
+
+    asyncio.run(play())
+
+
+def test_the_least_rights_that_the_page_names_are_enough(forgetful: Redis) -> None:
+    async def play() -> None:
+        async with Rig(Broker(forgetful.url.replace("//:", "//least:"), claim={"claim_seconds": "1"})) as rig:
+            prefix = f"amends.{rig.prefix}"
+            transport = await rig.transport(prefix=prefix)
+            await transport.prepare([rig.queue, rig.topic])
+            inbox, topic = await rig.listen(transport), await rig.listen(transport, rig.topic)
+            grave = await rig.listen(transport, rig.queue._replace(name=f"{rig.queue.name}.dead"))
+
+            await rig.send(transport, "one")
+            await rig.send(transport, "told", to=rig.topic)
+            await (await inbox.next()).retry(0.2)
+            await (await inbox.next()).bury("poison")
+
+            assert text_of((await grave.acked(1))[0]) == "one"
+            assert text_of((await topic.acked(1))[0]) == "told"
+            await rig.send(transport, "left")
+            await inbox.until(1)
+            await transport.close()
+            again = await rig.listen(await rig.transport(prefix=prefix))
+            assert text_of((await again.acked(1))[0]) == "left"
 
     asyncio.run(play())
 

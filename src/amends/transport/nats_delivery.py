@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from amends.transport.nats_listener import NatsListener
 
 RETRY_SECONDS = 1.0  # of what could not be buried
-AT_ONCE_SECONDS = 0.001  # without any delay, server 2.9 loses count of the deliveries where nobody waits for one
 _SECOND = 1_000_000_000
 
 
@@ -59,8 +58,9 @@ def ended(reply: str, *, again: bool = False, after_seconds: float = 0.0) -> byt
     """What the server is told when a delivery ends: it is acked, or it shall come again, now or later."""
     if not again:
         return pub(reply, "", b"+ACK")
-    delay = int(max(after_seconds, AT_ONCE_SECONDS) * _SECOND)
-    return pub(reply, "", b"-NAK " + json.dumps({"delay": delay}).encode())
+    if after_seconds <= 0:
+        return pub(reply, "", b"-NAK")
+    return pub(reply, "", b"-NAK " + json.dumps({"delay": int(after_seconds * _SECOND)}).encode())
 
 
 def progress(reply: str) -> bytes:

@@ -91,11 +91,15 @@ class Places:
         delivered = told.get("delivered", {}).get("stream_seq", 0)
         return Consumer(stream, name, ack_seconds), Start(born, int(delivered) + 1)
 
-    async def lag(self, source: Destination, group: str) -> int | None:
-        """About how many messages wait for a group; None where nobody knows."""
+    async def lag(self, source: Destination, group: str, *, at_consumer: bool = False) -> int | None:
+        """About how many messages wait for a group; None where nobody knows.
+
+        at_consumer: ask the consumer in any case. Server 2.9 then forgets questions of those who are gone; one that it
+        tries to answer with a message that comes again has it lose count of how often that was delivered.
+        """
         stream = stream_of(self._options.prefix, source)
         try:
-            if source.kind is Kind.QUEUE:
+            if source.kind is Kind.QUEUE and not at_consumer:
                 told = await self._api(f"STREAM.INFO.{stream}", {}, source)
                 return int(told["state"]["messages"]) if "state" in told else None
             name = consumer_of(self._options.prefix, source, group)
