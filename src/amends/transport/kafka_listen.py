@@ -216,7 +216,7 @@ class KafkaListener:
         self._link.watch(self.topic)
         producer = await self._link.ready(self._options.publish_seconds)
         if self._source.kind is Kind.TOPIC and not self._begun:
-            await self._begin(producer.client, partitions)
+            await _begin(producer.client, self.group, self.topic, partitions)
         self._begun = True
         member = Member(self._options, self.topic, self.group, self._settle)
         member.changed = self._reassigned
@@ -227,13 +227,6 @@ class KafkaListener:
             await member.leave()
             raise
         return member
-
-    async def _begin(self, client: object, partitions: list[int]) -> None:
-        """A new group of a topic begins here, and not with what was published before. One that has committed
-        anything goes on there."""
-        if not await edge.committed(client, self.group, self.topic, partitions):
-            ends = await edge.ends(client, self.topic, partitions, edge.LATEST)
-            await edge.commit_for_nobody(client, self.group, self.topic, ends)
 
     async def _read(self, member: Member) -> None:
         """Read, and hand out, until the member is no good any more. Raises what a broker raises."""
@@ -341,3 +334,10 @@ class KafkaListener:
             self._ticking.cancel()
         self._link.lost.remove(self._gone)
         await self._drop_member()
+
+
+async def _begin(client: object, group: str, topic: str, partitions: list[int]) -> None:
+    """A new group of a topic begins here, and not with what was published before. One that has committed anything
+    goes on there."""
+    if not await edge.committed(client, group, topic, partitions):
+        await edge.commit_for_nobody(client, group, topic, await edge.ends(client, topic, partitions, edge.LATEST))
