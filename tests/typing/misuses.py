@@ -35,6 +35,7 @@ from amends import (
     Context,
     Orchestrator,
     Park,
+    Participant,
     Reject,
     Retry,
     Saga,
@@ -225,3 +226,42 @@ replied: Saga[Order, ReserveStock] = Saga("r", ask_for_stock, input=Order, outpu
 forgot: Saga[Order, Reservation] = Saga("f", ask_to_forget, input=Order, output=ask_to_forget)  # misuse: no reply
 Orchestrator(sagas=[weighed], services=["inventory"])  # misuse: a name is no service
 Orchestrator(sagas=[weighed], broker=service)  # misuse: a broker is a URL
+
+
+# Participants
+
+app = Participant(reserve_stock.service)
+other_service = Service("other")
+gone = other_service.event("gone", Refund)
+
+
+@app.handles(reserve_stock)  # misuse: the handler takes the command
+async def takes_another(command: Order) -> Reservation:
+    return Reservation("r")
+
+
+@app.handles(reserve_stock)  # misuse: the handler answers the reply
+async def answers_another(command: ReserveStock) -> Payment:
+    return Payment("p")
+
+
+@app.compensates(reserve_stock)  # misuse: the compensation takes the reply, second
+async def forgets_the_reply(command: ReserveStock) -> None: ...
+
+
+@app.compensates(reserve_stock)  # misuse: a compensation returns nothing
+async def answers_too_much(command: ReserveStock, reservation: Reservation) -> Reservation:
+    return reservation
+
+
+@app.on(gone)  # misuse: the handler takes the event
+async def hears_another(event: Order) -> None: ...
+
+
+async def tell_it() -> None:
+    await app.publish(gone, order, within=None)  # misuse: the event carries a refund
+    await app.publish(gone, Refund("r"))  # misuse: an event is told within a transaction
+
+
+Participant("inventory")  # misuse: a name is no service
+Participant(other_service, resources=[order])  # misuse: a value is no function

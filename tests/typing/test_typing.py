@@ -26,7 +26,12 @@ ENVIRONMENT = {
     "PATH": f"{BIN}:{os.environ['PATH']}",
 }  # pyright asks the first python on it where things are
 MISUSES = HERE / "misuses.py"
-GOOD = (HERE / "good.py", HERE / "typed_shop.py", *sorted((ROOT / "examples").glob("*.py")))
+GOOD = (
+    HERE / "good.py",
+    HERE / "good_participant.py",
+    HERE / "typed_shop.py",
+    *sorted((ROOT / "examples").glob("*.py")),
+)
 MARK = "# misuse: "
 
 

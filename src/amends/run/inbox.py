@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from amends.decide import messages as m
@@ -17,7 +17,7 @@ from amends.decide.barrier import Arrival, Entry, Kept, Ruling, Verdict, answer,
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.decide.wire import Command, Reply, Word
-from amends.define.bind import Kind
+from amends.define.bind import Call, Kind
 from amends.define.context import Context
 from amends.define.handlers import Handled, Handler
 from amends.define.policy import Retry
@@ -68,17 +68,17 @@ class Handling(Tried):
     __slots__ = ("_context", "_desk", "_subject", "codec", "handler", "values")
 
     def __init__(self, desk: Desk, handler: Handler, phase: Phase, subject: Subject, codec: Codec[Any] | None) -> None:
-        self.address = subject.address
-        self.phase = phase
-        self.call = handler.call
-        self.timeout = handler.timeout
-        self.deadline = 0.0
-        self.cancelled = False
-        self.stopping = False
-        self.task = None
-        self.interrupt = None
-        self.handler = handler
-        self.codec = codec
+        self.address: str = subject.address
+        self.phase: Phase = phase
+        self.call: Call = handler.call
+        self.timeout: float = handler.timeout
+        self.deadline: float = 0.0
+        self.cancelled: bool = False
+        self.stopping: bool = False
+        self.task: asyncio.Task[Any] | None = None
+        self.interrupt: Callable[[], None] | None = None
+        self.handler: Handler = handler
+        self.codec: Codec[Any] | None = codec
         self.values: tuple[Any, ...] = ()
         self._desk = desk
         self._subject = subject
@@ -158,18 +158,18 @@ class CommandTry(Try):
     def __init__(self, desk: Desk, handled: Handled, handler: Handler, command: Command) -> None:
         subject = Subject(command.namespace, command.key, command.saga, command.step, command.attempt, command.round)
         codec = handled.contract.replied if command.phase is Phase.ACTION else None
-        self.handling = Handling(desk, handler, command.phase, subject, codec)
+        self.handling: Handling = Handling(desk, handler, command.phase, subject, codec)
         super().__init__(desk, self.handling, (command.namespace, command.saga, command.step), command.round)
-        self.command = command
+        self.command: Command = command
         self.verdict: Verdict | None = None
         self.stored: Entry | None = None  # as the barrier read it
-        self.lock_seconds = min(LOCK_SECONDS, handler.timeout)
+        self.lock_seconds: float = min(LOCK_SECONDS, handler.timeout)
         self._contract = handled.contract
         self._horizon = desk.horizon_seconds
         self._now = 0.0
         if not self.kind:
-            self.kind = desk.default_kind
-            self.hops = desk.default_awaited and not self.call.is_async
+            self.kind: str = desk.default_kind
+            self.hops: bool = desk.default_awaited and not self.call.is_async
 
     def expired(self, now: float) -> Message | None:
         """What to say of a command that is older than what the inbox remembers."""

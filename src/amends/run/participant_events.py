@@ -49,22 +49,22 @@ class EventTry(Try):
         self._desk: Desk = work
         identity = f"{message.source}\n{message.id}".encode()
         number = hashlib.blake2b(identity, digest_size=16).digest()
-        self.handling = Handling(
+        self.handling: Handling = Handling(
             work, handler, Phase.ACTION, Subject("", message.id, number, event.type, attempt), None
         )
         super().__init__(work, self.handling, _NOBODY, 1)
         self.told: list[EventRow] = []
         self.earlier: dict[str, list[int]] = {}
         self.seen: bool = False
-        self.lock_seconds = min(LOCK_SECONDS, handler.timeout)
+        self.lock_seconds: float = min(LOCK_SECONDS, handler.timeout)
         self._service = work.handlers.service.name
         self._who = (self._service, message.source, message.id)
         self._event = event
         self._data = message.data
         self._trace = {name: message.attributes[name] for name in _TRACE if name in message.attributes}
         if not self.kind:
-            self.kind = work.default_kind
-            self.hops = work.default_awaited and not self.call.is_async
+            self.kind: str = work.default_kind
+            self.hops: bool = work.default_awaited and not self.call.is_async
 
     def expired(self, now: float) -> Outcome | None:
         """An event is never too old: what is published again long after is meant."""

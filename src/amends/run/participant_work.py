@@ -103,7 +103,7 @@ class Work:
         self.source: str = source_of(handlers.service.name)
         self.has_around: bool = bool(around)
         self._around = tuple(around)
-        self.room = asyncio.Semaphore(settings.handlers)
+        self.room: asyncio.Semaphore = asyncio.Semaphore(settings.handlers)
         self._batching: dict[int, Batches] = {}
         self._lanes: dict[object, _Lane] = {}
         self._chance = Chance()
