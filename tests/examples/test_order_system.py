@@ -1,0 +1,66 @@
+"""The order system over each broker and over none: all is broken once, and then all money is where it should be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from order_system.servers import SERVICES, Servers, soon
+from order_system.story import Report, Size, run
+
+from services.broker import Broker
+from services.databases import Databases
+
+SMALL = Size(orders=10, rate=8.0)
+BROKERS = ("kafka", "rabbitmq", "nats", "redis")
+FAULTS_WITHOUT = 6  # two processes, a pause, three databases
+FAULTS_WITH = 9  # four processes, the broker, a pause, three databases
+
+
+@pytest.fixture
+def databases(postgres_databases: Databases) -> Iterator[dict[str, str]]:
+    made = {name: postgres_databases.create() for name in SERVICES}
+    yield made
+    for url in made.values():
+        postgres_databases.drop(url)
+
+
+def told(servers: Servers, directory: Path) -> Report:
+    """The whole story, and what to look at if it went wrong."""
+    report = asyncio.run(run(servers, SMALL, directory, tell=lambda _: None))
+    if report.troubles:
+        logs = [f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}" for log in sorted(directory.glob("*.log"))]
+        pytest.fail("\n".join([*(f"{order}: {what}" for order, what in report.troubles), *report.shown, *logs]))
+    return report
+
+
+def check_the_story(report: Report, faults: int) -> None:
+    assert len(report.faults) == faults
+    assert all(moving > 0 for _, moving in report.faults)
+    assert set(report.statuses) == {"completed", "compensated"}
+    assert report.totals is not None
+    assert report.totals.worth > 0
+    assert report.totals.refunded > 0
+
+
+@pytest.mark.parametrize("kind", BROKERS)
+def test_it_balances_after_all_faults_over(
+    kind: str, request: pytest.FixtureRequest, databases: dict[str, str], tmp_path: Path
+) -> None:
+    broker: Broker = request.getfixturevalue(f"{kind}_server")
+
+    report = told(Servers(databases, soon(kind, broker.url), broker), tmp_path)
+
+    check_the_story(report, FAULTS_WITH)
+    assert all(report.lives[name] > 1 for name in ("web", *SERVICES))
+
+
+def test_it_balances_after_all_faults_in_one_process_without_a_broker(
+    databases: dict[str, str], tmp_path: Path
+) -> None:
+    report = told(Servers(databases, None), tmp_path)
+
+    check_the_story(report, FAULTS_WITHOUT)
+    assert report.lives["everything"] > 1
