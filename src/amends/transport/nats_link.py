@@ -13,9 +13,9 @@ import random
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from nats.errors import Error
+from nats.errors import Error, StaleConnectionError, UnexpectedEOF
 
 from amends.errors import TransportRefused
 from amends.transport.nats_client import Headers, NatsClient, NoTls, hpub, pub
@@ -24,6 +24,7 @@ from amends.transport.url import Host
 
 PAUSE_FIRST_SECONDS = 0.05
 PAUSE_LAST_SECONDS = 2.0
+LOOK_SECONDS = 2.0
 LOST, FORBIDDEN, NOBODY = "lost", "forbidden", "503"
 _TIME_OUT = 5.0  # for leaving in good order
 _TROUBLE = (OSError, EOFError, ValueError, Error)  # of a server that is away, or is no NATS server
@@ -174,7 +175,7 @@ class Link:
                     await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
                     gone = await self._connect()
                 pause = PAUSE_FIRST_SECONDS
-                await gone.wait()
+                await self._until_gone(gone)
                 broken = self.client
                 reason = broken.last_error if broken is not None else None
                 self._lose(f"the connection broke: {reason or 'the server closed it'}")
@@ -183,6 +184,13 @@ class Link:
                 self._fail(error)
                 pause = min(pause * 2, PAUSE_LAST_SECONDS)
             gone = None
+
+    async def _until_gone(self, gone: asyncio.Event) -> None:
+        """Wait for the end of the connection; look for it, too, where the client does not say so."""
+        while not gone.is_set() and self.client is not None and not self.client.is_closed:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await gone.wait()
 
     async def _connect(self) -> asyncio.Event:
         """Try each server once; gives the event of the connection's end. Raises what the last of them said."""
@@ -204,9 +212,16 @@ class Link:
         async def closed() -> None:
             gone.set()
 
+        async def trouble(error: Exception) -> None:
+            if isinstance(
+                error, UnexpectedEOF | StaleConnectionError | OSError
+            ):  # earlier clients say no more than this
+                gone.set()
+            await self._trouble(error)
+
         try:
             server = f"{self.options.url.scheme}://{host}"
-            options = {**self.options.client(), "closed_cb": closed, "error_cb": self._trouble}
+            options: dict[str, Any] = {**self.options.client(), "closed_cb": closed, "error_cb": trouble}
             async with asyncio.timeout(self.options.connect_seconds):
                 await client.connect([server], **options)
                 self._inbox = client.new_inbox()
