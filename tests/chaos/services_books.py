@@ -1,0 +1,102 @@
+"""The ledger of a service, written in its handlers' own transactions, and a log of all calls.
+
+What it is: double entry in the service's own database. Nothing in it is unique: an effect that is there twice is
+there twice, and the checker sees it. Each call of a handler is a line in a file of its process before anything else.
+Guarantees: an entry is there if and only if the handler's transaction was committed.
+Must not: know anything of amends, or forbid anything.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS entry (
+    seq   bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    op    text NOT NULL CHECK (op IN ('do', 'undo')),
+    key   text NOT NULL,
+    saga  text NOT NULL,
+    step  text NOT NULL,
+    cents bigint NOT NULL,
+    at    double precision NOT NULL
+);
+CREATE TABLE IF NOT EXISTS posting (seq bigint NOT NULL, account text NOT NULL, cents bigint NOT NULL);
+CREATE INDEX IF NOT EXISTS of_entry ON posting (seq);
+"""
+_WRITE = """
+WITH made AS (
+    INSERT INTO entry (op, key, saga, step, cents, at)
+    VALUES ({0}, {1}, {2}, {3}, {4}::bigint, extract(epoch FROM clock_timestamp())) RETURNING seq, step, cents
+)
+INSERT INTO posting SELECT seq, 'customer', -cents FROM made UNION ALL SELECT seq, step, cents FROM made
+"""
+WRITE_ASYNCPG = _WRITE.format("$1", "$2", "$3", "$4", "$5")
+WRITE_PSYCOPG = _WRITE.format(*["%s"] * 5)
+_UNBALANCED = """
+SELECT e.seq FROM entry e WHERE 0 <> (SELECT coalesce(sum(p.cents), 1) FROM posting p WHERE p.seq = e.seq)
+"""
+
+
+class Entry(NamedTuple):
+    """One line of a ledger. cents: negative where it is taken back. at: when it was written."""
+
+    seq: int
+    op: str
+    key: str
+    saga: str
+    step: str
+    cents: int
+    at: float
+
+
+def make_books(url: str) -> None:
+    """The tables of an empty ledger."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(_TABLES)
+
+
+def entries(url: str, sagas: str = "") -> list[Entry]:
+    """All lines of one ledger, in its order; of sagas whose ids begin so."""
+    query = "SELECT * FROM entry WHERE starts_with(saga, %s) ORDER BY seq"
+    with psycopg.connect(url, autocommit=True) as connection:
+        return [Entry._make(row) for row in connection.execute(query, (sagas,)).fetchall()]
+
+
+def unbalanced(url: str) -> list[int]:
+    """The entries whose debits and credits differ."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        return [row[0] for row in connection.execute(_UNBALANCED).fetchall()]
+
+
+class Calls:
+    """The log of one process."""
+
+    def __init__(self, directory: Path) -> None:
+        self._log = os.open(directory / f"calls-{os.getpid()}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def note(self, op: str, saga: str, step: str, attempt: int, mood: str) -> None:
+        """A handler was called."""
+        told = {"op": op, "saga": saga, "step": step, "attempt": attempt, "mood": mood, "pid": os.getpid()}
+        os.write(self._log, (json.dumps({**told, "at": time.monotonic()}) + "\n").encode())
+
+
+def lines(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Every whole line of these logs."""
+    found = []
+    for path in sorted(paths):
+        for line in path.read_text(errors="replace").splitlines():
+            if line.endswith("}"):
+                found.append(json.loads(line))
+    return found
+
+
+def calls(directory: Path, sagas: str = "") -> list[dict[str, Any]]:
+    """All calls of handlers, process by process."""
+    return [line for line in lines(directory.glob("calls-*.jsonl")) if line["saga"].startswith(sagas)]
