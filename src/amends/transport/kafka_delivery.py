@@ -45,8 +45,8 @@ class KafkaDelivery:
         """raw: the client's record. offsets: of its partition, at the time."""
         self._holder = holder
         self._over = False
-        self.raw = raw
-        self.offsets = offsets
+        self.raw: Any = raw
+        self.offsets: Offsets = offsets
         self.partition: int = raw.partition
         self.offset: int = raw.offset
         self.times: int = times

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiokafka import (  # type: ignore[import-untyped]
     AIOKafkaConsumer,
@@ -63,12 +63,26 @@ _REFUSED = (
     "IllegalSaslStateError",
 )
 _TOO_LARGE = ("MessageSizeTooLargeError", "RecordListTooLargeError", "InvalidMessageError", "InvalidRecordError")
-refused_errors = tuple(vars(kafka_errors)[name] for name in _REFUSED if name in vars(kafka_errors))
-too_large_errors = tuple(vars(kafka_errors)[name] for name in _TOO_LARGE if name in vars(kafka_errors))
-forbidden_errors = (
+refused_errors: tuple[type[Exception], ...] = tuple(
+    vars(kafka_errors)[name] for name in _REFUSED if name in vars(kafka_errors)
+)
+too_large_errors: tuple[type[Exception], ...] = tuple(
+    vars(kafka_errors)[name] for name in _TOO_LARGE if name in vars(kafka_errors)
+)
+forbidden_errors: tuple[type[Exception], ...] = (
     kafka_errors.TopicAuthorizationFailedError,
     kafka_errors.ClusterAuthorizationFailedError,
 )
+
+
+if TYPE_CHECKING:  # aiokafka has no types
+
+    class _Listener: ...
+
+    class _Assignor: ...
+
+else:
+    _Listener, _Assignor = ConsumerRebalanceListener, AbstractPartitionAssignor
 
 
 def make_producer(options: Options) -> Any:
@@ -91,7 +105,7 @@ def part(topic: str, partition: int) -> Any:
     return TopicPartition(topic, partition)
 
 
-class Watch(ConsumerRebalanceListener):  # type: ignore[misc]
+class Watch(_Listener):
     """Tells a listener what its group has decided."""
 
     def __init__(self, listener: Any) -> None:
@@ -104,7 +118,7 @@ class Watch(ConsumerRebalanceListener):  # type: ignore[misc]
         self._listener.assigned(sorted(tp.partition for tp in assigned))
 
 
-class Share(AbstractPartitionAssignor):  # type: ignore[misc]
+class Share(_Assignor):
     """How the members of a group agree on who gets what: see `kafka_share`. One for each consumer."""
 
     name = kafka_share.NAME

@@ -40,8 +40,8 @@ class KafkaListener:
 
     def __init__(self, link: Link, publisher: Publisher, source: Destination, group: str, receive: Receive) -> None:
         prefix = link.options.prefix
-        self.topic = at_broker(prefix, source)
-        self.group = group_at_broker(prefix, source, group)
+        self.topic: str = at_broker(prefix, source)
+        self.group: str = group_at_broker(prefix, source, group)
         self.in_flight: int = 1
         self._dead = at_broker(prefix, dead_of(source))
         self._source, self._group = source, group

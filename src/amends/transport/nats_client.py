@@ -49,7 +49,7 @@ class NatsClient(Client):
             info["tls_required"] = True
         await super()._process_info(info, initial_connection)
 
-    def _build_message(
+    def _build_message(  # pyright: ignore[reportIncompatibleMethodOverride]  # the client asks whether there is one
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Headers | None
     ) -> Msg | None:
         """What belongs to a listener of ours is handed over at once; None then ends the matter for the client."""

@@ -27,11 +27,13 @@ class NatsDelivery:
 
     def __init__(self, listener: NatsListener, reply: str, data: bytes, headers: Headers) -> None:
         self._listener = listener
-        self.reply = reply
-        self.data = data
-        self.headers = headers
+        self.reply: str = reply
+        self.data: bytes = data
+        self.headers: Headers = headers
         self.message: Message | None = None
         self.flaw: str = ""
+        self.times: int
+        self.sequence: int
         self.times, self.sequence = _counted(reply)
         try:
             self.message = from_headers(headers, data)

@@ -43,7 +43,7 @@ class Lane:
         self.sid = 0
         self.inbox = ""
         self.asked = 0
-        self.heard = 0.0
+        self.heard: float = 0.0
 
 
 class NatsListener:

@@ -24,9 +24,9 @@ class RedisDelivery:
 
     def __init__(self, listener: RedisListener, id: bytes, fields: Fields, times: int) -> None:
         self._listener = listener
-        self.id = id
-        self.fields = fields
-        self.times = times
+        self.id: bytes = id
+        self.fields: Fields = fields
+        self.times: int = times
         made = message_of(fields)
         self.message: Message | None = made[0]
         self.flaw: str = made[1]

@@ -30,9 +30,9 @@ class Link:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.away: str = "it is not open"
-        self.publishing = Wire(options)
-        self.tending = Wire(options)
-        self.groups = Groups(options, self.tending)
+        self.publishing: Wire = Wire(options)
+        self.tending: Wire = Wire(options)
+        self.groups: Groups = Groups(options, self.tending)
         self._up = asyncio.Event()
         self._look = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None

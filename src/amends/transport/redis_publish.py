@@ -40,7 +40,7 @@ class Publisher:
         answers: list[Exception | None] = [None] * len(sends)
         commands: dict[int, Command] = {}
         for index, send in enumerate(sends):
-            error = unfit(send.message, self._options.message_bytes)
+            error, key = unfit(send.message, self._options.message_bytes), ""
             try:
                 key = at_broker(self._options.prefix, send.to)
             except TransportRefused as refused:

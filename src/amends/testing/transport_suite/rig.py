@@ -226,7 +226,7 @@ class Rig:
         """A message. text: its body; by default one that no other has."""
         number = next(self._names)
         body = f"message {number}" if text is None else text
-        told = {"data": body.encode(), "time": INSTANT, **fields}
+        told: dict[str, Any] = {"data": body.encode(), "time": INSTANT, **fields}
         return Message(f"{self.prefix}-{number}", "suite.told", "suite", **told)
 
     async def send(self, transport: Transport, *texts: str, to: Destination | None = None) -> None:
