@@ -262,6 +262,18 @@ async def contained(awaited: Awaitable[Any]) -> Ended:
         return None, error
 
 
+async def settled(task: asyncio.Task[Any]) -> None:
+    """Wait until a task is over. Who is cancelled meanwhile leaves it running; what it raises is not raised here."""
+    waiter: asyncio.Future[None] = task.get_loop().create_future()
+
+    def tell(_: asyncio.Task[Any]) -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    task.add_done_callback(tell)
+    await waiter
+
+
 class NotMade(Exception):
     """What stands around the attempts raised before the function was called: nothing happened."""
 

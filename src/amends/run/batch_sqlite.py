@@ -15,7 +15,7 @@ from amends import fault
 from amends.decide import messages as m
 from amends.decide.barrier import Verdict
 from amends.decide.messages import Message
-from amends.run.attempt import Ended, contained
+from amends.run.attempt import Ended, contained, settled
 from amends.run.barrier import Try, entry_of, row_of
 from amends.run.batch_postgres import Undone
 from amends.store import effects
@@ -75,7 +75,7 @@ class Batch:
         task = asyncio.ensure_future(contained(it.call.fn(**given)))
         attempt.task = task
         attempt.start_clock()
-        await asyncio.wait([task])
+        await settled(task)
         attempt.stop_clock()
         attempt.task = None
         return (None, asyncio.CancelledError()) if task.cancelled() else task.result()

@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -282,18 +282,12 @@ class Work:
 
     # Who is at work
 
-    @asynccontextmanager
-    async def lane(self, of: object) -> AsyncGenerator[None, None]:
+    def lane(self, of: object) -> _Lane:
         """One at a time of the same step: the others would only wait for its row, each with a connection."""
-        lane = self._lanes.setdefault(of, _Lane())
-        lane.wanted += 1
-        try:
-            async with lane.lock:
-                yield
-        finally:
-            lane.wanted -= 1
-            if not lane.wanted:
-                del self._lanes[of]
+        lane = self._lanes.get(of)
+        if lane is None:
+            lane = self._lanes[of] = _Lane(self._lanes, of)
+        return lane
 
     def stop_handlers(self) -> None:
         """Ask every handler to stop: the participant goes."""
@@ -302,13 +296,32 @@ class Work:
 
 
 class _Lane:
-    """Those who want the same step."""
+    """Those who want the same step: entered by one at a time."""
 
-    __slots__ = ("lock", "wanted")
+    __slots__ = ("_all", "_lock", "_of", "_wanted")
 
-    def __init__(self) -> None:
-        self.lock = asyncio.Lock()
-        self.wanted = 0
+    def __init__(self, all_: dict[object, _Lane], of: object) -> None:
+        self._all = all_
+        self._of = of
+        self._lock = asyncio.Lock()
+        self._wanted = 0
+
+    async def __aenter__(self) -> None:
+        self._wanted += 1
+        try:
+            await self._lock.acquire()
+        except BaseException:
+            self._left()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
+        self._left()
+
+    def _left(self) -> None:
+        self._wanted -= 1
+        if not self._wanted:
+            del self._all[self._of]
 
 
 class _AtWork:

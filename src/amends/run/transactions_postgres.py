@@ -24,7 +24,7 @@ from amends.decide.barrier import Entry, Verdict
 from amends.decide.messages import Message
 from amends.define.policy import Park, Reject, RetryAfter
 from amends.errors import AmendsError, StoreError, StoreUnavailable
-from amends.run.attempt import Ended, contained
+from amends.run.attempt import Ended, contained, settled
 from amends.run.barrier import Try, entry_of, row_of
 from amends.run.batch_postgres import Undone, batch
 from amends.run.transactions import Transactions
@@ -219,7 +219,7 @@ class PostgresTransactions(Transactions):
 
         attempt.task = task = asyncio.ensure_future(contained(call()))
         attempt.start_clock()
-        await asyncio.wait([task])
+        await settled(task)
         attempt.stop_clock()
         attempt.task = None
         return (None, asyncio.CancelledError()) if task.cancelled() else task.result()

@@ -20,7 +20,7 @@ from amends.decide import messages as m
 from amends.decide.barrier import Ruling, Verdict
 from amends.decide.messages import Message
 from amends.errors import StoreError, StoreUnavailable
-from amends.run.attempt import contained
+from amends.run.attempt import contained, settled
 from amends.run.barrier import Try, entry_of, row_of
 from amends.run.batch_postgres import Undone
 from amends.run.batch_sqlite import Batch
@@ -134,7 +134,7 @@ class SqliteTransactions(Transactions):
         task = asyncio.ensure_future(contained(it.call.fn(**given)))
         it.attempt.task = task
         it.attempt.start_clock()
-        await asyncio.wait([task])
+        await settled(task)
         it.attempt.stop_clock()
         it.attempt.task = None
         result, error = (None, asyncio.CancelledError()) if task.cancelled() else task.result()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
+from weakref import WeakSet
 
 import asyncpg
 
@@ -28,12 +29,13 @@ class AsyncpgLender:
         self._place = source if isinstance(source, Place) else None
         self._pool: Any = None if isinstance(source, Place) else source
         self._size = size
+        self._clean: WeakSet[Any] = WeakSet()  # connections whose session was reset with their COMMIT
 
     async def open(self) -> None:
         if self._place is not None and self._pool is None:
             options = self._place.options(name="amends steps", settings={})
             del options["command_timeout"]  # a step's own timeout is what bounds its statements
-            self._pool = asyncpg.create_pool(**options, min_size=0, max_size=self._size)
+            self._pool = asyncpg.create_pool(**options, min_size=0, max_size=self._size, reset=self._reset)
         await self._pool  # a user's own need not be open yet either
 
     async def close(self) -> None:
@@ -42,14 +44,23 @@ class AsyncpgLender:
             pool.terminate()  # whatever still runs on it has been waited for long enough
 
     async def lend(self) -> Transaction:
-        return Transaction(self._pool, await self._pool.acquire(timeout=CONNECT_SECONDS))
+        clean = None if self._place is None else self._clean
+        return Transaction(self._pool, await self._pool.acquire(timeout=CONNECT_SECONDS), clean)
+
+    async def _reset(self, connection: Any) -> None:
+        """Nothing of a step stays in its session; the way of a COMMIT has been used for that, if there was one."""
+        if connection in self._clean:
+            self._clean.discard(connection)
+        else:
+            await connection.execute(connection.get_reset_query())
 
 
 class Transaction:
     """A transaction on a connection of the pool."""
 
-    def __init__(self, pool: Any, connection: Any) -> None:
+    def __init__(self, pool: Any, connection: Any, clean: WeakSet[Any] | None) -> None:
         self._pool = pool
+        self._clean = clean
         self.given: Any = connection
         self._top: Any = connection.transaction()
 
@@ -74,7 +85,16 @@ class Transaction:
         """There is nothing that is not written."""
 
     async def commit(self) -> None:
-        await self._top.commit()
+        below: Any = getattr(self._top, "_connection", None)
+        if self._clean is None or not hasattr(below, "get_reset_query"):
+            await self._top.commit()
+            return
+        self._top._connection = _Along(below, below.get_reset_query())
+        try:
+            await self._top.commit()
+        finally:
+            self._top._connection = below
+        self._clean.add(below)
 
     async def rollback(self) -> None:
         await self._top.rollback()
@@ -87,3 +107,20 @@ class Transaction:
 
     def interrupt(self) -> None:
         """A cancelled task cancels its statement by itself."""
+
+
+class _Along:
+    """A connection that sends something along with a COMMIT: one way to the server instead of two."""
+
+    def __init__(self, below: Any, text: str) -> None:
+        self.__dict__.update(_below=below, _text=text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._below, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._below, name, value)
+
+    async def execute(self, query: str) -> Any:
+        """The COMMIT, and what goes along."""
+        return await self._below.execute(f"{query}; {self._text}")

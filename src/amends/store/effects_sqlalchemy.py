@@ -182,19 +182,38 @@ class AsyncSqlalchemyLender(_Lender):
 
 
 class AsyncTransaction(_Transaction):
-    """The same, asynchronous."""
+    """The same, asynchronous. Where asyncpg is below, our own statements go to it directly: SQLAlchemy's way there is
+    longer than the statement. Its transaction begins with the first, which therefore goes through it."""
+
+    _below: Any = None
+    _begun: bool = False
+
+    @property
+    def lost(self) -> bool:
+        return super().lost or (self._below is not None and bool(self._below.is_closed()))
 
     async def begin(self) -> None:
         await self._connection.begin()
+        below = (await self._connection.get_raw_connection()).driver_connection
+        if type(below).__module__.partition(".")[0] == "asyncpg":
+            self._below = below
         self._join()
 
     async def fetch(self, name: str, *values: object) -> Sequence[Row]:
+        if self._below is not None and self._begun:
+            rows: Sequence[Row] = await self._below.fetch(SQL[name], *values)
+            return rows
         result = await self._connection.execute(STATEMENTS[name], _numbered(values))
+        self._begun = True
         return result.fetchall() if result.returns_rows else []
 
     async def execute(self, *texts: str) -> None:
+        if self._below is not None and self._begun:
+            await self._below.execute("; ".join(texts))
+            return
         for text in texts:
             await self._connection.exec_driver_sql(text)
+        self._begun = True
 
     async def flush(self) -> None:
         if self._session is not None:
