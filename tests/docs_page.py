@@ -8,7 +8,8 @@ Conventions, written down for authors in docs/README.md:
 - `console` blocks are lines `$ command`, run by bash in the page's own directory, and below each
   what it prints: `…` stands for anything. `$ command &` stays in the background until the page ends.
 - `no-run="why"` behind the language is for what cannot run here; the reason is printed.
-- `postgresql:///orders`, wherever it stands, is a fresh database: AMENDS_DOCS_POSTGRES says which.
+- `postgresql:///orders`, wherever it stands, is a fresh database: AMENDS_DOCS_POSTGRES says which; `nats://localhost`
+  is a broker: AMENDS_DOCS_NATS.
 - everything else (text, mermaid, json, …) is only checked for being well-formed where that is cheap.
 
 Guarantees: the first block that fails ends the page, with its line number.
@@ -33,6 +34,7 @@ from typing import Any
 
 COMMAND_SECONDS = 90
 POSTGRES = "postgresql:///orders"  # what pages call a database that is there
+NATS = "nats://localhost"  # and a broker
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>[\w-]*) *(?P<options>[^`\n]*)\n(?P<body>.*?)^(?P=indent)```", re.M | re.S
 )
@@ -178,6 +180,7 @@ def main(path: Path) -> int:
     sys.path.insert(0, os.getcwd())
     page = Page(path.name)
     text = path.read_text().replace(POSTGRES, os.environ.get("AMENDS_DOCS_POSTGRES", POSTGRES))
+    text = text.replace(NATS, os.environ.get("AMENDS_DOCS_NATS", NATS))
     try:
         for block in blocks(text):
             page.run(block)

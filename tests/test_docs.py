@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from docs_page import POSTGRES, BlockFailed, Page, blocks
+from docs_page import NATS, POSTGRES, BlockFailed, Page, blocks
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -28,6 +28,9 @@ def test_every_block_of_the_page_runs(page: Path, tmp_path: Path, request: pytes
     environment = dict(os.environ)
     if POSTGRES in page.read_text():
         environment["AMENDS_DOCS_POSTGRES"] = request.getfixturevalue("postgres_url")
+    if NATS in page.read_text():
+        prefix = request.getfixturevalue("broker_prefix")
+        environment["AMENDS_DOCS_NATS"] = f"{request.getfixturevalue('nats_url')}?prefix={prefix}"
 
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PAGE_SECONDS, check=False
