@@ -12,10 +12,11 @@ DEV := $(VENV)/.dev
 JOBS ?= 2
 SEEDS ?= 0:5000
 HOURS ?= 1
+BROKER ?= none
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
-.PHONY: help demo test check types lint test-fast test-core simulate soak bench services services-install docs lock clean
+.PHONY: help demo test check types lint test-fast test-core simulate soak order-system bench services services-install docs lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -47,6 +48,10 @@ simulate: $(DEV) ## seeded faults under a virtual clock: make simulate SEEDS=0:5
 
 soak: $(DEV) ## the same for hours, with seeds that were never run: make soak HOURS=1
 	$(BIN)/python tests/soak.py --hours $(HOURS) --jobs $(JOBS)
+
+order-system: $(DEV) ## four processes over a broker, all of it broken, the money checked: make order-system BROKER=nats
+	@$(BIN)/python -m services install >/dev/null
+	@$(BIN)/python -m examples.order_system --broker=$(BROKER)
 
 bench: $(DEV) ## benchmarks beside their peers, in one run
 	$(BIN)/python -m pip install --quiet -r requirements/bench.in
