@@ -128,6 +128,14 @@ def _postpone(state: State, event: e.Postponed) -> None:
         state.steps[address] = step._replace(undo=_undo(state, address)._replace(due=until))
 
 
+def _build(state: State, address: str, command: bytes) -> None:
+    """A command is there. An item with one waits for its place, however far those behind it have come by then."""
+    step = state.step(address)
+    state.steps[address] = step._replace(command=command)
+    if address[-1] == "]":
+        _count_item(state, group_of(address), index_of(address), step.action.status)
+
+
 def _succeed(state: State, event: e.Succeeded) -> None:
     address, result = event
     old = state.steps.get(address, NEW)
@@ -153,7 +161,7 @@ def _apply_other(state: State, event: Event) -> None:
         case e.Postponed():
             _postpone(state, event)
         case e.Built(address, command):
-            state.steps[address] = state.step(address)._replace(command=command)
+            _build(state, address, command)
         case e.Rejected() | e.Failed() | e.Unknown() | e.Stuck():
             _apply_trouble(state, event)
         case e.Waiting(address, until):

@@ -154,8 +154,9 @@ NEW = StepState()
 class Lane(NamedTuple):
     """How far a `for_each` has come forward.
 
-    open: items that hold one of the places its limit gives. again: items that a person had
-    tried again and that wait for a place. held: items stuck. begun: how many ever had a place.
+    open: items that hold one of the places its limit gives. again: items that wait for a place although
+    their turn has come: a person had them tried again, or their command is built. held: items stuck.
+    begun: how many had their turn.
     """
 
     open: tuple[int, ...] = ()
