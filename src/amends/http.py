@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -24,19 +25,23 @@ from starlette.responses import Response
 
 from amends.decide.events import Phase
 from amends.decide.wire import Command as Wired
-from amends.decide.wire import Reply, Word
+from amends.decide.wire import Ended, Reply, Word
 from amends.define.contract import Command
 from amends.define.node import check_name
 from amends.define.policy import Park, Reject, Retry
-from amends.errors import AmendsError, LimitExceeded, ValueRefused
-from amends.run.inbox import CommandTry
+from amends.errors import AmendsError, LimitExceeded, NotRunning, StoreError, ValueRefused
+from amends.run.inbox import CommandTry, failed
 from amends.run.participant import Participant
+from amends.run.participant_session import ParticipantSession
+from amends.run.participant_work import Leaving
 
 Q = TypeVar("Q")
 R = TypeVar("R")
 KEY_CHARACTERS_MAX = 200
 RETRY_SECONDS = 1.0
+_log = logging.getLogger("amends.http")
 OUTCOME, KNOWN = "Amends-Outcome", "Amends-Known"
+REFUSED = "refused"  # no reply of a participant: the key belongs to another request
 _STATUS = {
     Word.SUCCEEDED: 200,
     Word.COMPENSATED: 200,
@@ -50,11 +55,14 @@ _STATUS = {
 }
 
 
-def idempotency(participant: Participant, /, *, namespace: str = "http") -> Callable[[Request], Awaitable[Once]]:
+def idempotency(
+    participant: Participant, /, *, namespace: str = "http", forgets: bool = False
+) -> Callable[[Request], Awaitable[Once]]:
     """A dependency for FastAPI, and a function of the request for Starlette: gives the `Once` of a request.
 
-    participant: who has the handlers; it is entered while the application runs. namespace: tells these keys from the
-    sagas of orchestrators.
+    participant: who has the handlers; it is entered while the application runs, on the same loop. namespace: tells
+    these keys from the sagas of orchestrators. forgets: a key is forgotten `inbox_horizon_seconds` (7 days) after
+    anything last came of it; who asks or undoes later finds nothing. Without it keys are kept for good.
     """
     space = check_name(namespace, "idempotency(namespace=…)")
 
@@ -64,7 +72,8 @@ def idempotency(participant: Participant, /, *, namespace: str = "http") -> Call
         if not key or len(key) > KEY_CHARACTERS_MAX or not key.isprintable():
             words = f"the header Idempotency-Key is missing, or no printable text of at most {KEY_CHARACTERS_MAX}"
             raise HTTPException(400, f"{words} characters")
-        return Once(participant, space, key, known=request.headers.get(KNOWN.lower()) == "succeeded")
+        known = request.headers.get(KNOWN.lower()) == "succeeded"
+        return Once(participant, space, key, known=known, forgets=forgets)
 
     return once
 
@@ -72,8 +81,9 @@ def idempotency(participant: Participant, /, *, namespace: str = "http") -> Call
 class Once:
     """What one request asks for, under its key."""
 
-    def __init__(self, participant: Participant, namespace: str, key: str, *, known: bool) -> None:
+    def __init__(self, participant: Participant, namespace: str, key: str, *, known: bool, forgets: bool) -> None:
         self._participant = participant
+        self._forgets = forgets
         self._namespace = namespace
         self._key = key
         self._known = known
@@ -101,7 +111,7 @@ class Once:
             self._namespace,
             saga,
             self._key,
-            command.name,
+            command.type,  # services may share a database
             phase,
             data,
             "-",  # the answer goes by no message
@@ -110,11 +120,25 @@ class Once:
             known=self._known,
         )
         tried: list[CommandTry] = []
-        reply = await self._participant.session.work.answer(asked, alone=True, tried=tried.append)
+        try:
+            session = self._participant.session
+            reply = await session.asked(self._done(session, asked, tried.append))
+        except (NotRunning, Leaving) as error:
+            return _told(failed(asked, str(error) or "the service is going; nothing was done", park=False))
         stored = tried[0].stored if tried else None
         if phase is Phase.ACTION and stored is not None and stored.command not in (None, data):
-            return _response(422, {"outcome": "refused", "reason": "this key was used with another request"}, {})
+            other = "this key was used with another request"
+            return _response(422, {"outcome": REFUSED, "reason": other}, {OUTCOME: REFUSED})
         return _told(reply)
+
+    async def _done(self, session: ParticipantSession, asked: Wired, tried: Callable[[CommandTry], object]) -> Reply:
+        reply = await session.work.answer(asked, alone=True, tried=tried)
+        if self._forgets:
+            try:
+                await session.ended(Ended(asked.namespace, (asked.saga,)))
+            except StoreError as error:  # the key is kept until it is used again
+                _log.warning("a key is not going to be forgotten: %s", error)
+        return reply
 
 
 def _told(reply: Reply) -> Response:
@@ -173,7 +197,7 @@ def _refuse(response: Answered, outcome: str) -> NoReturn:
     reason = str(response.json().get("reason", "")) or outcome
     if outcome == Word.REJECTED:
         raise Reject(reason)
-    if outcome in (Word.MISSING, Word.EARLIER_OPEN) or response.headers.get("Amends-Park") == "true":
+    if outcome in (Word.MISSING, Word.EARLIER_OPEN, REFUSED) or response.headers.get("Amends-Park") == "true":
         raise Park(f"{reason} ({outcome})")
     if outcome == Word.FAILED:
         raise Retry.after(float(response.headers.get("Retry-After", RETRY_SECONDS)))

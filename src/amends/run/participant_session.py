@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from amends.decide.wire import Ended, ended_of
 from amends.errors import MessageRefused, StoreUnavailable, TransportError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ARRANGE_SECONDS = 1.0  # between two tries to have the queues made
 UNACKED_PER_HANDLER = 4  # messages that wait, or whose reply is not confirmed yet, for each that is being handled
 STOP_SECONDS = 5.0  # how long a handler that was asked to stop is waited for
+T = TypeVar("T")
 _log = logging.getLogger("amends.participant")
 
 
@@ -55,7 +56,7 @@ class ParticipantSession:
             self._upkeep = Upkeep(self._transactions, service, horizon, kept)
         self._stack = AsyncExitStack()
         self._listening: list[Listening] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._arranging: asyncio.Task[None] | None = None
         self._duties: list[asyncio.Task[None]] = []
         self._arranged = asyncio.Event()
@@ -210,9 +211,27 @@ class ParticipantSession:
             with suppress(RuntimeError):  # the loop is closed, and the sweep of the next comes
                 loop.call_soon_threadsafe(outbox.look_soon, numbers)
 
+    async def asked(self, job: Coroutine[Any, Any, T]) -> T:
+        """Have something done that no broker delivered: to its end, whether or not who asked is still there, and
+        waited for as deliveries are when this participant leaves."""
+        task = self.work.loop.create_task(job)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(task)
+
+    async def ended(self, notice: Ended) -> None:
+        """Have what is remembered of these forgotten, a horizon after anything last came of it. Raises StoreError."""
+        if self._upkeep is not None:
+            await self._upkeep.ended(notice)
+
     async def sizes(self) -> Sizes | None:
         """What its inbox and outbox hold; None without a database. Raises StoreError."""
         return None if self._upkeep is None else await self._upkeep.sizes()
+
+    async def lag(self) -> int | None:
+        """About how many commands wait at the broker; None where nobody knows."""
+        service = self._built.handlers.service.name
+        return await self._transport.lag(commands_of(service), service)
 
     async def clean(self) -> int:
         """Forget, at once, what may be forgotten; gives how many rows that were. Raises StoreError."""
