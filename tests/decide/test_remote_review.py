@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from told import COMMAND, Refusal, Story, each, items, plan, remote
+from told import ACTION, COMMAND, UNDO, Answerable, Refusal, Story, each, items, plan, remote
+
+from amends.decide import messages as m
+from amends.decide.outcome import LATE_MAX
+from amends.decide.wire import Word
 
 
 def test_an_item_whose_request_says_no_leaves_the_items_before_it_to_be_sent() -> None:
@@ -18,7 +22,7 @@ def test_an_item_whose_request_says_no_leaves_the_items_before_it_to_be_sent() -
 
 def test_an_item_whose_request_breaks_leaves_the_items_before_it_to_be_sent() -> None:
     wide = plan(each(remote("a")))
-    broken = {"a": items(3), "a[0]": [COMMAND], "a[1]": [COMMAND], "a[2]": ValueError("no such price")}
+    broken: dict[str, Answerable] = {"a": items(3), "a[0]": [COMMAND], "a[1]": [COMMAND], "a[2]": ValueError("no such price")}
 
     saga = Story(wide, answers=broken)
     assert saga.doing == {"a[0]", "a[1]"}
@@ -29,3 +33,40 @@ def test_an_item_whose_request_breaks_leaves_the_items_before_it_to_be_sent() ->
     saga.succeeds("a[2]")
 
     assert saga.status == "completed"
+
+
+def test_a_late_answer_that_is_known_already_is_no_news() -> None:
+    saga = Story(plan(remote("a", attempts=1)))
+    saga.tick()
+    saga.succeeds("a", result=b"7")
+
+    told = saga.tell(m.Done("a", ACTION, b"7"))
+
+    assert told == []
+    assert saga.state.step("a").result == b"7"
+    assert saga.state.late == 1
+
+
+def test_replies_that_are_sent_again_without_end_make_no_endless_history_and_the_result_is_still_heard() -> None:
+    saga = Story(plan(remote("a", attempts=1)))
+    saga.tick()
+    saga.undo_rejects("a")
+
+    for _ in range(LATE_MAX + 10):
+        saga.tell(m.Barred("a", ACTION, Word.FENCED))
+        saga.tell(m.Barred("a", UNDO, Word.MISSING))
+    saga.succeeds("a", result=b"7")
+
+    assert saga.state.late == LATE_MAX + 1
+    assert saga.state.step("a").result == b"7"
+
+
+def test_a_late_answer_that_says_otherwise_is_kept() -> None:
+    saga = Story(plan(remote("a", attempts=1)))
+    saga.tick()
+    saga.succeeds("a", result=b"7")
+
+    saga.succeeds("a", result=b"8")
+
+    assert saga.state.late == 2
+    assert saga.state.step("a").result == b"7"

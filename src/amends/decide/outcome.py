@@ -19,8 +19,10 @@ from amends.decide.state import Action, Status, Undo, in_flight
 from amends.decide.wire import Word
 
 POISON_KILLS = 3
+LATE_MAX = 100  # late replies that a saga's history keeps, beside the first result of each step
 _BETWEEN = frozenset({Action.WAITING, Undo.WAITING})
 _KNOWN = frozenset({Action.SUCCEEDED, Action.REJECTED, Undo.COMPENSATED, Undo.VOID})
+_OPEN_TO_KNOWLEDGE = frozenset({Action.UNKNOWN, Action.STUCK})  # as in `evolve.py`
 _BARRED = {
     Word.EXPIRED: "the command came too late for the service to know whether it did it before",
     Word.FENCED: "the service has undone this, or was told never to do it",
@@ -236,6 +238,16 @@ def _delay(message: m.Failure, policy: Policy, attempts: int) -> float:
 
 
 def _late(draft: Draft, address: str, phase: Phase, outcome: str, result: bytes | None = None) -> None:
-    if draft.plan.step(address).remote and draft.state.step(address).track(phase).status in _KNOWN:
-        return  # a reply that was sent twice, or the answer to a command that was
-    draft.emit(e.Late(address, phase, outcome, result if phase is ACTION else None))
+    given = result if phase is ACTION else None
+    if not draft.plan.step(address).remote or _is_news(draft, address, phase, given):
+        draft.emit(e.Late(address, phase, outcome, given))
+
+
+def _is_news(draft: Draft, address: str, phase: Phase, result: bytes | None) -> bool:
+    """Whether a late reply may say something new. Messages come twice, and old ones may be sent again without end."""
+    step = draft.state.step(address)
+    if step.track(phase).status in _KNOWN:
+        return False
+    if result is not None and step.result is None and step.action.status in _OPEN_TO_KNOWLEDGE:
+        return True
+    return (result is None or result != step.result) and draft.state.late < LATE_MAX
