@@ -267,7 +267,7 @@ def failed(command: Command, reason: str, *, park: bool) -> Reply:
     return reply_to(command, Word.FAILED, reason)._replace(park=park)
 
 
-def unfit(command: Command, handled: Mapping[str, Handled], service: str) -> str:
+def unfit(command: Command, handled: Mapping[str, Handled], service: str, payload_bytes: int) -> str:
     """Why nobody here can be given a command at all; empty if somebody can. The words are for the saga's operator."""
     known = handled.get(command.type)
     if known is None or known.handler(command.phase) is None:
@@ -279,6 +279,8 @@ def unfit(command: Command, handled: Mapping[str, Handled], service: str) -> str
         )
     if command.phase is Phase.UNDO:
         return ""
+    if len(command.data) > payload_bytes:  # it would be kept as long as its saga, and longer
+        return f"the command has {len(command.data)} bytes; the service {service} takes {payload_bytes} (payload_bytes)"
     try:
         known.contract.sent.decode(command.data)
     except ValueRefused as error:

@@ -177,7 +177,7 @@ class Work:
     ) -> Reply:
         """What becomes of a command. alone: in no batch. tried: is told of it, where it goes through the barrier
         alone. Raises Leaving."""
-        why = unfit(command, self.handlers.commands, self.handlers.service.name)
+        why = unfit(command, self.handlers.commands, self.handlers.service.name, self.payload_bytes)
         if why:
             _log.error("a command of saga %s cannot be done: %s", command.key, why)
             self.figures.parked += 1
