@@ -22,7 +22,12 @@ def test_an_item_whose_request_says_no_leaves_the_items_before_it_to_be_sent() -
 
 def test_an_item_whose_request_breaks_leaves_the_items_before_it_to_be_sent() -> None:
     wide = plan(each(remote("a")))
-    broken: dict[str, Answerable] = {"a": items(3), "a[0]": [COMMAND], "a[1]": [COMMAND], "a[2]": ValueError("no such price")}
+    broken: dict[str, Answerable] = {
+        "a": items(3),
+        "a[0]": [COMMAND],
+        "a[1]": [COMMAND],
+        "a[2]": ValueError("no such price"),
+    }
 
     saga = Story(wide, answers=broken)
     assert saga.doing == {"a[0]", "a[1]"}
