@@ -349,6 +349,58 @@ def test_messages_of_unknown_origin_run_together_unless_they_were_begun_before(s
     assert stock.place.sql("SELECT count(*) FROM amends.inbox_death") == [(0,)]
 
 
+def test_what_waits_at_the_broker_of_unknown_origin_is_done_in_batches_too(stock: Stock) -> None:
+    app = stock.participant(batch=50)
+    careful: list[Any] = []
+
+    def look(what: str, ctx: Context) -> None:
+        work = app.session.work
+        assert work.careful is not None
+        careful.append(work.careful._alone.locked())
+
+    stock.before = look
+
+    async def main() -> None:
+        async with at_work(stock, app) as peer:
+            commands = [action(saga=bytes([number]) * 16) for number in range(1, 21)]
+            deliveries = [Redelivered(command_message(one, f"m{n}", "/peer"), 0) for n, one in enumerate(commands)]
+            app.session.receive(deliveries)
+            assert [(await peer.reply()).word for _ in commands] == [Word.SUCCEEDED] * 20
+            for delivery in deliveries:
+                await delivery.acked.wait()
+            assert await app.session.lag() == 0
+
+    asyncio.run(main())
+    assert careful == [False] * 20
+    assert stock.place.sql("SELECT count(*) FROM amends.inbox_death") == [(0,)]
+
+
+def test_a_reply_that_the_broker_refuses_becomes_one_that_says_so_and_asks_for_a_person(stock: Stock) -> None:
+    app = stock.participant(broker="local://?message_bytes=600")  # replies with a long text are too long
+    stock.before = raising(ValueError("x" * 2000))
+
+    async def main() -> None:
+        async with at_work(stock, app) as peer:
+            reply = await peer.ask(action())
+            assert (reply.word, reply.park) == (Word.FAILED, True)
+            assert "cannot be sent" in reply.reason
+
+    asyncio.run(main())
+
+
+def test_a_command_whose_reply_nobody_can_be_sent_is_put_aside_and_its_outcome_is_kept(stock: Stock) -> None:
+    app = stock.participant(broker="local://?message_bytes=10")
+
+    async def main() -> None:
+        async with at_work(stock, app) as peer:
+            await peer.send(action())
+            await until(lambda: len(peer.dead) == 1, "it is put aside")
+            assert "its reply cannot be sent" in peer.dead[0].attributes["amendsdeadreason"]
+
+    asyncio.run(main())
+    assert [row[2] for row in stock.place.inbox] == ["succeeded"]
+
+
 def test_a_saga_is_forgotten_only_after_it_has_ended_and_the_horizon_has_passed(stock: Stock) -> None:
     short = stock.participant(settings=Settings(inbox_horizon_seconds=2.0))
 

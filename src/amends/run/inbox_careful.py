@@ -37,20 +37,20 @@ class Careful:
         self._ended = Gathering(transactions, "end_carefully")
 
     @asynccontextmanager
-    async def done(self, parts: Sequence[str], *, again: bool) -> AsyncGenerator[None, None]:
-        """Something is done within. parts: what is the same however often it comes. again: it is known to have come
-        before. Raises Poison instead, and StoreError."""
+    async def done(self, parts: Sequence[str], *, again: bool) -> AsyncGenerator[bool, None]:
+        """Something is done within; gives whether it is alone. parts: what is the same however often it comes. again:
+        it is known to have come before. Raises Poison instead, and StoreError."""
         what = hashlib.blake2b("\n".join(parts).encode("utf-8", "replace"), digest_size=16).hexdigest()
         if not again and await self._first.of(what):
             async with self._uncounted(what):
-                yield
+                yield False
             return
         async with self._alone:  # counted within: who only waits must not be accused of what others do
             rows = await self._transactions.ask("begin_carefully", json.dumps([what]))
             if int(rows[0][1]) > DEATHS_MAX:
                 raise Poison
             async with self._uncounted(what):
-                yield
+                yield True
 
     @asynccontextmanager
     async def _uncounted(self, what: str) -> AsyncGenerator[None, None]:

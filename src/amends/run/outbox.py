@@ -28,7 +28,7 @@ from amends.transport.names import events_of
 
 GRACE_SECONDS = 5.0  # what is younger is on its way from memory
 CLAIM_SECONDS = 30.0  # so long nobody else takes what a sweep has claimed
-SWEEP_SECONDS = 1.0
+SWEEP_SECONDS = 2.5
 BATCH = 500
 MEMORY_MAX = 10_000  # events that wait in memory for their turn; the rest is left to the sweep
 REMEMBERED_MAX = 20_000  # settled ones that a later row may still have seen open

@@ -187,7 +187,9 @@ class Events:
         parts = ("event", work.handlers.service.name, message.source, message.id)
         try:
             async with work.lane(lane):
-                why = await work.guarded(delivery, parts, lambda: self._handled(transactions, event, handler, message))
+                why = await work.guarded(
+                    delivery, parts, lambda _: self._handled(transactions, event, handler, message)
+                )
         except Poison:
             work.figures.poison += 1
             why = POISON

@@ -132,7 +132,7 @@ class Work:
         command = command_of(message)
         parts = (command.phase, command.namespace, command.saga.hex(), command.step, str(command.round))
         try:
-            reply = await self.guarded(delivery, parts, lambda: self.answer(command, alone=delivery.times != 1))
+            reply = await self.guarded(delivery, parts, lambda alone: self.answer(command, alone=alone))
         except Poison:
             self.figures.poison += 1
             _log.error("a command of saga %s is not done any more: %s", command.key, POISON)
@@ -140,15 +140,16 @@ class Work:
         self.figures.handled += 1
         await self.respond(command, reply, delivery)
 
-    async def guarded(self, delivery: Delivery, parts: Sequence[str], job: Callable[[], Awaitable[T]]) -> T:
-        """Do something that may have taken its process down, if it may have. Raises Poison and Leaving."""
+    async def guarded(self, delivery: Delivery, parts: Sequence[str], job: Callable[[bool], Awaitable[T]]) -> T:
+        """Do something that may have taken its process down, if it may have; it is told whether it is alone. Raises
+        Poison and Leaving."""
         if delivery.times == 1 or self.careful is None:
-            return await job()
+            return await job(delivery.times > 1)
         tries = 0
         while True:
             try:
-                async with self.careful.done(parts, again=delivery.times > 1):
-                    return await job()
+                async with self.careful.done(parts, again=delivery.times > 1) as alone:
+                    return await job(alone)
             except StoreUnavailable as error:
                 tries += 1
                 await self.waits(error, tries)
@@ -169,6 +170,9 @@ class Work:
         fault.point("reply.after")
         if told is None:
             await delivery.ack()
+        elif isinstance(told, TransportRefused):  # nobody can be told; whoever asks again is answered from the row
+            self.figures.refused += 1
+            await delivery.bury(f"its reply cannot be sent: {told}")
         else:
             await delivery.retry(PAUSE_LAST_SECONDS)
 
