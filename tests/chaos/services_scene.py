@@ -123,6 +123,11 @@ class Child:
         return self.shop.books / f"ready-{'-'.join(self.targets)}"
 
     @property
+    def pid(self) -> int:
+        """Of the life it has, or had last."""
+        return 0 if self.process is None else self.process.pid
+
+    @property
     def alive(self) -> bool:
         """Whether it is there, stopped or not."""
         return self.process is not None and self.process.poll() is None

@@ -107,7 +107,7 @@ def test_forged_replies_are_refused_and_replayed_ones_move_nothing(shop: Shop) -
 @on_every_transport
 def test_garbage_giants_and_commands_that_nobody_knows_are_put_aside(shop: Shop) -> None:
     def rates() -> MessageRates:
-        return MessageRates(garbage=0.5, unknown=0.3, huge=0.05)
+        return MessageRates(garbage=0.5, unknown=0.3, huge=0.2)
 
     found = play(shop, orders(SOME), sends=rates(), answers=rates())
 
@@ -133,8 +133,9 @@ def test_all_of_it_together(shop: Shop) -> None:
     def rates() -> MessageRates:
         return MessageRates(
             duplicated=0.2, redelivered=0.2, held=0.3, held_seconds=0.1, commands_lost=0.05, replies_lost=0.05,
-            first_replies_lost=0.1, replies_late=0.05, late_seconds=1.5 * REPLY_SECONDS, acks_lost=0.1, confirms_lost=0.1, away=0.05,
-            replayed=0.1, forged=0.2, garbage=0.1, unknown=0.05, actions_behind_undo=0.1, behind_seconds=4.0,
+            first_replies_lost=0.1, replies_late=0.05, late_seconds=1.5 * REPLY_SECONDS, acks_lost=0.1,
+            confirms_lost=0.1, away=0.05, replayed=0.1, forged=0.2, garbage=0.1, unknown=0.05,
+            actions_behind_undo=0.1, behind_seconds=4.0,
         )  # fmt: skip
 
     wanted = orders(24, "good", "declined", "flaky", "returned", "slow", sagas=(buy, hasty))
