@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -34,7 +35,7 @@ PARTS = {
     "payment": ("payment:app",),
 }
 LOOK_SECONDS = 0.1
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 STOP_SECONDS = 60.0
 STORE_AWAY = 7  # a worker ends with that if it cannot open its database
 
@@ -130,15 +131,19 @@ class Fleet:
 
     async def ready(self) -> None:
         """Wait until all of them work. Raises NotReady."""
-        try:
-            async with asyncio.timeout(READY_SECONDS), httpx.AsyncClient(base_url=self.url) as client:
-                while late := [process for process in self.processes.values() if not process.ready_file.exists()]:
-                    if self._web in late and await _answers(client):
-                        self._web.ready_file.touch()
-                    await asyncio.sleep(LOOK_SECONDS)
-        except TimeoutError:
-            told = "\n".join(f"--- {process.name}\n{tail(process.log)}" for process in late)
-            raise NotReady(f"not ready within {READY_SECONDS:g} s:\n{told}") from None
+        async with httpx.AsyncClient(base_url=self.url) as client:
+            try:
+                async with asyncio.timeout(READY_SECONDS):
+                    while self._late():
+                        if self._web in self._late() and await _answers(client):
+                            self._web.ready_file.touch()
+                        await asyncio.sleep(LOOK_SECONDS)
+            except TimeoutError:
+                told = "\n".join(f"--- {process.name}\n{tail(process.log)}" for process in self._late())
+                raise NotReady(f"not ready within {READY_SECONDS:g} s:\n{told}") from None
+
+    def _late(self) -> list[Process]:
+        return [process for process in self.processes.values() if not process.ready_file.exists()]
 
     def stop(self) -> list[str]:
         """Ask them to finish; gives the words of those that did not end well."""
@@ -167,7 +172,7 @@ class Fleet:
 
 async def _answers(client: httpx.AsyncClient) -> bool:
     try:
-        return (await client.get("/orders/none")).status_code == httpx.codes.NOT_FOUND
+        return (await client.get("/orders/none")).status_code == HTTPStatus.NOT_FOUND
     except httpx.TransportError:
         return False
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -31,6 +33,7 @@ class Customers:
     placed: list[str] = field(default_factory=list[str])
     cancelled: list[str] = field(default_factory=list[str])
     number: int = 0
+    run: str = field(default_factory=lambda: secrets.token_hex(2))  # so that a database may be used again
 
     def __post_init__(self) -> None:
         self._dice = random.Random(self.seed)  # noqa: S311  # which order is which is no secret
@@ -50,15 +53,21 @@ class Customers:
             self.number += 1
             sku, quantity, cents = self._dice.choice(GOODS)
             card = BAD_CARD if self._dice.random() < 1 / 6 else GOOD_CARD
-            order = {"id": f"order-{self.number}", "sku": sku, "quantity": quantity, "cents": cents, "card": card}
+            order = {
+                "id": f"order-{self.run}-{self.number}",
+                "sku": sku,
+                "quantity": quantity,
+                "cents": cents,
+                "card": card,
+            }
             yield order, self._dice.random() < 1 / 10
 
     async def _place(self, client: httpx.AsyncClient, order: dict[str, Any], cancels: bool) -> None:
-        await _insist(client, "/orders", order, httpx.codes.ACCEPTED)
+        await _insist(client, "/orders", order, HTTPStatus.ACCEPTED)
         self.placed.append(order["id"])
         if cancels:
-            path, fine = f"/orders/{order['id']}/cancel", (httpx.codes.ACCEPTED, httpx.codes.CONFLICT)
-            if await _insist(client, path, None, *fine) == httpx.codes.ACCEPTED:
+            path, fine = f"/orders/{order['id']}/cancel", (HTTPStatus.ACCEPTED, HTTPStatus.CONFLICT)
+            if await _insist(client, path, None, *fine) == HTTPStatus.ACCEPTED:
                 self.cancelled.append(order["id"])
 
 

@@ -10,7 +10,7 @@ Must not: know what runs on them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -41,7 +41,7 @@ def soon(kind: str, url: str) -> str:
 
 
 @contextmanager
-def servers(kind: str) -> Iterator[Servers]:
+def servers(kind: str) -> Generator[Servers, None, None]:
     """All that is needed with a broker of this kind."""
     given = {name: os.environ[key] for name in SERVICES if (key := f"{name.upper()}_DATABASE") in os.environ}
     with ExitStack() as ends:

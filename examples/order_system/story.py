@@ -114,10 +114,12 @@ async def _run(fleet: Fleet, people: Operations, size: Size, tell: Callable[[str
         await more
     await fleet.ready()
     await customers.come(LAST_ORDERS)
-    tell("waiting until every saga has ended")
+    began = time.monotonic()
     hung = await _all_ended(people)
+    tell(f"every saga has ended, {time.monotonic() - began:.1f} s after the last order")
     databases = fleet.servers.databases
     await _receipts_filed(databases)
+    tell(f"every event has been handled, {time.monotonic() - began:.1f} s after it")
     books, sagas = await read_books(databases), await read_sagas(people)
     troubles = check(books, sagas, customers.placed, customers.cancelled)
     troubles += [Trouble("", what) for what in (*hung, *faults.troubles)]
