@@ -47,8 +47,9 @@ def wanted(name: str, only: list[str] | None) -> bool:
 
 
 def _postgres(options: argparse.Namespace, stack: ExitStack) -> dict[str, Callable[[], list[str]]]:
-    """PostgreSQL's tables; none, with a word, where it is not on this machine."""
+    """The tables that need PostgreSQL; none, with a word, where it is not on this machine."""
     from bench.postgres.sections import Sections
+    from bench.services.sections import Sections as Services
     from services.found import ServiceMissing, postgres_bin
 
     try:
@@ -56,7 +57,7 @@ def _postgres(options: argparse.Namespace, stack: ExitStack) -> dict[str, Callab
     except ServiceMissing as error:
         print(f"PostgreSQL is not measured: {error}", file=sys.stderr)
         return {}
-    return Sections(options, _command(), stack).all()
+    return Sections(options, _command(), stack).all() | Services(options, _command(), stack).all()
 
 
 def _throughput(journal: str, options: argparse.Namespace) -> list[str]:
@@ -87,13 +88,16 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--only", action="append", help="a table, such as growth or 'postgres growth'; or postgres, all of its"
+        "--only",
+        action="append",
+        help="a table, such as growth or 'postgres growth'; or postgres or services, all of theirs",
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="of the seconds that each window lasts")
     parser.add_argument("--journal", choices=("delete", "persist", "wal"), action="append")
     parser.add_argument("--sleepers", type=int, help="by default 100,000 on SQLite, a million on PostgreSQL")
     parser.add_argument("--ended", type=int, help="sagas that have ended, by default 200,000, or a million")
+    parser.add_argument("--broker", action="append", help="of the services' tables, only those over this one")
     parser.add_argument("--dir", type=Path, help="where the files are to be: the disk that counts")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.name}")
     options = parser.parse_args()
