@@ -78,26 +78,29 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(main())
 
 
-async def arrives_behind(here: Inbox, holder: Opened, key: Any = KEY, *, rounds: tuple[int, int] = (1, 1)) -> Any:
+async def arrives_behind(
+    here: Inbox, holder: Opened, key: Any = KEY, *, rounds: tuple[int, int] = (1, 1), new: bool = False
+) -> Any:
     """What somebody finds who arrives while another's transaction is open, and that commits then."""
     second = await here.begin()
-    arriving = asyncio.ensure_future(effects.arrive(second, key, *rounds))
+    arriving = asyncio.ensure_future(effects.arrive(second, key, *rounds, new=new))
     await until(here.waits, "the second waits for the first")
     await holder.commit()
     return await asyncio.gather(arriving, return_exceptions=True)
 
 
+@pytest.mark.parametrize("new", [False, True], ids=["whatever", "new"])
 @pytest.mark.parametrize("level", LEVELS)
 def test_an_action_and_its_compensation_exclude_each_other_at_any_isolation_level(
-    postgres_url: str, level: str
+    postgres_url: str, level: str, new: bool
 ) -> None:
     async def main() -> None:
         async with inbox(postgres_url, level) as here:
             action = await here.begin()
-            assert await effects.arrive(action, KEY, 1, 1) == Found([], torn=False)
+            assert await effects.arrive(action, KEY, 1, 1, new=not new) == Found([], torn=False)
             await effects.keep(action, KEY, DONE)
 
-            (found,) = await arrives_behind(here, action)
+            (found,) = await arrives_behind(here, action, new=new)
 
             if level == "read committed":
                 assert found == Found([DONE], torn=False)
@@ -109,8 +112,9 @@ def test_an_action_and_its_compensation_exclude_each_other_at_any_isolation_leve
     run(main)
 
 
+@pytest.mark.parametrize("new", [False, True], ids=["whatever", "new"])
 @pytest.mark.parametrize("level", LEVELS)
-def test_what_is_there_already_is_locked_before_it_is_read(postgres_url: str, level: str) -> None:
+def test_what_is_there_already_is_locked_before_it_is_read(postgres_url: str, level: str, new: bool) -> None:
     async def main() -> None:
         async with inbox(postgres_url, level) as here:
             first = await here.begin()
@@ -121,7 +125,7 @@ def test_what_is_there_already_is_locked_before_it_is_read(postgres_url: str, le
             await effects.arrive(undo, KEY, 1, 1)
             await effects.keep(undo, KEY, UNDONE)
 
-            (found,) = await arrives_behind(here, undo)
+            (found,) = await arrives_behind(here, undo, new=new)
 
             if level == "read committed":
                 assert found == Found([UNDONE], torn=False)
