@@ -18,19 +18,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from amends.store.sql import migrations, split
+from amends.store.sql import migrations, split, statements
 
 _DIALECTS = {"postgresql": "postgres_effects", "sqlite": "sqlite_effects"}
-_DROP = {
-    "postgresql": [
-        f"DROP TABLE IF EXISTS amends.{name}"
-        for name in ("inbox", "inbox_ended", "inbox_event", "inbox_death", "outbox", "inbox_version")
-    ],
-    "sqlite": [
-        f"DROP TABLE IF EXISTS amends_{name}"
-        for name in ("inbox", "inbox_ended", "inbox_event", "inbox_death", "outbox", "inbox_version")
-    ],
-}
 
 
 def create_service_tables(op: Any, *, since: int = 0, to: int | None = None) -> None:
@@ -52,7 +42,7 @@ def create_service_tables(op: Any, *, since: int = 0, to: int | None = None) -> 
 
 def drop_service_tables(op: Any) -> None:
     """Take the tables away, and all that they remember: a command that comes again then runs again."""
-    for statement in _DROP[_dialect(op)]:
+    for statement in split(statements(_DIALECTS[_dialect(op)])["drop"]):
         op.execute(statement)
 
 

@@ -289,3 +289,7 @@ SELECT
 
 -- name: now
 SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)
+
+-- name: drop
+DROP TABLE IF EXISTS amends.inbox, amends.inbox_ended, amends.inbox_event, amends.inbox_death, amends.outbox,
+    amends.inbox_version;

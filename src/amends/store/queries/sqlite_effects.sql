@@ -138,3 +138,11 @@ SELECT
 
 -- name: now
 SELECT (julianday('now') - 2440587.5) * 86400.0
+
+-- name: drop
+DROP TABLE IF EXISTS amends_inbox;
+DROP TABLE IF EXISTS amends_inbox_ended;
+DROP TABLE IF EXISTS amends_inbox_event;
+DROP TABLE IF EXISTS amends_inbox_death;
+DROP TABLE IF EXISTS amends_outbox;
+DROP TABLE IF EXISTS amends_inbox_version;
