@@ -11,6 +11,7 @@ Must not: be imported without Starlette: pip install "amends[http]".
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import logging
@@ -122,6 +123,8 @@ class Once:
         tried: list[CommandTry] = []
         try:
             session = self._participant.session
+            if session.work.loop is not asyncio.get_running_loop():
+                raise NotRunning("the participant runs on another event loop than this application")
             reply = await session.asked(self._done(session, asked, tried.append))
         except (NotRunning, Leaving) as error:
             return _told(failed(asked, str(error) or "the service is going; nothing was done", park=False))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -137,6 +138,32 @@ def test_a_service_that_is_not_at_work_says_that_nothing_was_done(tmp_path: Path
         assert "not running" in answered.json()["reason"]
 
     asyncio.run(main())
+
+
+def test_an_application_on_another_loop_than_its_participant_is_told_so(tmp_path: Path) -> None:
+    booking = Booking(tmp_path / "cinema.db")
+    ready, over = threading.Event(), threading.Event()
+
+    async def work() -> None:
+        async with booking.app:
+            ready.set()
+            await asyncio.to_thread(over.wait)
+
+    async def ask() -> httpx.Response:
+        async with booking.client:
+            return await booking.book("k", [1])
+
+    elsewhere = threading.Thread(target=lambda: asyncio.run(work()))
+    elsewhere.start()
+    try:
+        assert ready.wait(60)
+        answered = asyncio.run(ask())
+    finally:
+        over.set()
+        elsewhere.join(60)
+
+    assert answered.status_code == 503
+    assert "another event loop" in answered.json()["reason"]
 
 
 def test_a_request_that_is_at_work_when_its_process_goes_says_that_nothing_was_done(tmp_path: Path) -> None:
