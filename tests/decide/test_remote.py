@@ -274,8 +274,9 @@ def test_a_late_success_is_what_the_undo_may_want_to_know() -> None:
     saga.succeeds("a", result=b"7")
 
     assert saga.state.step("a").result == b"7"
-    assert saga.state.step("a").undo is not None
-    assert saga.state.step("a").undo.status is Undo.RUNNING
+    undo = saga.state.step("a").undo
+    assert undo is not None
+    assert undo.status is Undo.RUNNING
 
 
 def test_a_plan_knows_its_services_and_their_commands() -> None:
