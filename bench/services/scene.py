@@ -28,9 +28,10 @@ ANSWER_SECONDS = 120.0
 STATEMENTS = """
 SELECT coalesce(sum(calls) FILTER (WHERE query !~* control), 0), coalesce(sum(calls) FILTER (WHERE query ~* control), 0)
 FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid,
-     (VALUES ('^(begin|commit|rollback|savepoint|release|set|show|deallocate)')) AS words (control)
+     (VALUES ('^(begin|commit|rollback|savepoint|release|set|reset|show|close|unlisten|deallocate|select pg_advisory)'))
+     AS words (control)
 WHERE d.datname = %s
-"""  # what a transaction is begun and ended with is counted apart
+"""  # what a transaction is begun and ended with, and a session cleared with, is counted apart
 
 
 class Way(NamedTuple):
