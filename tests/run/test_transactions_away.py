@@ -12,7 +12,8 @@ from amends.decide import messages as m
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.errors import StoreUnavailable
-from amends.run.transactions import Transactions, Try
+from amends.run.barrier import Try
+from amends.run.transactions import Transactions
 
 TRIES = 3000  # a pause that grew with each of them would have no number
 
@@ -34,6 +35,12 @@ class Away(Transactions):
     async def forget(self, namespace: str, sagas: Sequence[bytes], seconds: float) -> frozenset[bytes]:
         return frozenset()
 
+    async def batch(self, tries: Sequence[Try]) -> list[Message | None]:
+        return [None] * len(tries)
+
+    async def ask(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
+        return []
+
     @asynccontextmanager
     async def _turn(self, it: Try) -> AsyncIterator[None]:
         yield
@@ -46,8 +53,10 @@ class Away(Transactions):
 
 
 def test_a_database_that_is_away_for_hours_is_waited_for_and_is_no_outcome() -> None:
-    attempt = SimpleNamespace(call=None, cancelled=False, task=None)
-    ctx = SimpleNamespace(namespace="default", internal_id=bytes(16), address="book", saga_id="one")
+    attempt = SimpleNamespace(
+        call=SimpleNamespace(transaction=None), cancelled=False, task=None, timeout=30.0, live=None, began=0.0
+    )
+    ctx = SimpleNamespace(namespace="default", internal_id=bytes(16), address="book", saga_id="one", round=1)
     runner = SimpleNamespace(has_around=False)
 
     message = asyncio.run(Away().run(cast("Any", runner), cast("Any", attempt), cast("Any", ctx)))
