@@ -17,7 +17,7 @@ from amends.decide.messages import Message
 from amends.decide.plan import StepNode
 from amends.decide.wire import Reply, Word
 from amends.define.program import Program
-from amends.define.values import clean, describe
+from amends.define.values import PAYLOAD_BYTES_MAX, clean, describe
 from amends.errors import LimitExceeded, ValueRefused
 from amends.store.base import MailAnswer, MailRow, NewMail
 
@@ -80,22 +80,33 @@ def late(key: str, message: str, attempt: Attempt, ended: Message) -> NewMail:
 
 
 def reply_body(reply: Reply) -> bytes:
-    """The mail's body of a service's reply."""
+    """The mail's body of a service's reply. What stands in a reply is somebody else's: what cannot be kept is left
+    out, and its reason says so."""
     _, saga, _, step, phase, word, _, data, reason, round_, attempt, after, park, final = reply
-    value = msgspec.Raw(data if word is Word.SUCCEEDED else b"null")
-    letter = Letter("", value, "", step, "", clean(reason), str(phase), str(word), saga.hex(), round_, attempt, after)
-    letter = msgspec.structs.replace(letter, park=park, final=final)
+    flaw = flaw_of(data) if word is Word.SUCCEEDED else ""
+    value = msgspec.Raw(b"null" if flaw or word is not Word.SUCCEEDED else data)
+    why = clean(flaw or reason)
+    letter = Letter("", value, "", step, "", why, str(phase), str(word), saga.hex(), round_, attempt, after)
+    return _encode(msgspec.structs.replace(letter, park=park, final=final))
+
+
+def flaw_of(data: bytes) -> str:
+    """Why what stands in a reply is no JSON text that can be kept; empty if it is."""
+    if len(data) > PAYLOAD_BYTES_MAX:
+        return f"it has {len(data):,} bytes, and {PAYLOAD_BYTES_MAX:,} are allowed"
     try:
-        return _encode(letter)
-    except msgspec.MsgspecError:  # what stands in a reply is somebody else's, and may be no JSON
-        return _encode(msgspec.structs.replace(letter, value=msgspec.Raw(b"null"), outcome="no JSON"))
+        data.decode()
+        msgspec.json.decode(data, type=msgspec.Raw)
+    except (ValueError, RecursionError):  # UnicodeDecodeError, and all of msgspec's
+        return "it is no JSON"
+    return ""
 
 
 def read(mail: MailRow) -> Letter:
     """The letter in a mail; an empty one where the body is none."""
     try:
         return _decode(mail.body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return Letter()
 
 
@@ -166,14 +177,15 @@ def _replied(mail: MailRow, live: Live) -> tuple[Message, tuple[MailAnswer, ...]
 
 def told_by(reply: Reply, program: Program, round_: int, share: float) -> Message | None:
     """What the core is told of a reply; None of one that does not fit: of another round than the step's, of a step
-    that no service does, an outcome that its half of a step cannot have. share: for jitter."""
+    that no service does, an outcome that its half of a step cannot have. The reason of one that succeeded is why
+    its result was not kept. share: for jitter."""
     _, _, _, step, phase, word, _, data, reason, of_round, attempt, after, park, final = reply
     node = program.plan.node(step)
     if not isinstance(node, StepNode) or not node.remote or of_round != round_ or phase is not _PHASES.get(word, phase):
         return None
     match word:
         case Word.SUCCEEDED:
-            return _done(step, data, program)
+            return _unusable(step, reason) if reason else _done(step, data, program)
         case Word.COMPENSATED | Word.VOID:
             return m.Done(step, phase, void=word is Word.VOID)
         case Word.REJECTED:
@@ -192,7 +204,11 @@ def _done(step: str, data: bytes, program: Program) -> Message:
         return m.Done(step, Phase.ACTION, codec.admit(codec.decode(data), f"the reply of {step}")[0])
     except (ValueRefused, LimitExceeded) as error:
         why = describe(error).replace(f"a stored {codec.name} cannot be read", f"it does not fit {codec.name}")
-        return m.Failure(step, Phase.ACTION, f"the service did it, and its reply cannot be used: {why}", final=True)
+        return _unusable(step, why)
+
+
+def _unusable(step: str, why: str) -> Message:
+    return m.Failure(step, Phase.ACTION, f"the service did it, and its reply cannot be used: {why}", final=True)
 
 
 def _codec(program: Program, address: str) -> Any:

@@ -14,11 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from amends import fault
 from amends.decide.messages import Message as Told
 from amends.decide.wire import Reply, reply_of
+from amends.define.values import describe
 from amends.errors import MessageRefused, StoreError
 from amends.run import mailbox
 from amends.run.tokens import Tokens
@@ -66,11 +68,18 @@ class Replies:
             if not self.tokens.knows(reply.token):
                 self._strange.append(delivery)
                 continue
-            self._take(reply, delivery)
+            self._take_one(reply, delivery)
         if self._mails and self._sending is None:
             self._sending = asyncio.get_running_loop().create_task(self._send(), name="amends-reply-mails")
         if self._strange and self._learning is None:
             self._learning = asyncio.get_running_loop().create_task(self._learn(), name="amends-reply-keys")
+
+    def _take_one(self, reply: Reply, delivery: Delivery) -> None:
+        """What befalls one must not befall the others that came with it."""
+        try:
+            self._take(reply, delivery)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must not be silent
+            self._strand(delivery, error)
 
     def _take(self, reply: Reply, delivery: Delivery) -> None:
         namespace, saga, _, step, phase, *_ = reply
@@ -127,7 +136,7 @@ class Replies:
                 for delivery in strange:
                     reply = self._reply(delivery)
                     if reply is not None:
-                        self._take(reply, delivery)
+                        self._take_one(reply, delivery)
                 if self._mails and self._sending is None:
                     self._sending = asyncio.get_running_loop().create_task(self._send(), name="amends-reply-mails")
                 await asyncio.sleep(PAUSE_SECONDS)  # whoever makes keys up does not have the store asked all the time
@@ -157,20 +166,27 @@ class Replies:
             self._again(delivery)
 
     def _mail(self, reply: Reply, delivery: Delivery) -> None:
-        id_ = "" if delivery.message is None else delivery.message.id
-        self._mails.append((NewMail(reply.key, f"reply {id_}"[:200], "reply", mailbox.reply_body(reply)), delivery))
+        body = mailbox.reply_body(reply)
+        self._mails.append((NewMail(reply.key, _mail_id(delivery, body), "reply", body), delivery))
 
     async def _send(self) -> None:
         """Write mails, as many at once as have come."""
+        size = MAIL_BATCH
         try:
             while self._mails:
-                batch = self._mails[:MAIL_BATCH]
+                batch = self._mails[:size]
                 try:
                     rows = await self._worker.store.send([mail for mail, _ in batch])
                 except StoreError as error:
                     _log.warning("replies wait for the store: %s", error)
                     await asyncio.sleep(PAUSE_SECONDS)
                     continue
+                except Exception as error:  # noqa: BLE001  # one that cannot be written must not hold up the others
+                    if len(batch) == 1:
+                        self._strand(self._mails.pop(0)[1], error)
+                    size = 1
+                    continue
+                size = MAIL_BATCH if len(self._mails) == len(batch) else size
                 del self._mails[: len(batch)]
                 homeless = sum(row is None for row in rows)
                 self._count(mailed=len(batch) - homeless, homeless=homeless)
@@ -180,6 +196,12 @@ class Replies:
                     self._done(delivery)
         finally:
             self._sending = None
+
+    def _strand(self, delivery: Delivery, error: Exception) -> None:
+        """A bug in amends met a reply: it is kept aside, and its command is sent again in time."""
+        self._count(refused=1)
+        _log.error("a reply cannot be taken: this is a bug in amends", exc_info=error)
+        self._keep(asyncio.get_running_loop().create_task(delivery.bury(f"{type(error).__name__}: {describe(error)}")))
 
     def _done(self, delivery: Delivery) -> None:
         self._keep(asyncio.get_running_loop().create_task(delivery.ack()))
@@ -194,3 +216,11 @@ class Replies:
     def _count(self, *, taken: int = 0, mailed: int = 0, refused: int = 0, homeless: int = 0) -> None:
         now = self.counts
         self.counts = Counts(now.taken + taken, now.mailed + mailed, now.refused + refused, now.homeless + homeless)
+
+
+def _mail_id(delivery: Delivery, body: bytes) -> str:
+    """The same for the same reply that comes again. Ids are a foreign service's own: two replies that have one and
+    say different things are two."""
+    message = delivery.message
+    source, id_ = ("", "") if message is None else (message.source, message.id)
+    return f"reply {blake2b(f'{source} {id_} '.encode() + body, digest_size=16).hexdigest()}"
