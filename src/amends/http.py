@@ -30,6 +30,7 @@ from amends.decide.wire import Ended, Reply, Word
 from amends.define.contract import Command
 from amends.define.node import check_name
 from amends.define.policy import Park, Reject, Retry
+from amends.define.values import PAYLOAD_BYTES_MAX
 from amends.errors import AmendsError, LimitExceeded, NotRunning, StoreError, ValueRefused
 from amends.run.inbox import CommandTry, failed
 from amends.run.participant import Participant
@@ -95,7 +96,7 @@ class Once:
         Raises HTTPException 422 for a value that cannot be stored.
         """
         try:
-            data, _ = command.sent.admit(value, f"the command {command.type}")
+            data, _ = command.sent.admit(value, f"the command {command.type}", self._limit())
         except (ValueRefused, LimitExceeded) as error:
             raise HTTPException(422, str(error)) from None
         return await self._answered(command, Phase.ACTION, data)
@@ -104,6 +105,12 @@ class Once:
         """Undo what was done, or may have been, under this key. With the header `Amends-Known: succeeded` whoever
         asks knows that it was; an effect that is not there is then `missing` (409), not void."""
         return await self._answered(command, Phase.UNDO, b"null")
+
+    def _limit(self) -> int:
+        try:
+            return self._participant.session.work.payload_bytes
+        except NotRunning:  # nothing is going to be done
+            return PAYLOAD_BYTES_MAX
 
     async def _answered(self, command: Command[Any, Any], phase: Phase, data: bytes) -> Response:
         saga = hashlib.blake2b(self._key.encode(), digest_size=16).digest()

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from faststream import FastStream
 from faststream.kafka import KafkaBroker
 from faststream.nats import NatsBroker
 from faststream.rabbit import RabbitBroker
@@ -109,13 +110,13 @@ async def shop_at(url: str, path: Path) -> AsyncIterator[Shop]:
 
 @asynccontextmanager
 async def started(bridge: Bridge, broker: Any) -> AsyncIterator[None]:
-    """FastStream's broker, at work."""
-    await bridge.prepare()
-    await broker.start()
+    """FastStream's app, at work."""
+    app = FastStream(broker, on_startup=[bridge.prepare])
+    await app.start()
     try:
         yield
     finally:
-        await broker.stop()
+        await app.stop()
 
 
 async def until(condition: Callable[[], bool]) -> None:

@@ -128,6 +128,18 @@ def test_services_that_share_a_database_do_not_take_each_others_keys(tmp_path: P
     asyncio.run(main())
 
 
+def test_a_request_that_is_larger_than_the_service_keeps_is_refused_before_anything_is_done(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with at_work(Booking(tmp_path / "cinema.db", payload_bytes=50)) as booking:
+            small, large = await booking.book("k", [1]), await booking.book("m", list(range(100)))
+
+            assert (small.status_code, large.status_code) == (200, 422)
+            assert "Amends-Outcome" not in large.headers
+            assert booking.done == ["book"]
+
+    asyncio.run(main())
+
+
 def test_a_service_that_is_not_at_work_says_that_nothing_was_done(tmp_path: Path) -> None:
     async def main() -> None:
         booking = Booking(tmp_path / "cinema.db")
