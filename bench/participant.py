@@ -58,7 +58,7 @@ def participant(url: str, kind: str, batch: int) -> Participant:
     if kind == "asyncpg":
 
         @app.handles(reserve_stock, batch=batch)
-        async def by_asyncpg(command: ReserveStock, tx: asyncpg.Connection) -> Reservation:  # type: ignore[type-arg]
+        async def by_asyncpg(command: ReserveStock, tx: asyncpg.Connection) -> Reservation:
             await tx.execute(INSERT.format("$1", "$2"), command.sku, command.many)
             return Reservation(command.sku)
 
