@@ -188,7 +188,7 @@ class Events:
         try:
             async with work.lane(lane):
                 why = await work.guarded(
-                    delivery, parts, lambda _: self._handled(transactions, event, handler, message)
+                    delivery.times, parts, lambda _: self._handled(transactions, event, handler, message)
                 )
         except Poison:
             work.figures.poison += 1

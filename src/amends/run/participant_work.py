@@ -132,7 +132,8 @@ class Work:
         command = command_of(message)
         parts = (command.phase, command.namespace, command.saga.hex(), command.step, str(command.round))
         try:
-            reply = await self.guarded(delivery, parts, lambda alone: self.answer(command, alone=alone))
+            times = _times(delivery, command)
+            reply = await self.guarded(times, parts, lambda alone: self.answer(command, alone=alone))
         except Poison:
             self.figures.poison += 1
             _log.error("a command of saga %s is not done any more: %s", command.key, POISON)
@@ -140,15 +141,15 @@ class Work:
         self.figures.handled += 1
         await self.respond(command, reply, delivery)
 
-    async def guarded(self, delivery: Delivery, parts: Sequence[str], job: Callable[[bool], Awaitable[T]]) -> T:
-        """Do something that may have taken its process down, if it may have; it is told whether it is alone. Raises
-        Poison and Leaving."""
-        if delivery.times == 1 or self.careful is None:
-            return await job(delivery.times > 1)
+    async def guarded(self, times: int, parts: Sequence[str], job: Callable[[bool], Awaitable[T]]) -> T:
+        """Do something that may have taken its process down, if it may have; it is told whether it is alone. times: how
+        often it was delivered, 0 where nobody knows. Raises Poison and Leaving."""
+        if times == 1 or self.careful is None:
+            return await job(times > 1)
         tries = 0
         while True:
             try:
-                async with self.careful.done(parts, again=delivery.times > 1) as alone:
+                async with self.careful.done(parts, again=times > 1) as alone:
                     return await job(alone)
             except StoreUnavailable as error:
                 tries += 1
@@ -342,6 +343,12 @@ class _AtWork:
 
     def __exit__(self, *_: object) -> None:
         self._all.discard(self._one)
+
+
+def _times(delivery: Delivery, command: Command) -> int:
+    """How often a command was delivered, 0 where nobody knows. One that is asked for again comes as a message of its
+    own, however many processes the earlier ones took down."""
+    return 0 if delivery.times == 1 and command.attempt > 1 else delivery.times
 
 
 def kind_of(message: Message) -> str:
