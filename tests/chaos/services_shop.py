@@ -15,7 +15,7 @@ import os
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ import psycopg
 from services_books import WRITE_ASYNCPG, WRITE_PSYCOPG, Calls
 
 from amends import Context, Orchestrator, Participant, Reject, Retry, Saga, Service, Settings, parallel, pivot
+from amends.errors import NotRunning
 from amends.testing.unreliable import MessageRates, Unreliable
 
 REPLY_SECONDS = float(os.environ.get("SHOP_REPLY_SECONDS", "0.7"))
@@ -221,13 +222,14 @@ if _TOLD:
         """Write down what befell messages, for as long as the process works; heal the network once all is calm."""
         path = _place.books / f"counts-{os.getpid()}.json"
 
+        seen: dict[str, int] = {}  # as last seen: who is leaving tells no figures any more
+
         def write() -> None:
-            seen = Counter(_broker.counts if isinstance(_broker, Unreliable) else {})
+            seen.update(_broker.counts if isinstance(_broker, Unreliable) else {})
             for app in _apps:
-                with suppress(Exception):
-                    figures = app.figures
-                    seen.update({f"participant {name}": getattr(figures, name) for name in figures.__slots__})
-            with suppress(Exception):
+                with suppress(NotRunning):
+                    seen.update({f"participant {name}": value for name, value in asdict(app.figures).items()})
+            with suppress(NotRunning):
                 worker = orchestrator.session.worker
                 if worker is not None:
                     told = worker._remote.counts

@@ -1,0 +1,198 @@
+"""Chaos of services: orchestrators, participants of three services, clients and a broker under all faults at once.
+
+    python tests/chaos/services_chaos.py --broker nats --seconds 60 --seed 7
+
+Prints a table, or with --json one JSON object. `troubles` are broken promises; `invalid` says why a run proves
+nothing. The exit code is 0 where there is neither, 1 where a promise is broken, 2 where the run is invalid.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "run"), str(HERE.parents[1])]
+KINDS = ("kafka", "rabbitmq", "nats", "redis")
+OPTIONS = {  # so that what must pass passes soon
+    "kafka": "partitions=4&session_seconds=3",
+    "rabbitmq": "heartbeat_seconds=2",
+    "nats": "claim_seconds=2",
+    "redis": "claim_seconds=2",
+}
+BOUND_SECONDS = 45.0  # after the last fault everything is at rest
+HANG_SECONDS = 90.0  # a run is called hanging only then, so that the report says what hangs
+MANY, WORTH_SECONDS = 6, 8.0  # sagas in flight that a fault is worth
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--broker", choices=KINDS, default="nats")
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--directory", type=Path, help="keep the records here; by default they go when all is well")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is closed
+    directory = given.directory or Path(tempfile.mkdtemp(prefix="amends-chaos-"))
+    directory.mkdir(parents=True, exist_ok=True)
+    again = (
+        f"python tests/chaos/services_chaos.py --broker {given.broker} --seconds {given.seconds:g} --seed {given.seed}"
+    )
+    report = {"broker": given.broker, "seed": given.seed, **chaos(directory, given.broker, given.seconds, given.seed)}
+    from services_report import table
+
+    sys.stdout.write(json.dumps(report) + "\n" if given.json else f"{table(report)}\n\nAgain: `{again}`\n")
+    for sentence in (*report["troubles"], *(f"INVALID: {why}" for why in report["invalid"])):
+        sys.stderr.write(f"{sentence}\n")
+    code = 1 if report["troubles"] else 2 if report["invalid"] else 0
+    if code == 0 and given.directory is None:
+        shutil.rmtree(directory)
+    elif code:
+        sys.stderr.write(f"the records are in {directory}; again: {again}\n")
+    return code
+
+
+def chaos(directory: Path, kind: str, seconds: float, seed: int) -> dict[str, Any]:
+    """A start, faults until the time is over, then peace, then the questions."""
+    from services_books import make_books
+    from services_shop import SERVICES
+    from services_yard import Yard
+
+    from services.databases import Databases
+    from services.kafka import Kafka
+    from services.nats import Nats
+    from services.postgres import Postgres
+    from services.rabbitmq import Rabbitmq
+    from services.redis import Redis
+
+    brokers: dict[str, Any] = {"kafka": Kafka, "rabbitmq": Rabbitmq, "nats": Nats, "redis": Redis}
+    with Postgres() as server, brokers[kind]() as broker:
+        databases = Databases(server.admin_url)
+        places = {name: databases.create() for name in ("orders", *SERVICES)}
+        for name in SERVICES:
+            make_books(places[name])
+        yard = Yard(directory, seed, broker, f"{broker.url}?{OPTIONS[kind]}", places)
+        try:
+            faults(yard, seconds)
+            return ending(yard, seconds)
+        finally:
+            yard.close()
+
+
+def faults(yard: Any, seconds: float) -> None:
+    """All kinds once, in random order, then any."""
+    from services_faults import FAULTS
+
+    _worth_it(yard, 60.0)
+    began = time.monotonic()
+    kinds = list(dict.fromkeys(FAULTS))
+    todo = yard.dice.sample(kinds, len(kinds))
+    while time.monotonic() - began < seconds or (todo and seconds >= 50):
+        fault = todo.pop(0) if todo else yard.dice.choice(FAULTS)
+        _worth_it(yard, WORTH_SECONDS)
+        fault(yard)
+        last = yard.records[-1]
+        sys.stderr.write(f"{last.at - began:6.1f} s  {last.kind} ({last.live} sagas in flight) {last.note}\n")
+        yard.rest(yard.dice.uniform(0.3, 2.0))
+
+
+def _worth_it(yard: Any, seconds: float) -> None:
+    """Wait for many sagas in flight for a while."""
+    until = time.monotonic() + seconds
+    while len(yard.live()) < MANY and time.monotonic() < until:
+        yard.rest(0.2)
+
+
+def ending(yard: Any, seconds: float) -> dict[str, Any]:
+    """No more faults, time, and the questions."""
+    from services_books import calls, entries, lines, unbalanced
+    from services_check import Evidence, check, words
+    from services_report import counted, invalid
+    from services_shop import SERVICES
+
+    yard.calm()
+    sagas, rest, troubles = asyncio.run(_in_the_end(yard))
+    troubles += yard.stop()
+    ledgers = {name: entries(yard.databases[name]) for name in SERVICES}
+    called = calls(yard.books)
+    told = lines(yard.books.glob("client-*.jsonl"))
+    troubles += check(Evidence(sagas, ledgers, called, told, ("poison-",)))
+    troubles += [
+        f"S11 {name}: entry {seq} does not balance" for name in SERVICES for seq in unbalanced(yard.databases[name])
+    ]
+    troubles += words(yard.books)
+    counts: Counter[str] = Counter()
+    for path in yard.books.glob("counts-*.json"):
+        counts.update(json.loads(path.read_text()))
+    report: dict[str, Any] = {
+        "seconds": seconds,
+        "lives": sum(unit.lives for unit in yard.units),
+        "sagas": Counter(view.line.status for view in sagas.values()),
+        "faults": counted(yard.records, yard.overlapped),
+        "messages": {name: count for name, count in sorted(counts.items()) if count},
+        "effects": sum(len(ledger) for ledger in ledgers.values()),
+        "calls": len(called),
+        "bound": BOUND_SECONDS,
+        "rest": rest,
+        "troubles": troubles,
+    }
+    return {**report, "invalid": list(invalid(report))}
+
+
+async def _in_the_end(yard: Any) -> tuple[dict[str, Any], float, list[str]]:
+    """Everything comes to rest in bounded time; then what is there is gathered."""
+    from chaos_check import views
+
+    from amends.operate.operations import operations
+
+    loop, began, troubles = asyncio.get_running_loop(), time.monotonic(), []
+    await loop.run_in_executor(None, yard.end_clients)
+    async with operations(yard.databases["orders"], answer_seconds=20) as people:
+        while (rest := time.monotonic() - began) < HANG_SECONDS:
+            yard.oversee()
+            moving = await people.find(statuses=["running", "compensating"], limit=1000)
+            if not moving.sagas:
+                break
+            await asyncio.sleep(0.2)
+        if rest > BOUND_SECONDS:
+            troubles.append(
+                f"L1 all was at rest only {rest:.1f} s after the last fault; the bound is {BOUND_SECONDS:g} s"
+            )
+        troubles += [f"L1 {line.id} hangs: {line}" for line in moving.sagas]
+        if not await _delivered(yard):
+            troubles.append("L3 messages are still under way long after the last fault")
+        return await views(people), rest, troubles
+
+
+async def _delivered(yard: Any) -> bool:
+    """Wait until nothing is under way to any service, so that what came late has had its say."""
+    from services_shop import SERVICES
+
+    from amends.transport.names import commands_of
+    from amends.transport.open import transport_for
+
+    asker, until, looks = transport_for(yard.url), time.monotonic() + 60.0, 0
+    await asker.open()
+    while looks < 10 and time.monotonic() < until:
+        yard.oversee()
+        lags = [await asker.lag(commands_of(name), name) for name in SERVICES]
+        looks = 0 if any(lags) else looks + 1
+        await asyncio.sleep(0.2)
+    await asker.close()
+    return looks >= 10
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("SHOP_REPLY_SECONDS", "0.7")
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""The yard of the chaos of services: one broker that may be harmed, databases, processes, and a log of what was done.
+
+What it is: two orchestrators, two participants of each of three services, and two clients, each a process with an
+unreliable network of its own.
+Guarantees: every process it starts is ended by `close`; one that dies is followed by another; whatever is stopped is
+continued, at the latest by `calm`.
+Must not: judge.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from services_shop import SERVICES
+
+from services.broker import Broker
+
+HERE = Path(__file__).parent
+OPEN = "SELECT key FROM amends.saga WHERE status IN ('running', 'compensating')"
+RATES: dict[str, Any] = {
+    "duplicated": 0.1, "redelivered": 0.1, "held": 0.1, "held_seconds": 0.1, "commands_lost": 0.03,
+    "replies_lost": 0.05, "first_replies_lost": 0.03, "replies_late": 0.04, "late_seconds": 1.5, "acks_lost": 0.05,
+    "confirms_lost": 0.05, "away": 0.03, "replayed": 0.05, "forged": 0.05, "garbage": 0.03, "unknown": 0.02,
+    "huge": 0.001, "actions_behind_undo": 0.05, "behind_seconds": 4.0,
+}  # fmt: skip
+
+
+@dataclass
+class Unit:
+    """A process, and how it is started again."""
+
+    yard: Yard
+    name: str
+    command: tuple[str, ...]
+    seed: int
+    process: subprocess.Popen[bytes] | None = None
+    fault: str = ""  # AMENDS_FAULT of its next life
+    lives: int = 0
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process is there, stopped or not."""
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> None:
+        """Start it."""
+        given = {name: value for name, value in os.environ.items() if name != "AMENDS_FAULT"}
+        given |= self.yard.environment | {"SHOP_SEED": str(self.seed + self.lives)}
+        given |= {"AMENDS_FAULT": self.fault} if self.fault else {}
+        self.fault = ""
+        self.lives += 1
+        with (self.yard.books / f"stderr-{self.name}.txt").open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, *self.command],
+                env=given, cwd=self.yard.books, stdout=subprocess.DEVNULL, stderr=errors,
+            )  # fmt: skip
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def terminate(self) -> None:
+        """SIGTERM; it goes when it is done."""
+        if self.process is not None and self.alive:
+            self.process.terminate()
+
+    def send(self, what: signal.Signals) -> None:
+        """A signal."""
+        if self.process is not None and self.alive:
+            self.process.send_signal(what)
+
+
+@dataclass
+class Record:
+    """The fault log: what was done, when, and to how many sagas in flight."""
+
+    kind: str
+    at: float
+    live: int
+    note: str = ""
+
+
+@dataclass
+class Yard:
+    """One run."""
+
+    books: Path
+    seed: int
+    broker: Broker
+    url: str
+    databases: Mapping[str, str]
+    units: list[Unit] = field(default_factory=list)
+    clients: list[Unit] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    overlapped: dict[str, set[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.dice = random.Random(self.seed)
+        self._later: list[tuple[float, Callable[[], None]]] = []
+        self._live: list[str] = []
+        place = {"broker": self.url, "databases": dict(self.databases), "books": str(self.books)}
+        paths = [str(HERE), str(HERE.parent / "run"), os.environ.get("PYTHONPATH", "")]
+        self.environment = {
+            "SHOP_PLACE": json.dumps(place),
+            "SHOP_RATES": json.dumps(RATES),
+            "PYTHONPATH": os.pathsep.join(paths),
+        }
+        for number in (1, 2):
+            self.units += [self._worker(f"{name}_app", number) for name in SERVICES]
+            self.units.append(self._worker("orchestrator", number))
+            command = (str(HERE / "services_client.py"), f"c{number}", str(self.dice.randrange(2**31)))
+            self.clients.append(Unit(self, f"client-{number}", command, self.dice.randrange(2**31)))
+
+    def _worker(self, target: str, number: int) -> Unit:
+        command = ("-m", "amends", "worker", f"services_shop:{target}", "--log-level=warning")
+        return Unit(self, f"{target}-{number}", command, self.dice.randrange(2**31))
+
+    @property
+    def orchestrators(self) -> list[Unit]:
+        """Those that live."""
+        return self._living("orchestrator")
+
+    @property
+    def services(self) -> list[Unit]:
+        """Participants that live."""
+        return [unit for unit in self._living("") if "_app" in unit.name]
+
+    def _living(self, name: str) -> list[Unit]:
+        for _ in range(600):
+            found = [unit for unit in self.units if unit.name.startswith(name) and unit.alive]
+            if any("_app" in unit.name for unit in found) or (name and found):
+                return found
+            self.rest(0.1)
+        raise RuntimeError("no process has come up for a minute")
+
+    def oversee(self) -> None:
+        """What a supervisor does: start what is not there, and what is due by now."""
+        for entry in [entry for entry in self._later if entry[0] <= time.monotonic()]:
+            self._later.remove(entry)
+            entry[1]()
+        for unit in (*self.units, *self.clients):
+            if not unit.alive:
+                unit.start()
+
+    def rest(self, seconds: float) -> None:
+        """Let time pass, overseeing."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.oversee()
+            time.sleep(min(0.05, left))
+
+    def later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Do something in a while."""
+        self._later.append((time.monotonic() + seconds, act))
+
+    def freeze(self, unit: Unit, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT in a while."""
+        process = unit.process
+        unit.send(signal.SIGSTOP)
+
+        def thaw() -> None:
+            if process is not None and process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+
+        self.later(seconds, thaw)
+
+    def note(self, kind: str, note: str = "") -> None:
+        """Write down a fault that begins now."""
+        live = self.live()
+        self.records.append(Record(kind, time.monotonic(), len(live), note))
+        self.overlapped.setdefault(kind, set()).update(live)
+
+    def live(self) -> list[str]:
+        """The sagas that are open, or were when that could last be seen."""
+        try:
+            with psycopg.connect(self.databases["orders"], autocommit=True, connect_timeout=5) as connection:
+                self._live = [row[0] for row in connection.execute(OPEN.encode()).fetchall()]
+        except psycopg.Error:
+            pass
+        return self._live
+
+    def calm(self) -> None:
+        """No more faults; whatever was taken away is back; the networks heal; the clients go."""
+        (self.books / "calm").touch()
+        for _, act in sorted(self._later, key=lambda entry: entry[0]):
+            act()
+        self._later.clear()
+        for unit in (*self.units, *self.clients):
+            unit.send(signal.SIGCONT)
+        self.broker.start()
+        for unit in self.clients:
+            unit.terminate()
+
+    def end_clients(self) -> None:
+        """Wait for the clients to be done, or end them."""
+        for unit in self.clients:
+            if unit.process is not None:
+                try:
+                    unit.process.wait(20)
+                except subprocess.TimeoutExpired:
+                    unit.kill()
+        self.clients.clear()
+
+    def stop(self) -> list[str]:
+        """SIGTERM; those that do not leave well."""
+        for unit in self.units:
+            unit.terminate()
+        found = []
+        for unit in self.units:
+            if unit.process is None:
+                continue
+            try:
+                code: int | None = unit.process.wait(30)
+            except subprocess.TimeoutExpired:
+                unit.kill()
+                code = None
+            found += [f"{unit.name} ended with {code} when it was asked to stop"] if code != 0 else []
+        return found
+
+    def close(self) -> None:
+        """End everything."""
+        for unit in (*self.units, *self.clients):
+            unit.kill()
