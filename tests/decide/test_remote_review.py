@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from told import ACTION, COMMAND, UNDO, Answerable, Refusal, Story, each, items, plan, remote
+from told import ACTION, COMMAND, UNDO, Answerable, Refusal, Story, each, items, plan, remote, step
 
+from amends.decide import events as e
 from amends.decide import messages as m
 from amends.decide.outcome import LATE_MAX
 from amends.decide.wire import Word
@@ -75,3 +76,37 @@ def test_a_late_answer_that_says_otherwise_is_kept() -> None:
 
     assert saga.state.late == 2
     assert saga.state.step("a").result == b"7"
+
+
+def test_a_service_whose_clock_is_wrong_is_asked_again_at_once_only_the_first_time() -> None:
+    saga = Story(plan(remote("a", attempts=3)))
+
+    first = saga.tell(m.Barred("a", ACTION, Word.EXPIRED))
+    second = saga.tell(m.Barred("a", ACTION, Word.EXPIRED))
+
+    assert first[-1] == e.Sent("a", ACTION, 10.0)
+    assert isinstance(second[-1], e.Failed)
+    assert saga.due == 2.0
+
+
+def test_at_the_limit_of_its_history_a_command_that_is_always_sent_again_at_once_goes_to_a_person() -> None:
+    saga = Story(plan(step("z"), remote("a", attempts=None), step("b")))
+    saga.succeeds("z")
+    saga.fails("a", after=0.0)
+    assert saga.doing == {"a"}
+
+    saga.tell(m.Halt("it is too long"))
+    assert saga.status == "parked"
+    saga.operate("retry", "a")
+    saga.succeeds("a")
+
+    assert saga.doing == {"b"}
+
+
+def test_at_the_limit_of_its_history_a_command_that_is_sent_for_the_first_time_is_awaited() -> None:
+    saga = Story(plan(remote("a")))
+
+    told = saga.tell(m.Halt("it is too long"))
+
+    assert told == []
+    assert saga.doing == {"a"}

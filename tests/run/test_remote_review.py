@@ -6,11 +6,12 @@ import asyncio
 import logging
 from typing import Any
 
+import asked
 import pytest
-from asked import Stock, answer, asking, placed
+from asked import Reserve, Stock, answer, asking, placed
 from engine import Order, database, state, virtually
 
-from amends import Compensated, Completed, Orchestrator
+from amends import Compensated, Completed, Orchestrator, Parked, Retry, Saga, Settings, pivot, step
 from amends.decide.events import Phase
 from amends.decide.state import Action
 from amends.decide.wire import Command, Reply, Word
@@ -24,6 +25,11 @@ def worker_of(orchestrator: Orchestrator) -> Worker:
     worker = orchestrator.session.worker
     assert worker is not None
     return worker
+
+
+@step(readonly=True)
+async def pack_nothing() -> None:
+    """Before the pivot."""
 
 
 NONSENSE = [
@@ -93,3 +99,25 @@ def test_a_mail_that_cannot_be_written_holds_up_no_other(caplog: pytest.LogCaptu
         outcomes, refused = virtually(main())
     assert outcomes == [Completed(7)] * 5
     assert refused >= 1
+
+
+@asked.reserve.request(name="reserve", retry=Retry(attempts=None, first_delay=0.1, jitter=0.0))
+def ask_for_ever(order: Order) -> Reserve:
+    return Reserve(order.cents)
+
+
+@pytest.mark.parametrize("rest", [{}, {"after": 0.0}], ids=["with pauses", "at once"])
+def test_a_service_that_fails_for_ever_makes_no_endless_history(rest: dict[str, Any]) -> None:
+    endless = Saga("endless", pack_nothing, pivot, ask_for_ever, input=Order)
+
+    def says(command: Command) -> Reply:
+        word = Word.FAILED if command.attempt < 500 else Word.REJECTED
+        return answer(command, word, reason="busy", **rest)
+
+    async def main() -> Any:
+        async with Stock(says), asking(endless, on=database(), settings=Settings(history_lines=50)) as orchestrator:
+            return await orchestrator.run(endless, Order(100))
+
+    outcome = virtually(main())
+    assert isinstance(outcome, Parked)
+    assert "its history has more than 50 lines" in outcome.reason

@@ -103,7 +103,9 @@ def take_barred(draft: Draft, message: m.Barred) -> None:
     if not _open(draft, address, phase):
         _late(draft, address, phase, said)
     elif word is Word.EXPIRED:
-        take_failure(draft, m.Failure(address, phase, said, resolved=True, after=0.0))
+        first = draft.state.step(address).track(phase).attempts <= 1
+        after = 0.0 if first else None  # a service whose clock is wrong says it every time
+        take_failure(draft, m.Failure(address, phase, said, resolved=True, after=after))
     elif word is Word.FENCED:
         _unknown(draft, address, said, Cause.UNKNOWN)
     else:
@@ -180,6 +182,8 @@ def take_halt(draft: Draft, message: m.Halt) -> None:
             draft.emit(e.Stuck(address, UNDO, message.reason))
         elif step.action.status is Action.WAITING and isinstance(draft.plan.node(address), StepNode):
             draft.emit(e.Stuck(address, ACTION, message.reason, resolved=not step.action.doubt))
+        elif step.action.status is _RUNNING and step.action.attempts > 1 and draft.plan.step(address).remote:
+            draft.emit(e.Stuck(address, ACTION, message.reason))  # sent again at once, each time; its answer is kept
 
 
 def _unknown(draft: Draft, address: str, reason: str, cause: Cause) -> None:

@@ -156,12 +156,20 @@ class Live:
         self.state = decision.state
         if decision.events or decision.replies or answers:
             self._write(decision, now, answers, told)
+            if decision.state.length > self.shell.settings.history_lines:
+                self._halt(decision)
             return True
         if self.unwritten == 0 and self._rests(decision, now):
             self.shell.let_go(self, decision.wake)
         else:
             self._alarm.set(decision.wake, now)
         return False
+
+    def _halt(self, decision: Decision) -> None:
+        """The history is too long: what failed once more goes to a person."""
+        if any(type(event) is e.Failed for event in decision.events):
+            limit = self.shell.settings.history_lines
+            self.tell(m.Halt(f"its history has more than {limit} lines since the last act of a person"))
 
     async def told(self, message: Message) -> None:
         """Let a message have its effect, and wait until that is written. Raises CancelledError
@@ -268,9 +276,6 @@ class Live:
         if not self.heard(attempt, message):
             return
         self.tell(message)
-        if type(message) is m.Failure and self._state().length > self.shell.settings.history_lines:
-            limit = self.shell.settings.history_lines
-            self.tell(m.Halt(f"its history has more than {limit} lines since the last act of a person"))
 
     def heard(self, attempt: Attempt, message: Message) -> bool:
         """Whether anybody waits for what an attempt has to say."""
