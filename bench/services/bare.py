@@ -1,8 +1,9 @@
 """The bare contender: the same round trips and the same commits, and nothing else.
 
 A saga is a coroutine: its start is on disk before the first command leaves, each reply before the next command does
-and before it is acked. A participant writes the rows of all commands that wait with one statement that commits by
-itself, sends the replies, and acks the commands once those are confirmed. No retries, time-outs, guards, barrier or
+and before it is acked. A participant does all commands that wait in one transaction, each with the statement that the
+handlers of amends run, or, in a variant that no handlers of one's own could match, all with one statement; sends the
+replies, and acks the commands once those are confirmed. No retries, time-outs, guards, barrier or
 recovery: a message that comes twice has two effects here.
 
 Guarantees: nothing goes on before what it follows is on disk, or confirmed; the orchestrator's rows are those of
@@ -31,6 +32,8 @@ from bench.services.carrier import Carrier, Got, Letter, carrier_for
 
 T = TypeVar("T")
 REPLIES = "bare.replies"
+MESSAGES = "messages"  # the bare contender without its commits
+ONE_STATEMENT = "one statement"  # for all effects of a transaction
 _encode = msgspec.json.Encoder().encode
 
 
@@ -95,9 +98,7 @@ async def carried(broker: str, prefix: str, queues: Sequence[str]) -> AsyncItera
 
 
 @asynccontextmanager
-async def participating(
-    service: str, database: str, broker: str, prefix: str, commits: bool
-) -> AsyncIterator[Together]:
+async def participating(service: str, database: str, broker: str, prefix: str, side: str) -> AsyncIterator[Together]:
     """A service at work. Gives what counts its replies."""
     part = next(one for one in PARTS if one.service == service)
     queue = f"{service}.commands"
@@ -107,7 +108,6 @@ async def participating(
         connection: Any = await asyncpg.connect(database)
         stack.push_async_callback(connection.close)
         await connection.execute(shop.TABLE)
-        insert = await connection.prepare(shop.INSERT_MANY)
         acks = Together(carrier.ack)
 
         async def reply(batch: list[Got]) -> None:
@@ -116,11 +116,16 @@ async def participating(
 
         async def commit(batch: list[Got]) -> None:
             rows = [part.row(decode(one.body)) for one in batch]
-            await insert.fetch(*map(list, zip(*rows, strict=True)))
+            if side == ONE_STATEMENT:
+                await connection.execute(shop.INSERT_MANY, *map(list, zip(*rows, strict=True)))
+            else:
+                async with connection.transaction():
+                    for row in rows:
+                        await connection.execute(shop.INSERT, *row)
             replies.put(batch)
 
         replies, writes = Together(reply), Together(commit)
-        await carrier.consume(queue, writes.put if commits else replies.put)
+        await carrier.consume(queue, replies.put if side == MESSAGES else writes.put)
         yield replies
 
 
@@ -151,10 +156,10 @@ class Desk:
 
 @asynccontextmanager
 async def orchestrating(
-    database: str, broker: str, prefix: str, steps: int, commits: bool
+    database: str, broker: str, prefix: str, steps: int, side: str
 ) -> AsyncIterator[tuple[Callable[[], Awaitable[str]], Callable[[], int]]]:
     """A function that runs one saga to its end, and one that counts the commands sent."""
-    chance, clock = Chance(), Clock()
+    chance, clock, commits = Chance(), Clock(), side != MESSAGES
     parts = PARTS[:steps]
     queues = [f"{part.service}.commands" for part in parts]
     async with AsyncExitStack() as stack:

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 import psycopg
 
 from bench.postgres.server import Server, database
-from bench.services.child import MESSAGES, Config
+from bench.services.bare import MESSAGES, ONE_STATEMENT
+from bench.services.child import Config
 from bench.services.shop import COUNT, SERVICES
 
 ANSWER_SECONDS = 120.0
@@ -43,6 +44,7 @@ class Way(NamedTuple):
 
 
 BARE = Way("bare", "bare")
+BARE_ONE = Way("bare, one statement", ONE_STATEMENT)
 BARE_MESSAGES = Way("bare, without its commits", MESSAGES)
 AMENDS = Way("amends", "amends")
 BATCHED = Way("amends, batch=50", "amends", 50)

@@ -76,7 +76,7 @@ class Sections:
         return latency.lines(latency.measure(places, self.options.rounds, self.options.scale, WINDOW_SECONDS))
 
     def _away(self, kinds: list[str]) -> list[str]:
-        plan = away.Plan() if self.options.scale >= 0.5 else away.Plan(before=3.0, away=5.0, after=3.0)
+        plan = away.Plan() if self.options.scale >= 0.5 else away.SHORT
         stories = {kind: away.measure(self.server, kind, self.broker(kind), plan) for kind in kinds}
         return away.lines(stories, plan)
 

@@ -15,8 +15,8 @@ from bench.order import Order, Payment, Reservation, Shipment
 
 SERVICES = ("inventory", "payment", "shipping")
 TABLE = "CREATE TABLE IF NOT EXISTS done (id text NOT NULL, what text NOT NULL, many bigint NOT NULL)"
-INSERT = "INSERT INTO done (id, what, many) VALUES ($1, $2, $3)"
 INSERT_MANY = "INSERT INTO done (id, what, many) SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])"
+INSERT = "INSERT INTO done (id, what, many) VALUES ($1, $2, $3)"
 UNDO = "INSERT INTO done (id, what, many) VALUES ($1, 'undone', 0)"  # no saga here goes back: the count would tell
 COUNT = "SELECT count(*) FROM done"
 Connection = asyncpg.Connection
