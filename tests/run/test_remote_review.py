@@ -14,10 +14,15 @@ from engine import Order, database, state, virtually
 from amends import Compensated, Completed, Orchestrator, Parked, Retry, Saga, Settings, pivot, step
 from amends.decide.events import Phase
 from amends.decide.state import Action
-from amends.decide.wire import Command, Reply, Word
+from amends.decide.wire import KIND, Command, Reply, Word
+from amends.errors import TransportAway, TransportRefused
+from amends.message import Message
 from amends.run import mailbox
+from amends.run.sender import Sender
 from amends.run.worker import Worker
 from amends.store.base import MailRow
+from amends.transport.base import Destination
+from amends.transport.local import LocalTransport
 
 
 def worker_of(orchestrator: Orchestrator) -> Worker:
@@ -121,3 +126,116 @@ def test_a_service_that_fails_for_ever_makes_no_endless_history(rest: dict[str, 
     outcome = virtually(main())
     assert isinstance(outcome, Parked)
     assert "its history has more than 50 lines" in outcome.reason
+
+
+def sender_of(orchestrator: Orchestrator) -> Sender:
+    """What sends the commands of an orchestrator that works."""
+    sender = worker_of(orchestrator)._remote._sender
+    assert sender is not None
+    return sender
+
+
+def test_a_command_that_the_broker_never_will_take_is_for_a_person_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> Any:
+        async with Stock() as stock, asking(on=database()) as orchestrator:
+            transport = sender_of(orchestrator)._transport
+            publish = transport.publish
+
+            async def refuse(sends: Any) -> Any:
+                return [TransportRefused("too large")] * len(sends)
+
+            monkeypatch.setattr(transport, "publish", refuse)
+            began = asyncio.get_running_loop().time()
+            outcome = await orchestrator.run(placed, Order(100), id="one")
+            took = asyncio.get_running_loop().time() - began
+            monkeypatch.setattr(transport, "publish", publish)
+            await orchestrator.session.act("one", "retry", "reserve", actor="ann", reason="larger now", result=None)
+            return outcome, took, await orchestrator.handle(placed, "one").outcome(), len(stock.asked)
+
+    outcome, took, after, asked_for = virtually(main())
+    assert isinstance(outcome, Parked)
+    assert "the broker refuses the command: too large" in outcome.reason
+    assert took < 1.0
+    assert (after, asked_for) == (Completed(7), 1)
+
+
+def test_an_undo_that_the_broker_never_will_take_is_for_a_person_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> Any:
+        async with Stock(), asking(on=database()) as orchestrator:
+            transport = sender_of(orchestrator)._transport
+            publish = transport.publish
+
+            async def picky(sends: Any) -> Any:
+                if any(send.message.attributes[KIND] == "undo" for send in sends):
+                    return [TransportRefused("forbidden")] * len(sends)
+                return await publish(sends)
+
+            monkeypatch.setattr(transport, "publish", picky)
+            return await orchestrator.run(placed, Order(101))
+
+    outcome = virtually(main())
+    assert isinstance(outcome, Parked)
+    assert [entry.step for entry in outcome.unsettled] == ["reserve"]
+    assert "forbidden" in outcome.reason
+
+
+def test_a_queue_of_commands_that_cannot_be_made_holds_up_no_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare = LocalTransport.prepare
+
+    async def picky(self: LocalTransport, destinations: Any) -> None:
+        if any(destination.name == "stock.commands" for destination in destinations):
+            raise TransportRefused("you may not make it")
+        await prepare(self, destinations)
+
+    monkeypatch.setattr(LocalTransport, "prepare", picky)
+
+    async def main() -> Any:
+        async with Stock(), asking(on=database()) as orchestrator:
+            return await orchestrator.run(placed, Order(100))
+
+    assert virtually(main()) == Completed(7)
+
+
+class Picky:
+    """A transport whose queue `full` takes nothing, and that may break altogether."""
+
+    away = ""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.breaks = 0
+
+    async def publish(self, sends: Any) -> list[Exception | None]:
+        if self.breaks:
+            self.breaks -= 1
+            raise OSError("the wire is cut")
+        self.taken += [send.message.id for send in sends if send.to.name != "full.commands"]
+        return [TransportAway("full") if send.to.name == "full.commands" else None for send in sends]
+
+
+def test_a_destination_that_takes_nothing_holds_up_no_other() -> None:
+    async def main() -> Any:
+        transport: Any = Picky()
+        sender = Sender(transport)
+        for number in range(2000):
+            sender.post(Destination("full.commands"), Message(f"full {number}", "t", "s"))
+        told = sender.send(Destination("open.commands"), Message("open", "t", "s"))
+        async with asyncio.timeout(5):
+            await told
+        await sender.close()
+        return transport.taken
+
+    assert virtually(main()) == ["open"]
+
+
+def test_a_transport_that_raises_loses_no_message(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> Any:
+        transport: Any = Picky()
+        transport.breaks = 3
+        sender = Sender(transport)
+        told = sender.send(Destination("open.commands"), Message("open", "t", "s"))
+        async with asyncio.timeout(5):
+            return await told, transport.taken
+
+    with caplog.at_level(logging.CRITICAL, "amends"):
+        assert virtually(main()) == (None, ["open"])

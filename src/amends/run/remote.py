@@ -12,12 +12,14 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from amends.decide.events import Phase
+from amends.decide.messages import Failure
 from amends.decide.state import Action
 from amends.decide.wire import SAGAS_PER_NOTICE, Command, Ended, command_message, ended_message
-from amends.errors import AmendsError, TransportError
+from amends.errors import AmendsError, TransportError, TransportRefused
 from amends.message import Message
 from amends.run.replies import Counts, Replies
 from amends.run.sender import Sender
@@ -90,7 +92,19 @@ class Remote:
         token = self._replies.tokens.make(command.namespace, command.saga, command.step, command.round, command.phase)
         complete = command._replace(token=token, reply_to=replies_of(self._name).name)
         message = command_message(complete, f"{self._worker.operation():x}", self._source)
-        self._sender.post(commands_of(command.type.partition(".")[0]), message)
+        refused = partial(self._refused, live, command)
+        self._sender.post(commands_of(command.type.partition(".")[0]), message, refused)
+
+    def _refused(self, live: Live, command: Command, error: TransportRefused) -> None:
+        """The broker never will take a command: that is for a person, and not known only when all attempts are
+        used up."""
+        why = f"the broker refuses the command: {error}"
+        failure = Failure(command.step, command.phase, why, resolved=True, park=True, attempt=command.attempt)
+        if not live.dropped:
+            try:
+                live.tell(failure)
+            except Exception as broken:  # noqa: BLE001  # what befalls one saga must not befall the others
+                self._worker.broke(live, broken)
 
     def ended(self, saga: bytes, services: Sequence[str]) -> None:
         """Let services know, some time soon, that a saga has ended."""
@@ -143,15 +157,20 @@ class Remote:
         return f"/amends/{self._name}"
 
     async def _arrange(self, services: Services, replies: Replies) -> None:
-        """See that the queues are there, and listen; as soon as the broker is."""
+        """Listen, and see that the queues are there; as soon as the broker is. A queue of commands that cannot be made
+        holds up neither replies nor the others."""
         home = replies_of(self._name)
         room = self._worker.settings.in_flight
-        while self._listening is None:
+        missing = list(map(commands_of, services.names))
+        while self._listening is None or missing:
             try:
-                await services.transport.prepare([*map(commands_of, services.names), home])
-                self._listening = await services.transport.listen(home, self._name, replies.receive, in_flight=room)
+                if self._listening is None:
+                    await services.transport.prepare([home])
+                    self._listening = await services.transport.listen(home, self._name, replies.receive, in_flight=room)
             except TransportError as error:
                 _log.warning("replies cannot be received yet: %s", error)
+            missing = [queue for queue in missing if not await _prepared(services.transport, queue)]
+            if self._listening is None or missing:
                 await asyncio.sleep(ARRANGE_SECONDS)
 
     def _tell_ended(self) -> None:
@@ -167,6 +186,16 @@ class Remote:
             ended = Ended(self._worker.namespace, tuple(sagas[start : start + SAGAS_PER_NOTICE]))
             id_, at = f"{self._worker.operation():x}", self._worker.now()
             yield commands_of(service), ended_message(ended, id_, self._source, at)
+
+
+async def _prepared(transport: Transport, queue: Destination) -> bool:
+    """Whether a queue is there now."""
+    try:
+        await transport.prepare([queue])
+    except TransportError as error:
+        _log.warning("the queue of commands %s cannot be seen to yet: %s", queue.name, error)
+        return False
+    return True
 
 
 def command_of(live: Live, address: str, phase: Phase) -> Command:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from amends import fault
@@ -27,11 +28,13 @@ PAUSE_LAST_SECONDS = 2.0
 WAITING_MAX = 100_000  # beyond it the oldest are given up: whoever sent them sends them again by its own clock
 _log = logging.getLogger("amends.sender")
 Told = asyncio.Future[Exception | None]
+Refused = Callable[[TransportRefused], object]
 
 
 class _Entry(NamedTuple):
     send: Send
     told: Told | None
+    refused: Refused | None = None
 
 
 class Sender:
@@ -56,9 +59,10 @@ class Sender:
         """How many messages are not on their way yet."""
         return len(self._queue)
 
-    def post(self, to: Destination, message: Message) -> None:
-        """Send a message, and do not wait to hear what became of it."""
-        self._put(_Entry(Send(to, message), None))
+    def post(self, to: Destination, message: Message, refused: Refused | None = None) -> None:
+        """Send a message, and do not wait to hear what became of it. refused: is called if the broker never will
+        take it."""
+        self._put(_Entry(Send(to, message), None, refused))
 
     def send(self, to: Destination, message: Message) -> Told:
         """Send a message; the future gives None when the broker has confirmed it, else TransportRefused, or
@@ -100,12 +104,12 @@ class Sender:
             while self._queue:
                 batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
                 fault.point("send.before")
-                told = await self._transport.publish([entry.send for entry in batch])
+                told = await self._publish([entry.send for entry in batch])
                 fault.point("send.after")
-                left = self._settle(batch, told)
-                self._queue.extendleft(reversed(left))
+                left, size = self._settle(batch, told), len(batch)
                 batch = []
-                if left:
+                self._queue.extend(left)  # behind the others: a destination that takes nothing holds up no other
+                if len(left) == size:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, PAUSE_LAST_SECONDS)
                 else:
@@ -113,6 +117,13 @@ class Sender:
         finally:
             self._queue.extendleft(reversed(batch))
             self._pump = None
+
+    async def _publish(self, sends: list[Send]) -> list[Exception | None]:
+        try:
+            return await self._transport.publish(sends)
+        except Exception as error:  # noqa: BLE001  # a transport is not to raise here; nothing may be lost if it does
+            _log.exception("messages could not be published: this is a bug in the transport")
+            return [TransportAway(f"{type(error).__name__}: {error}")] * len(sends)
 
     def _settle(self, batch: list[_Entry], told: list[Exception | None]) -> list[_Entry]:
         """Say what became of each; gives those to be sent again."""
@@ -125,6 +136,8 @@ class Sender:
                 self.refused += 1
                 _log.error("a message to %s is refused: %s", entry.send.to.name, error)
                 _tell(entry, error)
+                if entry.refused is not None:
+                    entry.refused(error)
             else:
                 left.append(entry)
         return left
