@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from told import ACTION, COMMAND, UNDO, Answerable, Refusal, Story, each, items, plan, remote, step
+from typing import Any
+
+import pytest
+from told import ACTION, COMMAND, UNDO, Answerable, Refusal, Story, each, items, parallel, plan, remote, step
 
 from amends.decide import events as e
 from amends.decide import messages as m
@@ -110,3 +113,15 @@ def test_at_the_limit_of_its_history_a_command_that_is_sent_for_the_first_time_i
 
     assert told == []
     assert saga.doing == {"a"}
+
+
+@pytest.mark.parametrize("kind", [step, remote])
+def test_what_a_changed_plan_starts_did_not_go_down_with_the_worker_before(kind: Any) -> None:
+    saga = Story(plan(parallel(step("a"), remote("b"))))
+    saga.plan = plan(parallel(step("a"), remote("b"), kind("c", attempts=1)))
+
+    told = saga.tell(m.Adopt(1, moves_to="another"))
+
+    assert saga.state.fingerprint == "another"
+    assert saga.doing == {"a", "b", "c"}
+    assert [event.address for event in told if isinstance(event, e.Failed)] == ["a"]

@@ -9,9 +9,9 @@ from typing import Any
 import asked
 import pytest
 from asked import Reserve, Stock, answer, asking, placed
-from engine import Order, database, state, virtually
+from engine import Order, database, state, until, virtually
 
-from amends import Compensated, Completed, Orchestrator, Parked, Retry, Saga, Settings, pivot, step
+from amends import Compensated, Completed, Orchestrator, Parked, Retry, Saga, Settings, parallel, pivot, step
 from amends.decide.events import Phase
 from amends.decide.state import Action
 from amends.decide.wire import KIND, Command, Reply, Word
@@ -239,3 +239,41 @@ def test_a_transport_that_raises_loses_no_message(caplog: pytest.LogCaptureFixtu
 
     with caplog.at_level(logging.CRITICAL, "amends"):
         assert virtually(main()) == (None, ["open"])
+
+
+@step(retry=Retry(attempts=1))
+async def newly(order: Order) -> None:
+    """A step that the changed definition has beside the others."""
+
+
+@newly.compensation
+async def unnewly() -> None:
+    """Nothing to do."""
+
+
+@pytest.mark.parametrize("added", ["local", "remote"])
+def test_what_a_changed_definition_starts_did_not_go_down_with_the_worker_before(added: str) -> None:
+    old = Saga("grown", parallel(asked.ask, asked.ask.named("again")), input=Order)
+    more = newly if added == "local" else asked.ask.named("more")
+    new = Saga("grown", parallel(asked.ask, asked.ask.named("again"), more), input=Order)
+    silent = True
+
+    async def main() -> Any:
+        nonlocal silent
+        shared, soon = database(), Settings(lease_seconds=2.0)
+        async with Stock(lambda command: None if silent else answer(command)) as stock:
+            dead = asking(old, on=shared, settings=soon)
+            await dead.__aenter__()
+            await dead.start(old, Order(100), id="one")
+            await until(lambda: len(stock.asked) == 2)
+            worker_of(dead).ownership.halt()
+            worker_of(dead)._drop_all()
+            silent = False
+            async with asking(new, on=shared, settings=soon) as other:
+                outcome = await other.handle(new, "one").outcome()
+            worker_of(dead).broken(RuntimeError("dead"))
+            return outcome, sorted(command.step for command in stock.actions)
+
+    outcome, steps = virtually(main())
+    assert outcome == Completed(None)
+    assert steps == sorted(["again", "reserve"] * 2 + ["more"] * (added == "remote"))

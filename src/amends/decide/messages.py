@@ -92,10 +92,12 @@ class Begin(NamedTuple):
 
 class Adopt(NamedTuple):
     """The saga was taken over from `worker`; `survived` are those of the workers it was ever
-    taken over from that turned out not to have died."""
+    taken over from that turned out not to have died. moves_to: the plan that it changes over to at once, if
+    it does: what that starts did not go down with the worker."""
 
     worker: int
     survived: frozenset[int] = frozenset()
+    moves_to: str = ""
 
 
 class Signal(NamedTuple):

@@ -157,6 +157,8 @@ def take_adopt(draft: Draft, message: m.Adopt) -> None:
     """
     state = draft.state
     lost = [(address, phase) for address, phase in in_flight(state) if not draft.plan.step(address).remote]
+    if message.moves_to:
+        draft.emit(e.Moved(message.moves_to))
     if not lost:
         return
     careful, begun = state.careful, state.begun

@@ -48,6 +48,7 @@ class Live:
         "_audience",
         "_first",
         "_head",
+        "_moves_to",
         "_plan",
         "_supply",
         "claimed_again",
@@ -80,6 +81,7 @@ class Live:
         self._first: Decision | None = None
         self._audience = Audience()
         self._plan: int | None = None  # where it moved to another
+        self._moves_to = ""
         self.unwritten: int = 0  # decisions that are not on disk yet
         self._alarm = Alarm(shell.loop, self.tick)
         self._supply = Supply(program, shell.resources, shell.settings)
@@ -129,18 +131,22 @@ class Live:
         self.begin_all(self._state())
 
     def adopt(self, gone: int, not_died: frozenset[int]) -> None:
-        """What was in flight went down with its worker; but commands went out, or go out now."""
+        """What was in flight went down with its worker; but commands went out, or go out now. What is in flight is
+        what is on disk, and not what follows from this."""
         sent = [(at, phase) for at, phase in in_flight(self._state()) if self.program.plan.step(at).remote]
         if sent:
             self._be_patient(self.shell.now())
-        self.tell(m.Adopt(gone, not_died))
         for address, phase in sent:
             self.begin(address, phase)
+        self.tell(m.Adopt(gone, not_died, self._moves_to))
 
-    def move(self, plan: int, fingerprint: str) -> None:
-        """Go over to a changed plan that fits."""
+    def move(self, plan: int, fingerprint: str, *, now: bool) -> None:
+        """Go over to a changed plan that fits; if not now, with the adoption that follows."""
         self._plan = plan
-        self.tell(m.Move(fingerprint))
+        if now:
+            self.tell(m.Move(fingerprint))
+        else:
+            self._moves_to = fingerprint
 
     def tick(self) -> None:
         """Look at the clock. Where the broker is away, replies to what cannot go out are not overdue."""

@@ -304,7 +304,7 @@ class Ownership:
         if gone is None:
             _have(live, live.claim)  # by what is on disk: what a move issues is not, yet
         if word and not live.dropped:
-            _have(live, partial(live.move, self.plans.number_of(word), word))
+            _have(live, partial(live.move, self.plans.number_of(word), word, now=gone is None))
         return None if live.dropped else live
 
     def stall(self, saga: bytes, key: str, word: str, gone: int | None = None) -> None:
