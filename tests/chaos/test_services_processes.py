@@ -9,23 +9,26 @@ import asyncio
 import signal
 from collections import Counter
 
+import pytest
 from services_scene import Found, Scene, Shop, at_work, on_every_broker, orders
-from services_shop import HANDLER_SECONDS, POISON_MOOD, Order, buy
+from services_shop import HANDLER_SECONDS, POISON_MOOD, REPLY_SECONDS, Order, buy
 
 OTHERS = ("payment", "delivery")
 
 
-POINTS = ("tx.before:2", "tx.after:2", "reply.after:2", "send.before:2")
+# Two deaths in a row each: a command that is in hand at three is held for what takes processes down.
+AROUND_THE_COMMIT, AROUND_THE_REPLY = ("tx.before:2", "tx.after:2"), ("send.before:2", "reply.after:2")
 
 
 @on_every_broker
-def test_a_service_that_is_killed_before_and_after_its_commit_and_before_and_after_its_reply(shop: Shop) -> None:
+@pytest.mark.parametrize("points", [AROUND_THE_COMMIT, AROUND_THE_REPLY], ids=["commit", "reply"])
+def test_a_service_that_is_killed_before_and_after_its_commit_or_its_reply(shop: Shop, points: tuple[str, ...]) -> None:
     """One life after the other, each to its point: whoever comes next goes on."""
 
     async def main() -> tuple[Found, list[int | None]]:
         async with at_work(shop, here=OTHERS) as scene:
-            child, codes = await scene.child("inventory_app", AMENDS_FAULT=POINTS[0]), []
-            for number, point in enumerate((*POINTS[1:], "")):
+            child, codes = await scene.child("inventory_app", AMENDS_FAULT=points[0]), []
+            for number, point in enumerate((*points[1:], "")):
                 scene.begin(orders(4), f"{number}-")
                 await scene.until(lambda: not child.alive, "it is dead")
                 codes.append(child.end())
@@ -36,32 +39,36 @@ def test_a_service_that_is_killed_before_and_after_its_commit_and_before_and_aft
     found, codes = asyncio.run(main())
 
     assert found.troubles == []
-    assert codes == [-signal.SIGKILL] * len(POINTS)
-    assert found.statuses == {"completed": 8, "compensated": 8}
+    assert codes == [-signal.SIGKILL] * len(points)
+    assert found.statuses == {"completed": 4, "compensated": 4}
 
 
 @on_every_broker
 def test_a_service_that_sleeps_past_its_claim_while_another_does_its_work(shop: Shop) -> None:
     """It is stopped in the middle of handlers; its commands go to another process; and then it wakes up."""
 
-    async def main() -> tuple[Found, bool]:
+    async def main() -> tuple[Found, bool, int]:
         async with at_work(shop, here=("inventory", *OTHERS)) as scene:
             child = await scene.child("inventory_app")
-            scene.begin(orders(16, "slow reserve"))
-            await scene.until(lambda: _called_in(scene, child.pid) > 0, "it is at work")
+            begun = 0
+            while not _called_in(scene, child.pid):  # a group may take its time to give it a share
+                scene.begin(orders(8, "slow reserve"), f"{begun}-")
+                begun += 8
+                await asyncio.sleep(REPLY_SECONDS)
+                assert begun < 200, "it was never given anything"
             child.send(signal.SIGSTOP)
             await asyncio.sleep(HANDLER_SECONDS + 2.0)
             child.send(signal.SIGCONT)
             await scene.all_ended()
             scene.begin(orders(20), "later-")
             await scene.all_ended()
-            return await scene.found(), child.alive
+            return await scene.found(), child.alive, begun
 
-    found, alive = asyncio.run(main())
+    found, alive, begun = asyncio.run(main())
 
     assert found.troubles == []
     assert alive
-    assert found.statuses == {"completed": 26, "compensated": 10}
+    assert found.statuses == {"completed": 10 + begun, "compensated": 10}
 
 
 def _called_in(scene: Scene, pid: int) -> int:
