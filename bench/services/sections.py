@@ -66,7 +66,8 @@ class Sections:
 
     def _steps(self, kind: str) -> list[str]:
         options = self.options
-        return steps.lines(steps.measure(self.place(kind), options.rounds, options.scale, WINDOW_SECONDS))
+        table = steps.measure(self.place(kind), options.rounds, options.scale, WINDOW_SECONDS)
+        return steps.lines(table, judged=kind != LOCAL)  # the aims are of brokers
 
     def _participant(self) -> list[str]:
         return participant.lines(participant.measure(self.options.rounds, max(int(COMMANDS * self.options.scale), 200)))

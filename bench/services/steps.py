@@ -51,10 +51,11 @@ def measure(place: Place, rounds: int, scale: float, seconds: float, in_flight: 
     return table
 
 
-def lines(table: Table) -> list[str]:
-    """The Markdown."""
+def lines(table: Table, *, judged: bool) -> list[str]:
+    """The Markdown. judged: with the aims."""
     in_flight = sorted({each for _, each in table.samples})
-    return [*_speeds(table, in_flight), "", *_costs(table, in_flight), "", *_verdicts(table, in_flight)]
+    verdicts = ["", *_verdicts(table, in_flight)] if judged else []
+    return [*_speeds(table, in_flight), "", *_costs(table, in_flight), *verdicts]
 
 
 def _speeds(table: Table, in_flight: Sequence[int]) -> list[str]:
