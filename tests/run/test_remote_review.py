@@ -277,3 +277,36 @@ def test_what_a_changed_definition_starts_did_not_go_down_with_the_worker_before
     outcome, steps = virtually(main())
     assert outcome == Completed(None)
     assert steps == sorted(["again", "reserve"] * 2 + ["more"] * (added == "remote"))
+
+
+def test_a_broker_that_hangs_keeps_no_worker_from_leaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> Any:
+        async with Stock() as stock:
+            async with asking(on=database()) as orchestrator:
+                outcome = await orchestrator.run(placed, Order(100))
+                listening: Any = worker_of(orchestrator)._remote._listening
+                stops = [asyncio.Event().wait, listening.stop]
+                monkeypatch.setattr(listening, "stop", lambda: stops.pop(0)())
+                began = asyncio.get_running_loop().time()
+            return outcome, asyncio.get_running_loop().time() - began, len(stock.asked)
+
+    outcome, took, _ = virtually(main())
+    assert outcome == Completed(7)
+    assert took < 10.0
+
+
+def test_whatever_keeps_replies_from_coming_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    listen, failures = LocalTransport.listen, [OSError("the wire is cut"), OSError()]
+
+    async def broken(self: LocalTransport, source: Any, *rest: Any, **more: Any) -> Any:
+        if source.name.endswith(".replies") and failures:
+            raise failures.pop()
+        return await listen(self, source, *rest, **more)
+
+    monkeypatch.setattr(LocalTransport, "listen", broken)
+
+    async def main() -> Any:
+        async with Stock(), asking(on=database()) as orchestrator:
+            return await orchestrator.run(placed, Order(100))
+
+    assert virtually(main()) == Completed(7)

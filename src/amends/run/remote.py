@@ -12,6 +12,7 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,7 +20,7 @@ from amends.decide.events import Phase
 from amends.decide.messages import Failure
 from amends.decide.state import Action
 from amends.decide.wire import SAGAS_PER_NOTICE, Command, Ended, command_message, ended_message
-from amends.errors import AmendsError, TransportError, TransportRefused
+from amends.errors import AmendsError, TransportRefused
 from amends.message import Message
 from amends.run.replies import Counts, Replies
 from amends.run.sender import Sender
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 SECRET_BYTES = 32
 NOTICE_SECONDS = 1.0  # ended sagas are told of together
 TELL_SECONDS = 30.0
+STOP_SECONDS = 5.0
 ARRANGE_SECONDS = 1.0  # between two tries to have the queues made
 _log = logging.getLogger("amends.remote")
 
@@ -130,7 +132,9 @@ class Remote:
             await asyncio.wait([arranging])
         listening, self._listening = self._listening, None
         if listening is not None:
-            await listening.stop()
+            with suppress(TimeoutError):  # a broker that hangs keeps nobody from leaving
+                async with asyncio.timeout(STOP_SECONDS):
+                    await listening.stop()
 
     async def drain(self) -> None:
         """Wait until what was decided has gone out, and what was written is acked."""
@@ -167,8 +171,8 @@ class Remote:
                 if self._listening is None:
                     await services.transport.prepare([home])
                     self._listening = await services.transport.listen(home, self._name, replies.receive, in_flight=room)
-            except TransportError as error:
-                _log.warning("replies cannot be received yet: %s", error)
+            except Exception as error:  # noqa: BLE001  # whatever it is, every saga that asks a service waits for this
+                _log.warning("replies cannot be received yet: %s", str(error) or type(error).__name__)
             missing = [queue for queue in missing if not await _prepared(services.transport, queue)]
             if self._listening is None or missing:
                 await asyncio.sleep(ARRANGE_SECONDS)
@@ -192,8 +196,9 @@ async def _prepared(transport: Transport, queue: Destination) -> bool:
     """Whether a queue is there now."""
     try:
         await transport.prepare([queue])
-    except TransportError as error:
-        _log.warning("the queue of commands %s cannot be seen to yet: %s", queue.name, error)
+    except Exception as error:  # noqa: BLE001  # it is tried again
+        why = str(error) or type(error).__name__
+        _log.warning("the queue of commands %s cannot be seen to yet: %s", queue.name, why)
         return False
     return True
 
