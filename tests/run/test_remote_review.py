@@ -285,8 +285,12 @@ def test_a_broker_that_hangs_keeps_no_worker_from_leaving(monkeypatch: pytest.Mo
             async with asking(on=database()) as orchestrator:
                 outcome = await orchestrator.run(placed, Order(100))
                 listening: Any = worker_of(orchestrator)._remote._listening
-                stops = [asyncio.Event().wait, listening.stop]
-                monkeypatch.setattr(listening, "stop", lambda: stops.pop(0)())
+                stops = iter([asyncio.Event().wait, listening.stop])
+
+                async def stop() -> None:
+                    await next(stops)()
+
+                monkeypatch.setattr(listening, "stop", stop)
                 began = asyncio.get_running_loop().time()
             return outcome, asyncio.get_running_loop().time() - began, len(stock.asked)
 

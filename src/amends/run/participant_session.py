@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from amends.decide.wire import Ended, ended_of
-from amends.errors import MessageRefused, StoreUnavailable, TransportError
+from amends.errors import MessageRefused, StoreUnavailable
 from amends.run.inbox_upkeep import Sizes, Upkeep
 from amends.run.outbox import republish
 from amends.run.participant_database import home_of, transactions_on
@@ -131,13 +131,14 @@ class ParticipantSession:
         wanted: list[Destination] = [commands_of(service.name), *map(events_of, tellers)]
         while wanted:
             try:
-                await self._transport.prepare(wanted)
+                await self._transport.prepare(wanted[:1])
                 self._listening.append(
                     await self._transport.listen(wanted[0], service.name, self.receive, in_flight=in_flight)
                 )
-            except TransportError as error:
-                self._why_not = str(error)
-                _log.warning("%s cannot be received yet: %s", wanted[0].name, error)
+            except Exception as error:  # noqa: BLE001  # whatever it is, this is what everything waits for
+                self._why_not = str(error) or type(error).__name__
+                _log.warning("%s cannot be received yet: %s", wanted[0].name, self._why_not)
+                wanted.append(wanted.pop(0))  # one that is not to be had holds up no other
                 await asyncio.sleep(ARRANGE_SECONDS)
             else:
                 wanted.pop(0)
