@@ -32,6 +32,7 @@ OPTIONS = {  # so that what must pass passes soon
 }
 BOUND_SECONDS = 45.0  # after the last fault everything is at rest
 HANG_SECONDS = 90.0  # a run is called hanging only then, so that the report says what hangs
+STILL_LOOKS = 40  # a NATS that was killed may count messages that it gives nobody, as it knows them acked
 MANY, WORTH_SECONDS = 6, 8.0  # sagas in flight that a fault is worth
 
 
@@ -135,6 +136,8 @@ def ending(yard: Any, seconds: float) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     for path in yard.books.glob("counts-*.json"):
         counts.update(json.loads(path.read_text()))
+    refusals = (path.read_text(errors="replace") for path in yard.books.glob("stderr-orchestrator-*.txt"))
+    counts["replies refused"] = sum(text.count("a reply is refused") for text in refusals)
     report: dict[str, Any] = {
         "seconds": seconds,
         "lives": sum(unit.lives for unit in yard.units),
@@ -182,15 +185,18 @@ async def _delivered(yard: Any) -> bool:
     from amends.transport.names import commands_of
     from amends.transport.open import transport_for
 
-    asker, until, looks = transport_for(yard.url), time.monotonic() + 60.0, 0
+    asker, until, looks, still = transport_for(yard.url), time.monotonic() + 60.0, 0, 0
+    before: list[int | None] = []
     await asker.open()
-    while looks < 10 and time.monotonic() < until:
+    while looks < 10 and still < STILL_LOOKS and time.monotonic() < until:
         yard.oversee()
         lags = [await asker.lag(commands_of(name), name) for name in SERVICES]
         looks = 0 if any(lags) else looks + 1
+        still = 0 if lags != before else still + 1
+        before = lags
         await asyncio.sleep(0.2)
     await asker.close()
-    return looks >= 10
+    return looks >= 10 or still >= STILL_LOOKS
 
 
 if __name__ == "__main__":

@@ -34,8 +34,7 @@ SEEN_IN_EACH = (
     "participant repeated",
     "participant refused",
     "participant parked",
-    "orchestrator refused",
-    "orchestrator mailed",
+    "replies refused",
 )
 
 

@@ -229,11 +229,6 @@ if _TOLD:
             for app in _apps:
                 with suppress(NotRunning):
                     seen.update({f"participant {name}": value for name, value in asdict(app.figures).items()})
-            with suppress(NotRunning):
-                worker = orchestrator.session.worker
-                if worker is not None:
-                    told = worker._remote.counts
-                    seen.update({f"orchestrator {name}": value for name, value in told._asdict().items()})
             beside = path.with_suffix(".new")
             beside.write_text(json.dumps(seen))
             beside.replace(path)
