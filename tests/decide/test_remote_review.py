@@ -125,3 +125,15 @@ def test_what_a_changed_plan_starts_did_not_go_down_with_the_worker_before(kind:
     assert saga.state.fingerprint == "another"
     assert saga.doing == {"a", "b", "c"}
     assert [event.address for event in told if isinstance(event, e.Failed)] == ["a"]
+
+
+def test_a_reply_that_was_due_while_no_worker_was_there_is_waited_for_once_more() -> None:
+    saga = Story(plan(remote("a", attempts=1)))
+    saga.now = 60.0
+
+    told = saga.adopted_from(1)
+
+    assert told == [e.Postponed("a", ACTION, 70.0)]
+    assert saga.state.step("a").action.attempts == 1
+    saga.succeeds("a")
+    assert saga.status == "completed"

@@ -111,6 +111,11 @@ def ask_for_ever(order: Order) -> Reserve:
     return Reserve(order.cents)
 
 
+@asked.reserve.request(name="reserve", retry=Retry(attempts=1), timeout=10.0)
+def ask_once(order: Order) -> Reserve:
+    return Reserve(order.cents)
+
+
 @pytest.mark.parametrize("rest", [{}, {"after": 0.0}], ids=["with pauses", "at once"])
 def test_a_service_that_fails_for_ever_makes_no_endless_history(rest: dict[str, Any]) -> None:
     endless = Saga("endless", pack_nothing, pivot, ask_for_ever, input=Order)
@@ -314,3 +319,27 @@ def test_whatever_keeps_replies_from_coming_is_tried_again(monkeypatch: pytest.M
             return await orchestrator.run(placed, Order(100))
 
     assert virtually(main()) == Completed(7)
+
+
+def test_replies_that_came_while_no_worker_was_there_are_taken_and_nothing_is_undone() -> None:
+    once = Saga("once", ask_once, asked.pack, input=Order, output=asked.pack)
+    held: list[Command] = []
+
+    async def main() -> Any:
+        shared, soon = database(), Settings(lease_seconds=2.0)
+        async with Stock(held.append) as stock:
+            dead = asking(once, on=shared, settings=soon)
+            await dead.__aenter__()
+            await dead.start(once, Order(100), id="one")
+            await until(lambda: len(held) == 1)
+            await worker_of(dead)._remote.stop_taking()
+            worker_of(dead).ownership.halt()
+            worker_of(dead)._drop_all()
+            await stock.reply(answer(held[0]), held[0].reply_to)
+            await asyncio.sleep(600)
+            async with asking(once, on=shared, settings=soon) as other:
+                outcome = await other.handle(once, "one").outcome()
+            worker_of(dead).broken(RuntimeError("dead"))
+            return outcome, stock.undos
+
+    assert virtually(main()) == (Completed(7), [])

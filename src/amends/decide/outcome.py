@@ -159,6 +159,7 @@ def take_adopt(draft: Draft, message: m.Adopt) -> None:
     lost = [(address, phase) for address, phase in in_flight(state) if not draft.plan.step(address).remote]
     if message.moves_to:
         draft.emit(e.Moved(message.moves_to))
+    take_postpone(draft)  # those go out again now, and a reply may have come while nobody was there to take it
     if not lost:
         return
     careful, begun = state.careful, state.begun
