@@ -24,6 +24,7 @@ import asyncpg
 import msgspec
 
 from amends.run.chance import Chance
+from amends.run.inbox_batch import AT_ONCE
 from amends.store.clock import Clock
 from bench.contender_bare_postgres import WRITE, Pump, _ready
 from bench.order import ORDER, PAYMENT, RESERVATION, SHIPMENT, Payment, Reservation, Shipment
@@ -60,19 +61,25 @@ _ANSWERS = {"inventory": Reservation, "payment": Payment, "shipping": Shipment}
 
 
 class Together:
-    """What waits is done as one, while the next gathers. An error ends the process: there is no recovery."""
+    """What waits is done as one, while the next gathers. at_once: jobs that may be under way. An error ends the
+    process: there is no recovery."""
 
-    def __init__(self, job: Callable[[list[Any]], Awaitable[object]]) -> None:
+    def __init__(self, job: Callable[[list[Any]], Awaitable[object]], at_once: int = 1) -> None:
         self._job = job
+        self._at_once = at_once
         self._waiting: list[Any] = []
-        self._busy: asyncio.Task[None] | None = None
+        self._busy = 0
+        self._tasks: set[asyncio.Task[None]] = set()
         self.done: int = 0
 
     def put(self, items: Sequence[Any]) -> None:
         """Have these done."""
         self._waiting.extend(items)
-        if self._busy is None:
-            self._busy = asyncio.get_running_loop().create_task(self._run())
+        if self._busy < self._at_once:
+            self._busy += 1
+            task = asyncio.get_running_loop().create_task(self._run())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _run(self) -> None:
         try:
@@ -83,7 +90,7 @@ class Together:
         except Exception:  # noqa: BLE001  # whatever it is, the measurement is worth nothing
             traceback.print_exc()
             os._exit(1)
-        self._busy = None
+        self._busy -= 1
 
 
 @asynccontextmanager
@@ -105,9 +112,10 @@ async def participating(service: str, database: str, broker: str, prefix: str, s
     decode = msgspec.json.Decoder(part.sent).decode
     async with AsyncExitStack() as stack:
         carrier = await stack.enter_async_context(carried(broker, prefix, [queue, REPLIES]))
-        connection: Any = await asyncpg.connect(database)
-        stack.push_async_callback(connection.close)
-        await connection.execute(shop.TABLE)
+        free: list[Any] = [await asyncpg.connect(database) for _ in range(AT_ONCE)]
+        for connection in free:
+            stack.push_async_callback(connection.close)
+        await free[0].execute(shop.TABLE)
         acks = Together(carrier.ack)
 
         async def reply(batch: list[Got]) -> None:
@@ -116,15 +124,17 @@ async def participating(service: str, database: str, broker: str, prefix: str, s
 
         async def commit(batch: list[Got]) -> None:
             rows = [part.row(decode(one.body)) for one in batch]
+            connection = free.pop()
             if side == ONE_STATEMENT:
                 await connection.execute(shop.INSERT_MANY, *map(list, zip(*rows, strict=True)))
             else:
                 async with connection.transaction():
                     for row in rows:
                         await connection.execute(shop.INSERT, *row)
+            free.append(connection)
             replies.put(batch)
 
-        replies, writes = Together(reply), Together(commit)
+        replies, writes = Together(reply), Together(commit, AT_ONCE)
         await carrier.consume(queue, replies.put if side == MESSAGES else writes.put)
         yield replies
 

@@ -19,6 +19,7 @@ IN_FLIGHT = (1, 20, 100)
 WAYS = (BARE_ONE, BARE, AMENDS, BATCHED)
 OURS = (AMENDS, BATCHED)
 WARM_SECONDS = 1.0
+PROCESSORS = ("cpu", "participants", "postgres", "broker")
 SHARE = 0.5  # of the bare system's rate
 
 
@@ -78,16 +79,17 @@ def _speeds(table: Table, in_flight: Sequence[int]) -> list[str]:
 def _costs(table: Table, in_flight: Sequence[int]) -> list[str]:
     found = [
         "| per saga | in flight | messages | statements, orchestrator | statements, services | their begin, commit and "
-        "savepoints | CPU ms: orchestrator + services + PostgreSQL + broker |",
-        "|---|---|---|---|---|---|---|",
+        "savepoints | CPU ms: orchestrator + services + PostgreSQL + broker | bare's ÷ its |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for each in in_flight:
         for way in WAYS:
             counts = ("messages", "home_statements", "services_statements", "services_control")
             figures = " | ".join(f"{table.of(way, each, what):.2f}" for what in counts)
-            spent = [table.of(way, each, what) for what in ("cpu", "participants", "postgres", "broker")]
+            spent = [table.of(way, each, what) for what in PROCESSORS]
+            share = sum(table.of(BARE, each, what) for what in PROCESSORS) / sum(spent)
             cpu = " + ".join(f"{one:.2f}" for one in spent) + f" = {sum(spent):.2f}"
-            found.append(f"| {way.title} | {each} | {figures} | {cpu} |")
+            found.append(f"| {way.title} | {each} | {figures} | {cpu} | {share:.0%} |")
     return found
 
 
