@@ -9,6 +9,7 @@ Must not: excuse.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ BEFORE: dict[str, tuple[tuple[str, str], ...]] = {
     "hasty": (("reserve", "charge"), ("charge", "book"), ("book", "ship")),
     "pair": (("reserve", "book"), ("charge", "book"), ("book", "ship")),
 }
+_ENTRY = re.compile(r"\d{4}-\d\d-\d\d ")
+_DRIVERS = re.compile(r"\S+ \S+ [A-Z]+ (aiormq|aiokafka|nats|redis)\b")
 REJECTED_BY = {"declined": "charge", "returned": "book", "sold out": "reserve"}
 
 
@@ -172,6 +175,18 @@ def what_clients_were_told(told: Iterable[Mapping[str, Any]], sagas: Mapping[str
 
 
 def words(books: Path) -> Iterator[str]:
-    """What processes said that nobody should have to read. The handlers' own errors are theirs."""
+    """What processes said that nobody should have to read, but for what the drivers of brokers say of themselves."""
     for path in sorted(books.glob("stderr-*.txt")):
-        yield from ugly_words(path)
+        ours = path.with_name(path.name.replace("stderr", "ours"))
+        ours.write_text("".join(our_lines(path.read_text(errors="replace").splitlines(keepends=True))))
+        yield from ugly_words(ours)
+
+
+def our_lines(lines: Iterable[str]) -> Iterator[str]:
+    """Without the entries, of many lines perhaps, of drivers' loggers."""
+    driver = False
+    for line in lines:
+        if _ENTRY.match(line):
+            driver = bool(_DRIVERS.match(line))
+        if not driver:
+            yield line

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from services_books import Entry
-from services_check import PATH, Evidence, check
+from services_check import PATH, Evidence, check, our_lines
 from services_report import SEEN_IN_EACH, invalid
 
 CENTS = 7
@@ -139,3 +139,14 @@ def report(**changes: Any) -> dict[str, Any]:
 def test_a_run_that_proves_nothing_is_called_so(changes: dict[str, Any]) -> None:
     assert list(invalid(report())) == []
     assert list(invalid(report(**changes)))
+
+
+def test_what_drivers_say_of_themselves_is_left_out_and_what_we_say_is_not() -> None:
+    said = [
+        "2026-11-26 05:13:30,146 WARNING aiormq.connection: reader exited\n",
+        "Traceback (most recent call last):\n",
+        "2026-11-26 05:13:30,148 ERROR amends.worker: a bug in amends\n",
+        "Traceback (most recent call last):\n",
+    ]
+
+    assert list(our_lines(said)) == said[2:]

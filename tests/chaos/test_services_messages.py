@@ -6,6 +6,7 @@ holds ledgers, calls and clients' history against what the sagas say.
 
 from __future__ import annotations
 
+import pytest
 from services_scene import Shop, on_every_transport, orders, play
 from services_shop import REPLY_SECONDS, buy, hasty
 
@@ -128,8 +129,10 @@ def test_handlers_that_fail_are_slow_and_say_no_after_they_have_written(shop: Sh
     assert len(found.evidence.calls) > found.effects
 
 
-@on_every_transport
+@pytest.mark.parametrize("shop", ["local"], indirect=True)
 def test_all_of_it_together(shop: Shop) -> None:
+    """Without a broker; `test_services_chaos.py` does it with each, and with deaths."""
+
     def rates() -> MessageRates:
         return MessageRates(
             duplicated=0.2, redelivered=0.2, held=0.3, held_seconds=0.1, commands_lost=0.05, replies_lost=0.05,

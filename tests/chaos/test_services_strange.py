@@ -14,6 +14,7 @@ import aiokafka  # type: ignore[import-untyped]
 import aiormq
 import asyncpg
 import nats
+import pytest
 from redis.asyncio import Redis
 from services_scene import PATIENCE_SECONDS, Scene, Shop, on_every_broker, on_every_transport, orders, play
 
@@ -226,7 +227,7 @@ def test_a_reply_of_an_older_contract_is_an_effect_of_which_nothing_is_known_and
     assert did == ["done", "undone"]
 
 
-@on_every_transport
+@pytest.mark.parametrize("shop", ["local"], indirect=True)
 def test_versions_that_are_the_same_need_no_person(shop: Shop) -> None:
     made = versions((Old, Old), (OldReply, OldReply), ("reserve", "reserve"))
 
