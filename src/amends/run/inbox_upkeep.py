@@ -63,6 +63,9 @@ class Upkeep:
             except StoreError as error:
                 self.failed = str(error)
                 _log.warning("the inbox is not cleaned up: %s", error)
+            except Exception as error:  # noqa: BLE001  # next time, perhaps
+                self.failed = f"{type(error).__name__}: {error}"
+                _log.exception("the inbox is not cleaned up: this is a bug in amends")
             else:
                 self.failed = ""
 

@@ -154,6 +154,9 @@ class Outbox:
                 if not self.failed:
                     _log.warning("the outbox cannot be looked at: %s", error)
                 self.failed = str(error)
+            except Exception as error:  # noqa: BLE001  # whatever it is, events wait for this
+                full, self.failed = False, f"{type(error).__name__}: {error}"
+                _log.exception("the outbox cannot be looked at: this is a bug in amends")
             if not full:
                 await asyncio.sleep(SWEEP_SECONDS)
 
