@@ -30,8 +30,8 @@ OPTIONS = {  # so that what must pass passes soon
     "nats": "claim_seconds=2",
     "redis": "claim_seconds=2",
 }
-BOUND_SECONDS = 45.0  # after the last fault everything is at rest
-HANG_SECONDS = 90.0  # a run is called hanging only then, so that the report says what hangs
+BOUND_SECONDS = 60.0  # after the last fault everything is at rest, a backlog of asking again included
+HANG_SECONDS = 120.0  # a run is called hanging only then, so that the report says what hangs
 ACCUSED_MOST = 0.02  # of all sagas: parked as the cause of deaths that were ours
 STILL_LOOKS = 40  # a NATS that was killed may count messages that it gives nobody, as it knows them acked
 MANY, WORTH_SECONDS = 6, 8.0  # sagas in flight that a fault is worth
@@ -209,5 +209,5 @@ async def _delivered(yard: Any) -> bool:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("SHOP_REPLY_SECONDS", "0.7")
+    os.environ.setdefault("SHOP_REPLY_SECONDS", "1.5")
     sys.exit(main())
