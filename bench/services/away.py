@@ -49,6 +49,7 @@ class Story(NamedTuple):
 def measure(server: Server, kind: str, broker: Broker, plan: Plan) -> Story:
     """One outage of a broker that runs."""
     with scene(Place(server, kind, broker.url, broker.pid), AMENDS, checked=False) as one:
+        one.warm(IN_FLIGHT, IN_FLIGHT * 5)
         one.orchestrator.ask("load", in_flight=IN_FLIGHT)
         begun = time.monotonic()
         time.sleep(plan.before)

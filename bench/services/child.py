@@ -23,7 +23,7 @@ from typing import Any
 
 from bench.contender import _fastest_loop
 from bench.cpu import used
-from bench.measure import Window, drive
+from bench.measure import Window, drive, run_many
 
 LONGEST_SECONDS = 10.0
 
@@ -62,6 +62,11 @@ class Orchestrating:
         self._ran += 1
         if outcome != "completed":
             self._went_wrong[outcome] = self._went_wrong.get(outcome, 0) + 1
+
+    async def warm(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Run so many sagas, for what comes once: connections, plans, topics."""
+        await run_many(self.one, asked["in_flight"], asked["sagas"])
+        return {}
 
     async def window(self, asked: dict[str, Any]) -> dict[str, Any]:
         """Keep so many going for so long; then let them end."""

@@ -43,6 +43,7 @@ class Way(NamedTuple):
     batch: int = 1
 
 
+LOCAL = "local"  # the kind of place that has no broker
 BARE = Way("bare", "bare")
 BARE_ONE = Way("bare, one statement", ONE_STATEMENT)
 BARE_MESSAGES = Way("bare, without its commits", MESSAGES)
@@ -115,6 +116,10 @@ class Scene:
     participants: list[Child]
     home: str
     databases: dict[str, str]
+
+    def warm(self, in_flight: int, sagas: int) -> None:
+        """Run so many sagas before anything is measured: each participant opens ten connections as it needs them."""
+        self.orchestrator.ask("warm", in_flight=in_flight, sagas=sagas)
 
     def window(self, in_flight: int, seconds: float, warm: float) -> dict[str, Any]:
         """One window, and what its sagas cost each."""

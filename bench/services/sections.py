@@ -18,12 +18,11 @@ from importlib.metadata import version
 from bench import facts
 from bench.postgres.server import Server, serving
 from bench.services import away, latency, participant, steps
-from bench.services.scene import Place
+from bench.services.scene import LOCAL, Place
 from services.broker import Broker
 from services.found import ServiceMissing
 from services.up import BROKERS
 
-LOCAL = "local"
 KINDS = (LOCAL, *sorted(BROKERS))
 PACKAGES = ("amends", "asyncpg", "redis", "nats-py", "aiormq", "aiokafka")
 WINDOW_SECONDS = 2.0

@@ -19,6 +19,7 @@ IN_FLIGHT = (1, 20, 100)
 WAYS = (BARE_ONE, BARE, AMENDS, BATCHED)
 OURS = (AMENDS, BATCHED)
 WARM_SECONDS = 1.0
+WARM_SAGAS = 500
 PROCESSORS = ("cpu", "participants", "postgres", "broker")
 SHARE = 0.5  # of the bare system's rate
 
@@ -45,6 +46,7 @@ def measure(place: Place, rounds: int, scale: float, seconds: float, in_flight: 
     for number in range(rounds):
         for way in WAYS if number % 2 == 0 else reversed(WAYS):
             with scene(place, way) as one:
+                one.warm(max(in_flight), max(in_flight) + int(WARM_SAGAS * scale))
                 for each in in_flight:
                     sample = one.window(each, seconds * scale, WARM_SECONDS * min(scale, 1.0))
                     table.samples.setdefault((way, each), []).append(sample)
