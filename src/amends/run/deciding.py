@@ -6,6 +6,7 @@ Must not: write.
 
 from __future__ import annotations
 
+from amends.decide import events as e
 from amends.decide import messages as m
 from amends.decide.decide import decide
 from amends.decide.draft import Decision
@@ -26,3 +27,10 @@ def decided(plan: Plan, state: State | None, message: Message, now: float, suppl
         decision = decide(plan, decision.state, m.Answers(answers), now)
         events, replies = events + decision.events, replies + decision.replies
     return decision._replace(events=events, replies=replies)
+
+
+def too_long(decision: Decision, lines: int) -> m.Halt | None:
+    """What a saga is told whose history has more lines than it may, once something fails again."""
+    if decision.state.length <= lines or not any(type(event) is e.Failed for event in decision.events):
+        return None
+    return m.Halt(f"its history has more than {lines} lines since the last act of a person")

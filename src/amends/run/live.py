@@ -30,7 +30,7 @@ from amends.run.attempt import Attempt, outcome
 from amends.run.audience import Audience
 from amends.run.briefing import briefed
 from amends.run.careful import alone, let_others
-from amends.run.deciding import decided
+from amends.run.deciding import decided, too_long
 from amends.run.heads import goes_on, head_after, rests
 from amends.run.outcomes import Outcome
 from amends.run.shell import Shell
@@ -131,22 +131,18 @@ class Live:
         self.begin_all(self._state())
 
     def adopt(self, gone: int, not_died: frozenset[int]) -> None:
-        """What was in flight went down with its worker; but commands went out, or go out now. What is in flight is
-        what is on disk, and not what follows from this."""
-        sent = [(at, phase) for at, phase in in_flight(self._state()) if self.program.plan.step(at).remote]
-        if sent:
-            self._be_patient(self.shell.now())
-        for address, phase in sent:
-            self.begin(address, phase)
+        """What was in flight on disk went down with its worker; but commands went out, or go out now."""
+        for address, phase in in_flight(self._state()):
+            if self.program.plan.step(address).remote:
+                self._be_patient(self.shell.now())
+                self.begin(address, phase)
         self.tell(m.Adopt(gone, not_died, self._moves_to))
 
     def move(self, plan: int, fingerprint: str, *, now: bool) -> None:
         """Go over to a changed plan that fits; if not now, with the adoption that follows."""
-        self._plan = plan
+        self._plan, self._moves_to = plan, fingerprint
         if now:
             self.tell(m.Move(fingerprint))
-        else:
-            self._moves_to = fingerprint
 
     def tick(self) -> None:
         """Look at the clock. Where the broker is away, replies to what cannot go out are not overdue."""
@@ -162,20 +158,14 @@ class Live:
         self.state = decision.state
         if decision.events or decision.replies or answers:
             self._write(decision, now, answers, told)
-            if decision.state.length > self.shell.settings.history_lines:
-                self._halt(decision)
+            if (halt := too_long(decision, self.shell.settings.history_lines)) is not None:
+                self.tell(halt)
             return True
         if self.unwritten == 0 and self._rests(decision, now):
             self.shell.let_go(self, decision.wake)
         else:
             self._alarm.set(decision.wake, now)
         return False
-
-    def _halt(self, decision: Decision) -> None:
-        """The history is too long: what failed once more goes to a person."""
-        if any(type(event) is e.Failed for event in decision.events):
-            limit = self.shell.settings.history_lines
-            self.tell(m.Halt(f"its history has more than {limit} lines since the last act of a person"))
 
     async def told(self, message: Message) -> None:
         """Let a message have its effect, and wait until that is written. Raises CancelledError
@@ -185,11 +175,7 @@ class Live:
             await heard
 
     def _write(
-        self,
-        decision: Decision,
-        now: float,
-        answers: tuple[MailAnswer, ...],
-        told: Callable[[Fate], None] | None = None,
+        self, decision: Decision, now: float, answers: tuple[MailAnswer, ...], told: Callable[[Fate], None] | None
     ) -> None:
         seq = self.seq
         self.seq = seq + 1
@@ -279,9 +265,8 @@ class Live:
         return outcome(attempt, self.shell)
 
     def _ended(self, attempt: Attempt, message: Message) -> None:
-        if not self.heard(attempt, message):
-            return
-        self.tell(message)
+        if self.heard(attempt, message):
+            self.tell(message)
 
     def heard(self, attempt: Attempt, message: Message) -> bool:
         """Whether anybody waits for what an attempt has to say."""
