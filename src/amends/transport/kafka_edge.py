@@ -175,7 +175,14 @@ async def commit(consumer: Any, topic: str, offsets: Mapping[int, int], generati
 async def drop_producer(producer: Any) -> None:
     """End a producer now. What it has not confirmed fails, and is not sent any more."""
     gone = kafka_errors.KafkaConnectionError("the connection was given up")
-    producer._message_accumulator.fail_all(gone)
+    kept = producer._message_accumulator
+    batches = [*kept._pending_batches, *(batch for waiting in kept._batches.values() for batch in waiting)]
+    kept.fail_all(gone)
+    for future in [
+        future for batch in batches for future in (batch._drain_waiter, *(f for f, _ in batch._msg_futures))
+    ]:
+        if future.done() and not future.cancelled():
+            future.exception()  # whoever waited is told otherwise, and nobody else is to read of it
     for end in (producer.stop, producer._sender.close, producer.client.close):
         await _bounded(end())
 
