@@ -28,7 +28,9 @@ BEFORE: dict[str, tuple[tuple[str, str], ...]] = {
     "pair": (("reserve", "book"), ("charge", "book"), ("book", "ship")),
 }
 _ENTRY = re.compile(r"\d{4}-\d\d-\d\d ")
-_DRIVERS = re.compile(r"\S+ \S+ [A-Z]+ ((aiormq|aiokafka|nats|redis)\b|asyncio: .*<aiokafka)")
+_DRIVERS = re.compile(
+    r"\S+ \S+ [A-Z]+ ((aiormq|aiokafka|nats|redis)\b|asyncio: .*(<aiokafka|MessageAccumulator\._pop_batch))"
+)
 REJECTED_BY = {"declined": "charge", "returned": "book", "sold out": "reserve"}
 
 
