@@ -24,7 +24,7 @@ help: ## this list
 demo: $(RUN) ## the order system at work: failures, compensations, a killed worker, a ledger that balances
 	@$(BIN)/amends demo $(DEMO)
 
-test: $(DEV) ## everything: style, types, layers, tests, simulation (under 10 minutes on 2 cores)
+test: $(DEV) ## everything: style, types, layers, tests, simulation (under 30 minutes on 2 cores)
 	@$(MAKE) --no-print-directory check
 	@$(MAKE) --no-print-directory test-core
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests --ignore tests/decide
