@@ -121,8 +121,8 @@ def a_failed_undo_counts_as_done(patch: Patch) -> None:
 def an_attempt_starts_before_it_is_written(patch: Patch) -> None:
     honest = live.Live._write
 
-    def write(self: live.Live, decision: Any, now: float, answers: Any) -> None:
-        honest(self, decision, now, answers)
+    def write(self: live.Live, decision: Any, *more: Any) -> None:
+        honest(self, decision, *more)
         for event in decision.events:
             if isinstance(event, e.Issued):
                 self.begin(event.address, event.phase)
