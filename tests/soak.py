@@ -3,8 +3,9 @@
     python tests/soak.py --hours 8
 
 Each round runs fresh seeds of the simulation, a deeper state machine of the core, the large model of
-the barrier, the long crash sweeps, and a quarter of an hour of chaos on PostgreSQL and five minutes on
-a file. It ends at the first failure, whose text holds the command that repeats it.
+the barrier, the long crash sweeps, a quarter of an hour of chaos on PostgreSQL, and five minutes each on
+a file and of services over every broker. It ends at the first failure, whose text holds the command that
+repeats it.
 
 Guarantees: ends by itself; the last line says how much was run.
 Must not: run what `make test` would not understand.
@@ -22,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SEEDS_A_ROUND = 2_000
 FLEET_SECONDS = "900"
-FILE_SECONDS = "300"
+EACH = "300"  # seconds
 
 
 def run(*command: str, **environment: str) -> bool:
@@ -42,7 +43,8 @@ def one_round(first: int, jobs: int) -> bool:
         and run(python, "-m", "pytest", "tests/decide/test_barrier_model.py", AMENDS_BARRIER="large")
         and run(python, "-m", "pytest", "-n", str(jobs), "tests/run/test_crash_sweep.py", AMENDS_SWEEP="full")
         and run(python, "tests/chaos/fleet.py", "--seconds", FLEET_SECONDS, "--seed", str(first % 1_000_000_007))
-        and run(python, "-m", "pytest", "tests/chaos/test_chaos.py", AMENDS_CHAOS_SECONDS=FILE_SECONDS)
+        and run(python, "-m", "pytest", "tests/chaos/test_chaos.py", AMENDS_CHAOS_SECONDS=EACH)
+        and run(python, "-m", "pytest", "tests/chaos/test_services_chaos.py", AMENDS_CHAOS_SERVICES_SECONDS=EACH)
     )
 
 
