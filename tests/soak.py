@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SEEDS_A_ROUND = 2_000
 FLEET_SECONDS = "900"
+SERVICES = ("tests/chaos/test_services_brokers.py", "tests/chaos/test_services_chaos.py")
 EACH = "300"  # seconds
 
 
@@ -44,7 +45,7 @@ def one_round(first: int, jobs: int) -> bool:
         and run(python, "-m", "pytest", "-n", str(jobs), "tests/run/test_crash_sweep.py", AMENDS_SWEEP="full")
         and run(python, "tests/chaos/fleet.py", "--seconds", FLEET_SECONDS, "--seed", str(first % 1_000_000_007))
         and run(python, "-m", "pytest", "tests/chaos/test_chaos.py", AMENDS_CHAOS_SECONDS=EACH)
-        and run(python, "-m", "pytest", "tests/chaos/test_services_chaos.py", AMENDS_CHAOS_SERVICES_SECONDS=EACH)
+        and run(python, "-m", "pytest", *SERVICES, AMENDS_CHAOS_SERVICES_SECONDS=EACH)
     )
 
 
