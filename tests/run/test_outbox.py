@@ -64,6 +64,7 @@ class Market:
         self.short = self.inventory.event("short", StockShort)
         self.heard: list[tuple[str, Any, str]] = []
         self.dead: list[Message] = []
+        self.acks: set[asyncio.Task[None]] = set()
         self.calls: list[str] = []
         self.answer: Any = lambda event, tx: StockAllocated(event.order)
         self.local = LocalTransport()
@@ -115,6 +116,7 @@ class Market:
             message = delivery.message
             assert message is not None
             self.heard.append((message.type, json.loads(message.data), message.id))
+            self.acks.add(asyncio.create_task(delivery.ack()))
 
     def _letters(self, deliveries: Sequence[Delivery]) -> None:
         self.dead += [delivery.message for delivery in deliveries if delivery.message is not None]

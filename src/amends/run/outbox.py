@@ -3,7 +3,8 @@
 What was just committed here is published from memory, at once. The sweep takes what is left: by row state,
 never behind a cursor, so a transaction that commits late is not passed over.
 
-Guarantees: a row is settled only after the broker has confirmed it; of one key, events are published first in
+Guarantees: a row is settled only after the broker has confirmed it, and where there is none only after everybody
+has handled it, since what is in memory is gone with the process; of one key, events are published first in
 the order of their rows.
 Must not: write what an event says; `outbox_rows.py` does.
 """
@@ -51,6 +52,7 @@ class Outbox:
         self._chains: dict[str, deque[EventRow]] = {}  # by key; the first of each is on its way
         self._settled: OrderedDict[int, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._unhandled: set[asyncio.Task[None]] = set()  # nobody waits for these when the participant leaves
         self._swept = asyncio.Event()
         self.published: int = 0
         self.refused: str = ""
@@ -120,7 +122,14 @@ class Outbox:
                 self._spawn(self._publish(chain[0]))
             else:
                 del self._chains[row.key]
-        await self._settle(row.number)
+        if self._sender.forgetful:
+            self._spawn(self._settle_handled(row), self._unhandled)
+        else:
+            await self._settle(row.number)
+
+    async def _settle_handled(self, row: EventRow) -> None:
+        await self._sender.handled(self._to, row.id)
+        self._spawn(self._settle(row.number))
 
     async def _settle(self, number: int) -> None:
         while True:
@@ -145,6 +154,8 @@ class Outbox:
 
     async def run(self) -> None:
         """Sweep now and then, until cancelled."""
+        if self._sender.forgetful:
+            await asyncio.sleep(GRACE_SECONDS)  # those who are hosted beside this listen by then
         while True:
             try:
                 full = await self.sweep(GRACE_SECONDS)
@@ -183,16 +194,17 @@ class Outbox:
 
     async def close(self) -> None:
         """Publish nothing more."""
-        tasks = list(self._tasks)
+        tasks = [*self._tasks, *self._unhandled]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, job: Coroutine[Any, Any, None], among: set[asyncio.Task[None]] | None = None) -> None:
+        tasks = self._tasks if among is None else among
         task = asyncio.get_running_loop().create_task(job)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
 
 
 async def republish(transactions: Transactions, service: str, since: float) -> int:

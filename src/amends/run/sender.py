@@ -20,7 +20,7 @@ from typing import NamedTuple
 from amends import fault
 from amends.errors import TransportAway, TransportRefused
 from amends.message import Message
-from amends.transport.base import Destination, Send, Transport
+from amends.transport.base import Destination, Forgetful, Send, Transport
 
 BATCH = 500
 PAUSE_FIRST_SECONDS = 0.05
@@ -53,6 +53,16 @@ class Sender:
     def away(self) -> str:
         """Why nothing goes out at the moment; empty if it does."""
         return self._transport.away
+
+    @property
+    def forgetful(self) -> bool:
+        """Whether what was confirmed is gone with this process."""
+        return isinstance(self._transport, Forgetful)
+
+    async def handled(self, to: Destination, id_: str) -> None:
+        """Where it is forgetful, wait until a message was handled; elsewhere the confirm is all there is."""
+        if isinstance(self._transport, Forgetful):
+            await self._transport.handled(to, id_)
 
     @property
     def waiting(self) -> int:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from amends.message import Message
 
@@ -130,4 +130,14 @@ class Transport(Protocol):
 
     async def lag(self, source: Destination, group: str) -> int | None:
         """About how many messages wait for a group; None where nobody knows."""
+        ...
+
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """A transport that keeps nothing beyond its process, so that its confirm is worth no more than that. Who must
+    not lose a message of a topic keeps it until it was handled."""
+
+    async def handled(self, to: Destination, id_: str) -> None:
+        """Wait until every group that listened when a message was published is done with it."""
         ...

@@ -24,11 +24,28 @@ KEPT_MAX = 100_000  # messages that wait in one queue
 BATCH = 500  # that a listener is given at once
 
 
+class _Kept:
+    """A message of a topic, until every group is done with it."""
+
+    __slots__ = ("groups", "handled")
+
+    def __init__(self, groups: int) -> None:
+        self.groups = groups
+        self.handled = asyncio.Event()
+
+    def one_less(self) -> None:
+        """A group is done with it."""
+        self.groups -= 1
+        if not self.groups:
+            self.handled.set()
+
+
 class _Entry(NamedTuple):
-    """A message in a queue. times: how often it was delivered."""
+    """A message in a queue. times: how often it was delivered. kept: of a topic, shared by its groups."""
 
     message: Message
     times: int = 0
+    kept: _Kept | None = None
 
 
 class _Queue:
@@ -84,6 +101,7 @@ class _Hub:
 
     def __init__(self) -> None:
         self._queues: dict[Destination, dict[str, _Queue]] = {}
+        self._kept: dict[tuple[Destination, str], _Kept] = {}
 
     def queue(self, source: Destination, group: str) -> _Queue:
         """Of a group. A queue has one, whatever its name."""
@@ -100,9 +118,25 @@ class _Hub:
         groups = self._queues.get(to, {}).values()
         if any(len(queue.waiting) + queue.later >= KEPT_MAX for queue in groups):
             return TransportAway(f"{to.name} is full: {KEPT_MAX} messages wait, and nobody takes them")
+        kept = _Kept(len(groups)) if groups and to.kind is Kind.TOPIC else None
+        if kept is not None:
+            self._kept[to, message.id] = kept
         for queue in groups:
-            queue.put(_Entry(message))
+            queue.put(_Entry(message, kept=kept))
         return None
+
+    def done(self, source: Destination, entry: _Entry) -> None:
+        """A group is done with a message."""
+        if entry.kept is not None:
+            entry.kept.one_less()
+            if entry.kept.handled.is_set() and self._kept.get((source, entry.message.id)) is entry.kept:
+                del self._kept[source, entry.message.id]
+
+    async def handled(self, to: Destination, id_: str) -> None:
+        """Wait until every group is done with a message."""
+        kept = self._kept.get((to, id_))
+        if kept is not None:
+            await kept.handled.wait()
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Hub]] = WeakKeyDictionary()
@@ -148,6 +182,11 @@ class LocalTransport:
     async def prepare(self, destinations: Sequence[Destination]) -> None:
         for destination in destinations:
             at_broker(self.prefix, destination)
+
+    async def handled(self, to: Destination, id_: str) -> None:
+        """As `Forgetful` says."""
+        if self._hub is not None:
+            await self._hub.handled(to, id_)
 
     async def lag(self, source: Destination, group: str) -> int | None:
         if self._hub is None:
@@ -217,7 +256,7 @@ class _LocalDelivery:
     _count = 0
 
     def __init__(self, listener: _Listener, entry: _Entry) -> None:
-        self.entry = _Entry(entry.message, entry.times + 1)
+        self.entry = entry._replace(times=entry.times + 1)
         self.message: Message | None = entry.message
         self.times: int = entry.times + 1
         _LocalDelivery._count += 1
@@ -225,7 +264,7 @@ class _LocalDelivery:
         self._listener = listener
 
     async def ack(self) -> None:
-        self._listener.over(self)
+        self._finish()
 
     async def retry(self, after_seconds: float = 0.0) -> None:
         if self._listener.over(self):
@@ -235,6 +274,10 @@ class _LocalDelivery:
         queue, message = self._listener.queue, self.entry.message
         told = {**message.attributes, **dead_attributes(queue.source, queue.group, reason)}
         if self._listener.hub.put(dead_of(queue.source), message._replace(attributes=told)) is None:
-            self._listener.over(self)
+            self._finish()
         else:
             await self.retry(1.0)
+
+    def _finish(self) -> None:
+        if self._listener.over(self):
+            self._listener.hub.done(self._listener.queue.source, self.entry)

@@ -131,10 +131,11 @@ class Hosting:
         self._open: list[Hosted] = []
 
     async def open(self) -> None:
-        """Open every part. Raises what one raises, after the others are closed."""
+        """Open every part, those who are asked before those who ask: what one tells at once, all others hear. Raises
+        what one raises, after the others are closed."""
         first, then = self._groups
         try:
-            for part in (*then, *first):
+            for part in (*first, *then):
                 await part.open(self._readiness.of(part.name))
                 self._open.append(part)
         except BaseException:
