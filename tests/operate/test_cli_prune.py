@@ -212,5 +212,6 @@ def test_a_program_cannot_ask_for_a_span_that_is_none(floor: Floor, span: float)
         async with operations(Orchestrator("sqlite:///orders.db", sagas=())) as found:
             await found.prune(older_than=span)
 
+    floor.ok("db", "upgrade", ORDERS)
     with pytest.raises(DefinitionError, match="older_than="):
         asyncio.run(main())

@@ -10,7 +10,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from amends.errors import StoreUnavailable
+from amends.errors import SchemaMismatch, StoreUnavailable
 from amends.operate.values import SchemaVersion
 from amends.run.config import Config
 from amends.run.database import DEFAULT_DATABASE, Database, masked, store_of
@@ -62,6 +62,28 @@ async def version_of(config: Config) -> SchemaVersion:
         await store.close()
 
 
+async def check_sagas(database: Database) -> None:
+    """See that a database holds sagas, in the schema of this code, without changing it: a file; a server says so
+    itself. Raises StoreUnavailable, StoreDamaged, SchemaMismatch."""
+    if not (database is None or isinstance(database, (str, Path))):
+        return  # a store of somebody's own
+    check_there(database)
+    store = store_of(database, "default")
+    if not isinstance(store, SqliteStore):
+        return
+    found = SchemaVersion(*await store.schema())
+    if not found.version:
+        other = ""
+        if has_inbox(store.path):
+            other = "; it has the inbox of a service, for which there is `amends outbox status`"
+        raise SchemaMismatch(f"{store.path} has no tables of amends for sagas{other}")
+    if found.version < found.code:
+        raise SchemaMismatch(
+            f"{store.path} has schema {found.version}, and this amends needs {found.code}: run `amends db upgrade`; a "
+            "worker brings it there, too"
+        )
+
+
 async def check(config: Config) -> SchemaVersion:
     """The same; and that the steps of an orchestrator which take a transaction find their inbox. Raises
     SchemaMismatch where they do not."""
@@ -88,6 +110,7 @@ async def upgrade(config: Config) -> tuple[SchemaVersion, int]:
 async def rotate_token_key(config: Config) -> int:
     """Have replies of services authenticated with a new key from now on; gives its number. Replies on their way
     keep theirs. Raises StoreError."""
+    await check_sagas(config.database)
     store = store_of(config.database, config.namespace)
     await store.open(work=False)
     try:

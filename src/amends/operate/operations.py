@@ -22,16 +22,17 @@ from amends.decide.state import State
 from amends.define.policy import Duration
 from amends.errors import DefinitionError, NotAnswered, Refused
 from amends.operate import health
-from amends.operate.database import inbox_of
+from amends.operate.database import check_sagas, inbox_of
 from amends.operate.sight import Sight
 from amends.operate.values import Answer, Finding, Line, Page, Pruned, SagaView, StuckPage, Trouble
 from amends.run import mailbox
 from amends.run.database import Database
 from amends.run.orchestrator import Orchestrator
+from amends.run.plans import Plans
 from amends.run.retention import BATCH, Forget, batches, count_ended, forgetting
 from amends.run.session import Config, Session, check_id
 from amends.run.settings import Settings
-from amends.store.base import Filter, NewMail
+from amends.store.base import Filter, NewMail, Store
 
 LIST_LIMIT = 50
 REASON_CHARACTERS_MAX = 2000
@@ -201,17 +202,27 @@ class Operations:
 async def operations(
     source: Database | Orchestrator | Config = None, *, namespace: str = "default", answer_seconds: float | None = None
 ) -> AsyncGenerator[Operations, None]:
-    """Operations on a database, or on an orchestrator's, as a client of its own.
+    """Operations on a database, or on an orchestrator's, as a client of its own. It must hold sagas already: no
+    tables are made, and none are migrated, by looking.
 
     answer_seconds: how long an act waits for its answer. Raises StoreError.
     """
-    config = config_of(source, namespace, answer_seconds)
+    config = replace(config_of(source, namespace, answer_seconds), migrate=False)
+    await check_sagas(config.database)
     session = Session(config)
+    session.plans = _Known(config.registry)
     await session.open(work=False)
     try:
         yield Operations(session)
     finally:
         await session.close()
+
+
+class _Known(Plans):
+    """The plans that the database has; those of the code at hand are not added by looking."""
+
+    async def register(self, store: Store) -> None:
+        await self.refresh(store)
 
 
 def config_of(source: Database | Orchestrator | Config, namespace: str, answer_seconds: float | None) -> Config:

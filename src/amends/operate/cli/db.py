@@ -73,7 +73,7 @@ def check_(as_json: bool, **given: str | None) -> int:
     help="Bring a database to this code's schema, before workers of this code start; a new one is created. Any number "
     "of processes may do so at once, and it may be killed at any point and run again. With --app also the database of "
     "its effects=; of a participant the inbox and the outbox of its service. SQLite files are upgraded by whatever "
-    "opens them, too.",
+    "works with them, too; what only looks at sagas changes no schema.",
     examples=[
         f"amends db upgrade --database={_POSTGRES}",
         "amends db upgrade --app=shop:orchestrator",
