@@ -6,7 +6,8 @@ import argparse
 import contextlib
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from services.install import CannotInstall, install
 from services.javascript import fetch_packages
@@ -17,25 +18,59 @@ from services.versions import fetch
 NAMES = ("postgres", "pgbouncer", "rabbitmq", "nats", "redis", "kafka")
 
 
-def get() -> bool:
-    """Get what is missing, and say what that was. Whether everything is there that `up` starts."""
-    complete = True
-    for of_what in (install, fetch_kafka, fetch_packages, fetch):
-        try:
-            got = of_what()
-        except (CannotInstall, CannotFetch) as error:
-            print(error, file=sys.stderr)
-            # Tests of the other versions, and of the participant in JavaScript, say themselves that they did not run.
-            complete = complete and of_what in (fetch, fetch_packages)
-        else:
-            for name in got:
-                print(f"unpacked: {name}")
+PACKAGES = {  # what a server is run by
+    "postgres": ("postgresql",),
+    "pgbouncer": ("pgbouncer", "postgresql"),
+    "rabbitmq": ("rabbitmq-server",),
+    "nats": ("nats-server",),
+    "redis": ("redis-server",),
+    "kafka": ("default-jre-headless",),
+}
+
+
+def get(wanted: Sequence[str]) -> bool:
+    """Get what is missing of these servers, and say what that was. Whether all of it is there."""
+    packages = sorted({package for name in wanted for package in PACKAGES[name]})
+    complete = _got(lambda: install(packages))
+    if "kafka" in wanted:
+        complete = _got(fetch_kafka) and complete
     return complete
+
+
+def get_more() -> None:
+    """Get what only tests want besides: they say themselves that they did not run where it is not there."""
+    for of_what in (fetch_packages, fetch):
+        _got(of_what)
+
+
+def _got(of_what: Callable[[], list[str]]) -> bool:
+    try:
+        got = of_what()
+    except (CannotInstall, CannotFetch) as error:
+        print(error, file=sys.stderr)
+        return False
+    for name in got:
+        print(f"unpacked: {name}")
+    return True
+
+
+def tools_are_there(names: Sequence[str]) -> bool:
+    """Whether this Python has what servers are started with; says how to come to it. `install` needs nothing."""
+    try:
+        import_module("services.up")
+    except ModuleNotFoundError as error:
+        print(
+            f"to start servers this Python lacks {error.name}: {sys.executable} -m pip install {error.name}\n"
+            f'or, with a Python of the checkout that has all: make services UP="{" ".join(names)}"',
+            file=sys.stderr,
+        )
+        return False
+    return True
 
 
 def up(names: Sequence[str]) -> None:
     """Servers in the foreground, until Ctrl-C."""
-    from services.up import started  # this needs the development tools, `install` needs nothing
+    from services.up import started
 
     for end in (signal.SIGINT, signal.SIGTERM):  # a shell has its background processes ignore the first
         signal.signal(end, signal.default_int_handler)
@@ -62,11 +97,14 @@ def main() -> int:
     unknown = set(names) - set(NAMES)
     if unknown:
         parser.error(f"there is no {' and no '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
-    if not get():
+    if given.act == "up" and not tools_are_there(names):
+        return 1
+    if not get(names or NAMES):
         return 1
     if given.act == "up":
         up(names or NAMES)
     else:
+        get_more()
         print(f"everything is there: {', '.join(NAMES)}")
     return 0
 

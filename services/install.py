@@ -43,10 +43,12 @@ class CannotInstall(Exception):
     """A package cannot be had. The message says what was tried."""
 
 
-def missing() -> list[str]:
-    """The packages whose programs are not on this machine."""
+def missing(wanted: Sequence[str] = tuple(_PROGRAMS)) -> list[str]:
+    """Those of the packages whose programs are not on this machine."""
     absent = []
     for package, find in _PROGRAMS.items():
+        if package not in wanted:
+            continue
         try:
             find()
         except ServiceMissing:
@@ -54,9 +56,9 @@ def missing() -> list[str]:
     return absent
 
 
-def install() -> list[str]:
-    """Get what is missing. Gives the packages that were; raises CannotInstall."""
-    packages = missing()
+def install(wanted: Sequence[str] = tuple(_PROGRAMS)) -> list[str]:
+    """Get what is missing of some packages. Gives those that were; raises CannotInstall."""
+    packages = missing(wanted)
     if not packages:
         return []
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
@@ -68,7 +70,7 @@ def install() -> list[str]:
             raise
         _apt(["update"])
         _apt(["install", "--yes", "--no-install-recommends", *packages])
-    still = missing()
+    still = missing(packages)
     if still:
         raise CannotInstall(f"installed, and yet its program is not there: {' '.join(still)}")
     return packages

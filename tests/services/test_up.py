@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import servers
+from services import __main__, install
 from services.__main__ import NAMES, main
 from services.found import ROOT
 from services.nats import Nats
@@ -53,3 +55,39 @@ def test_a_name_that_there_is_not_is_refused_with_those_that_there_are(
 
 def test_every_broker_can_be_named() -> None:
     assert set(NAMES) == {"postgres", "pgbouncer", *BROKERS}
+
+
+def test_without_the_tools_it_says_so_before_it_gets_anything(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["services", "up", "nats"])
+    monkeypatch.setitem(sys.modules, "services.up", None)
+    monkeypatch.setattr(__main__, "get", lambda wanted: pytest.fail(f"gets {wanted}"))
+
+    code = main()
+
+    told = capsys.readouterr().err
+    assert code == 1
+    assert "`make services`" in told
+    assert "pip install" in told
+
+
+def test_what_was_not_named_is_not_got(monkeypatch: pytest.MonkeyPatch) -> None:
+    got: list[str] = []
+
+    def take(wanted: Sequence[str] = ("kafka",)) -> list[str]:
+        got.extend(wanted)
+        return []
+
+    monkeypatch.setattr(__main__, "install", take)
+    monkeypatch.setattr(__main__, "fetch_kafka", take)
+
+    __main__.get(["nats", "pgbouncer"])
+    __main__.get(["kafka"])
+
+    assert got == ["nats-server", "pgbouncer", "postgresql", "default-jre-headless", "kafka"]
+
+
+def test_every_package_of_a_server_is_one_that_can_be_got() -> None:
+    assert {package for packages in __main__.PACKAGES.values() for package in packages} == set(install._PROGRAMS)
+    assert set(__main__.PACKAGES) == set(NAMES)
