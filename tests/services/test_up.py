@@ -68,7 +68,7 @@ def test_without_the_tools_it_says_so_before_it_gets_anything(
 
     told = capsys.readouterr().err
     assert code == 1
-    assert "`make services`" in told
+    assert 'make services UP="nats"' in told
     assert "pip install" in told
 
 
