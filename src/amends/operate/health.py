@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
+from amends.decide.plan import Plan
+from amends.decide.state import State
 from amends.operate.preview import open_waits
-from amends.operate.sight import Sight
+from amends.operate.sight import Sight, command_of
 from amends.operate.values import Finding, StuckLine, StuckPage, Trouble
 from amends.run.crew import LATE_SECONDS, Crew
 from amends.run.session import state_of
@@ -21,6 +23,9 @@ MOVING = ("running", "compensating")
 LOOK_MAX = 1000
 PAGES_MAX = 100
 WAITS_LOOK_MAX = 200
+REMOTE_LOOK_MAX = 200
+ASKED_TIMES = 3
+IN_FLIGHT = ("running", "waiting")
 
 
 async def stuck(sight: Sight, limit: int, wanted: Collection[Trouble]) -> StuckPage:
@@ -113,8 +118,48 @@ async def workers(sight: Sight) -> list[Finding]:
         detail = f"{count} of {name!r} {_are(count)} open, and no live worker runs that saga"
         found.append(Finding(level, "stranded", detail))
     found += await _left(sight, crew)
+    found += await _asked_again(sight)
     found += await _stuck_counts(sight, counts)
     return found
+
+
+async def _asked_again(sight: Sight) -> list[Finding]:
+    """The services that sagas ask again and again, among the newest `REMOTE_LOOK_MAX` with such steps."""
+    store = sight.session.store
+    plans = tuple(number for number in sight.session.plans.rows if sight.plan_of(number).services)
+    rows = await store.find(Filter(MOVING, plans, False, None, REMOTE_LOOK_MAX)) if plans else []
+    asking: dict[str, list[str]] = {}
+    for row in rows:
+        loaded = await store.load(row.key)
+        if loaded is None:
+            continue
+        services = {command.partition(".")[0] for command in asked_again(sight.plan_of(row.plan), state_of(loaded))}
+        for service in services:
+            asking.setdefault(service, []).append(row.key)
+    return [
+        Finding(
+            "warning",
+            "services",
+            f"{service} was asked {ASKED_TIMES} times and more for a step of {_sagas(len(keys))}, such as {keys[0]}: "
+            "it does not answer, or fails each time. Does `amends worker` run its participant, with the same broker?",
+        )
+        for service, keys in sorted(asking.items())
+    ]
+
+
+def asked_again(plan: Plan, state: State) -> list[str]:
+    """The commands that were sent several times and are in flight still."""
+    found = []
+    for address, step in state.steps.items():
+        half = step.action if step.undo is None else step.undo
+        command = command_of(plan.node(address))
+        if command and half.attempts >= ASKED_TIMES and str(half.status) in IN_FLIGHT:
+            found.append(command)
+    return found
+
+
+def _sagas(count: int) -> str:
+    return f"{count} saga{'' if count == 1 else 's'}"
 
 
 async def _left(sight: Sight, crew: Crew) -> list[Finding]:

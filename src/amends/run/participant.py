@@ -262,6 +262,11 @@ class Participant:
         """What it was given."""
         return self._built.broker
 
+    @property
+    def hears(self) -> frozenset[str]:
+        """The services whose events it has somebody for."""
+        return frozenset(event.service.name for event, _ in self._built.handlers.events.values())
+
     def transactions(self) -> Transactions | None:
         """Its database with the inbox and the outbox, not opened; None where it has none. Raises DefinitionError."""
         home = home_of(self._built.database, self._built.handlers)

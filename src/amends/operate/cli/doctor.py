@@ -19,7 +19,9 @@ from amends.operate.cli.output import console, emit_json, print_table, word
 from amends.operate.cli.place import Place
 from amends.operate.cli.verb import Verb, json_option, place_options
 from amends.operate.operations import operations
+from amends.operate.reach import alone
 from amends.operate.values import Finding
+from amends.run.session import Config
 
 _LIBRARIES = ("amends", "msgspec", "click", "rich", "uvloop", "asyncpg")
 _LEVELS = ("ok", "warning", "error")
@@ -41,7 +43,7 @@ def doctor(as_json: bool, **given: str | None) -> int:
 
     async def look() -> tuple[Finding, ...]:
         async with operations(place.existing()) as found:
-            return (_software(), *await found.doctor())
+            return (_software(), *_reach(found.session.config), *await found.doctor())
 
     try:
         findings = asyncio.run(look())
@@ -56,6 +58,12 @@ def doctor(as_json: bool, **given: str | None) -> int:
         rows = [(word(finding.level), finding.what, finding.detail) for finding in findings]
         print_table(out, ("level", "what", "found"), rows)
     return _EXITS[worst]
+
+
+def _reach(config: Config) -> list[Finding]:
+    """What the code says of who is reached: a way to begin, or a variable that was forgotten."""
+    text = alone(config)
+    return [Finding("ok", "services", text)] if text else []
 
 
 def _software() -> Finding:

@@ -47,6 +47,7 @@ class Sagas:
 
     def __init__(self, name: str, config: Config) -> None:
         self.name = name
+        self.config = config
         self.failed: asyncio.Future[None] | None = None
         self._session = Session(config)
         self._number = 0
@@ -77,18 +78,18 @@ class Service:
     def __init__(self, name: str, participant: Participant) -> None:
         self.name = name
         self.failed: asyncio.Future[None] | None = None
-        self._participant = participant
+        self.participant = participant
         self._watching: asyncio.Task[None] | None = None
 
     async def open(self, told: Told) -> None:
-        await self._participant.__aenter__()
-        service = self._participant.service.name
+        await self.participant.__aenter__()
+        service = self.participant.service.name
         _log.info("the participant of %s (process %d) takes its commands", service, os.getpid())
         self._watching = asyncio.get_running_loop().create_task(self._watch(told), name="amends-looks")
 
     async def _watch(self, told: Told) -> None:
         while True:
-            told(self._participant.trouble)
+            told(self.participant.trouble)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def close(self) -> None:
@@ -96,8 +97,8 @@ class Service:
         if watching is not None:
             watching.cancel()
             await asyncio.wait([watching])
-        await self._participant.__aexit__(None, None, None)
-        _log.info("the participant of %s has stopped", self._participant.service.name)
+        await self.participant.__aexit__(None, None, None)
+        _log.info("the participant of %s has stopped", self.participant.service.name)
 
 
 class Readiness:

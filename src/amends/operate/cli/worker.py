@@ -27,6 +27,7 @@ from amends.operate.cli.place import Place
 from amends.operate.cli.probes import Probes
 from amends.operate.cli.safe import safe
 from amends.operate.cli.verb import Verb, place_options
+from amends.operate.reach import Asked, Asker, out_of_reach
 from amends.run.orchestrator import Orchestrator
 from amends.run.participant import Participant
 
@@ -87,6 +88,7 @@ def worker(
         raise click.UsageError("name what is to run, such as shop:orchestrator, or set AMENDS_APP")
     _set_up_logs(log_level)
     services, sagas = _parts(named, place)
+    _warn(services, sagas)
     probes = Probes(alive_file, ready_file, os.environ.get("NOTIFY_SOCKET"))
     try:
         probes.prepare()
@@ -113,6 +115,13 @@ def _parts(named: Sequence[str], place: Place) -> tuple[list[Service], list[Saga
         if not value.config.registry.names:
             raise AppError(f"{text!r} knows no saga, so there is nothing to run")
     return services, [Sagas(text, place._replace(app=text).config()) for text, _ in orchestrators]
+
+
+def _warn(services: Sequence[Service], sagas: Sequence[Sagas]) -> None:
+    """Say what is asked here and answered nowhere. It is no error: the others may be named with the next deploy."""
+    askers = [Asker(one.name, one.config) for one in sagas]
+    for text in out_of_reach(askers, [Asked(one.name, one.participant) for one in services]):
+        _log.warning("%s", text)
 
 
 class SafeFormatter(logging.Formatter):
