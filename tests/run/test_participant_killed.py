@@ -140,5 +140,9 @@ def test_a_message_that_takes_its_process_down_each_time_is_bounded_and_parks_it
             # The first time nobody could know; then three times with care. NATS 2.9 forgets its count now and then.
             assert deaths == 4 or (deaths > 4 and yard.broker.startswith("nats"))
 
+            tried = await asyncio.to_thread(yard.process)
+            await asker.send(action(b'{"sku":"poison"}', sent_at=time.time(), attempt=2))  # a person tries again
+            assert await asyncio.to_thread(tried.wait) == -9
+
     asyncio.run(main())
     assert yard.place.moved == []

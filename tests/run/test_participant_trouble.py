@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -279,11 +279,11 @@ def test_a_database_that_is_away_is_waited_for_and_nothing_is_lost(postgres_serv
     assert len(stock.place.moved) == 41
 
 
-def test_a_message_that_may_have_taken_its_process_down_is_counted_before_and_uncounted_after(stock: Stock) -> None:
-    counted: list[Any] = []
+def test_a_message_that_may_have_taken_its_process_down_is_noted_before_and_struck_out_after(stock: Stock) -> None:
+    noted: list[Any] = []
 
     def look(what: str, ctx: Context) -> None:
-        counted.extend(stock.place.sql("SELECT deaths FROM amends.inbox_death"))
+        noted.extend(stock.place.sql("SELECT deaths FROM amends.inbox_death"))
 
     stock.before = look
 
@@ -296,29 +296,101 @@ def test_a_message_that_may_have_taken_its_process_down_is_counted_before_and_un
 
     asyncio.run(main())
     if stock.place.kind == "postgres":  # on a file the look waits for the handler's own transaction
-        assert counted == [(1,)]
+        assert noted == [(0,)]
     assert stock.place.sql("SELECT count(*) FROM amends.inbox_death") == [(0,)]
 
 
-def test_a_message_that_took_too_many_processes_down_is_not_tried_again_and_parks_its_saga(stock: Stock) -> None:
+def test_a_message_that_comes_for_the_first_time_is_asked_nothing(stock: Stock) -> None:
+    asked: list[str] = []
+
     async def main() -> None:
         async with at_work(stock) as peer:
-            careful = stock.app.session.work.careful
-            assert careful is not None
-            parts = ("action", "default", SAGA.hex(), "reserve", "1")
-            for _ in range(DEATHS_MAX):  # begun, and never ended
-                await died(careful, parts)
+            transactions = stock.app.session.work.transactions
+            assert transactions is not None
+            ask = transactions.ask
 
-            delivery = Redelivered(command_message(action(), "m", "/peer"), 5)
-            stock.app.session.receive([delivery])
-            reply = await peer.reply()
-            await delivery.acked.wait()
-            assert (reply.word, reply.park) == (Word.FAILED, True)
-            assert "took its process down 3 times" in reply.reason
-            assert stock.app.figures.poison == 1
+            async def listening(name: str, *values: object) -> Any:
+                asked.append(name)
+                return await ask(name, *values)
+
+            transactions.ask = listening  # type: ignore[method-assign]
+            assert await peer.word(action()) is Word.SUCCEEDED
 
     asyncio.run(main())
-    assert stock.calls == []
+    assert [name for name in asked if name.endswith(("carefully", "begin_first"))] == []
+
+
+def test_a_message_that_took_too_many_processes_down_parks_its_saga_and_a_person_who_asks_again_is_heard(
+    stock: Stock,
+) -> None:
+    asked_at = time.time() - 60
+
+    async def main() -> None:
+        async with at_work(stock) as peer:
+            for _ in range(DEATHS_MAX):
+                await died(stock)
+            for times in (5, 6):
+                delivery = Redelivered(command_message(action(sent_at=asked_at), "m", "/peer"), times)
+                stock.app.session.receive([delivery])
+                reply = await peer.reply()
+                await delivery.acked.wait()
+                assert (reply.word, reply.park) == (Word.FAILED, True)
+                assert "took its process down 3 times" in reply.reason
+            assert stock.app.figures.poison == 2
+            assert stock.calls == []
+
+            again = Redelivered(command_message(action(sent_at=time.time() + 1, attempt=2), "n", "/peer"), 0)
+            stock.app.session.receive([again])
+            assert (await peer.reply()).word is Word.SUCCEEDED
+
+    asyncio.run(main())
+    assert stock.calls == ["reserve a"]
+    assert stock.place.sql("SELECT count(*) FROM amends.inbox_death") == [(0,)]
+
+
+def test_many_replicas_and_slow_handlers_are_no_deaths(stock: Stock) -> None:
+    async def slowly(what: str, ctx: Context) -> None:
+        await asyncio.sleep(1.0)
+
+    stock.before = slowly
+    replicas = [stock.participant() for _ in range(2 * DEATHS_MAX)]
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            peer = await stack.enter_async_context(at_work(stock))
+            for replica in replicas:
+                await stack.enter_async_context(replica)
+            for number, replica in enumerate(replicas):
+                again = command_message(action(attempt=number % 3 + 1), f"m{number}", "/peer")
+                replica.session.receive([Redelivered(again, 2 * (number % 2)), Redelivered(again, 2)])
+            assert {(await peer.reply()).word for _ in range(2 * len(replicas))} == {Word.SUCCEEDED}
+            assert [replica.figures.poison for replica in replicas] == [0] * len(replicas)
+
+    asyncio.run(main())
+    assert stock.calls == ["reserve a"]
+    assert stock.place.sql("SELECT count(*) FROM amends.inbox_death") == [(0,)]
+
+
+def test_a_participant_that_leaves_in_the_middle_is_no_death(stock: Stock) -> None:
+    begun = asyncio.Event()
+
+    async def long(what: str, ctx: Context) -> None:
+        begun.set()
+        await asyncio.sleep(PATIENCE_SECONDS)
+
+    stock.before = long
+    app = stock.participant(settings=Settings(drain_seconds=0.1))
+
+    async def main() -> None:
+        async with at_work(stock, app):
+            taken = [Redelivered(command_message(action(), f"m{number}", "/peer"), 2) for number in range(3)]
+            app.session.receive(taken)
+            await begun.wait()
+        assert not any(delivery.acked.is_set() for delivery in taken)
+
+    asyncio.run(main())
+    assert stock.calls == ["reserve a"]
+    assert stock.place.sql("SELECT count(*) FROM amends.inbox_death") == [(0,)]
 
 
 def test_messages_of_unknown_origin_run_together_unless_they_were_begun_before(stock: Stock) -> None:
@@ -492,22 +564,14 @@ class Redelivered:
         raise AssertionError("nothing is to be buried here")
 
 
-async def died(careful: Any, parts: Sequence[str]) -> None:
-    """Begin something, and die in the middle."""
-
-    class Death(BaseException):
-        pass
-
-    end = careful._ended.of
-    careful._ended.of = _never
-    try:
-        async with careful.done(parts, again=True):
-            raise Death
-    except Death:
-        return
-    finally:
-        careful._ended.of = end
-
-
-async def _never(what: str) -> bool:
-    return False
+async def died(stock: Stock) -> None:
+    """A process begins the command, and dies in the middle."""
+    work = stock.app.session.work
+    assert work.careful is not None
+    assert work.transactions is not None
+    care = work._care(2, action())
+    assert care is not None
+    here, pid, _, mark = care.who.split(" ")
+    care.who = f"{here} {pid} another-process {mark}"
+    seen = await work.careful._look(care)
+    assert await work.transactions.ask("take_carefully", care.what, care.who, *seen)

@@ -27,7 +27,7 @@ from amends.errors import LimitExceeded, MessageRefused, ValueRefused
 from amends.message import Message
 from amends.run.barrier import Try, row_of
 from amends.run.inbox import LOCK_SECONDS, Desk, Handling, Subject
-from amends.run.inbox_careful import Poison
+from amends.run.inbox_careful import Care, Poison
 from amends.run.outbox_rows import EventRow, event_row, given_to, numbered
 from amends.run.participant_work import POISON, Leaving, Work
 from amends.run.transactions import Transactions
@@ -184,11 +184,11 @@ class Events:
                 f"it does not fit {event!r} as {work.handlers.service.name} knows it: {error}"
             ) from None
         lane = (message.source, message.key or message.id)
-        parts = ("event", work.handlers.service.name, message.source, message.id)
         try:
             async with work.lane(lane):
                 why = await work.guarded(
-                    delivery.times, parts, lambda _: self._handled(transactions, event, handler, message)
+                    self._care(delivery.times, handler, message),
+                    lambda _: self._handled(transactions, event, handler, message),
                 )
         except Poison:
             work.figures.poison += 1
@@ -200,6 +200,10 @@ class Events:
             await delivery.bury(why)
         else:
             await delivery.ack()
+
+    def _care(self, times: int, handler: Handler, message: Message) -> Care | None:
+        parts = ("event", self._work.handlers.service.name, message.source, message.id)
+        return None if times == 1 else Care(parts, times > 1, handler.timeout)
 
     async def _handled(self, transactions: Transactions, event: Event[Any], handler: Handler, message: Message) -> str:
         """Handle it, again and again as its policy says; why it came to nothing, if it did. Raises Leaving."""

@@ -59,6 +59,7 @@ class ParticipantSession:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._arranging: asyncio.Task[None] | None = None
         self._duties: list[asyncio.Task[None]] = []
+        self._signs: asyncio.Task[None] | None = None
         self._arranged = asyncio.Event()
         self._why_not = ""
 
@@ -82,6 +83,8 @@ class ParticipantSession:
                 loop.create_task(self._upkeep.run(), name="amends-upkeep"),
                 loop.create_task(self.work.outbox.run(), name="amends-outbox"),
             ]
+        if self.work.careful is not None:
+            self._signs = loop.create_task(self.work.careful.run(), name="amends-signs")
 
     async def listening(self) -> None:
         """Wait until it hears from the broker."""
@@ -113,6 +116,9 @@ class ParticipantSession:
             await asyncio.wait(self._tasks, timeout=seconds)
 
     async def _let_go(self) -> None:
+        if self._signs is not None:
+            self._signs.cancel()
+            await asyncio.wait([self._signs])
         try:
             await self._sender.close()
             await self._transport.close()

@@ -31,7 +31,7 @@ from amends.run.barrier import Try
 from amends.run.chance import Chance
 from amends.run.inbox import CommandTry, Handling, failed, reply_for, unfit
 from amends.run.inbox_batch import Batches, fits
-from amends.run.inbox_careful import DEATHS_MAX, Careful, Poison
+from amends.run.inbox_careful import DEATHS_MAX, Care, Careful, Held, Poison
 from amends.run.outbox import LOOKS_SECONDS, Outbox
 from amends.run.outbox_rows import source_of
 from amends.run.sender import Sender
@@ -130,10 +130,9 @@ class Work:
     async def command(self, delivery: Delivery, message: Message) -> None:
         """Handle a command, reply, ack. Raises Leaving where it is left to others, MessageRefused."""
         command = command_of(message)
-        parts = (command.phase, command.namespace, command.saga.hex(), command.step, str(command.round))
         try:
-            times = _times(delivery, command)
-            reply = await self.guarded(times, parts, lambda alone: self.answer(command, alone=alone))
+            care = self._care(_times(delivery, command), command)
+            reply = await self.guarded(care, lambda alone: self.answer(command, alone=alone))
         except Poison:
             self.figures.poison += 1
             _log.error("a command of saga %s is not done any more: %s", command.key, POISON)
@@ -141,19 +140,33 @@ class Work:
         self.figures.handled += 1
         await self.respond(command, reply, delivery)
 
-    async def guarded(self, times: int, parts: Sequence[str], job: Callable[[bool], Awaitable[T]]) -> T:
-        """Do something that may have taken its process down, if it may have; it is told whether it is alone. times: how
-        often it was delivered, 0 where nobody knows. Raises Poison and Leaving."""
-        if times == 1 or self.careful is None:
-            return await job(times > 1)
+    async def guarded(self, care: Care | None, job: Callable[[bool], Awaitable[T]]) -> T:
+        """Do something that may have taken its process down, if it may have; it is told whether it is alone. care: None
+        for what comes for the first time. Raises Poison and Leaving."""
+        if care is None or self.careful is None:
+            return await job(care is not None and care.again)
         tries = 0
         while True:
             try:
-                async with self.careful.done(parts, again=times > 1) as alone:
+                async with self.careful.done(care) as alone:
                     return await job(alone)
+            except Held:
+                tries += 1
+                await self._pause(tries)
             except StoreUnavailable as error:
                 tries += 1
                 await self.waits(error, tries)
+            if self.leaving.is_set():
+                raise Leaving
+
+    def _care(self, times: int, command: Command) -> Care | None:
+        """What is to be known of a command that was delivered so often, 0 where nobody knows."""
+        if times == 1:
+            return None
+        parts = (command.phase, command.namespace, command.saga.hex(), command.step, str(command.round))
+        known = self.handlers.commands.get(command.type)
+        handler = None if known is None else known.handler(command.phase)
+        return Care(parts, times > 1, 0.0 if handler is None else handler.timeout, command.sent_at)
 
     async def waits(self, error: StoreUnavailable, tries: int) -> None:
         """The database is away: pause. Raises Leaving."""

@@ -181,27 +181,47 @@ WITH gone AS (
 )
 SELECT count(*), count(*) FROM gone
 
--- Something is about to be done that may have taken its process down before; how often it was begun by now.
--- name: begin_carefully
-INSERT INTO amends.inbox_death (what, deaths, at)
-SELECT what, 1, extract(epoch FROM clock_timestamp())
-FROM jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS what
-ORDER BY 1
-ON CONFLICT (what) DO UPDATE SET deaths = amends.inbox_death.deaths + 1, at = excluded.at
-RETURNING what, deaths
+-- Who is at something that may have taken its process down, and their last sign of life.
+-- name: look_carefully
+SELECT deaths, holder, at, parked FROM amends.inbox_death WHERE what = CAST($1 AS text)
 
--- The same of what nobody knows to have come before; gives those that were not begun before.
+-- It is about to be done; nothing, where it is not as it was looked at any more.
+-- name: take_carefully
+INSERT INTO amends.inbox_death (what, holder, deaths, at)
+VALUES (CAST($1 AS text), CAST($2 AS text), CAST($3 AS integer), extract(epoch FROM clock_timestamp()))
+ON CONFLICT (what) DO UPDATE SET holder = excluded.holder, deaths = excluded.deaths, at = excluded.at
+WHERE amends.inbox_death.holder = CAST($4 AS text) AND amends.inbox_death.at = CAST($5 AS double precision)
+RETURNING what
+
+-- The same of what nobody knows to have come before: names of 32 characters, each followed by who does it. Gives those
+-- that were not there. The first death is none: others were in hand beside.
 -- name: begin_first
-INSERT INTO amends.inbox_death (what, deaths, at)
-SELECT what, 1, extract(epoch FROM clock_timestamp())
-FROM jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS what
+INSERT INTO amends.inbox_death (what, holder, deaths, at)
+SELECT substr(note, 1, 32), substr(note, 33), -1, extract(epoch FROM clock_timestamp())
+FROM jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS note
 ORDER BY 1
 ON CONFLICT (what) DO NOTHING
+RETURNING what || holder
+
+-- name: sign_carefully
+UPDATE amends.inbox_death SET at = extract(epoch FROM clock_timestamp())
+WHERE (what, holder) IN (
+    SELECT substr(note, 1, 32), substr(note, 33) FROM jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS note
+)
 RETURNING what
 
 -- name: end_carefully
 DELETE FROM amends.inbox_death
-WHERE what IN (SELECT jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)))
+WHERE (what, holder) IN (
+    SELECT substr(note, 1, 32), substr(note, 33) FROM jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS note
+)
+RETURNING what || holder
+
+-- It is poison, and nobody is at it; whoever asks for it from now on, as a person who tries again does, begins anew.
+-- name: park_carefully
+UPDATE amends.inbox_death SET deaths = 0, holder = '', at = parking.now, parked = parking.now
+FROM (SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision) AS now) AS parking
+WHERE what = CAST($1 AS text) AND holder = CAST($2 AS text)
 RETURNING what
 
 -- Whoever comes second waits for the first, and finds it there.

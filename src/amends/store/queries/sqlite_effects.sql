@@ -56,20 +56,36 @@ DELETE FROM amends_inbox_death WHERE what IN (
     SELECT what FROM amends_inbox_death WHERE at < (julianday('now') - 2440587.5) * 86400.0 - ?1 LIMIT ?2
 )
 
--- name: begin_carefully
-INSERT INTO amends_inbox_death (what, deaths, at)
-SELECT value, 1, (julianday('now') - 2440587.5) * 86400.0 FROM json_each(?1) WHERE true
-ON CONFLICT (what) DO UPDATE SET deaths = deaths + 1, at = excluded.at
-RETURNING what, deaths
+-- name: look_carefully
+SELECT deaths, holder, at, parked FROM amends_inbox_death WHERE what = ?1
+
+-- name: take_carefully
+INSERT INTO amends_inbox_death (what, holder, deaths, at) VALUES (?1, ?2, ?3, (julianday('now') - 2440587.5) * 86400.0)
+ON CONFLICT (what) DO UPDATE SET holder = excluded.holder, deaths = excluded.deaths, at = excluded.at
+WHERE amends_inbox_death.holder = ?4 AND amends_inbox_death.at = ?5
+RETURNING what
 
 -- name: begin_first
-INSERT INTO amends_inbox_death (what, deaths, at)
-SELECT value, 1, (julianday('now') - 2440587.5) * 86400.0 FROM json_each(?1) WHERE true
+INSERT INTO amends_inbox_death (what, holder, deaths, at)
+SELECT substr(value, 1, 32), substr(value, 33), -1, (julianday('now') - 2440587.5) * 86400.0 FROM json_each(?1) WHERE true
 ON CONFLICT (what) DO NOTHING
+RETURNING what || holder
+
+-- name: sign_carefully
+UPDATE amends_inbox_death SET at = (julianday('now') - 2440587.5) * 86400.0
+WHERE (what, holder) IN (SELECT substr(value, 1, 32), substr(value, 33) FROM json_each(?1))
 RETURNING what
 
 -- name: end_carefully
-DELETE FROM amends_inbox_death WHERE what IN (SELECT value FROM json_each(?1)) RETURNING what
+DELETE FROM amends_inbox_death
+WHERE (what, holder) IN (SELECT substr(value, 1, 32), substr(value, 33) FROM json_each(?1))
+RETURNING what || holder
+
+-- name: park_carefully
+UPDATE amends_inbox_death
+SET deaths = 0, holder = '', at = (julianday('now') - 2440587.5) * 86400.0, parked = (julianday('now') - 2440587.5) * 86400.0
+WHERE what = ?1 AND holder = ?2
+RETURNING what
 
 -- name: event_arrives
 INSERT INTO amends_inbox_event (subscriber, source, id, at)

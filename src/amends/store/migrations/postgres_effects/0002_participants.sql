@@ -38,11 +38,14 @@ CREATE INDEX outbox_open ON amends.outbox (service, number) WHERE settled IS NUL
 CREATE INDEX outbox_open_key ON amends.outbox (service, key, number) WHERE settled IS NULL AND key <> '';
 CREATE INDEX outbox_settled ON amends.outbox (service, settled) WHERE settled IS NOT NULL;
 
--- What was begun carefully and has not come to its end: each time counts as a death of its process.
+-- What was begun carefully and has not come to its end. `deaths`: of those who were at it alone; -1 while the first is
+-- at it beside others.
 CREATE TABLE amends.inbox_death (
     what        text PRIMARY KEY,
     deaths      integer NOT NULL,
-    at          double precision NOT NULL
+    holder      text NOT NULL,                         -- who is at it; '' is nobody
+    at          double precision NOT NULL,             -- their last sign of life
+    parked      double precision NOT NULL DEFAULT 0    -- when it was found to be poison
 );
 
 UPDATE amends.inbox_version SET version = 2;

@@ -43,11 +43,14 @@ CREATE INDEX amends_outbox_open ON amends_outbox (service, number) WHERE settled
 CREATE INDEX amends_outbox_open_key ON amends_outbox (service, key, number) WHERE settled IS NULL AND key <> '';
 CREATE INDEX amends_outbox_settled ON amends_outbox (service, settled) WHERE settled IS NOT NULL;
 
--- What was begun carefully and has not come to its end: each time counts as a death of its process.
+-- What was begun carefully and has not come to its end. `deaths`: of those who were at it alone; -1 while the first is
+-- at it beside others.
 CREATE TABLE amends_inbox_death (
     what        TEXT PRIMARY KEY,
     deaths      INTEGER NOT NULL,
-    at          REAL NOT NULL
+    holder      TEXT NOT NULL,                     -- who is at it; '' is nobody
+    at          REAL NOT NULL,                     -- their last sign of life
+    parked      REAL NOT NULL DEFAULT 0            -- when it was found to be poison
 ) WITHOUT ROWID;
 
 INSERT INTO amends_inbox_version (version, floor) VALUES (2, 1);
