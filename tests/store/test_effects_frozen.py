@@ -20,7 +20,7 @@ async def _arrived(lender: AsyncpgLender, seconds: float) -> Transaction:
     tx = await lender.lend()
     await tx.begin()
     try:
-        await effects.limit(tx, 0.1, seconds)
+        await effects.limit(tx, effects.Limits(0.1, seconds))
         await effects.arrive(tx, KEY, 1, 1)
     except BaseException:
         await tx.give_back(sound=False)

@@ -15,9 +15,9 @@ from amends.errors import SchemaMismatch
 from amends.run.effects import upgrade_inbox
 from amends.store import effects_postgres as effects
 from amends.store.effects_asyncpg import AsyncpgLender
-from amends.store.effects_errors import definite, passes, state
-from amends.store.effects_postgres import Found, Opened
-from amends.store.effects_rows import InboxRow
+from amends.store.effects_errors import EndedItself, definite, passes, state
+from amends.store.effects_postgres import Found, Limits, Opened
+from amends.store.effects_rows import InboxRow, Key
 from amends.store.postgres import PostgresStore
 from amends.store.postgres_line import SQL as STORE_SQL
 
@@ -42,7 +42,7 @@ class Inbox:
         tx = await self.lender.lend()
         self._opened.append(tx)
         await tx.begin()
-        await effects.limit(tx, lock, idle)
+        await effects.limit(tx, Limits(lock, idle))
         return tx
 
     async def waits(self) -> bool:
@@ -78,12 +78,20 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(main())
 
 
+async def arrived(tx: Opened, key: Key, first: int, last: int, *, new: bool) -> Found:
+    """What is found by somebody who expects that nothing is known, or who expects nothing."""
+    if not new:
+        return await effects.arrive(tx, key, first, last)
+    _, found = await effects.arrive_first(tx, key, Limits(LONG, LONG))
+    return found._replace(own="")
+
+
 async def arrives_behind(
     here: Inbox, holder: Opened, key: Any = KEY, *, rounds: tuple[int, int] = (1, 1), new: bool = False
 ) -> Any:
     """What somebody finds who arrives while another's transaction is open, and that commits then."""
     second = await here.begin()
-    arriving = asyncio.ensure_future(effects.arrive(second, key, *rounds, new=new))
+    arriving = asyncio.ensure_future(arrived(second, key, *rounds, new=new))
     await until(here.waits, "the second waits for the first")
     await holder.commit()
     return await asyncio.gather(arriving, return_exceptions=True)
@@ -97,7 +105,7 @@ def test_an_action_and_its_compensation_exclude_each_other_at_any_isolation_leve
     async def main() -> None:
         async with inbox(postgres_url, level) as here:
             action = await here.begin()
-            assert await effects.arrive(action, KEY, 1, 1, new=not new) == Found([], torn=False)
+            assert await arrived(action, KEY, 1, 1, new=not new) == Found([], torn=False)
             await effects.keep(action, KEY, DONE)
 
             (found,) = await arrives_behind(here, action, new=new)
@@ -241,10 +249,66 @@ def test_what_is_acknowledged_is_on_disk_whatever_the_session_says(postgres_url:
             tx = await here.lender.lend()
             await tx.execute("SET synchronous_commit = off")
             await tx.begin()
-            await effects.limit(tx, LONG, LONG)
+            await effects.limit(tx, Limits(LONG, LONG))
 
             assert await tx.given.fetchval("SHOW synchronous_commit") == "on"
             await tx.give_back(sound=False)
+
+    run(main)
+
+
+def test_making_a_row_bounds_the_transaction_as_limit_does(postgres_url: str) -> None:
+    names = ("lock_timeout", "idle_in_transaction_session_timeout", "application_name", "synchronous_commit")
+
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            bounded: list[list[str]] = []
+            for first in (False, True):
+                tx = await here.lender.lend()
+                await tx.execute("SET synchronous_commit = off")
+                await tx.begin()
+                limits = Limits(1.5, 2.5)
+                if first:
+                    await effects.arrive_first(tx, KEY, limits)
+                else:
+                    await effects.limit(tx, limits)
+                bounded.append([str(await tx.given.fetchval(f"SHOW {name}")) for name in names])
+                await tx.give_back(sound=False)
+
+            assert bounded[0] == bounded[1] == ["1500ms", "2500ms", "amends step, 2500ms", "on"]
+
+    run(main)
+
+
+def test_whoever_makes_a_row_waits_for_another_no_longer_than_its_own_limit(postgres_url: str) -> None:
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            await effects.arrive(await here.begin(), KEY, 1, 1)
+            second = await here.lender.lend()
+            await second.begin()
+
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await effects.arrive_first(second, KEY, Limits(SHORT, LONG))
+            await second.give_back(sound=False)
+
+    run(main)
+
+
+def test_an_outcome_is_kept_only_in_the_transaction_that_made_the_row(postgres_url: str) -> None:
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            for ending in ("COMMIT", "COMMIT AND CHAIN", "ROLLBACK", "COMMIT; BEGIN; SAVEPOINT amends_step"):
+                tx = await here.lender.lend()
+                await tx.begin()
+                _, found = await effects.arrive_first(tx, KEY, Limits(LONG, LONG))
+                await tx.execute(effects.SAVEPOINT)
+                await tx.execute(ending)
+
+                with pytest.raises(EndedItself):
+                    await effects.keep_new(tx, KEY, DONE, found.own)
+                await tx.give_back(sound=False)
+                assert await here.value("SELECT count(*) FROM amends.inbox WHERE action IS NOT NULL") == 0
+                await here.value("DELETE FROM amends.inbox")
 
     run(main)
 

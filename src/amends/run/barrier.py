@@ -23,7 +23,7 @@ from amends.errors import StoreUnavailable, ValueRefused
 from amends.run.attempt import Runner, failure, returned
 from amends.run.tried import Tried
 from amends.store import effects, effects_postgres
-from amends.store.effects_postgres import Found, Opened
+from amends.store.effects_postgres import Found, Limits, Opened
 from amends.store.effects_rows import InboxRow, Key
 
 ENDED_ITSELF = "it ended its transaction itself: take the COMMIT, ROLLBACK or RELEASE out of the function"
@@ -110,10 +110,16 @@ class Try(ABC):
 
     # How its rows are read and written, on PostgreSQL
 
+    async def enter(self, tx: Opened, limits: Limits) -> tuple[float, Found]:
+        """Bound the transaction, and arrive. Gives the server's time, and what was found."""
+        if self.round == 1 and self.attempt.phase is Phase.ACTION and self.key[1]:  # an event is of no saga
+            return await effects_postgres.arrive_first(tx, self.key, limits)
+        return await effects_postgres.limit(tx, limits), await self.arrive(tx)
+
     async def arrive(self, tx: Opened) -> Found:
         """Make or lock what says that it was here, and read it."""
         first = 1 if self.attempt.phase is Phase.ACTION else self.round
-        return await effects_postgres.arrive(tx, self.key, first, self.round, new=self.attempt.phase is Phase.ACTION)
+        return await effects_postgres.arrive(tx, self.key, first, self.round)
 
     async def keep(self, tx: Opened, row: InboxRow) -> None:
         """Say what became of it."""

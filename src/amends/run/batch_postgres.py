@@ -22,10 +22,9 @@ from amends.run.attempt import Ended
 from amends.run.barrier import Try
 from amends.store import effects_postgres as effects
 from amends.store.effects_errors import CANCELLED, EndedItself, no_savepoint, passes, state
-from amends.store.effects_postgres import KEEP, SAVEPOINT, UNDO, Opened
+from amends.store.effects_postgres import CHECK, RELEASE, SAVEPOINT, UNDO, Limits, Opened
 from amends.store.effects_rows import InboxRow, Key
 
-RELEASE = "RELEASE SAVEPOINT amends_step"
 Called = Callable[[Try, Opened, dict[str, Any]], Awaitable[Ended]]
 
 
@@ -54,7 +53,7 @@ class _Batch:
             message = it.returned(result)
             if not isinstance(message, m.Done):
                 return self.undo(it, message)
-            self.settled = KEEP
+            self.settled = (RELEASE,)  # what is deferred is checked at the end: what is once immediate stays so
             self.kept.append((it.key, it.kept(message, [])))
             return message
         if it.attempt.cancelled and state(error) == CANCELLED:
@@ -93,17 +92,16 @@ class _Batch:
 async def batch(tx: Opened, tries: Sequence[Try], called: Called, grace_seconds: float) -> list[Message | None]:
     """The messages of these, None for one that is not new. Raises EndedItself and Undone, and what a library raises."""
     first = tries[0]
-    now = await effects.limit(tx, first.lock_seconds, first.attempt.timeout + grace_seconds)
-    told: list[Message | None] = [it.expired(now) for it in tries]
-    left = [place for place, message in enumerate(told) if message is None]
-    made = await effects.make_first(tx, [tries[place].key for place in left])
+    limits = Limits(first.lock_seconds, first.attempt.timeout + grace_seconds)
+    made = await effects.make_first(tx, [it.key for it in tries], limits)
+    told: list[Message | None] = [it.expired(made.now) for it in tries]
     made_here = _Batch(tx, called)
-    for number, place in enumerate(left):
-        if made.get(number):
-            told[place] = await made_here.one(tries[place])
-        elif number in made:
-            made_here.cleared.append(tries[place].key)
-    await made_here.settle()
+    for place, it in enumerate(tries):
+        if place in made.new and told[place] is None:
+            told[place] = await made_here.one(it)
+        elif place in made.new or place in made.also:
+            made_here.cleared.append(it.key)
+    await made_here.settle(CHECK)
     await effects.keep_first(tx, made_here.kept)
     await effects.clear_first(tx, made_here.cleared)
     fault.point("tx.before")

@@ -29,8 +29,18 @@ from amends.run.barrier import Try, entry_of, row_of
 from amends.run.batch_postgres import Undone, batch
 from amends.run.transactions import Transactions
 from amends.store import effects_postgres as effects
-from amends.store.effects_errors import CANCELLED, LOCK_NOT_HAD, EndedItself, definite, passes, state, translate
-from amends.store.effects_postgres import Found, Lender, Opened, complete
+from amends.store.effects_errors import (
+    CANCELLED,
+    FAILED_BEFORE,
+    LOCK_NOT_HAD,
+    EndedItself,
+    definite,
+    no_savepoint,
+    passes,
+    state,
+    translate,
+)
+from amends.store.effects_postgres import Found, Lender, Limits, Opened, complete
 
 T = TypeVar("T")
 _log = logging.getLogger("amends.transactions")
@@ -156,16 +166,16 @@ class PostgresTransactions(Transactions):
         return result
 
     async def _clear(self, it: Try, tx: Opened) -> None:
-        await effects.limit(tx, it.lock_seconds, it.attempt.timeout + GRACE_SECONDS)
+        await effects.limit(tx, _limits(it))
         await it.clear(tx)
         await tx.commit()
 
     async def _inside(self, it: Try, tx: Opened) -> Message:
-        expired = it.expired(await effects.limit(tx, it.lock_seconds, it.attempt.timeout + GRACE_SECONDS))
+        now, found = await it.enter(tx, _limits(it))
+        expired = it.expired(now)
         if expired is not None:
             await tx.rollback()
             return expired
-        found = await it.arrive(tx)
         it.doubt = False
         if found.torn:
             await it.clear(tx)
@@ -244,17 +254,28 @@ class PostgresTransactions(Transactions):
         if not isinstance(message, m.Done):
             await tx.rollback()
             return message
+        row = it.kept(message, found.rows)
         try:
-            await effects.keep_step(tx)
+            if found.own:  # the number of its transaction tells whether the function has ended it
+                await effects.keep_new(tx, it.key, row, found.own)
+            else:
+                await effects.keep_step(tx)
         except EndedItself:
             raise
-        except Exception as error:  # noqa: BLE001  # a deferred constraint, or a statement that failed and was not told
-            return await self._raised(it, tx, error, began)
-        await it.keep_done(tx, it.kept(message, found.rows))
+        except Exception as error:
+            if found.own and state(error) != FAILED_BEFORE and not passes(error, lost=tx.lost):
+                raise  # it is the row, and nothing of the function's
+            return await self._raised(it, tx, error, began)  # a deferred constraint, or what failed and was not told
+        if not found.own:
+            await it.keep_done(tx, row)
         fault.point("tx.before")
         try:
-            await self._commit(it, tx)
+            await self._commit(it, tx, *(effects.KEEP if found.own else ()))
+        except EndedItself:
+            raise
         except Exception as error:
+            if found.own and tx.open and not (it.doubt or tx.lost):  # what is deferred failed, and no COMMIT was tried
+                return await self._raised(it, tx, error, began)
             if it.doubt or passes(error, lost=tx.lost) or state(error) == CANCELLED:
                 raise
             return self._refused(it, error)
@@ -270,12 +291,14 @@ class PostgresTransactions(Transactions):
             return m.Failure(message.address, message.phase, message.reason, resolved=True, share=it.runner.share())
         return message
 
-    async def _commit(self, it: Try, tx: Opened) -> None:
+    async def _commit(self, it: Try, tx: Opened, *before: str) -> None:
         it.doubt = True
         try:
-            await tx.commit()
+            await tx.commit(*before)
         except Exception as error:
             it.doubt = not definite(error)
+            if before and no_savepoint(error):
+                raise EndedItself from error
             raise
         it.doubt = False
 
@@ -314,3 +337,7 @@ class PostgresTransactions(Transactions):
         if it.passing >= PASSING_MAX:
             return message
         raise translate(error, self._place) from error
+
+
+def _limits(it: Try) -> Limits:
+    return Limits(it.lock_seconds, it.attempt.timeout + GRACE_SECONDS)

@@ -79,22 +79,34 @@ class Transaction:
         return rows
 
     async def execute(self, *texts: str) -> None:
-        await self.given.execute("; ".join(texts))
+        if texts:
+            await self.given.execute("; ".join(texts))
 
     async def flush(self) -> None:
         """There is nothing that is not written."""
 
-    async def commit(self) -> None:
+    async def commit(self, *texts: str) -> None:
         below: Any = getattr(self._top, "_connection", None)
-        if self._clean is None or not hasattr(below, "get_reset_query"):
+        if not hasattr(below, "get_reset_query"):
+            await self.execute(*texts)
             await self._top.commit()
             return
-        self._top._connection = _Along(below, below.get_reset_query())
+        reset = () if self._clean is None else (below.get_reset_query(),)
+        await self.execute(*texts, "COMMIT", *reset)
+        self._top._connection = _Told(below)
         try:
             await self._top.commit()
         finally:
             self._top._connection = below
-        self._clean.add(below)
+        if self._clean is not None:
+            self._clean.add(below)
+
+    @property
+    def open(self) -> bool:
+        try:
+            return bool(self.given.is_in_transaction())
+        except asyncpg.InterfaceError:  # likewise
+            return False
 
     async def rollback(self) -> None:
         await self._top.rollback()
@@ -109,11 +121,11 @@ class Transaction:
         """A cancelled task cancels its statement by itself."""
 
 
-class _Along:
-    """A connection that sends something along with a COMMIT: one way to the server instead of two."""
+class _Told:
+    """A connection to a transaction of asyncpg's that is to know that it is over, and has nothing to send."""
 
-    def __init__(self, below: Any, text: str) -> None:
-        self.__dict__.update(_below=below, _text=text)
+    def __init__(self, below: Any) -> None:
+        self.__dict__.update(_below=below)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._below, name)
@@ -121,6 +133,5 @@ class _Along:
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._below, name, value)
 
-    async def execute(self, query: str) -> Any:
-        """The COMMIT, and what goes along."""
-        return await self._below.execute(f"{query}; {self._text}")
+    async def execute(self, query: str) -> None:
+        """It was sent already."""

@@ -56,6 +56,10 @@ class Transaction:
     def lost(self) -> bool:
         return self.given.connection is None or bool(self.given.connection.closed)
 
+    @property
+    def open(self) -> bool:
+        return bool(self.given.in_atomic_block)
+
     async def begin(self) -> None:
         self._block.__enter__()
         self._raw = self.given.connection
@@ -75,7 +79,9 @@ class Transaction:
     async def flush(self) -> None:
         """There is nothing that is not written."""
 
-    async def commit(self) -> None:
+    async def commit(self, *texts: str) -> None:
+        if texts:
+            await self.execute(*texts)
         self._block.__exit__(None, None, None)
 
     async def rollback(self) -> None:

@@ -17,6 +17,7 @@ from amends.errors import AmendsError, SchemaMismatch, StoreError, StoreUnavaila
 DRIVERS = frozenset({"asyncpg", "psycopg", "psycopg2", "psycopg_pool", "sqlalchemy", "django", "pg8000"})
 CANCELLED = "57014"
 LOCK_NOT_HAD = "55P03"
+FAILED_BEFORE = "25P02"  # a statement of this transaction failed, and whoever ran it went on
 _PASSES = {
     "25006": "this server takes no writes: it is a standby, or read-only; point the URL at the primary",
     "40001": "another transaction came first",

@@ -29,9 +29,10 @@ SQL = statements("postgres_effects")
 MIGRATIONS = migrations("postgres_effects")
 CODE_VERSION = MIGRATIONS[-1][0]
 LIMIT_MS_MAX = 2**31 - 1
-LOCK_SECONDS, IDLE_SECONDS = 1.0, 10.0  # of what is no handler's
 SAVEPOINT = "SAVEPOINT amends_step"
-KEEP = ("SET CONSTRAINTS ALL IMMEDIATE", "RELEASE SAVEPOINT amends_step")  # what is deferred fails here, not in COMMIT
+CHECK = "SET CONSTRAINTS ALL IMMEDIATE"  # what is deferred fails here, not in COMMIT
+RELEASE = "RELEASE SAVEPOINT amends_step"
+KEEP = (CHECK, RELEASE)
 UNDO = ("ROLLBACK TO SAVEPOINT amends_step",)
 
 
@@ -61,8 +62,13 @@ class Opened(Protocol):
         """Write what the step has changed and the library has not written yet."""
         ...
 
-    async def commit(self) -> None:
-        """Commit."""
+    async def commit(self, *texts: str) -> None:
+        """Run these statements, and commit: in one way to the server, where the library can."""
+        ...
+
+    @property
+    def open(self) -> bool:
+        """Whether the transaction is not over, though it may have failed."""
         ...
 
     async def rollback(self) -> None:
@@ -98,10 +104,37 @@ class Lender(Protocol):
 
 
 class Found(NamedTuple):
-    """What the inbox says of a step. torn: a row is there that only an open transaction has."""
+    """What the inbox says of a step. torn: a row is there that only an open transaction has. own: of one that is new,
+    the number of the transaction that has made its row."""
 
     rows: list[InboxRow]
     torn: bool
+    own: str = ""
+
+
+class Limits(NamedTuple):
+    """How long a transaction waits for locks, and how long its client may be silent."""
+
+    lock_seconds: float
+    idle_seconds: float
+
+    @property
+    def counted(self) -> tuple[str, str]:
+        """As the server takes them."""
+        return _counted(self.lock_seconds), _counted(self.idle_seconds)
+
+
+class Made(NamedTuple):
+    """The rows that were made, by place. new: of those nothing else is known. now: the server's time. own: the number
+    of the transaction."""
+
+    now: float
+    new: set[int]
+    also: set[int]
+    own: str
+
+
+LIMITS = Limits(1.0, 10.0)  # of what is no handler's
 
 
 def complete(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -115,34 +148,42 @@ def complete(coroutine: Coroutine[Any, Any, T]) -> T:
     raise RuntimeError("this waits, and runs where nothing may")
 
 
-async def limit(tx: Opened, lock_seconds: float, idle_seconds: float) -> float:
-    """Bound how long the transaction waits for locks, and how long its client may be silent. Gives the
-    server's time."""
-    rows = await tx.fetch("limit", _counted(lock_seconds), _counted(idle_seconds))
+async def limit(tx: Opened, limits: Limits) -> float:
+    """Bound the transaction. Gives the server's time."""
+    rows = await tx.fetch("limit", *limits.counted)
     return float(rows[0][-1])
 
 
-async def arrive(tx: Opened, key: Key, first: int, last: int, *, new: bool = False) -> Found:
+async def arrive(tx: Opened, key: Key, first: int, last: int) -> Found:
     """Make or lock the rows of these rounds, and read all rounds. Those that were made here are not
-    among the rows: nothing is known of them yet. new: probably nothing at all is known."""
-    values = _values(key)
-    made: set[int] = set()
-    if first == last == 1 and new:
-        news = await make_first(tx, [key])
-        if news.get(0):
-            return Found([], torn=False)
-        made = {1} if news else set()
-    if not made:
-        made = {row[0] for row in await tx.fetch("make", *values, first, last)}
-    held = await tx.fetch("hold", *values)
+    among the rows: nothing is known of them yet."""
+    made = {row[0] for row in await tx.fetch("make", *_values(key), first, last)}
+    return await _held(tx, key, made)
+
+
+async def arrive_first(tx: Opened, key: Key, limits: Limits) -> tuple[float, Found]:
+    """The same of the first round of a step of which probably nothing is known, within limits; and the server's
+    time."""
+    made = await make_first(tx, [key], limits)
+    if 0 in made.new:
+        return made.now, Found([], torn=False, own=made.own)
+    if 0 in made.also:
+        return made.now, await _held(tx, key, {1})
+    return made.now, await arrive(tx, key, 1, 1)
+
+
+async def _held(tx: Opened, key: Key, made: set[int]) -> Found:
+    held = await tx.fetch("hold", *_values(key))
     rows = [row_from(tuple(row)) for row in held if row[1] is not None]
     return Found(rows, any(row[1] is None and row[0] not in made for row in held))
 
 
-async def make_first(tx: Opened, keys: Sequence[Key]) -> dict[int, bool]:
-    """Make the rows of the first round of these steps; gives which were made, by place, and whether nothing else is
-    known of the step."""
-    return {int(row[0]): bool(row[1]) for row in await tx.fetch("make_first", _listed(keys))}
+async def make_first(tx: Opened, keys: Sequence[Key], limits: Limits) -> Made:
+    """Bound the transaction, and make the rows of the first round of these steps."""
+    rows = await tx.fetch("make_first", _listed(keys), *limits.counted)
+    new = {int(row[0]) for row in rows if row[1] and row[2]}
+    also = {int(row[0]) for row in rows if row[1] and not row[2]}
+    return Made(float(rows[0][3]), new, also, str(rows[0][4]))
 
 
 async def keep_first(tx: Opened, rows: Sequence[tuple[Key, InboxRow]]) -> None:
@@ -181,6 +222,13 @@ async def keep(tx: Opened, key: Key, row: InboxRow) -> None:
     round_, action, compensated, missing, result, reason, command = row
     given = (round_, action, compensated, missing, text_of(result), _storable(reason), text_of(command))
     await tx.fetch("keep", *_values(key), *given)
+
+
+async def keep_new(tx: Opened, key: Key, row: InboxRow, own: str) -> None:
+    """Say what became of one that is new. Raises EndedItself where its row was made in another transaction."""
+    outcome = (row.action, text_of(row.result), _storable(row.reason), text_of(row.command))
+    if not await tx.fetch("keep_new", *_values(key), *outcome, own):
+        raise EndedItself
 
 
 async def bury(tx: Opened, key: Key, below: int) -> None:
@@ -256,7 +304,7 @@ async def clear_up(lender: Lender, namespace: str, sagas: Sequence[bytes], secon
 async def ask(lender: Lender, name: str, values: Sequence[object]) -> Sequence[Row]:
     """A statement of the services' own, in a transaction of its own; gives its rows. Raises what the library raises."""
     async with _lent(lender) as tx:
-        await limit(tx, LOCK_SECONDS, IDLE_SECONDS)
+        await limit(tx, LIMITS)
         rows = await tx.fetch(name, *values)
         await tx.commit()
         return rows

@@ -26,6 +26,7 @@ from amends.store.effects_sql import named
 from amends.store.postgres_place import CONNECT_SECONDS, Place
 
 CANCEL_SECONDS = 5.0
+OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 RESET = "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL"
 STATEMENTS = {name: named(text, "%({})s") for name, text in SQL.items()}
 OVER = (
@@ -150,9 +151,15 @@ class Transaction:
     async def flush(self) -> None:
         """There is nothing that is not written."""
 
-    async def commit(self) -> None:
+    async def commit(self, *texts: str) -> None:
+        if texts:
+            await self.execute(*texts)
         self._block.__exit__(None, None, None)
         _see_committed(self._block)
+
+    @property
+    def open(self) -> bool:
+        return self.given.pgconn.transaction_status in OPEN
 
     async def rollback(self) -> None:
         self._block.__exit__(psycopg.Rollback, psycopg.Rollback(), None)
@@ -242,9 +249,15 @@ class AsyncTransaction:
     async def flush(self) -> None:
         """There is nothing that is not written."""
 
-    async def commit(self) -> None:
+    async def commit(self, *texts: str) -> None:
+        if texts:
+            await self.execute(*texts)
         await self._block.__aexit__(None, None, None)
         _see_committed(self._block)
+
+    @property
+    def open(self) -> bool:
+        return self.given.pgconn.transaction_status in OPEN
 
     async def rollback(self) -> None:
         await self._block.__aexit__(psycopg.Rollback, psycopg.Rollback(), None)

@@ -105,6 +105,11 @@ class _Transaction:
     def lost(self) -> bool:
         return bool(self._connection.closed or self._connection.invalidated)
 
+    @property
+    def open(self) -> bool:
+        transaction = self._connection.get_transaction()
+        return transaction is not None and bool(transaction.is_active)
+
     def _join(self) -> None:
         """Begun: from here on a session takes part in it, if one is to be lent."""
         if self._sessions is not None:
@@ -147,7 +152,8 @@ class Transaction(_Transaction):
         if self._session is not None:
             self._session.flush()
 
-    async def commit(self) -> None:
+    async def commit(self, *texts: str) -> None:
+        await self.execute(*texts)
         self._connection.get_transaction().commit()
 
     async def rollback(self) -> None:
@@ -219,7 +225,9 @@ class AsyncTransaction(_Transaction):
         if self._session is not None:
             await self._session.flush()
 
-    async def commit(self) -> None:
+    async def commit(self, *texts: str) -> None:
+        if texts:
+            await self.execute(*texts)
         await self._connection.get_transaction().commit()
 
     async def rollback(self) -> None:

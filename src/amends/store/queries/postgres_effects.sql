@@ -25,12 +25,19 @@ FROM generate_series(CAST($4 AS integer), CAST($5 AS integer)) AS round
 ON CONFLICT DO NOTHING
 RETURNING round
 
--- The same at once for the first round of several steps, which is nearly all there is: gives which rows were made, and
--- whether nothing else is known of their step, so that there is nothing to read.
+-- The same at once for the first round of several steps, which is nearly all there is, and what `limit` does before it:
+-- gives, for each, whether its row was made, whether nothing else is known of its step, so that there is nothing to
+-- read, the server's time, and the number of this transaction.
 -- name: make_first
-WITH wanted AS (
+WITH limits AS MATERIALIZED (
+    SELECT set_config('lock_timeout', CAST($2 AS text), true),
+        set_config('idle_in_transaction_session_timeout', CAST($3 AS text), true),
+        set_config('application_name', 'amends step, ' || CAST($3 AS text), true),
+        CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END
+), wanted AS MATERIALIZED (
     SELECT place, ns, saga, address
-    FROM jsonb_to_recordset(CAST(CAST($1 AS text) AS jsonb)) AS w (place integer, ns text, saga uuid, address text)
+    FROM limits CROSS JOIN jsonb_to_recordset(CAST(CAST($1 AS text) AS jsonb))
+        AS w (place integer, ns text, saga uuid, address text)
 ), made AS (
     INSERT INTO amends.inbox (ns, saga, address, round, at)
     SELECT ns, saga, address, 1, extract(epoch FROM clock_timestamp()) FROM wanted
@@ -38,9 +45,18 @@ WITH wanted AS (
     ON CONFLICT DO NOTHING
     RETURNING ns, saga, address
 )
-SELECT w.place, NOT EXISTS (
+SELECT w.place, made.saga IS NOT NULL, NOT EXISTS (
     SELECT 1 FROM amends.inbox AS i WHERE i.saga = w.saga AND i.address = w.address AND i.ns = w.ns
-) FROM wanted AS w JOIN made USING (ns, saga, address)
+), CAST(extract(epoch FROM clock_timestamp()) AS double precision), CAST(pg_current_xact_id() AS text)
+FROM wanted AS w LEFT JOIN made USING (ns, saga, address)
+
+-- Of one that was made so, in the transaction that made it; nothing where that has ended.
+-- name: keep_new
+UPDATE amends.inbox SET action = CAST($4 AS text), result = CAST($5 AS text), reason = CAST($6 AS text),
+    command = CAST($7 AS text), at = extract(epoch FROM clock_timestamp())
+WHERE saga = CAST(CAST($2 AS text) AS uuid) AND address = CAST($3 AS text) AND ns = CAST($1 AS text)
+    AND round = 1 AND action IS NULL AND CAST(pg_current_xact_id_if_assigned() AS text) = CAST($8 AS text)
+RETURNING 1
 
 -- name: keep_first
 UPDATE amends.inbox AS i SET action = w.action, result = w.result, reason = w.reason, command = w.command,
