@@ -32,7 +32,6 @@ OPTIONS = {  # so that what must pass passes soon
 }
 BOUND_SECONDS = 60.0  # after the last fault everything is at rest, a backlog of asking again included
 HANG_SECONDS = 120.0  # a run is called hanging only then, so that the report says what hangs
-ACCUSED_MOST = 0.02  # of all sagas: parked as the cause of deaths that were ours
 STILL_LOOKS = 40  # a NATS that was killed may count messages that it gives nobody, as it knows them acked
 MANY, WORTH_SECONDS = 6, 8.0  # sagas in flight that a fault is worth
 
@@ -129,9 +128,7 @@ def ending(yard: Any, seconds: float) -> dict[str, Any]:
     ledgers = {name: entries(yard.databases[name]) for name in SERVICES}
     called = calls(yard.books)
     told = lines(yard.books.glob("client-*.jsonl"))
-    accused = [name for name, view in sagas.items() if view.line.status == "parked" and _is_accused(view)]
-    tolerated = accused if len(accused) <= max(1.0, ACCUSED_MOST * len(sagas)) else []
-    troubles += check(Evidence(sagas, ledgers, called, told, tuple(tolerated)))
+    troubles += check(Evidence(sagas, ledgers, called, told))
     troubles += [
         f"S11 {name}: entry {seq} does not balance" for name in SERVICES for seq in unbalanced(yard.databases[name])
     ]
@@ -147,7 +144,6 @@ def ending(yard: Any, seconds: float) -> dict[str, Any]:
         "sagas": Counter(view.line.status for view in sagas.values()),
         "faults": counted(yard.records, yard.overlapped),
         "messages": {name: count for name, count in sorted(counts.items()) if count},
-        "accused": len(accused),
         "effects": sum(len(ledger) for ledger in ledgers.values()),
         "calls": len(called),
         "bound": BOUND_SECONDS,
@@ -155,11 +151,6 @@ def ending(yard: Any, seconds: float) -> dict[str, Any]:
         "troubles": troubles,
     }
     return {**report, "invalid": list(invalid(report))}
-
-
-def _is_accused(view: Any) -> bool:
-    """Whether a saga is parked only because a command of it was in hand at too many deaths, as kill -9 makes them."""
-    return all("took its process down" in entry.reason for entry in view.unsettled if entry.undo != "pending")
 
 
 async def _in_the_end(yard: Any) -> tuple[dict[str, Any], float, list[str]]:

@@ -91,7 +91,6 @@ def table(report: dict[str, Any]) -> str:
         "|---|---:|",
         f"| calls of handlers | {report['calls']:,} |",
         f"| effects, done and undone | {report['effects']:,} |",
-        f"| parked, held for what kills its service | {report['accused']:,} |",
         f"| all at rest after the last fault, seconds (bound {report['bound']:g}) | {report['rest']:.1f} |",
         f"| violations | {len(report['troubles'])} |",
     ]
