@@ -67,7 +67,7 @@ def state(status: Status = Status.RUNNING, action: Action = Action.PENDING, undo
     """A state as it is asked for, whether a saga can come to it or not."""
     given = begin(e.Started(b"{}"))
     given.status = status
-    given.steps["a"] = StepState(Track(action), None if undo is None else Track(undo))
+    given.steps["a"] = StepState(Track(action, due=1.0), None if undo is None else Track(undo, due=1.0))
     given.running = int(action is Action.RUNNING)
     return given
 
@@ -204,6 +204,14 @@ def remote_stories() -> Iterator[Story]:
     saga.tell(m.Done("b", UNDO, void=True))
     saga.tick()
     saga.undone("a")
+
+    for done in ("resolve", "retry"):
+        yield (saga := Story(plan(remote("a"), remote("b"), step("z"))))
+        saga.operate("retry", "a")
+        saga.succeeds("a")
+        saga.operate("resolve", "b", result=b"1")
+        saga.rejects("z")
+        saga.operate(done, "a")
 
     yield (saga := Story(plan(remote("a"), remote("b")), answers={"b": Refusal("sold out")}))
     saga.succeeds("a")

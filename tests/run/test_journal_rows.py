@@ -20,6 +20,10 @@ EVENTS: tuple[tuple[Event, list[object]], ...] = (
     (e.Succeeded("book", b'{"id":17}'), ["succeeded", "book", {"id": 17}]),
     (e.Succeeded(ODD, b"null"), ["succeeded", ODD, None]),
     (e.Listed("hotels", (b"1", b'"b"')), ["listed", "hotels", [1, "b"]]),
+    (e.Late("book", e.ACTION, "succeeded", b"null"), ["late", "book", "action", "succeeded", None]),
+    (e.Late("book", e.ACTION, "rejected: no"), ["late", "book", "action", "rejected: no"]),
+    (e.Closed("book", e.ACTION, "by hand", b"null"), ["closed", "book", "action", "by hand", None]),
+    (e.Closed("book", e.UNDO, "by hand"), ["closed", "book", "undo", "by hand"]),
     (e.Undone("book"), ["undone", "book"]),
     (e.Completed(), ["completed"]),
 )

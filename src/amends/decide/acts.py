@@ -30,6 +30,8 @@ from amends.decide.state import Action, Status, Undo
 _OPEN_PIVOT = frozenset({Action.RUNNING, Action.WAITING, Action.UNKNOWN, Action.STUCK})
 _RETRIABLE_ACTION = frozenset({Action.STUCK, Action.UNKNOWN, Action.WAITING})
 _RETRIABLE_UNDO = frozenset({Undo.STUCK, Undo.WAITING})
+_ASKED_ACTION = _RETRIABLE_ACTION | {Action.RUNNING}
+_ASKED_UNDO = _RETRIABLE_UNDO | {Undo.RUNNING}
 
 
 def take_signal_mail(draft: Draft, message: m.Signal) -> None:
@@ -177,19 +179,21 @@ _ACTS = {"retry": _retry, "skip": _skip, "resolve": _resolve, "compensate": _com
 
 def _movable(draft: Draft, address: str) -> tuple[Phase | None, str]:
     """Which half of a step a person may act on now; None and the reason if neither."""
-    state = draft.state
-    if draft.plan.node(address) is None:
+    state, node = draft.state, draft.plan.node(address)
+    if node is None:
         known = ", ".join(sorted(draft.plan.by_address))
         return None, f"the saga has no step {address!r}; it has: {known}"
     step = state.step(address)
+    asked = isinstance(node, StepNode) and node.remote  # no function runs here that would go on beside what they do
+    actions, undos = (_ASKED_ACTION, _ASKED_UNDO) if asked else (_RETRIABLE_ACTION, _RETRIABLE_UNDO)
     if state.turned is not None:
-        if step.undo is not None and step.undo.status in _RETRIABLE_UNDO:
+        if step.undo is not None and step.undo.status in undos:
             return Phase.UNDO, ""
         if step.undo is None and step.action.status is Action.STUCK:
             return Phase.ACTION, ""
         status = str(step.action.status if step.undo is None else step.undo.status)
         return None, f"the saga is going back and the undo of {address} is {status}, so there is nothing to do here"
-    if step.action.status in _RETRIABLE_ACTION:
+    if step.action.status in actions:
         return Phase.ACTION, ""
     if step.action.status is Action.RUNNING:
         return None, f"an attempt of {address} is in flight"
@@ -197,9 +201,9 @@ def _movable(draft: Draft, address: str) -> tuple[Phase | None, str]:
 
 
 def _try_again(draft: Draft, address: str, phase: Phase) -> None:
-    """Attempts begin anew. A definite no is not asked again under the same key: a service
-    that keeps its answers would repeat it. In a saga that goes back no action is tried again;
-    one whose function was still running is over, and may be undone."""
+    """Attempts begin anew; a command that is on its way goes out once more. A definite no is not asked
+    again under the same key: a service that keeps its answers would repeat it. In a saga that goes
+    back no action is tried again; one whose function was still running is over, and may be undone."""
     step = draft.state.step(address)
     if phase is Phase.ACTION and draft.state.turned is not None:
         if step.action.overdue:

@@ -241,9 +241,10 @@ def _apply_word(state: State, event: e.Retried | e.Closed | e.Late | e.Operated 
             _retry(state, event, address, phase, round_)
         case e.Closed(address, Phase.ACTION, reason, result):
             old = state.step(address).action
-            _set_action(state, event, Track(old.status, old.attempts, old.doubt, reason=reason), result)
+            _set_action(state, event, Track(old.status, old.attempts, _given_up(state, event), reason=reason), result)
             _close_round(state, address)
         case e.Closed(address, Phase.UNDO, reason):
+            _given_up(state, event)
             _set_undo(state, event, _undo(state, address).attempts, None, reason)
             _close_round(state, address)
         case e.Late(address, phase, _, result):
@@ -253,6 +254,17 @@ def _apply_word(state: State, event: e.Retried | e.Closed | e.Late | e.Operated 
             _forgive(state)
         case _:
             pass  # a refusal changes nothing
+
+
+def _given_up(state: State, event: e.Retried | e.Closed) -> bool:
+    """Whether something may still come of what was tried; a person gives up what a service was asked for, never a
+    function that runs."""
+    track = state.step(event.address).track(event.phase)
+    if track.status not in (_RUNNING, _UNDO_RUNNING):
+        return track.doubt
+    if track.due is None:
+        raise ImpossibleTransition(f"{event!r:.200} of what runs in a worker: this is a bug in amends")
+    return True
 
 
 def _close_round(state: State, address: str) -> None:
@@ -279,12 +291,13 @@ def _check_side(state: State, event: e.PivotPassed | e.TurnedBack) -> None:
 def _retry(state: State, event: e.Retried, address: str, phase: Phase, round_: int) -> None:
     """The attempts begin anew. A new round keeps nothing of the old one, the answer that a wait
     had no less."""
+    doubt = _given_up(state, event)
     if phase is UNDO:
         _set_undo(state, event, 0)
         return
     step = state.step(address)
     same = round_ == step.round
-    _set_action(state, event, Track(step.action.status, doubt=step.action.doubt and same))
+    _set_action(state, event, Track(step.action.status, doubt=doubt and same))
     if not same:
         state.steps[address] = state.steps[address]._replace(round=round_, result=None)
         state.kept = {name: value for name, value in state.kept.items() if name != address}

@@ -81,8 +81,18 @@ ACTION_TABLE: Mapping[type[Event], Mapping[Action, Action]] = {
     e.Listed: {Action.PENDING: Action.SUCCEEDED},
     e.Skipped: {Action.PENDING: Action.SKIPPED},
     e.Abandoned: {Action.WAITING: Action.SKIPPED, Action.STUCK: Action.SKIPPED},
-    e.Retried: {Action.STUCK: Action.PENDING, Action.UNKNOWN: Action.PENDING, Action.WAITING: Action.PENDING},
-    e.Closed: {Action.STUCK: Action.CLOSED, Action.UNKNOWN: Action.CLOSED, Action.WAITING: Action.CLOSED},
+    e.Retried: {
+        Action.RUNNING: Action.PENDING,
+        Action.STUCK: Action.PENDING,
+        Action.UNKNOWN: Action.PENDING,
+        Action.WAITING: Action.PENDING,
+    },
+    e.Closed: {
+        Action.RUNNING: Action.CLOSED,
+        Action.STUCK: Action.CLOSED,
+        Action.UNKNOWN: Action.CLOSED,
+        Action.WAITING: Action.CLOSED,
+    },
 }
 
 UNDO_TABLE: Mapping[type[Event], Mapping[Undo, Undo]] = {
@@ -92,8 +102,8 @@ UNDO_TABLE: Mapping[type[Event], Mapping[Undo, Undo]] = {
     e.Voided: {Undo.RUNNING: Undo.VOID, Undo.WAITING: Undo.VOID},
     e.Failed: {Undo.RUNNING: Undo.WAITING},
     e.Stuck: {Undo.RUNNING: Undo.STUCK, Undo.WAITING: Undo.STUCK},
-    e.Retried: {Undo.STUCK: Undo.PENDING, Undo.WAITING: Undo.PENDING},
-    e.Closed: {Undo.STUCK: Undo.CLOSED, Undo.WAITING: Undo.CLOSED},
+    e.Retried: {Undo.RUNNING: Undo.PENDING, Undo.STUCK: Undo.PENDING, Undo.WAITING: Undo.PENDING},
+    e.Closed: {Undo.RUNNING: Undo.CLOSED, Undo.STUCK: Undo.CLOSED, Undo.WAITING: Undo.CLOSED},
 }
 
 ENDED = frozenset({Status.COMPLETED, Status.COMPENSATED})

@@ -100,6 +100,8 @@ def _to_list(event: Event) -> list[object]:
         payload = values[at]
         if isinstance(payload, bytes):
             values[at] = msgspec.Raw(payload)
+        elif payload is None:
+            del values[at]  # the last one, and not the payload `null`
     elif isinstance(event, e.Listed):
         values[2] = [msgspec.Raw(item) for item in event.items]
     return values
@@ -111,8 +113,7 @@ def _from_list(raws: list[msgspec.Raw]) -> Event:
     values: list[Any] = []
     for index, raw in enumerate(raws[1:]):
         if index == payload:
-            text = bytes(raw)
-            values.append(None if text == b"null" and kind in (e.Closed, e.Late) else text)
+            values.append(bytes(raw))
         elif kind is e.Listed and index == 1:
             values.append(tuple(bytes(item) for item in _any(raw, type=list[msgspec.Raw])))
         else:
