@@ -17,6 +17,7 @@ from amends.decide.state import Action
 from amends.decide.wire import Command, Reply, Word
 from amends.errors import DefinitionError
 from amends.message import Message
+from amends.operate.operations import Operations
 from amends.run.journal import decode
 from amends.run.remote import rotate
 from amends.run.session import Session
@@ -123,6 +124,28 @@ def test_a_saga_that_waits_for_long_leaves_the_memory_and_its_reply_finds_it() -
     outcome, counts = virtually(main())
     assert outcome == Completed(7)
     assert counts.mailed == 1
+
+
+def test_a_person_has_a_command_sent_again_that_a_service_does_not_answer_for_long() -> None:
+    asked: list[Command] = []
+
+    def says(command: Command) -> Reply | None:
+        asked.append(command)
+        return answer(command) if len(asked) > 1 else None
+
+    async def main() -> Any:
+        async with Stock(says), asking(slow, on=database()) as orchestrator:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            run = asyncio.create_task(orchestrator.run(slow, Order(100), id="slow"))
+            await until(lambda: bool(asked))
+            await Operations(orchestrator.session).retry("slow", "ask_slowly", reason="it was restarted", actor="ada")
+            return await run, loop.time() - began
+
+    outcome, took = virtually(main())
+    assert outcome == Completed(7)
+    assert [command.attempt for command in asked] == [1, 1]
+    assert took < 600.0
 
 
 def test_a_reply_that_reaches_another_worker_reaches_the_saga() -> None:

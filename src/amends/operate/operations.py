@@ -148,7 +148,7 @@ class Operations:
     # Acting
 
     async def retry(self, saga_id: str, step: str, *, actor: str, reason: str = "") -> Answer:
-        """Have a stuck or unknown step, or its undo, tried again now."""
+        """Have a stuck or unknown step, or its undo, tried again now; or a command that is unanswered, sent again."""
         return await self._act(saga_id, "retry", step, actor, reason)
 
     async def skip(self, saga_id: str, step: str, *, actor: str, reason: str) -> Answer:
