@@ -1,7 +1,6 @@
 """Services, orchestrators and a broker of each kind under all faults at once, and a checker that trusts none of them.
 
-AMENDS_CHAOS_SERVICES_SECONDS: how long there are faults; 0, the default, skips this, and `make soak` runs it. It stays
-out of `make test` until poison counts only those that died: a command that is innocent may be parked now and then.
+AMENDS_CHAOS_SERVICES_SECONDS: how long there are faults; 0, the default, skips this, and `make soak` runs it.
 AMENDS_CHAOS_SEED: which faults, as far as processes on a shared machine repeat themselves.
 `python tests/chaos/services_chaos.py` runs the same alone, for hours.
 """

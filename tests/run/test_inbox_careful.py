@@ -264,6 +264,21 @@ def test_who_was_quicker_has_it(place: Place, first: bool) -> None:
     running(place, test)
 
 
+def test_who_gives_a_sign_at_the_last_moment_keeps_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(transactions: Transactions) -> None:
+        away, theirs, slow = elsewhere(), Careful(transactions), care()
+        await begin(transactions, away)
+        seen = await Careful(transactions)._look(slow)
+        theirs._notes.add(away.note)
+        await asyncio.sleep(0.002)  # a clock of milliseconds moves on
+        await theirs.sign()
+        assert not await transactions.ask("take_carefully", slow.what, slow.who, *seen)
+
+    monkeypatch.setattr(Care, "is_silent", lambda *_: True)
+    running(place, test)
+    assert deaths(place) == [(0,)]
+
+
 @pytest.mark.parametrize("again", [True, False])
 def test_a_begin_whose_answer_was_lost_is_found_again_and_counts_for_nothing(place: Place, again: bool) -> None:
     async def test(transactions: Transactions) -> None:
