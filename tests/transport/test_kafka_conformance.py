@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]
+from lost_brokers import LostBrokers
 
 from amends.testing.transport_suite import Broker, RestartSuite, TransportSuite
 from amends.testing.transport_suite.line import ProxyLine
@@ -84,10 +85,19 @@ class TestKafka(TransportSuite):
         assert await again.acked_until("last") == ["last"]
 
 
-class TestKafkaRestarts(RestartSuite):
+@pytest.fixture(scope="module")
+def kafka_of_its_own() -> Iterator[Kafka]:
+    """One that may be killed, for the tests here in turn."""
+    need(Kafka.find)
+    with Kafka() as server:
+        yield server
+
+
+class TestKafkaRestarts(RestartSuite, LostBrokers):
     @pytest.fixture
-    def server(self, kafka_server: Kafka) -> Kafka:
-        return kafka_server
+    def server(self, kafka_of_its_own: Kafka) -> Kafka:
+        kafka_of_its_own.start()
+        return kafka_of_its_own
 
     @pytest.fixture
     def broker(self, server: Kafka) -> Broker:

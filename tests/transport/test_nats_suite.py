@@ -10,6 +10,7 @@ import re
 
 import nats
 import pytest
+from lost_brokers import LostBrokers
 
 from amends.testing.transport_suite import Broker, RestartSuite, TransportSuite
 from amends.testing.transport_suite.rig import Rig, rule, text_of
@@ -60,7 +61,7 @@ class TestNatsKeepsThePromises(TransportSuite):
         await again.ack()
 
 
-class TestNatsOutlivesItsServer(RestartSuite):
+class TestNatsOutlivesItsServer(RestartSuite, LostBrokers):
     """With a server of each test's own."""
 
     @pytest.fixture

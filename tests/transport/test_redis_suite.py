@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from lost_brokers import LostBrokers
 from redis.asyncio import Redis as Client
 
 from amends.testing.transport_suite import Broker, RestartSuite, TransportSuite
@@ -60,7 +61,7 @@ class TestRedisKeepsThePromises(TransportSuite):
         await again.ack()
 
 
-class TestRedisOutlivesItsServer(RestartSuite):
+class TestRedisOutlivesItsServer(RestartSuite, LostBrokers):
     """With a server of each test's own."""
 
     @pytest.fixture

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import (  # type: ignore[import-untyped]
@@ -39,6 +40,7 @@ from aiokafka.protocol.offset import OffsetRequest  # type: ignore[import-untype
 
 from amends.errors import TransportError
 from amends.transport import kafka_share
+from amends.transport.driver_logs import keep_out
 from amends.transport.kafka_options import NO_LIMIT, Options
 
 KafkaError: type[Exception] = kafka_errors.KafkaError
@@ -87,12 +89,35 @@ else:
 
 def make_producer(options: Options) -> Any:
     """A producer that is not started."""
-    return AIOKafkaProducer(**options.producer())
+    keep_out("aiokafka")
+    made = AIOKafkaProducer(**options.producer())
+    made._message_accumulator._pending_batches = _Batches()
+    made._sender._fail_all = _Failing(made._sender._fail_all)
+    return made
 
 
 def make_consumer(options: Options, group: str, share: Share) -> Any:
     """A consumer that is not started, and subscribed to nothing."""
     return AIOKafkaConsumer(partition_assignment_strategy=(share,), **options.consumer(group))
+
+
+class _Batches(set[Any]):
+    """Of a producer, which takes a batch out twice where it fails while it is to be sent again."""
+
+    def remove(self, batch: Any) -> None:
+        self.discard(batch)
+
+
+class _Failing:
+    """What a producer does where its sending failed: with numbered messages, and no transaction, its last act is to
+    wake who waits for a transaction, which is nobody."""
+
+    def __init__(self, fail: Callable[[Any], object]) -> None:
+        self._fail = fail
+
+    def __call__(self, task: Any) -> None:
+        with suppress(AttributeError):
+            self._fail(task)
 
 
 def partition_of(key: str, count: int) -> int:

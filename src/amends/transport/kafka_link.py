@@ -20,6 +20,7 @@ from typing import Any
 
 from amends.errors import TransportAway, TransportRefused
 from amends.transport import kafka_edge as edge
+from amends.transport.driver_logs import driving_task
 from amends.transport.kafka_options import REQUEST_BYTES, Options
 
 PULSE_SECONDS = 1.0
@@ -38,6 +39,7 @@ class Link:
         self.away: str = "it is not open"
         self.producer: Any = None
         self.lost: list[Callable[[set[str]], None]] = []  # told of topics that were there and are gone
+        self._said = False  # that the broker is away
         self._known: dict[str, list[int]] = {}  # topics that are there, with their partitions
         self._ready = asyncio.Event()
         self._doubt = asyncio.Event()
@@ -55,7 +57,7 @@ class Link:
         if self._keeper is not None:
             return
         tried: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._keeper = asyncio.create_task(self._keep(tried), name="amends-kafka-link")
+        self._keeper = driving_task(self._keep(tried), "amends-kafka-link")
         try:
             await tried
         except BaseException:
@@ -79,7 +81,7 @@ class Link:
     def renew(self, producer: Any, why: str) -> None:
         """This producer is no good any more: make another, unless that has happened."""
         if producer is self.producer and producer is not None:
-            _log.warning("a new producer is made: %s", why)
+            _log.info("a new producer is made: %s", why)
             self._leave(why)
             self._doubt.set()
 
@@ -179,9 +181,9 @@ class Link:
                 if not tried.done():
                     tried.set_exception(error)
                     return
-                self.away = str(error)  # it was fine before: somebody may mend it
+                self._lost(str(error))  # it was fine before: somebody may mend it
             except TransportAway as error:
-                self.away = str(error)
+                self._lost(str(error))
             else:
                 pause = PAUSE_FIRST_SECONDS
                 _settle(tried)
@@ -207,6 +209,9 @@ class Link:
         except BaseException:
             self._drop(producer)
             raise
+        if self._said:
+            _log.info("%s is there again", self.options.shown)
+        self._said = False
         self._known.clear()
         self.producer = producer
         self.away = ""
@@ -228,8 +233,8 @@ class Link:
                     gone = await self._missing_of(producer)
             except edge.TROUBLE as error:
                 why, _ = await edge.why_not(self.options, error)
-                _log.warning("%s is away: %s", self.options.shown, why)
                 self._leave(why or "it does not answer")
+                self._lost(self.away)
                 return
             self._tell(gone)
 
@@ -246,6 +251,12 @@ class Link:
             for tell in list(self.lost):
                 tell(gone)
 
+    def _lost(self, why: str) -> None:
+        """The broker is away, which is said once."""
+        self.away = why
+        _log.log(logging.DEBUG if self._said else logging.WARNING, "%s is away: %s", self.options.shown, why)
+        self._said = True
+
     def _leave(self, why: str) -> None:
         """The producer is gone."""
         producer, self.producer = self.producer, None
@@ -255,7 +266,7 @@ class Link:
             self._drop(producer)
 
     def _drop(self, producer: Any) -> None:
-        task = asyncio.create_task(edge.drop_producer(producer), name="amends-kafka-drop")
+        task = driving_task(edge.drop_producer(producer), "amends-kafka-drop")
         self._dropping.add(task)
         task.add_done_callback(self._dropping.discard)
 

@@ -21,6 +21,7 @@ from contextlib import suppress
 from amends.errors import TransportRefused
 from amends.transport import kafka_edge as edge
 from amends.transport.base import Destination, Kind, Receive
+from amends.transport.driver_logs import as_caller, driving_task
 from amends.transport.kafka_delivery import KafkaDelivery
 from amends.transport.kafka_link import PAUSE_FIRST_SECONDS, PAUSE_LAST_SECONDS, Link
 from amends.transport.kafka_member import Member
@@ -46,7 +47,7 @@ class KafkaListener:
         self._dead = at_broker(prefix, dead_of(source))
         self._source, self._group = source, group
         self._link, self._publisher, self._options = link, publisher, link.options
-        self._receive = receive
+        self._receive = as_caller(receive)
         self._held: int = 0  # deliveries in somebody's hands
         self._waiting: deque[KafkaDelivery] = deque()  # that came, and that there is no room for yet
         self._put_off: dict[KafkaDelivery, asyncio.TimerHandle] = {}
@@ -71,8 +72,8 @@ class KafkaListener:
         self._tick()
         self._link.lost.append(self._gone)
         self._tasks = [
-            asyncio.create_task(self._run(), name=f"amends-kafka-listen {self.topic}"),
-            asyncio.create_task(self._look(), name=f"amends-kafka-commit {self.topic}"),
+            driving_task(self._run(), f"amends-kafka-listen {self.topic}"),
+            driving_task(self._look(), f"amends-kafka-commit {self.topic}"),
         ]
         try:
             await asyncio.wait([self._ready], timeout=self._options.publish_seconds)
@@ -89,7 +90,7 @@ class KafkaListener:
             self._waiting.clear()
             self._forget(lambda _: True)
             self._break("it is stopped")
-            self._leaving = asyncio.create_task(self._leave(), name=f"amends-kafka-leave {self.topic}")
+            self._leaving = driving_task(self._leave(), f"amends-kafka-leave {self.topic}")
 
     async def left(self, seconds: float) -> None:
         """Stop, and wait until it has left its group: for so long for acks, and then no more."""
@@ -196,19 +197,25 @@ class KafkaListener:
                 pause = PAUSE_FIRST_SECONDS
                 if not self._broken:
                     await self._read(member)
-                if self._listening:
-                    _log.warning("%s: another consumer is made: %s", self.topic, self._broken)
+                self._say_broken(self._broken)
             except TransportRefused as error:
                 if not self._ready.done():
                     self._ready.set_exception(error)
                     return
                 _log.error("%s: %s", self.topic, error)
             except edge.AWAY as error:
-                _log.warning("%s: another consumer is made: %s", self.topic, str(error) or type(error).__name__)
+                self._link.doubt()
+                self._say_broken(str(error) or type(error).__name__)
             if self._listening:
                 await self._drop_member()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, PAUSE_LAST_SECONDS)
+
+    def _say_broken(self, why: str) -> None:
+        """Say it, where the link has not said that the broker is away."""
+        if self._listening:
+            level = logging.DEBUG if self._link.away else logging.WARNING
+            _log.log(level, "%s: another consumer is made: %s", self.topic, why)
 
     async def _join(self) -> Member:
         """A member that has joined, of a group that has a place to begin at."""
@@ -230,7 +237,7 @@ class KafkaListener:
 
     async def _read(self, member: Member) -> None:
         """Read, and hand out, until the member is no good any more. Raises what a broker raises."""
-        self._reader = asyncio.create_task(self._keep_reading(member), name=f"amends-kafka-read {self.topic}")
+        self._reader = driving_task(self._keep_reading(member), f"amends-kafka-read {self.topic}")
         try:
             await asyncio.wait([self._reader])
         finally:

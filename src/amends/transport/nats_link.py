@@ -83,6 +83,7 @@ class Link:
         self.away: str = "it is not open"
         self.client: NatsClient | None = None
         self.users: list[User] = []
+        self._said = False  # that the server is away
         self._keeper: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
         self._inbox = ""
@@ -229,6 +230,9 @@ class Link:
         except BaseException:
             await _close(client)
             raise
+        if self._said:
+            _log.info("%s is there again", self.options.shown)
+        self._said = False
         self.client = client
         self.away = ""
         self._up.set()
@@ -247,14 +251,15 @@ class Link:
                     answers.put(index, Answer(FORBIDDEN, text.encode()))
 
     def _fail(self, error: Exception) -> None:
-        if not self.away:
-            _log.warning("%s: %s", self.options.shown, error)
+        _log.log(logging.DEBUG if self._said else logging.WARNING, "%s is away: %s", self.options.shown, error)
+        self._said = True
         self.away = f"{self.options.shown}: {error or type(error).__name__}"
 
     def _lose(self, why: str) -> None:
         """The connection is over: who asked over it hears so."""
-        if self.client is not None:
-            _log.info("%s: %s", self.options.shown, why)
+        if self.client is not None and self._keeper is not None:
+            _log.warning("%s is away: %s", self.options.shown, why)
+            self._said = True
         self.client = None
         self._up.clear()
         self.away = f"{self.options.shown}: {why}"

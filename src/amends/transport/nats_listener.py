@@ -97,7 +97,7 @@ class NatsListener:
         task, self._task = self._task, None
         await end(task)
         if self.open and self.consumer is not None:
-            await self._places.lag(self.source, self.group, at_consumer=True)  # has it forget our questions, see there
+            await self._places.lag(self.source, self.group)  # has it forget our questions, see there
         for delivery in list(self.open.values()):
             self.over(delivery, ended(delivery.reply, again=True))
         self._put()
@@ -147,7 +147,8 @@ class NatsListener:
                 pause = PAUSE_FIRST_SECONDS
                 await self._watch()
             except (TransportAway, TransportRefused) as error:
-                _log.warning("cannot listen to %s: %s", self.source.name, error)
+                level = logging.DEBUG if self.link.client is None else logging.WARNING  # the link says what is away
+                _log.log(level, "cannot listen to %s: %s", self.source.name, error)
             attached = False
             self.consumer = None
             if self.link.client is None and self.link.away:

@@ -91,22 +91,21 @@ class Places:
         delivered = told.get("delivered", {}).get("stream_seq", 0)
         return Consumer(stream, name, ack_seconds), Start(born, int(delivered) + 1)
 
-    async def lag(self, source: Destination, group: str, *, at_consumer: bool = False) -> int | None:
+    async def lag(self, source: Destination, group: str) -> int | None:
         """About how many messages wait for a group; None where nobody knows.
 
-        at_consumer: ask the consumer in any case. Server 2.9 then forgets questions of those who are gone; one that it
-        tries to answer with a message that comes again has it lose count of how often that was delivered.
+        The stream of a queue is not asked: a server that was killed may have kept there what was acked just before, and
+        gives it to nobody any more, as its consumer knows. With the question server 2.9 forgets, too, other questions
+        of those who are gone; one that it tries to answer with a message that comes again has it lose count of how
+        often that was delivered.
         """
         stream = stream_of(self._options.prefix, source)
+        name = consumer_of(self._options.prefix, source, group)
         try:
-            if source.kind is Kind.QUEUE and not at_consumer:
-                told = await self._api(f"STREAM.INFO.{stream}", {}, source)
-                return int(told["state"]["messages"]) if "state" in told else None
-            name = consumer_of(self._options.prefix, source, group)
             told = await self._api(f"CONSUMER.INFO.{stream}.{name}", {}, source)
-            return int(told["num_pending"]) + int(told["num_ack_pending"]) if "num_pending" in told else None
         except (TransportAway, TransportRefused):
             return None
+        return int(told["num_pending"]) + int(told["num_ack_pending"]) if "num_pending" in told else None
 
     def _stream_config(self, name: str, destination: Destination) -> dict[str, Any]:
         options = self._options

@@ -39,6 +39,7 @@ class RabbitmqTransport:
         self._url.number("heartbeat_seconds", 1)
         self.prefix: str = self._url.prefix
         self._sending, self._hearing = Link(self._url, "publish"), Link(self._url, "listen")
+        self._sending.beside, self._hearing.beside = self._hearing, self._sending
         self._places, self._sources = Places(self._url, self._sending), Places(self._url, self._hearing)
         self._publisher = Publisher(self._url, self._sending)
         self._listeners: list[RabbitmqListener] = []

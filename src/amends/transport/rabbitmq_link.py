@@ -28,6 +28,7 @@ from aiormq.exceptions import (
 from yarl import URL
 
 from amends.errors import TransportRefused
+from amends.transport.driver_logs import driving, keep_out
 from amends.transport.url import Host, Url
 
 PAUSE_FIRST_SECONDS = 0.1
@@ -76,9 +77,17 @@ class Link:
         self._keeper: asyncio.Task[None] | None = None
         self._wire: _Wire | None = None
         self._broken: asyncio.Event = asyncio.Event()
+        self._lost = False
         self.connection: Connection | None = None
         self.away: str = "it is not open"
         self.opened: Callable[[], None] = lambda: None
+        self.beside: Link | None = None  # the other connection: one of them says that the broker is away
+        keep_out("aiormq")
+
+    @property
+    def lost(self) -> bool:
+        """Whether it was said that the broker is away."""
+        return self._lost
 
     @property
     def modern(self) -> bool:
@@ -140,7 +149,8 @@ class Link:
             wire = _Wire(TLSTransportFactory() if self._context else TCPTransportFactory())
             try:
                 async with asyncio.timeout(self._url.connect_seconds):
-                    made = await aiormq.connect(self._target(host), context=self._context, transport_factory=wire)
+                    with driving():
+                        made = await aiormq.connect(self._target(host), context=self._context, transport_factory=wire)
             except TROUBLE as error:
                 wire.abort()
                 if _is_final(error):
@@ -164,16 +174,19 @@ class Link:
     def _set(self, connection: Connection) -> None:
         self._broken.clear()
         connection.closing.add_done_callback(lambda _: self._broken.set())
-        self.connection, self.away = connection, ""
+        if self._lost:
+            _log.info("%s is there again, to %s", self._url.shown, self._name)
+        self.connection, self.away, self._lost = connection, "", False
         self._changed.set()
         self.opened()
 
     def _away(self, why: BaseException | str) -> None:
         text = why if isinstance(why, str) else _text(why)
         self.connection = None
-        told, self.away = self.away, f"{self._url.shown}: {text}"
-        if told != self.away:
-            _log.warning("%s is away: %s", self._url.shown, text)
+        self.away = f"{self._url.shown}: {text}"
+        said = self._lost or (self.beside is not None and self.beside.lost)
+        self._lost = True
+        _log.log(logging.DEBUG if said else logging.WARNING, "%s is away: %s", self._url.shown, text)
 
     async def _end(self) -> None:
         """Say good-bye if there is somebody to hear it."""
@@ -184,7 +197,8 @@ class Link:
         try:
             if connection is not None and not connection.is_closed:
                 async with asyncio.timeout(CLOSE_SECONDS):
-                    await connection.close()
+                    with driving():
+                        await connection.close()
         except TROUBLE:
             _log.debug("the connection to %s did not end in time", self._url.shown)
         finally:

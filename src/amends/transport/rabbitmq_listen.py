@@ -23,6 +23,7 @@ from aiormq.channel import Channel
 from amends.errors import TransportAway, TransportRefused
 from amends.message import Message
 from amends.transport.base import Destination, Receive
+from amends.transport.driver_logs import as_caller
 from amends.transport.names import dead_attributes, dead_of
 from amends.transport.rabbitmq_link import TROUBLE, Link
 from amends.transport.rabbitmq_places import Places, channel_of, guarded
@@ -38,6 +39,10 @@ PAUSE_SECONDS = 0.5
 REFUSED_PAUSE_SECONDS = 10.0
 CHANNEL_SECONDS = 3.0
 IDLE_SECONDS = 60.0  # after which a channel is renewed
+SILENT = (
+    "the queue {} answers to nobody. Without most of a cluster's nodes that is to be expected; where all are there the "
+    "queue has lost its leader, and is to be deleted and so made again: docs/reference/transports.md"
+)
 _log = logging.getLogger("amends.transport.rabbitmq")
 
 
@@ -71,7 +76,7 @@ class RabbitmqListener:
 
     async def start(self, receive: Receive, in_flight: int) -> None:
         """Begin to listen, or, where the broker is away, as soon as it is there. Raises TransportRefused."""
-        self._receive, self._in_flight = receive, min(in_flight, PREFETCH_MAX)
+        self._receive, self._in_flight = as_caller(receive), min(in_flight, PREFETCH_MAX)
         try:
             await self._begin()
         except (TransportAway, *TROUBLE):
@@ -137,8 +142,17 @@ class RabbitmqListener:
                 _log.error("nothing comes from %s: %s", self.source.name, error)
                 await asyncio.sleep(REFUSED_PAUSE_SECONDS)
             except (TransportAway, *TROUBLE) as error:
-                _log.warning("listening to %s is tried again: %s", self.source.name, error)
+                self._failed(error)
                 await asyncio.sleep(PAUSE_SECONDS)
+
+    def _failed(self, error: BaseException) -> None:
+        """Say why nothing comes, where the link has not said that the broker is away."""
+        if self._link.connection is None:
+            _log.debug("listening to %s begins when the broker is there: %s", self.source.name, error)
+        elif isinstance(error, TimeoutError):
+            _log.warning("listening to %s is tried again: %s", self.source.name, SILENT.format(self._queue))
+        else:
+            _log.warning("listening to %s is tried again: %s", self.source.name, str(error) or type(error).__name__)
 
     async def _until_over(self, inlet: _Inlet) -> None:
         """Wait until a channel is over, or was idle for long. RabbitMQ 3 takes a queue that was deleted and made again

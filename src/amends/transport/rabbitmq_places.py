@@ -23,6 +23,7 @@ from aiormq.exceptions import (
 
 from amends.errors import TransportAway
 from amends.transport.base import Destination, Kind
+from amends.transport.driver_logs import driving
 from amends.transport.names import at_broker, group_at_broker
 from amends.transport.rabbitmq_link import TROUBLE, Link
 from amends.transport.url import Url
@@ -37,7 +38,8 @@ async def guarded(work: Awaitable[T]) -> T:
     Exception: that is a lost connection, and no cancel of ours."""
     try:
         async with asyncio.timeout(STEP_SECONDS):
-            return await work
+            with driving():
+                return await work
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is None or task.cancelling():

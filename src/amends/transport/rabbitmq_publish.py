@@ -27,6 +27,7 @@ from pamqp.commands import Basic
 
 from amends.errors import TransportAway, TransportRefused
 from amends.transport.base import Destination
+from amends.transport.driver_logs import driving
 from amends.transport.rabbitmq_link import TROUBLE, Link
 from amends.transport.rabbitmq_places import channel_of, guarded
 from amends.transport.rabbitmq_wire import Letter
@@ -172,14 +173,15 @@ class Publisher:
             id_ = str(properties.message_id)
         self._outstanding.add(id_)
         try:
-            await channel.basic_publish(
-                parcel.letter.body,
-                exchange=parcel.exchange,
-                routing_key=parcel.key,
-                properties=properties,
-                mandatory=not parcel.exchange,
-                wait=len(parcel.letter.body) > LARGE_BYTES,
-            )
+            with driving():
+                await channel.basic_publish(
+                    parcel.letter.body,
+                    exchange=parcel.exchange,
+                    routing_key=parcel.key,
+                    properties=properties,
+                    mandatory=not parcel.exchange,
+                    wait=len(parcel.letter.body) > LARGE_BYTES,
+                )
         except PublishError:
             return Nowhere(f"{self._url.shown}: the queue {parcel.key} is missing")
         except DeliveryError:

@@ -36,6 +36,7 @@ class Link:
         self._up = asyncio.Event()
         self._look = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._said = False  # that the server is away
 
     @property
     def is_open(self) -> bool:
@@ -71,13 +72,17 @@ class Link:
                     await self._up.wait()
         return self._up.is_set()
 
+    def doubt(self) -> None:
+        """Look at once whether the server is there."""
+        self._look.set()
+
     def failed(self, error: TransportError) -> None:
         """Something did not get through."""
-        if self._up.is_set():
-            _log.warning("%s", error)
         self._up.clear()
         if self.is_open or self.away == "there is no connection yet":
             self.away = str(error)
+            _log.log(logging.DEBUG if self._said else logging.WARNING, "the server is away: %s", error)
+            self._said = True
         self._look.set()
 
     async def _keep(self) -> None:
@@ -107,6 +112,9 @@ class Link:
         elif isinstance(reply, ResponseError) and str(reply).startswith(("LOADING", "NOAUTH")):
             raise self.options.url.refused(str(reply)) if "NOAUTH" in str(reply) else TransportAway(str(reply))
         await self._warn()
+        if self._said:
+            _log.info("%s is there again", self.options.shown)
+        self._said = False
         self.away = ""
         self._up.set()
 

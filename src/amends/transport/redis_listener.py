@@ -164,16 +164,20 @@ class RedisListener:
             except (TransportError, ResponseError) as error:
                 if self._stopped.is_set():
                     return
-                text = str(error)
-                _log.log(
-                    logging.INFO if any(gone in text for gone in _GONE) else logging.WARNING,
-                    "%s: %s",
-                    self.source.name,
-                    text,
-                )
+                self._say(error)
                 self._made = False
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, PAUSE_LAST_SECONDS)
+
+    def _say(self, error: Exception) -> None:
+        """Why nothing comes for a moment; where the server is away, the link says so."""
+        text, level = str(error), logging.WARNING
+        if isinstance(error, TransportAway):
+            self.link.doubt()
+            level = logging.DEBUG
+        elif any(gone in text for gone in _GONE):
+            level = logging.INFO
+        _log.log(level, "%s: %s", self.source.name, text)
 
     async def _turn(self) -> None:
         """One look at all that may come."""

@@ -10,8 +10,10 @@ import asyncio
 
 from amends.errors import TransportAway
 from amends.testing.transport_suite.outages import until_published
-from amends.testing.transport_suite.rig import Broker, Restartable, Rig, text_of
-from amends.transport.base import Send
+from amends.testing.transport_suite.rig import WAIT_SECONDS, Broker, Inbox, Restartable, Rig, text_of
+from amends.transport.base import Send, Transport
+
+BUSY_SECONDS = 0.7
 
 
 class RestartRules:
@@ -75,10 +77,11 @@ async def _outlives(broker: Broker, server: Restartable, *, kill: bool) -> None:
     async with Rig(broker) as rig:
         transport = await rig.transport(publish_seconds="2")
         inbox, topic = await rig.listen(transport, in_flight=5), await rig.listen(transport, rig.topic)
+        await asyncio.sleep(broker.settled_seconds)
+        await _busy(rig, transport, inbox)
         await rig.send(transport, *(f"text {number}" for number in range(20)))
         await rig.send(transport, "told", to=rig.topic)
         held = [*await inbox.some(5), *await topic.some(1)]
-        await asyncio.sleep(broker.settled_seconds)
 
         await asyncio.to_thread(server.kill if kill else server.stop)
         await asyncio.to_thread(server.start)
@@ -89,3 +92,20 @@ async def _outlives(broker: Broker, server: Restartable, *, kill: bool) -> None:
         assert set(await inbox.all_of([*texts])) >= texts
         await rig.send(transport, "last", to=rig.topic)
         assert "last" in await topic.acked_until("last")
+        await _all_done(rig, transport, inbox)
+
+
+async def _busy(rig: Rig, transport: Transport, inbox: Inbox) -> None:
+    """Have messages come and be acked for a while: brokers write down by and by what was."""
+    end = asyncio.get_running_loop().time() + BUSY_SECONDS
+    while asyncio.get_running_loop().time() < end:
+        await rig.send(transport, "early", "early")
+        await inbox.acked(2)
+
+
+async def _all_done(rig: Rig, transport: Transport, inbox: Inbox) -> None:
+    """Ack what comes until nothing waits any more: of what was acked, too, some may come again, and none for ever."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while await transport.lag(rig.queue, "billing"):
+            await inbox.acked(len(inbox.new))
+            await asyncio.sleep(0.05)
