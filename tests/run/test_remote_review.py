@@ -11,7 +11,7 @@ import pytest
 from asked import Reserve, Stock, answer, asking, placed
 from engine import Order, database, state, until, virtually
 
-from amends import Compensated, Completed, Orchestrator, Parked, Retry, Saga, Settings, parallel, pivot, step
+from amends import Compensated, Completed, Orchestrator, Parked, Retry, Saga, Service, Settings, parallel, pivot, step
 from amends.decide.events import Phase
 from amends.decide.state import Action
 from amends.decide.wire import KIND, Command, Reply, Word
@@ -51,14 +51,42 @@ NONSENSE = [
 def test_the_mail_of_a_reply_is_json_whatever_the_service_wrote(data: bytes) -> None:
     reply = Reply("default", bytes(16), "one", "reserve", Phase.ACTION, Word.SUCCEEDED, "1.0", data)
 
-    body = mailbox.reply_body(reply)
+    body = mailbox.reply_body(reply, 2**20)
 
     assert len(body) < 2**20
     letter = mailbox.read(MailRow(1, bytes(16), "reply 1", "reply", body.decode().encode(), 0.0, None, None, None))
     assert (letter.address, letter.outcome, letter.round) == ("reserve", "succeeded", 1)
-    told = mailbox.told_by(reply._replace(data=bytes(letter.value), reason=letter.reason), placed.program, 1, 0.0)
-    assert told is not None
-    assert "its reply cannot be used" in getattr(told, "reason", "")
+    assert letter.reason
+
+
+@Service("stock").command("describe", Reserve, reply=str, compensation=False).request
+def describe(order: Order) -> Reserve:
+    """Something that is told at length."""
+    return Reserve(order.cents)
+
+
+described = Saga("described", pivot(describe), input=Order, output=describe)
+
+
+@pytest.mark.parametrize("mailed", [False, True])
+def test_a_reply_may_be_as_large_as_the_settings_say(mailed: bool) -> None:
+    text = "x" * 2**21
+
+    def says(command: Command) -> Reply:
+        return answer(command, data=f'"{text}"'.encode())
+
+    async def main() -> Any:
+        shared, settings = database(), Settings(payload_bytes=2**22)
+        async with (
+            Stock(says),
+            asking(described, on=shared, settings=settings) as one,
+            asking(described, on=shared, settings=settings),
+        ):
+            if mailed:
+                await worker_of(one)._remote.stop_taking()
+            return await one.run(described, Order(100), id="one")
+
+    assert virtually(main()) == Completed(text)
 
 
 @pytest.mark.parametrize("data", NONSENSE, ids=["bytes", "half", "utf8", "more", "deep", "large"])

@@ -17,7 +17,7 @@ from amends.decide.messages import Message
 from amends.decide.plan import StepNode
 from amends.decide.wire import Reply, Word
 from amends.define.program import Program
-from amends.define.values import PAYLOAD_BYTES_MAX, clean, describe
+from amends.define.values import clean, describe
 from amends.errors import LimitExceeded, ValueRefused
 from amends.store.base import MailAnswer, MailRow, NewMail
 
@@ -79,21 +79,21 @@ def late(key: str, message: str, attempt: Attempt, ended: Message) -> NewMail:
     return NewMail(key, message, "late", body)
 
 
-def reply_body(reply: Reply) -> bytes:
+def reply_body(reply: Reply, limit: int) -> bytes:
     """The mail's body of a service's reply. What stands in a reply is somebody else's: what cannot be kept is left
-    out, and its reason says so."""
+    out, and its reason says so. limit: bytes of a payload."""
     _, saga, _, step, phase, word, _, data, reason, round_, attempt, after, park, final = reply
-    flaw = flaw_of(data) if word is Word.SUCCEEDED else ""
+    flaw = flaw_of(data, limit) if word is Word.SUCCEEDED else ""
     value = msgspec.Raw(b"null" if flaw or word is not Word.SUCCEEDED else data)
     why = clean(flaw or reason)
     letter = Letter("", value, "", step, "", why, str(phase), str(word), saga.hex(), round_, attempt, after)
     return _encode(msgspec.structs.replace(letter, park=park, final=final))
 
 
-def flaw_of(data: bytes) -> str:
+def flaw_of(data: bytes, limit: int) -> str:
     """Why what stands in a reply is no JSON text that can be kept; empty if it is."""
-    if len(data) > PAYLOAD_BYTES_MAX:
-        return f"it has {len(data):,} bytes, and {PAYLOAD_BYTES_MAX:,} are allowed"
+    if len(data) > limit:
+        return f"it has {len(data):,} bytes, and {limit:,} are allowed"
     try:
         data.decode()
         msgspec.json.decode(data, type=msgspec.Raw)
@@ -169,39 +169,41 @@ def _replied(mail: MailRow, live: Live) -> tuple[Message, tuple[MailAnswer, ...]
         return m.Tick(), (MailAnswer(mail.message, "refused", "the reply makes no sense"),)
     message = None
     if reply.saga == live.id:
-        message = told_by(reply, live.program, live.known(reply.step).round, live.shell.share())
+        message = told_by(reply, live)
     if message is None:
         return m.Tick(), (MailAnswer(mail.message, "refused", "the reply does not fit the saga as it stands"),)
     return message, (MailAnswer(mail.message, "accepted", ""),)
 
 
-def told_by(reply: Reply, program: Program, round_: int, share: float) -> Message | None:
+def told_by(reply: Reply, live: Live) -> Message | None:
     """What the core is told of a reply; None of one that does not fit: of another round than the step's, of a step
     that no service does, an outcome that its half of a step cannot have. The reason of one that succeeded is why
-    its result was not kept. share: for jitter."""
-    _, _, _, step, phase, word, _, data, reason, of_round, attempt, after, park, final = reply
-    node = program.plan.node(step)
-    if not isinstance(node, StepNode) or not node.remote or of_round != round_ or phase is not _PHASES.get(word, phase):
+    its result was not kept."""
+    _, _, _, step, phase, word, _, data, reason, round_, attempt, after, park, final = reply
+    node = live.program.plan.node(step)
+    if not isinstance(node, StepNode) or not node.remote or phase is not _PHASES.get(word, phase):
+        return None
+    if round_ != live.known(step).round:
         return None
     match word:
         case Word.SUCCEEDED:
-            return _unusable(step, reason) if reason else _done(step, data, program)
+            return _unusable(step, reason) if reason else _done(step, data, live)
         case Word.COMPENSATED | Word.VOID:
             return m.Done(step, phase, void=word is Word.VOID)
         case Word.REJECTED:
             return m.No(step, phase, reason or "rejected", sure=True)
         case Word.FAILED:
             why = reason or "it failed"
-            return m.Failure(step, phase, why, True, final, park, after, share, attempt)
+            return m.Failure(step, phase, why, True, final, park, after, live.shell.share(), attempt)
     return m.Barred(step, phase, word, reason)
 
 
-def _done(step: str, data: bytes, program: Program) -> Message:
+def _done(step: str, data: bytes, live: Live) -> Message:
     """The service did it. What it gave must be what was agreed upon; if it is not, its effect stays and its result
     is unknown."""
-    codec = program.step(step).result
+    codec, limit = live.program.step(step).result, live.shell.settings.payload_bytes
     try:
-        return m.Done(step, Phase.ACTION, codec.admit(codec.decode(data), f"the reply of {step}")[0])
+        return m.Done(step, Phase.ACTION, codec.admit(codec.decode(data), f"the reply of {step}", limit)[0])
     except (ValueRefused, LimitExceeded) as error:
         why = describe(error).replace(f"a stored {codec.name} cannot be read", f"it does not fit {codec.name}")
         return _unusable(step, why)

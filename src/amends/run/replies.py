@@ -91,7 +91,7 @@ class Replies:
         if live is None:
             self._mail(reply, delivery)
             return
-        message = mailbox.told_by(reply, live.program, live.known(step).round, self._worker.share())
+        message = mailbox.told_by(reply, live)
         if message is None:
             self._count(refused=1)
             self._done(delivery)
@@ -166,7 +166,7 @@ class Replies:
             self._again(delivery)
 
     def _mail(self, reply: Reply, delivery: Delivery) -> None:
-        body = mailbox.reply_body(reply)
+        body = mailbox.reply_body(reply, self._worker.settings.payload_bytes)
         self._mails.append((NewMail(reply.key, _mail_id(delivery, body), "reply", body), delivery))
 
     async def _send(self) -> None:
