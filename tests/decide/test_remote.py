@@ -185,6 +185,17 @@ def test_what_is_not_in_flight_cannot_be_postponed() -> None:
         replay([e.Started(b"{}"), e.Postponed("a", ACTION, 1.0)])
 
 
+def test_a_broker_that_is_away_for_long_makes_no_history_too_long() -> None:
+    saga = Story(plan(remote("a")))
+    before = saga.state.length
+
+    for hour in range(1, 100):
+        saga.now = hour * 3600.0
+        saga.tell(m.Postpone())
+
+    assert saga.state.length == before
+
+
 def test_fenced_on_the_way_forward_is_unknown() -> None:
     saga = Story(plan(remote("a")))
 

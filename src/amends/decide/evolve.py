@@ -126,6 +126,7 @@ def _postpone(state: State, event: e.Postponed) -> None:
         state.steps[address] = step._replace(action=step.action._replace(due=until))
     else:
         state.steps[address] = step._replace(undo=_undo(state, address)._replace(due=until))
+    state.length -= 1  # a saga is not too long for a broker that is away
 
 
 def _build(state: State, address: str, command: bytes) -> None:
