@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 import asyncpg
 
+from amends.store.effects_over import already_over, connection_of
 from amends.store.effects_postgres import SQL, Row
 from amends.store.postgres_place import CONNECT_SECONDS, Place
 
@@ -86,18 +87,15 @@ class Transaction:
         """There is nothing that is not written."""
 
     async def commit(self, *texts: str) -> None:
-        below: Any = getattr(self._top, "_connection", None)
-        if not hasattr(below, "get_reset_query"):
+        below = connection_of(self._top)
+        if below is None:
             await self.execute(*texts)
             await self._top.commit()
             return
         reset = () if self._clean is None else (below.get_reset_query(),)
         await self.execute(*texts, "COMMIT", *reset)
-        self._top._connection = _Told(below)
-        try:
+        with already_over(self._top):
             await self._top.commit()
-        finally:
-            self._top._connection = below
         if self._clean is not None:
             self._clean.add(below)
 
@@ -119,19 +117,3 @@ class Transaction:
 
     def interrupt(self) -> None:
         """A cancelled task cancels its statement by itself."""
-
-
-class _Told:
-    """A connection to a transaction of asyncpg's that is to know that it is over, and has nothing to send."""
-
-    def __init__(self, below: Any) -> None:
-        self.__dict__.update(_below=below)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._below, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._below, name, value)
-
-    async def execute(self, query: str) -> None:
-        """It was sent already."""

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.orm import Session
 
 from amends.errors import DefinitionError
+from amends.store.effects_over import already_over, connection_of
 from amends.store.effects_postgres import SQL, Row
 from amends.store.effects_sql import named
 from amends.store.postgres_place import Place
@@ -189,20 +190,32 @@ class AsyncSqlalchemyLender(_Lender):
 
 class AsyncTransaction(_Transaction):
     """The same, asynchronous. Where asyncpg is below, our own statements go to it directly: SQLAlchemy's way there is
-    longer than the statement. Its transaction begins with the first, which therefore goes through it."""
+    longer than the statement. Its transaction begins with the first statement that goes through it, or when its adapter
+    is asked."""
 
     _below: Any = None
+    _adapter: Any = None
     _begun: bool = False
 
     @property
     def lost(self) -> bool:
         return super().lost or (self._below is not None and bool(self._below.is_closed()))
 
+    @property
+    def open(self) -> bool:
+        if self._below is None:
+            return super().open
+        return not self._below.is_closed() and bool(self._below.is_in_transaction())
+
     async def begin(self) -> None:
         await self._connection.begin()
-        below = (await self._connection.get_raw_connection()).driver_connection
+        raw = await self._connection.get_raw_connection()
+        below = raw.driver_connection
         if type(below).__module__.partition(".")[0] == "asyncpg":
-            self._below = below
+            self._below, self._adapter = below, raw.dbapi_connection
+            if hasattr(self._adapter, "_start_transaction"):
+                await self._adapter._start_transaction()
+                self._begun = True
         self._join()
 
     async def fetch(self, name: str, *values: object) -> Sequence[Row]:
@@ -226,9 +239,15 @@ class AsyncTransaction(_Transaction):
             await self._session.flush()
 
     async def commit(self, *texts: str) -> None:
-        if texts:
-            await self.execute(*texts)
-        await self._connection.get_transaction().commit()
+        inner = getattr(self._adapter, "_transaction", None)
+        if self._below is None or connection_of(inner) is not self._below:
+            if texts:
+                await self.execute(*texts)
+            await self._connection.get_transaction().commit()
+            return
+        await self._below.execute("; ".join((*texts, "COMMIT")))
+        with already_over(inner):
+            await self._connection.get_transaction().commit()
 
     async def rollback(self) -> None:
         await self._connection.get_transaction().rollback()
