@@ -409,9 +409,7 @@ def test_a_limit_that_the_server_cannot_count_is_the_nearest_that_it_can(
             tx = await here.lender.lend()
             await tx.begin()
 
-            (said,) = await tx.fetch(
-                "limit", *Limits(seconds, seconds).counted
-            )  # a millisecond of idleness is soon over
+            (said,) = await tx.fetch("limit", *Limits(seconds, seconds).counted)  # a millisecond is soon over
             assert list(said)[:2] == [counted, counted]
             await tx.give_back(sound=False)
 
