@@ -71,6 +71,11 @@ from amends import Participant
 from system import inventory
 app = Participant(inventory, database="sqlite:///lazy.db")
 """
+FAR = """
+from amends import Orchestrator
+from system import buy
+sagas = Orchestrator("sqlite:///far.db", sagas=[buy], broker="nats://ann:secret@127.0.0.1:1")
+"""
 PARTS = ("system:orchestrator", "system:stock", "system:bank")
 TEA, GOLD, SLOW = '{"sku": "tea"}', '{"sku": "gold"}', '{"sku": "slow"}'
 AT_WORK = "runs buy"  # said last
@@ -81,6 +86,7 @@ def system(floor: Floor) -> Floor:
     """A project with an orchestrator and its services."""
     (floor.directory / "system.py").write_text(SYSTEM)
     (floor.directory / "lazy.py").write_text(LAZY)
+    (floor.directory / "afar.py").write_text(FAR)
     return floor
 
 
@@ -233,6 +239,17 @@ def test_a_service_whose_broker_is_away_is_alive_and_not_ready_and_stops(system:
     assert (ready, code) == (False, 0)
 
 
+def test_sagas_whose_broker_is_away_are_not_ready_and_their_worker_says_why_and_where(system: Floor) -> None:
+    worker = begun(system, "afar:sagas", "--alive-file=alive", "--ready-file=ready", until="is not ready: nats://")
+
+    alive = (system.directory / "alive").exists()
+    ready = (system.directory / "ready").exists()
+    worker.send_signal(signal.SIGTERM)
+
+    assert (alive, ready) == (True, False)
+    assert "secret" not in system.ended(worker).err
+
+
 def test_services_are_ready_once_they_hear(system: Floor) -> None:
     worker = begun(system, *PARTS, "--ready-file=ready", until=AT_WORK)
 
@@ -278,6 +295,18 @@ def test_one_part_is_not_named_by_itself() -> None:
     Readiness(probes, ["sagas"]).of("sagas")("the database is away")
 
     assert probes.seen == [(False, "the database is away")]
+
+
+def test_what_one_goes_without_is_logged_once_it_lasts_and_when_it_is_there_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    stock = Readiness(Shown(), ["stock"]).of("stock")
+
+    for trouble in ("blink", "", *["the broker is away"] * 9, "", ""):
+        stock(trouble)
+
+    assert caplog.messages == ["stock is not ready: the broker is away", "stock is ready"]
 
 
 class Part:

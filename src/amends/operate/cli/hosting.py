@@ -13,15 +13,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from amends.operate.cli.probes import Probes
 from amends.operate.database import url_of
+from amends.operate.reach import Asker, hub_of
+from amends.run.database import masked
 from amends.run.participant import Participant
 from amends.run.session import Config, Session
+from amends.transport.open import Broker
 
 LOOK_SECONDS = 1.0  # between two looks at how a participant fares
+WARNED_LOOKS = 3
 _log = logging.getLogger("amends.worker")
 Told = Callable[[str], None]
 
@@ -59,10 +64,11 @@ class Sagas:
             raise RuntimeError("a session that works has a worker")
         config = self._session.config
         names, where = ", ".join(config.registry.names), url_of(config.database)
+        way = f", and asks services over {way_of(config.broker)}" if Asker("", config).asked else ""
         self._number = running.worker
-        _log.info("worker %d (process %d) runs %s on %s", self._number, os.getpid(), names, where)
+        _log.info("worker %d (process %d) runs %s on %s%s", self._number, os.getpid(), names, where, way)
         self.failed = running.failed
-        running.looked = lambda well: told("" if well else "the database is away")
+        running.looked = lambda well: told(running.away if well else "the database is away")
         running.ownership.wake()
 
     async def close(self) -> None:
@@ -84,7 +90,8 @@ class Service:
     async def open(self, told: Told) -> None:
         await self.participant.__aenter__()
         service = self.participant.service.name
-        _log.info("the participant of %s (process %d) takes its commands", service, os.getpid())
+        way = way_of(self.participant.broker)
+        _log.info("the participant of %s (process %d) takes its commands over %s", service, os.getpid(), way)
         self._watching = asyncio.get_running_loop().create_task(self._watch(told), name="amends-looks")
 
     async def _watch(self, told: Told) -> None:
@@ -101,19 +108,29 @@ class Service:
         _log.info("the participant of %s has stopped", self.participant.service.name)
 
 
+def way_of(broker: Broker) -> str:
+    """Over what a part is reached, for people."""
+    if hub_of(broker) is not None:
+        return "no broker, within this process"
+    return masked(broker) if isinstance(broker, str) else type(broker).__name__
+
+
 class Readiness:
-    """What several parts say of themselves, as one process says it."""
+    """What several parts say of themselves, as one process says it; and in the log, where one goes without what it
+    needs for `WARNED_LOOKS` looks, and when it has it again."""
 
     def __init__(self, probes: Probes, names: Sequence[str]) -> None:
         self._probes = probes
         self._names = frozenset(names)
         self._heard: dict[str, str] = {}
+        self._troubled: Counter[str] = Counter()
 
     def of(self, name: str) -> Told:
         """What a part is to tell. It counts as one sign of life once all have told."""
         return lambda trouble: self._told(name, trouble)
 
     def _told(self, name: str, trouble: str) -> None:
+        self._say(name, trouble)
         self._heard[name] = trouble
         if self._heard.keys() < self._names:
             return
@@ -121,6 +138,14 @@ class Readiness:
         wrong = [f"{part}: {why}" if several else why for part, why in sorted(self._heard.items()) if why]
         self._heard.clear()
         self._probes.looked(not wrong, "; ".join(wrong))
+
+    def _say(self, name: str, trouble: str) -> None:
+        if trouble:
+            self._troubled[name] += 1
+            if self._troubled[name] == WARNED_LOOKS:
+                _log.warning("%s is not ready: %s", name, trouble)
+        elif self._troubled.pop(name, 0) >= WARNED_LOOKS:
+            _log.info("%s is ready", name)
 
 
 class Hosting:
