@@ -74,7 +74,7 @@ _WORDS: Mapping[Phase, Mapping[str, Word]] = {  # what may become of which
 _KNOWN = {"succeeded": True, "unknown": False}
 _YES_OR_NO = {"true": True, "false": False}
 _TRACE = ("traceparent", "tracestate")
-_NO_TRACE: Mapping[str, str] = {}
+NO_TRACE: Mapping[str, str] = {}
 
 
 class Command(NamedTuple):
@@ -100,7 +100,7 @@ class Command(NamedTuple):
     attempt: int = 1
     closed: int = 0
     known: bool = False
-    trace: Mapping[str, str] = _NO_TRACE
+    trace: Mapping[str, str] = NO_TRACE
 
 
 class Reply(NamedTuple):
@@ -166,20 +166,20 @@ def command_of(message: Message) -> Command:
         raise MessageRefused("it lacks the attribute time, when it was sent")
     return Command(
         message.type,
-        _text(given, "amendsnamespace"),
-        _saga(given),
-        _text(given, "amendskey"),
-        _fitting(given, "amendsstep", _ADDRESS, _ADDRESS_MAX),
+        text_in(given, "amendsnamespace"),
+        saga_in(given),
+        text_in(given, "amendskey"),
+        address_in(given, "amendsstep"),
         phase,
         message.data,
-        _text(given, "amendstoken"),
+        text_in(given, "amendstoken"),
         _fitting(given, "amendsreplyto", _REPLIES, _REPLIES_MAX),
         message.time,
-        _number(given, "amendsround", 1, ROUNDS_MAX),
-        _number(given, "amendsattempt", 1, ATTEMPTS_MAX),
-        _number(given, "amendsclosed", 0, ROUNDS_MAX),
+        number_in(given, "amendsround", 1, ROUNDS_MAX),
+        number_in(given, "amendsattempt", 1, ATTEMPTS_MAX),
+        number_in(given, "amendsclosed", 0, ROUNDS_MAX),
         _choice(given, "amendsknown", _KNOWN),
-        {name: given[name] for name in _TRACE if name in given},
+        trace_in(given),
     )
 
 
@@ -220,17 +220,17 @@ def reply_of(message: Message) -> Reply:
         raise MessageRefused(f"{told}: no such outcome")
     succeeded = word is Word.SUCCEEDED
     return Reply(
-        _text(given, "amendsnamespace"),
-        _saga(given),
-        _text(given, "amendskey"),
-        _fitting(given, "amendsstep", _ADDRESS, _ADDRESS_MAX),
+        text_in(given, "amendsnamespace"),
+        saga_in(given),
+        text_in(given, "amendskey"),
+        address_in(given, "amendsstep"),
         phase,
         word,
-        _text(given, "amendstoken"),
+        text_in(given, "amendstoken"),
         (message.data or b"null") if succeeded else b"null",
         "" if succeeded else _reason_of(message.data),
-        _number(given, "amendsround", 1, ROUNDS_MAX),
-        _number(given, "amendsattempt", 0, ATTEMPTS_MAX),
+        number_in(given, "amendsround", 1, ROUNDS_MAX),
+        number_in(given, "amendsattempt", 0, ATTEMPTS_MAX),
         _seconds(given, "amendsafter"),
         _choice(given, "amendspark", _YES_OR_NO),
         _choice(given, "amendsfinal", _YES_OR_NO),
@@ -257,7 +257,7 @@ def ended_of(message: Message) -> Ended:
         raise MessageRefused("its data is no list of sagas")
     if len(sagas) > SAGAS_PER_NOTICE or not all(isinstance(saga, str) and _SAGA.fullmatch(saga) for saga in sagas):
         raise MessageRefused("its data names too many sagas, or something that is no saga's id")
-    return Ended(_text(message.attributes, "amendsnamespace"), tuple(bytes.fromhex(saga) for saga in sagas))
+    return Ended(text_in(message.attributes, "amendsnamespace"), tuple(bytes.fromhex(saga) for saga in sagas))
 
 
 def _reason_data(reason: str) -> bytes:
@@ -274,28 +274,52 @@ def _reason_of(data: bytes) -> str:
     return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", reason[:REASON_CHARACTERS]) if isinstance(reason, str) else ""
 
 
-def _text(given: Mapping[str, str], name: str) -> str:
+# What a message's attributes say, also in `baton.py`. All raise MessageRefused.
+
+
+def text_in(given: Mapping[str, str], name: str) -> str:
+    """A text that is not empty."""
     value = given.get(name)
     if not value:
         raise MessageRefused(f"it lacks the attribute {name}")
     return value
 
 
+def address_in(given: Mapping[str, str], name: str) -> str:
+    """The address of a step."""
+    return _fitting(given, name, _ADDRESS, _ADDRESS_MAX)
+
+
+def phase_in(given: Mapping[str, str], name: str) -> Phase:
+    """A half of a step."""
+    phase = _PHASES.get(text_in(given, name))
+    if phase is None:
+        raise MessageRefused(f"{name} is {given[name]!r:.40}: action or undo is expected")
+    return phase
+
+
+def trace_in(given: Mapping[str, str]) -> Mapping[str, str]:
+    """The W3C trace context, if there is one."""
+    return {name: given[name] for name in _TRACE if name in given}
+
+
 def _fitting(given: Mapping[str, str], name: str, pattern: re.Pattern[str], longest: int) -> str:
-    value = _text(given, name)
+    value = text_in(given, name)
     if len(value) > longest or not pattern.fullmatch(value):
         raise MessageRefused(f"{name} is {value!r:.60}, which none can be")
     return value
 
 
-def _saga(given: Mapping[str, str]) -> bytes:
-    value = _text(given, "amendssaga")
+def saga_in(given: Mapping[str, str]) -> bytes:
+    """The saga's internal id."""
+    value = text_in(given, "amendssaga")
     if not _SAGA.fullmatch(value):
         raise MessageRefused(f"amendssaga is {value!r:.60}; 32 hexadecimal digits are expected")
     return bytes.fromhex(value)
 
 
-def _number(given: Mapping[str, str], name: str, least: int, most: int) -> int:
+def number_in(given: Mapping[str, str], name: str, least: int, most: int) -> int:
+    """A number within bounds; the least one where there is none."""
     value = given.get(name)
     if value is None:
         return least

@@ -1,0 +1,70 @@
+"""Batons and words: what is read is what was written, and what cannot be is refused by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from amends.decide.baton import Baton, Saga, Stand, Told, baton_message, baton_of, word_message, word_of
+from amends.decide.events import ACTION, UNDO, Phase
+from amends.errors import MessageRefused
+from amends.message import Message, from_headers, headers
+
+AT = 1_772_359_200.25
+SAGA = Saga(bytes(range(16)), "order-1", "place-order", "0123456789abcdef" * 2, "orders")
+BATON = Baton(SAGA, "payment.charge-card", "charge_card", ACTION, 1, b'[[1.5,0,[["started",{},null]]]]', AT)
+TOLD = Told(SAGA, Stand.PARKED, "payment", b"[]")
+
+
+def bent(message: Message, **attributes: str | None) -> Message:
+    """The message with other attributes."""
+    given = {**message.attributes, **attributes}
+    return message._replace(attributes={name: value for name, value in given.items() if value is not None})
+
+
+@pytest.mark.parametrize("phase", [ACTION, UNDO])
+def test_a_baton_reads_back_as_what_was_written(phase: Phase) -> None:
+    baton = BATON._replace(phase=phase, round=3, trace={"traceparent": "00-0a-0b-01"})
+
+    message = baton_message(baton, "m1", "/amends/orders")
+
+    assert baton_of(from_headers(headers(message), message.data)) == baton
+    assert (message.subject, message.key) == ("order-1", SAGA.id.hex())
+
+
+@pytest.mark.parametrize("stand", Stand)
+def test_a_word_reads_back_as_what_was_written(stand: Stand) -> None:
+    told = TOLD._replace(stand=stand)
+
+    message = word_message(told, "m1", "/amends/payment", AT)
+
+    assert word_of(from_headers(headers(message), message.data)) == told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("amendskind", "action"),
+        ("amendssaga", "12"),
+        ("amendskey", None),
+        ("amendsplan", "x" * 201),
+        ("amendsfingerprint", "zz"),
+        ("amendshome", "no/where"),
+        ("amendsstep", "a b"),
+        ("amendsphase", "sideways"),
+        ("amendsround", "0"),
+    ],
+)
+def test_a_baton_that_cannot_be_is_refused_by_the_name_of_what_is_wrong(name: str, value: str | None) -> None:
+    with pytest.raises(MessageRefused, match=name):
+        baton_of(bent(baton_message(BATON, "m1", "/amends/orders"), **{name: value}))
+
+
+def test_a_baton_without_its_time_is_refused() -> None:
+    with pytest.raises(MessageRefused, match="attribute time"):
+        baton_of(baton_message(BATON, "m1", "/amends/orders")._replace(time=0.0))
+
+
+@pytest.mark.parametrize(("name", "value"), [("amendskind", "baton"), ("amendsstand", "tired"), ("amendsservice", "?")])
+def test_a_word_that_cannot_be_is_refused_by_the_name_of_what_is_wrong(name: str, value: str) -> None:
+    with pytest.raises(MessageRefused, match=name):
+        word_of(bent(word_message(TOLD, "m1", "/amends/payment", AT), **{name: value}))
