@@ -25,7 +25,7 @@ ATTRIBUTES_MAX = 64
 ATTRIBUTE_BYTES_MAX = 4096  # of one, in UTF-8; brokers and proxies take 8 KiB of a header at least
 PERCENT_ENCODED = "ce-"  # the prefix of the bindings whose headers are printable ASCII: HTTP and NATS
 _NAME = re.compile(r"[a-z0-9]{1,40}")
-_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+HEADER_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _REQUIRED = ("id", "type", "source")
 _BARE = re.compile(r"[!#$&-~]*")  # what those bindings take as it is: printable, and no blank, quote or percent sign
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
@@ -123,7 +123,7 @@ def check(attributes: Mapping[str, str]) -> None:
 def _check_one(name: str, value: str) -> None:
     if not _NAME.fullmatch(name):
         raise MessageRefused(f"the attribute {name!r:.60}: a name is lower-case letters and digits, at most 40")
-    if not isinstance(value, str) or _UNFIT.search(value):
+    if not isinstance(value, str) or HEADER_UNFIT.search(value):
         raise MessageRefused(f"the attribute {name} has characters that no header may have")
     size = len(value.encode())
     if size > ATTRIBUTE_BYTES_MAX:

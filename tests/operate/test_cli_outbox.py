@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from contextlib import closing
 from importlib import import_module
 from typing import Any
 
@@ -183,3 +184,21 @@ def test_whose_outbox_it_is_must_be_clear(shelf: Floor, words: tuple[str, ...], 
 def test_how_far_back_is_said_with_a_unit(shelf: Floor) -> None:
     assert "a number and a unit are expected" in shelf.amends("outbox", "republish", "--since=2", APP).err
     assert "Missing option '--since'" in shelf.amends("outbox", "republish", APP).err
+
+
+def test_the_doctor_looks_at_a_service(shelf: Floor) -> None:
+    missing = shelf.amends("doctor", APP, "--json")
+    shelf.ok("db", "upgrade", APP)
+    well = shelf.amends("doctor", APP, "--json")
+    tell(shelf, "tea")
+    with closing(sqlite3.connect("stock.db")) as connection:
+        connection.execute("UPDATE amends_outbox SET at = at - 3600")
+        connection.commit()
+    late = shelf.amends("doctor", APP)
+    without = shelf.ok("doctor", "--app=shelf:bare").out
+
+    assert (missing.code, missing.data["findings"][-1]["what"]) == (11, "database")
+    assert (well.code, well.data["worst"]) == (0, "ok")
+    assert late.code == 10
+    assert "1 events are not published yet, the oldest for 36" in late.out
+    assert "it has none, so it keeps no inbox" in " ".join(without.split())

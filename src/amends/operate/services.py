@@ -13,8 +13,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from amends.errors import DefinitionError, StoreUnavailable
+from amends.errors import DefinitionError, StoreError, StoreUnavailable
 from amends.operate.database import url_of
+from amends.operate.reach import hub_of
+from amends.operate.values import Finding
 from amends.run.effects import own_inbox, source_of
 from amends.run.inbox_upkeep import Sizes, Upkeep
 from amends.run.outbox import republish
@@ -24,6 +26,8 @@ from amends.run.transactions_postgres import PostgresTransactions
 from amends.run.transactions_sqlite import SqliteTransactions
 from amends.store.effects import has_inbox
 from amends.store.postgres_place import Place
+
+LAG_SECONDS = 60.0  # an event that is older has been tried in vain
 
 
 class Keeping(NamedTuple):
@@ -83,6 +87,39 @@ async def check_tables(keeping: Keeping) -> None:
     """See that this code can work with them as they are. Raises SchemaMismatch, StoreUnavailable."""
     async with _open(keeping):
         return
+
+
+async def findings_of(participant: Participant) -> list[Finding]:
+    """How a service fares, as far as its code and its database say. Raises DefinitionError."""
+    participant.check()
+    found = [Finding("ok", "contract", f"every command of {participant.service.name} has who does and who undoes it")]
+    if hub_of(participant.broker) is not None:
+        text = "there is none: orchestrators and services in the very process of its worker are reached, and no others"
+        found.append(Finding("ok", "broker", text))
+    if participant.transactions() is None:
+        return [*found, Finding("ok", "database", "it has none, so it keeps no inbox and no outbox")]
+    keeping = keeping_of(participant)
+    try:
+        sizes = await sizes_of(keeping)
+    except StoreError as error:
+        return [*found, Finding("error", "database", str(error))]
+    return [
+        *found,
+        Finding("ok", "database", f"{keeping.where}: the inbox and the outbox fit this amends"),
+        *_said(sizes),
+    ]
+
+
+def _said(sizes: Sizes) -> list[Finding]:
+    """What the sizes of an inbox and an outbox are a sign of."""
+    level = "warning" if sizes.unpublished and sizes.lag > LAG_SECONDS else "ok"
+    waits = f", the oldest for {sizes.lag:.0f} s: is a participant at work, and is the broker there?"
+    text = f"{sizes.unpublished} events are not published yet{waits if level == 'warning' else ''}"
+    found = [Finding(level, "outbox", text)]
+    if sizes.careful:
+        text = f"{sizes.careful} messages may have taken their process down; they are handled one at a time"
+        found.append(Finding("warning", "inbox", text))
+    return found
 
 
 @asynccontextmanager

@@ -88,6 +88,26 @@ class _Batch:
                 raise EndedItself from error
             raise
 
+    async def commit(self, own: str) -> None:
+        """Say what became of all, and commit. own: the number of the transaction that has made their rows. Raises
+        EndedItself."""
+        last = self.settled
+        if last == (RELEASE,):  # it may go with the COMMIT; what is taken back is so before anything is said of it
+            self.settled = ()
+        else:
+            last = ()
+            await self.settle()
+        await effects.keep_first(self.tx, self.kept, own)
+        await effects.clear_first(self.tx, self.cleared)
+        fault.point("tx.before")
+        try:
+            await self.tx.commit(*last, CHECK)
+        except Exception as error:
+            if no_savepoint(error):
+                raise EndedItself from error
+            raise
+        fault.point("tx.after")
+
 
 async def batch(tx: Opened, tries: Sequence[Try], called: Called, grace_seconds: float) -> list[Message | None]:
     """The messages of these, None for one that is not new. Raises EndedItself and Undone, and what a library raises."""
@@ -101,10 +121,5 @@ async def batch(tx: Opened, tries: Sequence[Try], called: Called, grace_seconds:
             told[place] = await made_here.one(it)
         elif place in made.new or place in made.also:
             made_here.cleared.append(it.key)
-    await made_here.settle(CHECK)
-    await effects.keep_first(tx, made_here.kept)
-    await effects.clear_first(tx, made_here.cleared)
-    fault.point("tx.before")
-    await tx.commit()
-    fault.point("tx.after")
+    await made_here.commit(made.own)
     return told

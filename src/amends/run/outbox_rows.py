@@ -16,7 +16,7 @@ from amends.decide.wire import KIND, Kind
 from amends.define.contract import Event
 from amends.define.values import PAYLOAD_BYTES_MAX
 from amends.errors import NotEnlisted, ValueRefused
-from amends.message import Message
+from amends.message import HEADER_UNFIT, Message
 from amends.store import effects, effects_postgres
 from amends.store.given import PARAMETER
 from amends.store.within import recognised
@@ -51,6 +51,8 @@ def event_row(event: Event[Any], value: Any, trace: Mapping[str, str], limit: in
             f"the key of the event {event.type} is {key!r:.80}: a text of at most {KEY_CHARACTERS} characters is "
             "expected"
         )
+    if HEADER_UNFIT.search(key):  # it would stay in the outbox for good, and what has the same key behind it
+        raise ValueRefused(f"the key of the event {event.type} is {key!r:.80}: no message carries control characters")
     return EventRow(0, uuid.uuid4().hex, event.type, key, payload.decode(), json.dumps(dict(trace)))
 
 

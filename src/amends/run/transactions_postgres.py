@@ -85,7 +85,8 @@ class PostgresTransactions(Transactions):
             await lender.close()
 
     async def forget(self, namespace: str, sagas: Sequence[bytes], seconds: float) -> frozenset[bytes]:
-        return await self._with_one(lambda lender: effects.clear_up(lender, namespace, sagas, seconds))
+        async with self._room:
+            return await self._with_one(lambda lender: effects.clear_up(lender, namespace, sagas, seconds))
 
     async def ask(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
         async with self._room:

@@ -45,8 +45,10 @@ class AsyncpgLender:
             pool.terminate()  # whatever still runs on it has been waited for long enough
 
     async def lend(self) -> Transaction:
-        clean = None if self._place is None else self._clean
-        return Transaction(self._pool, await self._pool.acquire(timeout=CONNECT_SECONDS), clean)
+        if self._place is None:
+            return Transaction(self._pool, await self._pool.acquire(timeout=CONNECT_SECONDS), None)
+        connection = await self._pool.acquire()  # it has room for all who may ask, and its own limit for connecting
+        return Transaction(self._pool, connection, self._clean)
 
     async def _reset(self, connection: Any) -> None:
         """Nothing of a step stays in its session; the way of a COMMIT has been used for that, if there was one."""

@@ -186,8 +186,8 @@ async def make_first(tx: Opened, keys: Sequence[Key], limits: Limits) -> Made:
     return Made(float(rows[0][3]), new, also, str(rows[0][4]))
 
 
-async def keep_first(tx: Opened, rows: Sequence[tuple[Key, InboxRow]]) -> None:
-    """Say what became of those."""
+async def keep_first(tx: Opened, rows: Sequence[tuple[Key, InboxRow]], own: str) -> None:
+    """Say what became of those. Raises EndedItself where this is not the transaction that has made them."""
     if rows:
         outcomes = [
             {
@@ -198,7 +198,9 @@ async def keep_first(tx: Opened, rows: Sequence[tuple[Key, InboxRow]]) -> None:
             }
             for _, row in rows
         ]
-        await tx.fetch("keep_first", _listed([key for key, _ in rows], outcomes))
+        kept = await tx.fetch("keep_first", _listed([key for key, _ in rows], outcomes), own)
+        if len(kept) != len(rows):
+            raise EndedItself
 
 
 async def clear_first(tx: Opened, keys: Sequence[Key]) -> None:
@@ -245,7 +247,7 @@ async def clear(tx: Opened, key: Key) -> None:
 async def forget(tx: Opened, namespace: str, sagas: Sequence[bytes], seconds: float) -> frozenset[bytes]:
     """Forget the rows of sagas, of each all or nothing; gives those that have one that is younger than so many
     seconds."""
-    wanted = "{" + ",".join(str(uuid.UUID(bytes=saga)) for saga in sagas) + "}"
+    wanted = "{" + ",".join(saga.hex() for saga in sagas) + "}"
     rows = await tx.fetch("forget", namespace, wanted, round(seconds))
     return frozenset(uuid.UUID(row[0]).bytes for row in rows)
 
@@ -360,4 +362,4 @@ def _storable(reason: str) -> str:
 
 def _values(key: Key) -> tuple[str, str, str]:
     namespace, saga, address = key
-    return namespace, str(uuid.UUID(bytes=saga)), address
+    return namespace, saga.hex(), address

@@ -83,8 +83,8 @@ def with_percent(statement: str) -> str:
 def refuse_autocommit(kind: str, way: str) -> NotEnlisted:
     """The error for a connection on which each statement commits by itself."""
     return NotEnlisted(
-        f"within=: the {kind} is in no transaction, each statement on it commits by itself, so the saga would not "
-        f"depend on anything: {way}, or leave within= out"
+        f"within=: the {kind} is in no transaction, each statement on it commits by itself, so there is nothing to "
+        f"depend on: {way}"
     )
 
 

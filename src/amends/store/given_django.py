@@ -41,8 +41,8 @@ class Django:
     def ready(self) -> None:
         if asyncio._get_running_loop() is not None and not os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE"):
             raise NotEnlisted(
-                "within=: Django's connections are not for event loops: put atomic() and the start into one function, "
-                "use orchestrator.blocking() in it, and call it with sync_to_async"
+                "within=: Django's connections are not for event loops: put atomic() and this call into one plain "
+                "function (a saga is started with orchestrator.blocking() there), and call that with sync_to_async"
             )
         if self._wrapper.in_atomic_block:
             if self._wrapper.needs_rollback:

@@ -114,10 +114,16 @@ def rotate_token_key_(as_json: bool, **given: str | None) -> None:
 
 def service_of(place: Place) -> Keeping | None:
     """The database of the participant that `--app` names; None where it names something else, or `--database` does."""
+    value = participant_of(place)
+    return None if value is None else keeping_of(value)
+
+
+def participant_of(place: Place) -> Participant | None:
+    """The participant that `--app` names; None likewise."""
     if place.app is None or place.database is not None:
         return None
     value = object_of(place.app)
-    return keeping_of(value) if isinstance(value, Participant) else None
+    return value if isinstance(value, Participant) else None
 
 
 def _print_service(service: Keeping, as_json: bool, applied: int | None = None) -> int:

@@ -14,12 +14,14 @@ import click
 
 from amends.errors import StoreError
 from amends.operate import as_json as shapes
+from amends.operate.cli.db import participant_of
 from amends.operate.cli.exits import Exit
 from amends.operate.cli.output import console, emit_json, print_table, word
 from amends.operate.cli.place import Place
 from amends.operate.cli.verb import Verb, json_option, place_options
 from amends.operate.operations import operations
 from amends.operate.reach import alone
+from amends.operate.services import findings_of
 from amends.operate.values import Finding
 from amends.run.session import Config
 
@@ -32,16 +34,24 @@ _EXITS = {"ok": Exit.OK, "warning": Exit.TROUBLE, "error": Exit.ERRORS}
     "doctor",
     cls=Verb,
     help="Check the file and its integrity, or the server and its settings, the libraries, what is overdue, unanswered "
-    "mail, the workers, and sagas that no worker can run. Ends with 0 if all is well, "
+    "mail, the workers, sagas that no worker can run, and services that do not answer; of a participant its contract, "
+    "its inbox and its outbox. Ends with 0 if all is well, "
     f"{int(Exit.TROUBLE)} if a warning is the worst, {int(Exit.ERRORS)} for an error.",
-    examples=["amends doctor", "amends doctor --database=sqlite:///orders.db --json | jq .worst"],
+    examples=[
+        "amends doctor",
+        "amends doctor --app=inventory:app",
+        "amends doctor --database=sqlite:///orders.db --json | jq .worst",
+    ],
 )
 @place_options
 @json_option
 def doctor(as_json: bool, **given: str | None) -> int:
     place = Place(**given)
+    service = participant_of(place)
 
     async def look() -> tuple[Finding, ...]:
+        if service is not None:
+            return (_software(), *await findings_of(service))
         async with operations(place.existing()) as found:
             return (_software(), *_reach(found.session.config), *await found.doctor())
 
@@ -54,7 +64,7 @@ def doctor(as_json: bool, **given: str | None) -> int:
         emit_json(shapes.findings(findings, worst))
     else:
         out = console()
-        out.print(word(place.url, "dim"))
+        out.print(word(place.url if service is None else f"the service {service.service.name}", "dim"))
         rows = [(word(finding.level), finding.what, finding.detail) for finding in findings]
         print_table(out, ("level", "what", "found"), rows)
     return _EXITS[worst]

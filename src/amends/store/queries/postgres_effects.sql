@@ -64,6 +64,8 @@ UPDATE amends.inbox AS i SET action = w.action, result = w.result, reason = w.re
 FROM jsonb_to_recordset(CAST(CAST($1 AS text) AS jsonb))
     AS w (ns text, saga uuid, address text, action text, result text, reason text, command text)
 WHERE i.saga = w.saga AND i.address = w.address AND i.ns = w.ns AND i.round = 1 AND i.action IS NULL
+    AND CAST(pg_current_xact_id_if_assigned() AS text) = CAST($2 AS text)
+RETURNING 1
 
 -- name: clear_first
 DELETE FROM amends.inbox AS i
