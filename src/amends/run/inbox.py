@@ -30,7 +30,7 @@ from amends.run.tried import Tried
 from amends.store.effects_rows import InboxRow
 
 LOCK_SECONDS = 1.0  # a row that another process has is waited for in pauses, so that its connection serves others
-_BARRED = {
+BARRED = {
     Verdict.EXPIRED: "the command is older than what this service remembers",
     Verdict.FENCED: "its compensation, or a later round, came first",
     Verdict.EARLIER_OPEN: "an earlier round of this step has its effect still",
@@ -223,7 +223,7 @@ class CommandTry(Try):
             word = answer(self.verdict, entry)
             if word is Word.SUCCEEDED and entry is not None:
                 return reply_to(self.command, word, data=entry.result or b"null")
-            said = entry.reason if word is Word.REJECTED and entry is not None else _BARRED.get(self.verdict, "")
+            said = entry.reason if word is Word.REJECTED and entry is not None else BARRED.get(self.verdict, "")
             return reply_to(self.command, word, said)
         return reply_for(self.command, message)
 

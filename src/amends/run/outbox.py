@@ -25,7 +25,8 @@ from amends.run.gathering import Gathering
 from amends.run.outbox_rows import EventRow, message_of, row_from
 from amends.run.sender import Sender
 from amends.run.transactions import Transactions
-from amends.transport.names import events_of
+from amends.transport.base import Destination
+from amends.transport.names import commands_of, events_of
 
 GRACE_SECONDS = 5.0  # what is younger is on its way from memory
 CLAIM_SECONDS = 30.0  # so long nobody else takes what a sweep has claimed
@@ -107,7 +108,7 @@ class Outbox:
 
     async def _publish(self, row: EventRow) -> None:
         """One event, and, once it is confirmed, the next of its key."""
-        error = await self._sender.send(self._to, message_of(row, self._service))
+        error = await self._sender.send(self._place(row), message_of(row, self._service))
         if error is not None:
             self.refused = f"{row.type}: {error}"
             _log.error("an event is not published and stays in the outbox: %s", self.refused)
@@ -127,8 +128,11 @@ class Outbox:
         else:
             await self._settle(row.number)
 
+    def _place(self, row: EventRow) -> Destination:
+        return commands_of(row.to) if row.to else self._to
+
     async def _settle_handled(self, row: EventRow) -> None:
-        await self._sender.handled(self._to, row.id)
+        await self._sender.handled(self._place(row), row.id)
         self._spawn(self._settle(row.number))
 
     async def _settle(self, number: int) -> None:

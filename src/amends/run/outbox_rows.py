@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import uuid
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from amends.decide.wire import KIND, Kind
 from amends.define.contract import Event
@@ -22,10 +22,11 @@ from amends.store.given import PARAMETER
 from amends.store.within import recognised
 
 KEY_CHARACTERS = 200
+T = TypeVar("T")
 
 
 class EventRow(NamedTuple):
-    """An event in the outbox. number: 0 until it is written."""
+    """An event in the outbox, or a message to a service's queue, which `to` names. number: 0 until it is written."""
 
     number: int
     id: str
@@ -34,12 +35,13 @@ class EventRow(NamedTuple):
     data: str
     attributes: str = "{}"
     at: float = 0.0
+    to: str = ""
 
 
 def row_from(values: Sequence[Any]) -> EventRow:
     """A row as a database gives it."""
-    number, id_, type_, key, data, attributes, at = values
-    return EventRow(int(number), id_, type_, key, data, attributes, float(at))
+    number, id_, type_, key, data, attributes, at, to = values
+    return EventRow(int(number), id_, type_, key, data, attributes, float(at), to)
 
 
 def event_row(event: Event[Any], value: Any, trace: Mapping[str, str], limit: int = PAYLOAD_BYTES_MAX) -> EventRow:
@@ -63,6 +65,12 @@ def message_of(row: EventRow, service: str) -> Message:
     return Message(row.id, row.type, source, row.data.encode(), row.at, key=row.key, attributes=attributes)
 
 
+def row_of_message(message: Message, to: str) -> EventRow:
+    """The row of a message to the queue of a service."""
+    attributes = json.dumps(dict(message.attributes))
+    return EventRow(0, message.id, message.type, message.key, message.data.decode(), attributes, to=to)
+
+
 def source_of(service: str) -> str:
     """Who a service is, in its messages."""
     return f"/amends/{service}"
@@ -80,6 +88,7 @@ def given_to(rows: Sequence[EventRow], service: str) -> str:
                 "key": row.key,
                 "data": row.data,
                 "attributes": row.attributes,
+                "destination": row.to,
             }
             for place, row in enumerate(rows)
         ]
@@ -92,29 +101,53 @@ def numbered(rows: Sequence[EventRow], written: Sequence[Sequence[Any]], at: flo
     return [row._replace(number=numbers[row.id], at=at) for row in rows]
 
 
-def write_within(row: EventRow, service: str, within: object) -> tuple[Any, Awaitable[Any] | Any]:
-    """Write an event into a transaction of a user's; gives the connection as it was recognised, and the rows or
-    what they can be awaited from. Raises NotEnlisted."""
-    value = given_to([row], service)
+Rows = Sequence[Sequence[Any]]
+Writing = Generator[tuple[str, str], Rows, T]  # statements with their parameter, each given its rows
+
+
+def write_within(writing: Writing[T], within: object) -> tuple[Any, Awaitable[T] | T]:
+    """Write into a transaction of a user's; gives the connection as it was recognised, and what the writing gives, or
+    what that can be awaited from. Raises NotEnlisted."""
     if isinstance(within, sqlite3.Connection):
         if not within.in_transaction and within.isolation_level is None:
             raise NotEnlisted("within=: the connection is in no transaction: begin one before, or the event goes alone")
-        return None, within.execute(effects.SQL["publish"], (value,)).fetchall()
+        return None, _at_once(writing, lambda name, value: within.execute(effects.SQL[name], (value,)).fetchall())
     given = recognised(within, "a sqlite3.Connection, a connection of asyncpg, psycopg or psycopg2")
     if given.awaited is True:
 
-        async def write() -> Any:
+        async def write() -> T:
             await given.ready()
-            return await given.fetch(_statement(given.dialect), value)
+            rows: Rows | None = None
+            while True:
+                try:
+                    name, value = next(writing) if rows is None else writing.send(rows)
+                except StopIteration as end:
+                    return end.value  # type: ignore[no-any-return]  # a generator's value is untyped there
+                rows = await given.fetch(_statement(name, given.dialect), value)
 
         return given, write()
     given.ready()
-    return given, given.fetch(_statement(given.dialect), value)
+    return given, _at_once(writing, lambda name, value: given.fetch(_statement(name, given.dialect), value))
 
 
-def _statement(dialect: str) -> str:
+def _at_once(writing: Writing[T], fetch: Callable[[str, str], Rows]) -> T:
+    rows: Rows | None = None
+    while True:
+        try:
+            name, value = next(writing) if rows is None else writing.send(rows)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # as above
+        rows = fetch(name, value)
+
+
+def published(rows: Sequence[EventRow], service: str) -> Writing[Rows]:
+    """Write what is to go out."""
+    return (yield "publish", given_to(rows, service))
+
+
+def _statement(name: str, dialect: str) -> str:
     if dialect == "postgresql":
-        return effects_postgres.SQL["publish"]
+        return effects_postgres.SQL[name]
     if dialect == "sqlite":
-        return effects.SQL["publish"].replace("?1", PARAMETER)
+        return effects.SQL[name].replace("?1", PARAMETER)
     raise NotEnlisted(f"within=: that is a connection to {dialect}; PostgreSQL or SQLite is expected")

@@ -8,22 +8,28 @@ Must not: hold anything between two entries.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
+from amends.decide.choreography import obstacles
 from amends.decide.events import Phase
 from amends.define.context import Context
 from amends.define.contract import Command, Event, Service
 from amends.define.handlers import Compensates, CompensatesNothing, Given, Handlers, Handles, On
 from amends.define.hints import frame_locals
 from amends.define.policy import Duration, Retry
+from amends.define.program import Program
 from amends.define.resources import Resources
+from amends.define.saga import Saga
 from amends.errors import DefinitionError, NotRunning, TransportRefused
-from amends.run.outbox_rows import event_row, write_within
+from amends.run.asking import check_id
+from amends.run.homes import begun
+from amends.run.outbox_rows import event_row, published, write_within
 from amends.run.participant_database import home_of, transactions_on
 from amends.run.participant_session import ParticipantSession
 from amends.run.participant_work import Figures, publishing
@@ -34,6 +40,8 @@ from amends.transport.open import Broker, transport_for
 Q = TypeVar("Q")
 R = TypeVar("R")
 E = TypeVar("E")
+V = TypeVar("V")
+T = TypeVar("T")
 Around = Callable[[Context], AbstractAsyncContextManager[Any]]
 EVENT_RETRY = Retry(attempts=10, first_delay=0.1, cap=30.0)
 
@@ -49,6 +57,7 @@ class Built:
     around: tuple[Around, ...]
     settings: Settings
     migrate: bool
+    programs: Mapping[str, Program]  # the choreographed sagas that it knows, by name
 
 
 class Participant:
@@ -57,7 +66,8 @@ class Participant:
     service: whose commands it does. database: of its effects, a URL or an engine, sessionmaker or pool of your own;
         none for a service that only reads.
     broker: `kafka://…`, `amqp://…`, `nats://…`, `redis://…`; none for orchestrators in this very process.
-    resources, around, settings: as of an orchestrator. migrate: bring PostgreSQL's inbox and outbox to this code's
+    resources, around, settings: as of an orchestrator. sagas: the choreographed ones that it takes part in, or starts.
+    migrate: bring PostgreSQL's inbox and outbox to this code's
         schema when it is entered, instead of refusing; SQLite's always are.
 
     Raises DefinitionError for what cannot be right. Does no I/O: it may live at module level.
@@ -73,6 +83,7 @@ class Participant:
         resources: Sequence[Callable[..., Any]] = (),
         around: Sequence[Around] = (),
         settings: Settings | None = None,
+        sagas: Sequence[Saga[Any, Any]] = (),
         migrate: bool = False,
     ) -> None:
         if not isinstance(service, Service):
@@ -87,8 +98,9 @@ class Participant:
                 raise DefinitionError(f"Participant(broker=…): {error}") from None
         provided = Resources(resources, depth=2)
         self.service: Service = service
+        programs = _programs(sagas, database)
         self._built = Built(
-            Handlers(service), database, broker, provided, tuple(around), settings or Settings(), migrate
+            Handlers(service), database, broker, provided, tuple(around), settings or Settings(), migrate, programs
         )
         self._session: ParticipantSession | None = None
         self._entered = False
@@ -166,13 +178,40 @@ class Participant:
         if event.service is not self.service:
             raise DefinitionError(f"{event!r} is an event of {event.service.name}, and this is {self.service.name}")
         row = event_row(event, value, {}, self._built.settings.payload_bytes)
-        given, written = write_within(row, self.service.name, within)
+        given, written = write_within(published([row], self.service.name), within)
         if not inspect.isawaitable(written):
             self._published(given, written)
-            return _Done()
+            return _Done(None)
 
         async def wait() -> None:
             self._published(given, await written)
+
+        return wait()
+
+    def start(self, saga: Saga[V, Any], input: V, /, *, within: object, id: str | None = None) -> Awaitable[str]:
+        """Start a choreographed saga, if and only if a transaction of yours commits; gives its id. Its services do
+        their parts one after the other, and nobody is in the middle. With an asynchronous connection, await it; a
+        synchronous one has written when this returns.
+
+        id: yours; the same saga with the same input may be started twice, and is one.
+
+        Raises ValueRefused, LimitExceeded, IdConflict and NotEnlisted.
+        """
+        program = self._built.programs.get(saga.name)
+        if program is None or program is not saga.program:
+            raise DefinitionError(f"the saga {saga.name} was not given to this participant: Participant(…, sagas=[…])")
+        settings = self._built.settings
+        payload, _ = program.input.admit(input, f"the input of {saga.name}", settings.payload_bytes)
+        key = uuid.uuid4().hex if id is None else check_id(id)
+        start = begun(self.service.name, program, key, payload, settings)
+        given, written = write_within(start.write(), within)
+        if not inspect.isawaitable(written):
+            self._published(given, written)
+            return _Done(key)
+
+        async def wait() -> str:
+            self._published(given, await written)
+            return key
 
         return wait()
 
@@ -276,9 +315,28 @@ class Participant:
         return f"Participant({self.service.name!r})"
 
 
-class _Done:
+def _programs(sagas: Sequence[Saga[Any, Any]], database: object) -> Mapping[str, Program]:
+    """The sagas that can go from service to service. Raises DefinitionError."""
+    programs: dict[str, Program] = {}
+    for saga in sagas:
+        if not isinstance(saga, Saga):
+            raise DefinitionError(f"Participant(sagas=…): a Saga is expected, not {saga!r:.80}")
+        if saga.name in programs:
+            raise DefinitionError(f"Participant(sagas=…): two sagas have the name {saga.name}")
+        if found := obstacles(saga.plan):
+            raise DefinitionError(f"the saga {saga.name} cannot be choreographed: {'; '.join(found)}")
+        programs[saga.name] = saga.program
+    if programs and database is None:
+        raise DefinitionError("Participant(sagas=…): what a service does in choreographed sagas is kept in a database=")
+    return programs
+
+
+class _Done(Generic[T]):
     """Nothing is left to wait for."""
 
-    def __await__(self) -> Generator[None, None, None]:
-        return
-        yield
+    def __init__(self, value: T) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[None, None, T]:
+        yield from ()
+        return self._value

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from amends.decide.wire import Ended, ended_of
 from amends.errors import MessageRefused, StoreUnavailable
+from amends.run.homes import Homes
+from amends.run.hops import Hops
 from amends.run.inbox_upkeep import Sizes, Upkeep
 from amends.run.outbox import republish
 from amends.run.participant_database import home_of, transactions_on
@@ -49,6 +51,11 @@ class ParticipantSession:
         if home is not None:
             self.work.default_kind, self.work.default_awaited = home.default, home.awaited
         self._events = Events(self.work)
+        self._hops: Hops | None = None
+        self._homes: Homes | None = None
+        if self._transactions is not None and built.programs:
+            self._hops = Hops(self.work, self._transactions, built.programs)
+            self._homes = Homes(self.work, self._transactions, built.programs)
         service, settings = built.handlers.service.name, built.settings
         self._upkeep: Upkeep | None = None
         if self._transactions is not None:
@@ -56,7 +63,6 @@ class ParticipantSession:
             self._upkeep = Upkeep(self._transactions, service, horizon, kept)
         self._stack = AsyncExitStack()
         self._listening: list[Listening] = []
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._arranging: asyncio.Task[None] | None = None
         self._duties: list[asyncio.Task[None]] = []
         self._signs: asyncio.Task[None] | None = None
@@ -83,6 +89,11 @@ class ParticipantSession:
                 loop.create_task(self._upkeep.run(), name="amends-upkeep"),
                 loop.create_task(self.work.outbox.run(), name="amends-outbox"),
             ]
+        if self._hops is not None and self._homes is not None:
+            self._duties += [
+                loop.create_task(self._hops.run(), name="amends-hops"),
+                loop.create_task(self._homes.run(), name="amends-homes"),
+            ]
         if self.work.careful is not None:
             self._signs = loop.create_task(self.work.careful.run(), name="amends-signs")
 
@@ -103,17 +114,19 @@ class ParticipantSession:
         await self._until_done(self._built.settings.drain_seconds)
         self.work.stop_handlers()
         await self._until_done(STOP_SECONDS)
-        for task in self._tasks:
+        for task in self.work.tasks:
             task.cancel()
         await self._until_done(STOP_SECONDS)
+        if self._homes is not None:
+            self._homes.tell_ended()
         if self.work.outbox is not None:
             await self.work.outbox.drain(STOP_SECONDS)
             await self.work.outbox.close()
         await self._let_go()
 
     async def _until_done(self, seconds: float) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=seconds)
+        if self.work.tasks:
+            await asyncio.wait(self.work.tasks, timeout=seconds)
 
     async def _let_go(self) -> None:
         if self._signs is not None:
@@ -159,9 +172,7 @@ class ParticipantSession:
             self._spawn(self._take(delivery))
 
     def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
-        task = self.work.loop.create_task(job)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.work.spawn(job)
 
     async def _take(self, delivery: Delivery) -> None:
         """One delivery, whatever it is. What goes wrong beyond all that is foreseen leaves it unacked."""
@@ -174,6 +185,10 @@ class ParticipantSession:
                 await self._ended(delivery, ended_of(message))
             elif kind == "event":
                 await self._events.event(delivery, message)
+            elif kind == "baton" and self._hops is not None:
+                await self._hops.baton(delivery, message)
+            elif kind == "word" and self._homes is not None:
+                await self._homes.word(delivery, message)
             else:
                 await self.work.command(delivery, message)
         except MessageRefused as error:
@@ -222,8 +237,8 @@ class ParticipantSession:
         """Have something done that no broker delivered: to its end, whether or not who asked is still there, and
         waited for as deliveries are when this participant leaves."""
         task = self.work.loop.create_task(job)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.work.tasks.add(task)
+        task.add_done_callback(self.work.tasks.discard)
         return await asyncio.shield(task)
 
     async def ended(self, notice: Ended) -> None:

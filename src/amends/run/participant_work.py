@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -109,6 +109,7 @@ class Work:
         self._chance = Chance()
         self._threads = Threads(settings.threads)
         self.at_work: set[Handling] = set()
+        self.tasks: set[asyncio.Task[Any]] = set()
 
     # As the Runner of attempts
 
@@ -131,7 +132,7 @@ class Work:
         """Handle a command, reply, ack. Raises Leaving where it is left to others, MessageRefused."""
         command = command_of(message)
         try:
-            care = self._care(_times(delivery, command), command)
+            care = self.care(times_of(delivery, command), command)
             reply = await self.guarded(care, lambda alone: self.answer(command, alone=alone))
         except Poison:
             self.figures.poison += 1
@@ -159,7 +160,7 @@ class Work:
             if self.leaving.is_set():
                 raise Leaving
 
-    def _care(self, times: int, command: Command) -> Care | None:
+    def care(self, times: int, command: Command) -> Care | None:
         """What is to be known of a command that was delivered so often, 0 where nobody knows."""
         if times == 1:
             return None
@@ -293,10 +294,18 @@ class Work:
             return
 
     async def _sent(self, command: Command, reply: Reply) -> Exception | None:
-        message = reply_message(
-            reply, command.type, f"{self._chance.operation():x}", self.source, time.time(), command.trace
-        )
+        message = reply_message(reply, command.type, self.new_id(), self.source, time.time(), command.trace)
         return await self.sender.send(Destination(command.reply_to), message)
+
+    def new_id(self) -> str:
+        """Of a message."""
+        return f"{self._chance.operation():x}"
+
+    def spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        """Have something done beside, which the participant waits for when it leaves."""
+        task = self.loop.create_task(job)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     # Who is at work
 
@@ -358,7 +367,7 @@ class _AtWork:
         self._all.discard(self._one)
 
 
-def _times(delivery: Delivery, command: Command) -> int:
+def times_of(delivery: Delivery, command: Command) -> int:
     """How often a command was delivered, 0 where nobody knows. One that is asked for again comes as a message of its
     own, however many processes the earlier ones took down."""
     return 0 if delivery.times == 1 and command.attempt > 1 else delivery.times

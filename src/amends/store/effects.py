@@ -281,10 +281,17 @@ def fetch(connection: sqlite3.Connection, name: str, values: Sequence[object]) -
     """The same in the transaction that is open. A clean-up gives how much it looked at, and how many rows are gone."""
     if name == "clean_inbox":
         return [_clean_inbox(connection, values)]
+    if name == "hop_keep":
+        return _keep_hop(connection, *values)
     cursor = connection.execute(SQL[name], tuple(values))
     if name.startswith("clean_"):
         return [(cursor.rowcount, cursor.rowcount)]
     return cursor.fetchall()
+
+
+def _keep_hop(connection: sqlite3.Connection, hop: object, messages: object) -> list[Row]:
+    kept: list[Row] = connection.execute(SQL["hop_keep"], (hop,)).fetchall()
+    return [*connection.execute(SQL["publish"], (messages,)), *kept] if kept else []
 
 
 def _clean_inbox(connection: sqlite3.Connection, values: Sequence[object]) -> Row:

@@ -255,10 +255,10 @@ WHERE subscriber = CAST($1 AS text) AND source = CAST($2 AS text) AND id = CAST(
 RETURNING 1
 
 -- name: publish
-INSERT INTO amends.outbox (service, id, type, key, data, attributes, at)
-SELECT service, id, type, key, data, attributes, extract(epoch FROM clock_timestamp())
+INSERT INTO amends.outbox (service, id, type, key, data, attributes, destination, at)
+SELECT service, id, type, key, data, attributes, destination, extract(epoch FROM clock_timestamp())
 FROM jsonb_to_recordset(CAST(CAST($1 AS text) AS jsonb))
-    AS e (place integer, service text, id text, type text, key text, data text, attributes text)
+    AS e (place integer, service text, id text, type text, key text, data text, attributes text, destination text)
 ORDER BY place
 RETURNING number, id
 
@@ -271,7 +271,7 @@ ORDER BY number LIMIT 1000
 
 -- Those of these events that are committed and not settled.
 -- name: look
-SELECT number, id, type, key, data, attributes, at FROM amends.outbox
+SELECT number, id, type, key, data, attributes, at, destination FROM amends.outbox
 WHERE number IN (SELECT CAST(jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS bigint))
     AND settled IS NULL
 ORDER BY number
@@ -292,7 +292,7 @@ WHERE number IN (
         )
     ORDER BY number LIMIT CAST($4 AS integer) FOR UPDATE SKIP LOCKED
 )
-RETURNING number, id, type, key, data, attributes, at
+RETURNING number, id, type, key, data, attributes, at, destination
 
 -- name: settle
 UPDATE amends.outbox SET settled = extract(epoch FROM clock_timestamp())
@@ -310,6 +310,82 @@ WHERE number IN (
     ORDER BY number LIMIT CAST($4 AS integer) FOR UPDATE
 )
 RETURNING 1
+
+-- Where a choreographed saga stands in a service, unless more is known there already; and, only then, what is sent.
+-- name: hop_keep
+WITH kept AS (
+    INSERT INTO amends.hop (
+        saga, address, phase, round, service, stand, due, key, plan, fingerprint, home, length, history, at
+    )
+    SELECT saga, address, phase, round, service, stand, due, key, plan, fingerprint, home, length, history,
+        extract(epoch FROM clock_timestamp())
+    FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (
+        saga uuid, address text, phase text, round integer, service text, stand text, due double precision, key text,
+        plan text, fingerprint text, home text, length integer, history text
+    )
+    ON CONFLICT (saga, service, address, phase, round) DO UPDATE SET stand = excluded.stand, due = excluded.due,
+        length = excluded.length, history = excluded.history, fingerprint = excluded.fingerprint, at = excluded.at
+    WHERE amends.hop.length < excluded.length
+    RETURNING 1
+), sent AS (
+    INSERT INTO amends.outbox (service, id, type, key, data, attributes, destination, at)
+    SELECT service, id, type, key, data, attributes, destination, extract(epoch FROM clock_timestamp())
+    FROM jsonb_to_recordset(CAST(CAST($2 AS text) AS jsonb))
+        AS e (place integer, service text, id text, type text, key text, data text, attributes text, destination text)
+    WHERE EXISTS (SELECT 1 FROM kept)
+    ORDER BY place
+    RETURNING number, id
+)
+SELECT number, id FROM sent UNION ALL SELECT 0, '' FROM kept
+
+-- name: hop_at
+SELECT stand, due, length, history FROM amends.hop
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND address = CAST($3 AS text)
+    AND phase = CAST($4 AS text) AND round = CAST($5 AS integer)
+
+-- Those that wait, and are due; nobody else takes them for a while.
+-- name: hop_due
+UPDATE amends.hop SET due = extract(epoch FROM clock_timestamp()) + CAST($3 AS double precision)
+WHERE (saga, service, address, phase, round) IN (
+    SELECT saga, service, address, phase, round FROM amends.hop
+    WHERE service = CAST($1 AS text) AND due <= extract(epoch FROM clock_timestamp())
+    ORDER BY due LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
+)
+RETURNING replace(CAST(saga AS text), '-', ''), key, plan, fingerprint, home, address, phase, round, history
+
+-- name: home_open
+INSERT INTO amends.home (saga, service, key, plan, fingerprint, first, history, length, due, at)
+SELECT saga, service, key, plan, fingerprint, history, history, length,
+    extract(epoch FROM clock_timestamp()) + seconds, extract(epoch FROM clock_timestamp())
+FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (
+    saga uuid, service text, key text, plan text, fingerprint text, history text, length integer, seconds double precision
+)
+ON CONFLICT DO NOTHING
+RETURNING 1
+
+-- Of a service, by the user's id.
+-- name: home_at
+SELECT replace(CAST(o.saga AS text), '-', ''), o.plan, o.fingerprint, o.stand, o.first, o.history
+FROM amends.home AS o
+JOIN jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, key text)
+    ON o.service = h.service AND o.key = h.key
+
+-- What the holder says. A saga that has ended stays so.
+-- name: home_told
+UPDATE amends.home SET stand = CAST($2 AS text), length = CAST($3 AS integer), history = CAST($4 AS text), due = NULL,
+    at = extract(epoch FROM clock_timestamp())
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND stand <> 'ended' AND length < CAST($3 AS integer)
+RETURNING service
+
+-- Those of which nothing was heard for long; their first baton goes out again, each time after a longer while.
+-- name: home_due
+UPDATE amends.home SET tries = tries + 1,
+    due = extract(epoch FROM clock_timestamp()) + CAST($3 AS double precision) * power(2, least(tries, 10))
+WHERE saga IN (
+    SELECT saga FROM amends.home WHERE service = CAST($1 AS text) AND due <= extract(epoch FROM clock_timestamp())
+    ORDER BY due LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
+)
+RETURNING replace(CAST(saga AS text), '-', ''), key, plan, fingerprint, first
 
 -- Counts stop at a bound: they are looked at often. The ages are in seconds, and 0 where there is nothing.
 -- name: figures
@@ -329,5 +405,6 @@ SELECT
 SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)
 
 -- name: drop
-DROP TABLE IF EXISTS amends.inbox, amends.inbox_ended, amends.inbox_event, amends.inbox_death, amends.outbox,
+DROP TABLE IF EXISTS amends.inbox, amends.inbox_ended, amends.inbox_event, amends.inbox_death, amends.outbox, amends.hop,
+    amends.home,
     amends.inbox_version;

@@ -97,10 +97,10 @@ RETURNING 1
 DELETE FROM amends_inbox_event WHERE subscriber = ?1 AND source = ?2 AND id = ?3 RETURNING 1
 
 -- name: publish
-INSERT INTO amends_outbox (service, id, type, key, data, attributes, at)
+INSERT INTO amends_outbox (service, id, type, key, data, attributes, destination, at)
 SELECT json_extract(value, '$.service'), json_extract(value, '$.id'), json_extract(value, '$.type'),
     json_extract(value, '$.key'), json_extract(value, '$.data'), json_extract(value, '$.attributes'),
-    (julianday('now') - 2440587.5) * 86400.0
+    json_extract(value, '$.destination'), (julianday('now') - 2440587.5) * 86400.0
 FROM json_each(?1) ORDER BY json_extract(value, '$.place')
 RETURNING number, id
 
@@ -110,7 +110,7 @@ WHERE service = ?1 AND settled IS NULL AND number < ?3 AND key <> '' AND key IN 
 ORDER BY number LIMIT 1000
 
 -- name: look
-SELECT number, id, type, key, data, attributes, at FROM amends_outbox
+SELECT number, id, type, key, data, attributes, at, destination FROM amends_outbox
 WHERE number IN (SELECT value FROM json_each(?1)) AND settled IS NULL
 ORDER BY number
 
@@ -127,7 +127,7 @@ WHERE number IN (
         )
     ORDER BY number LIMIT ?4
 )
-RETURNING number, id, type, key, data, attributes, at
+RETURNING number, id, type, key, data, attributes, at, destination
 
 -- name: settle
 UPDATE amends_outbox SET settled = (julianday('now') - 2440587.5) * 86400.0
@@ -140,6 +140,58 @@ WHERE number IN (
     SELECT number FROM amends_outbox WHERE service = ?1 AND at >= ?2 AND settled < ?3 ORDER BY number LIMIT ?4
 )
 RETURNING 1
+
+-- What is sent with it is written by `publish`, only if this gives a row.
+-- name: hop_keep
+INSERT INTO amends_hop (saga, address, phase, round, service, stand, due, key, plan, fingerprint, home, length, history, at)
+SELECT json_extract(?1, '$.saga'), json_extract(?1, '$.address'), json_extract(?1, '$.phase'), json_extract(?1, '$.round'), json_extract(?1, '$.service'),
+    json_extract(?1, '$.stand'), json_extract(?1, '$.due'), json_extract(?1, '$.key'), json_extract(?1, '$.plan'),
+    json_extract(?1, '$.fingerprint'), json_extract(?1, '$.home'), json_extract(?1, '$.length'), json_extract(?1, '$.history'),
+    (julianday('now') - 2440587.5) * 86400.0
+WHERE true
+ON CONFLICT (saga, service, address, phase, round) DO UPDATE SET stand = excluded.stand, due = excluded.due,
+    length = excluded.length, history = excluded.history, fingerprint = excluded.fingerprint, at = excluded.at
+WHERE amends_hop.length < excluded.length
+RETURNING 0, ''
+
+-- name: hop_at
+SELECT stand, due, length, history FROM amends_hop
+WHERE saga = ?1 AND service = ?2 AND address = ?3 AND phase = ?4 AND round = ?5
+
+-- name: hop_due
+UPDATE amends_hop SET due = (julianday('now') - 2440587.5) * 86400.0 + ?3
+WHERE (saga, service, address, phase, round) IN (
+    SELECT saga, service, address, phase, round FROM amends_hop WHERE service = ?1 AND due <= (julianday('now') - 2440587.5) * 86400.0
+    ORDER BY due LIMIT ?2
+)
+RETURNING saga, key, plan, fingerprint, home, address, phase, round, history
+
+-- name: home_open
+WITH given AS (SELECT ?1 AS h)
+INSERT INTO amends_home (saga, service, key, plan, fingerprint, first, history, length, due, at)
+SELECT json_extract(h, '$.saga'), json_extract(h, '$.service'), json_extract(h, '$.key'), json_extract(h, '$.plan'),
+    json_extract(h, '$.fingerprint'), json_extract(h, '$.history'), json_extract(h, '$.history'),
+    json_extract(h, '$.length'), (julianday('now') - 2440587.5) * 86400.0 + json_extract(h, '$.seconds'),
+    (julianday('now') - 2440587.5) * 86400.0
+FROM given WHERE true
+ON CONFLICT DO NOTHING
+RETURNING 1
+
+-- Of a service, by the user's id.
+-- name: home_at
+WITH given AS (SELECT ?1 AS h)
+SELECT saga, plan, fingerprint, stand, first, history FROM amends_home, given
+WHERE service = json_extract(h, '$.service') AND key = json_extract(h, '$.key')
+
+-- name: home_told
+UPDATE amends_home SET stand = ?2, length = ?3, history = ?4, due = NULL, at = (julianday('now') - 2440587.5) * 86400.0
+WHERE saga = ?1 AND stand <> 'ended' AND length < ?3
+RETURNING service
+
+-- name: home_due
+UPDATE amends_home SET tries = tries + 1, due = (julianday('now') - 2440587.5) * 86400.0 + ?3 * (1 << min(tries, 10))
+WHERE saga IN (SELECT saga FROM amends_home WHERE service = ?1 AND due <= (julianday('now') - 2440587.5) * 86400.0 ORDER BY due LIMIT ?2)
+RETURNING saga, key, plan, fingerprint, first
 
 -- name: figures
 SELECT
@@ -161,4 +213,6 @@ DROP TABLE IF EXISTS amends_inbox_ended;
 DROP TABLE IF EXISTS amends_inbox_event;
 DROP TABLE IF EXISTS amends_inbox_death;
 DROP TABLE IF EXISTS amends_outbox;
+DROP TABLE IF EXISTS amends_hop;
+DROP TABLE IF EXISTS amends_home;
 DROP TABLE IF EXISTS amends_inbox_version;

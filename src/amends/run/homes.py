@@ -1,0 +1,176 @@
+"""Homes: the choreographed sagas that a service has started, and what it does for them.
+
+Guarantees: a saga exists if and only if the transaction that started it commits; while it is open and nothing is
+heard of it, its first baton goes out again, and revives what was lost on the way.
+Must not: decide anything after the start; the holder does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from amends.decide.baton import Baton, Saga, Stand, baton_message, word_of
+from amends.decide.messages import Start
+from amends.decide.plan import Plan, StepNode, walk
+from amends.decide.wire import SAGAS_PER_NOTICE, Ended, ended_message
+from amends.define.program import Program
+from amends.errors import IdConflict, StoreError, StoreUnavailable
+from amends.message import Message
+from amends.run.journey import Journey, state_of_text
+from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
+from amends.run.participant_work import Work
+from amends.run.settings import Settings
+from amends.run.transactions import Transactions
+from amends.transport.base import Delivery
+from amends.transport.names import commands_of
+
+SWEEP_SECONDS = 2.5
+BATCH = 100
+NOTICE_SECONDS = 1.0  # ended sagas are told of together
+GRACE_SECONDS = 5.0  # beyond all the time that the services may take
+_log = logging.getLogger("amends.homes")
+
+
+class Begun(NamedTuple):
+    """A saga that is to be: what its home keeps, as the database takes it, and what goes out."""
+
+    saga: Saga
+    input: bytes
+    home: str
+    messages: list[EventRow]
+
+    def write(self) -> Writing[Rows]:
+        """Write it, unless it is there; gives the numbers of what goes out. Raises IdConflict."""
+        if (yield "home_open", self.home):
+            return (yield "publish", given_to(self.messages, self.saga.home))
+        found = yield "home_at", json.dumps({"service": self.saga.home, "key": self.saga.key})
+        if not found or found[0][1] != self.saga.plan or _input_of(found[0][4]) != self.input:
+            raise IdConflict(
+                f"the id {self.saga.key!r} belongs to another saga, or to another input of {self.saga.plan}; choose "
+                "another id, or pass the same input"
+            )
+        return ()
+
+
+def _input_of(history: str) -> bytes:
+    return state_of_text(history).input
+
+
+def begun(service: str, program: Program, key: str, payload: bytes, settings: Settings) -> Begun:
+    """A saga that begins at a service. key: the user's id. Raises what the plan's own functions raise."""
+    plan, now = program.plan, time.time()
+    saga = Saga(uuid.uuid4().bytes, key, plan.name, plan.fingerprint, service)
+    journey = Journey(saga, program, b"[]", settings)
+    journey.tell(Start(payload), now)
+    following = journey.next(service, now)
+    row = {
+        "saga": saga.id.hex(),
+        "service": service,
+        "key": key,
+        "plan": plan.name,
+        "fingerprint": plan.fingerprint,
+        "history": journey.history.decode(),
+        "length": journey.length,
+        "seconds": patience(plan),
+    }
+    messages: list[EventRow] = []
+    if following.baton is not None:
+        message = baton_message(following.baton, uuid.uuid4().hex, f"/amends/{service}")
+        messages.append(row_of_message(message, following.to))
+    return Begun(saga, payload, json.dumps(row), messages)
+
+
+def patience(plan: Plan) -> float:
+    """How many seconds pass in silence before the first baton goes out again."""
+    steps = [node for node in walk(plan.root) if isinstance(node, StepNode)]
+    return GRACE_SECONDS + sum(step.timeout for step in steps)
+
+
+class Homes:
+    """Of one participant. programs: the sagas that it knows, by name."""
+
+    def __init__(self, work: Work, transactions: Transactions, programs: Mapping[str, Program]) -> None:
+        self._work = work
+        self._service = work.handlers.service.name
+        self._transactions = transactions
+        self._programs = programs
+        self._ended: dict[str, list[bytes]] = {}
+        self._notice: asyncio.TimerHandle | None = None
+
+    async def word(self, delivery: Delivery, message: Message) -> None:
+        """Take what the holder says, ack. Raises Leaving, MessageRefused."""
+        told = word_of(message)
+        length = Journey(told.saga, self._programs[told.saga.plan], told.history, self._work.settings).length
+        values = (told.saga.id.hex(), told.stand.value, length, told.history.decode())
+        if await self._asked("home_told", *values) and told.stand is Stand.ENDED:
+            self._tell_soon(told.saga)
+        await delivery.ack()
+
+    async def run(self) -> None:
+        """Send again what nothing was heard of, until cancelled."""
+        while True:
+            try:
+                full = await self.sweep()
+            except StoreError as error:
+                full = False
+                _log.warning("the sagas that began here cannot be looked at: %s", error)
+            if not full:
+                await asyncio.sleep(SWEEP_SECONDS)
+
+    async def sweep(self) -> bool:
+        """Send the first baton of those of which nothing was heard; whether there may be more. Raises StoreError."""
+        longest = max((patience(program.plan) for program in self._programs.values()), default=GRACE_SECONDS)
+        rows = await self._transactions.ask("home_due", self._service, BATCH, longest)
+        messages = [row for one in rows for row in self._first(*one)]
+        if messages:
+            written = await self._transactions.ask("publish", given_to(messages, self._service))
+            numbers = {str(id_): int(number) for number, id_ in written}
+            if self._work.outbox is not None:
+                now = time.time()
+                self._work.outbox.committed([row._replace(number=numbers[row.id], at=now) for row in messages], {})
+        return len(rows) == BATCH
+
+    def _first(self, id_: str, key: str, plan: str, fingerprint: str, first: str) -> list[EventRow]:
+        program = self._programs.get(plan)
+        if program is None or program.plan.fingerprint != fingerprint:
+            _log.error("the saga %s is of a plan %s that is not known here any more", key, plan)
+            return []
+        saga, now = Saga(bytes.fromhex(id_), key, plan, fingerprint, self._service), time.time()
+        following = Journey(saga, program, first.encode(), self._work.settings).next(self._service, now)
+        baton: Baton | None = following.baton
+        if baton is None:
+            return []
+        return [row_of_message(baton_message(baton, self._work.new_id(), self._work.source), following.to)]
+
+    def _tell_soon(self, saga: Saga) -> None:
+        for service in self._programs[saga.plan].plan.services:
+            self._ended.setdefault(service, []).append(saga.id)
+        if self._notice is None:
+            self._notice = self._work.loop.call_later(NOTICE_SECONDS, self.tell_ended)
+
+    def tell_ended(self) -> None:
+        """Let the services know which sagas have ended."""
+        if self._notice is not None:
+            self._notice.cancel()
+        self._notice = None
+        ended, self._ended = self._ended, {}
+        for service, sagas in ended.items():
+            for start in range(0, len(sagas), SAGAS_PER_NOTICE):
+                notice = Ended(self._service, tuple(sagas[start : start + SAGAS_PER_NOTICE]))
+                message = ended_message(notice, self._work.new_id(), self._work.source, time.time())
+                self._work.sender.post(commands_of(service), message)
+
+    async def _asked(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
+        tries = 0
+        while True:
+            try:
+                return await self._transactions.ask(name, *values)
+            except StoreUnavailable as error:
+                tries += 1
+                await self._work.waits(error, tries)

@@ -1,0 +1,399 @@
+"""Hops: the way of a choreographed saga through one service.
+
+    baton -> barrier transaction, with the decision and the next baton in it -> commit -> ack, and the outbox
+
+Guarantees: what a service did, what follows from it and what goes out are committed together; a baton that comes
+again runs nothing, and what it led to goes out again; what waits for another attempt is kept here, not in a broker.
+Must not: judge; `decide` does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from amends.decide import messages as m
+from amends.decide.barrier import Entry, Kept, Verdict, answer
+from amends.decide.baton import Baton, Saga, Stand, baton_message, baton_of, word_message
+from amends.decide.choreography import next_hop
+from amends.decide.events import Phase
+from amends.decide.messages import Message as Outcome
+from amends.decide.wire import Command, Word
+from amends.define.handlers import Handled, Handler
+from amends.define.program import Program
+from amends.errors import AmendsError, MessageRefused, StoreError, StoreUnavailable
+from amends.message import Message
+from amends.run.inbox import BARRED, CommandTry, unfit
+from amends.run.inbox_careful import Poison
+from amends.run.journey import Journey, Next
+from amends.run.outbox_rows import EventRow, given_to, row_of_message
+from amends.run.participant_work import POISON, Leaving, Work
+from amends.run.transactions import Transactions
+from amends.store import effects
+from amends.store.effects_postgres import Found, Limits, Opened, limit
+from amends.store.effects_rows import InboxRow
+from amends.transport.base import Delivery
+
+CLAIM_SECONDS = 30.0  # so long nobody else takes a hop that is due
+SWEEP_SECONDS = 2.5
+BATCH = 100
+_log = logging.getLogger("amends.hops")
+
+
+class Stale(AmendsError):
+    """More is known of this hop already: nothing of this stays."""
+
+
+class Kept_(NamedTuple):
+    """What the database has of a hop."""
+
+    stand: str
+    due: float | None
+    length: int
+    history: bytes
+
+
+class Hop:
+    """One saga's stay at a service. journey: the saga after what has just happened."""
+
+    def __init__(self, hops: Hops, saga: Saga, program: Program, history: bytes, sent_at: float) -> None:
+        self._hops = hops
+        self._saga = saga
+        self._program = program
+        self._history = history
+        self.journey = self.fresh()
+        self.command: Command = self.journey.command(sent_at)
+        self.next: Next | None = None  # once something has happened
+        self.told: list[EventRow] = []
+
+    def fresh(self) -> Journey:
+        """The saga as it came. Raises MessageRefused."""
+        return Journey(self._saga, self._program, self._history, self._hops.work.settings)
+
+    def happens(self, outcome: Outcome) -> None:
+        """Decide what follows; said again where its transaction came to nothing."""
+        now = time.time()
+        self.journey = self.fresh()
+        self.journey.tell(outcome, now)
+        self.next = self.journey.next(self._hops.service, now)
+        self.told = self._hops.rows_of(self.next)
+
+    @property
+    def written(self) -> tuple[str, str]:
+        """What the database is to have of it, and what goes out with that."""
+        assert self.next is not None  # noqa: S101  # only what has happened is written
+        at = (self.command.step, self.command.phase, self.command.round)
+        return self._hops.row(self._saga, at, self.journey, self.next), given_to(self.told, self._hops.service)
+
+    def sent(self, rows: Sequence[Sequence[Any]]) -> None:
+        """It is written, and so is what goes out. Raises Stale where it is not."""
+        if not rows:
+            raise Stale(f"the saga {self._saga.key} went on from {self.command.step} meanwhile")
+        numbers = {str(id_): int(number) for number, id_ in rows}
+        self.told = [row._replace(number=numbers[row.id], at=time.time()) for row in self.told]
+
+
+class HopTry(CommandTry):
+    """A command of a choreographed saga: what follows from it is decided and kept in the handler's own transaction."""
+
+    def __init__(self, work: Work, handled: Handled, handler: Handler, hop: Hop) -> None:
+        super().__init__(work, handled, handler, hop.command)
+        self._hop = hop
+
+    def kept(self, message: m.Done, rows: list[InboxRow]) -> InboxRow:
+        """The row that says that the handler has done it."""
+        self._hop.happens(message)
+        return super().kept(message, rows)
+
+    def refused(self, message: m.No) -> InboxRow | None:
+        """The row of a rejection, which is sure: the barrier vouches for every attempt before."""
+        row = super().refused(message)
+        if row is not None:
+            self._hop.happens(message._replace(sure=True))
+        return row
+
+    # On PostgreSQL
+
+    async def enter(self, tx: Opened, limits: Limits) -> tuple[float, Found]:
+        """Bound the transaction, and arrive."""
+        return await limit(tx, limits), await self.arrive(tx)
+
+    async def keep(self, tx: Opened, row: InboxRow) -> None:
+        """Say what became of it, and what follows."""
+        await super().keep(tx, row)
+        if self._hop.next is not None:
+            self._hop.sent(await tx.fetch("hop_keep", *self._hop.written))
+
+    async def keep_done(self, tx: Opened, row: InboxRow) -> None:
+        """The same."""
+        await super().keep_done(tx, row)
+        self._hop.sent(await tx.fetch("hop_keep", *self._hop.written))
+
+    # On SQLite
+
+    def keep_in(self, connection: sqlite3.Connection, row: InboxRow, now: float) -> None:
+        """The same."""
+        super().keep_in(connection, row, now)
+        if self._hop.next is not None:
+            self._write(connection)
+
+    def keep_done_in(self, connection: sqlite3.Connection, row: InboxRow, rows: list[InboxRow], now: float) -> None:
+        """The same."""
+        super().keep_done_in(connection, row, rows, now)
+        self._write(connection)
+
+    def _write(self, connection: sqlite3.Connection) -> None:
+        try:
+            self._hop.sent(effects.fetch(connection, "hop_keep", self._hop.written))
+        except Stale:
+            effects.give_up(connection)
+            raise
+
+
+class Hops:
+    """Of one participant. programs: the sagas that it knows, by name."""
+
+    def __init__(self, work: Work, transactions: Transactions, programs: Mapping[str, Program]) -> None:
+        self.work = work
+        self.service: str = work.handlers.service.name
+        self._transactions = transactions
+        self._programs = programs
+        self._soon = asyncio.Event()
+        self._due: float | None = None  # when the next of those that wait is due, as far as it is known
+
+    # A baton
+
+    async def baton(self, delivery: Delivery, message: Message) -> None:
+        """Take a saga, do what is next, pass it on, ack. Raises Leaving where it is left to others, MessageRefused."""
+        baton = baton_of(message)
+        program = self._program(baton.saga)
+        if program is None:
+            await self._set_aside(baton)
+        else:
+            await self._arrives(baton, program, delivery)
+        self.work.figures.handled += 1
+        await delivery.ack()
+
+    async def _arrives(self, baton: Baton, program: Program, delivery: Delivery) -> None:
+        hop = Hop(self, baton.saga, program, baton.history, baton.sent_at)
+        wanted = (hop.command.step, hop.command.phase, hop.command.round)
+        if wanted != (baton.step, baton.phase, baton.round) or hop.command.type.partition(".")[0] != self.service:
+            raise MessageRefused(f"the saga {baton.saga.key!r:.60} is at {wanted[0]}, and the baton at {baton.step}")
+        async with self.work.lane((baton.saga.home, baton.saga.id)):
+            if await self._goes_out_again(baton.saga, program, wanted):
+                self.work.figures.repeated += 1
+                return
+            try:
+                await self._go(hop, delivery.times)
+            except Stale:
+                await self._goes_out_again(baton.saga, program, wanted)
+
+    async def _go(self, hop: Hop, times: int) -> None:
+        """Do what is next, and write what follows. Raises Leaving and Stale."""
+        command = hop.command
+        try:
+            outcome = await self.work.guarded(self.work.care(times, command), lambda _: self._outcome(hop))
+        except Poison:
+            self.work.figures.poison += 1
+            outcome = m.Failure(command.step, command.phase, POISON, resolved=True, park=True)
+        if hop.next is None and outcome is not None:
+            hop.happens(outcome)
+            hop.sent(await self._asked("hop_keep", *hop.written))
+        assert hop.next is not None  # noqa: S101  # something has happened
+        if hop.next.wake is not None:
+            self._wake_at(hop.next.wake)
+        if self.work.outbox is not None:
+            self.work.outbox.committed(hop.told, {})
+
+    async def _outcome(self, hop: Hop) -> Outcome | None:
+        """What became of the command; None where it is written already."""
+        work, command = self.work, hop.command
+        why = unfit(command, work.handlers.commands, self.service, work.payload_bytes)
+        if why:
+            work.figures.parked += 1
+            return m.Failure(command.step, command.phase, why, resolved=True, park=True)
+        handled = work.handlers.commands[command.type]
+        handler = handled.handler(command.phase)
+        assert handler is not None  # noqa: S101  # `unfit` has seen to it
+        hop.next = None
+        it = HopTry(work, handled, handler, hop)
+        async with work.room:
+            message = await work.passed(self._transactions, it, it.handling)
+        if it.verdict is not None:
+            return _barred(it, command)
+        if isinstance(message, m.Failure) or (isinstance(message, m.No) and command.phase is Phase.UNDO):
+            work.figures.failed += 1
+            hop.next = None  # what was decided in a transaction that came to nothing did not happen
+            return message
+        return None
+
+    # What comes again
+
+    async def _goes_out_again(self, saga: Saga, program: Program, at: tuple[str, Phase, int]) -> bool:
+        """Whether the saga was here before; what that led to is sent once more."""
+        kept = await self._kept(saga, at)
+        if kept is None:
+            return False
+        if kept.stand in ("passed", Stand.ENDED, Stand.PARKED):
+            journey = Journey(saga, program, kept.history, self.work.settings)
+            rows = self.rows_of(journey.next(self.service, time.time()))
+            self._committed(await self._asked("publish", given_to(rows, self.service)), rows)
+        return True
+
+    async def _kept(self, saga: Saga, at: tuple[str, Phase, int]) -> Kept_ | None:
+        rows = await self._asked("hop_at", saga.id.hex(), self.service, at[0], at[1].value, at[2])
+        if not rows:
+            return None
+        stand, due, length, history = rows[0]
+        return Kept_(str(stand), due, int(length), history.encode())
+
+    def _committed(self, written: Sequence[Sequence[Any]], rows: list[EventRow]) -> None:
+        numbers = {str(id_): int(number) for number, id_ in written}
+        told = [row._replace(number=numbers[row.id], at=time.time()) for row in rows]
+        if self.work.outbox is not None:
+            self.work.outbox.committed(told, {})
+
+    # What waits
+
+    async def run(self) -> None:
+        """Take up what is due, until cancelled."""
+        while True:
+            self._soon.clear()
+            self._due = None
+            try:
+                full = await self.sweep()
+            except StoreError as error:
+                full = False
+                _log.warning("what waits for another attempt cannot be looked at: %s", error)
+            if not full:
+                await self._pause()
+
+    async def sweep(self) -> bool:
+        """Take up what is due now; whether there may be more. Raises StoreError."""
+        rows = await self._transactions.ask("hop_due", self.service, BATCH, CLAIM_SECONDS)
+        for id_, key, plan, fingerprint, home, address, phase, round_, history in rows:
+            saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, home)
+            self.work.spawn(self._again(saga, (address, Phase(phase), int(round_)), history.encode()))
+        return len(rows) == BATCH
+
+    async def _again(self, saga: Saga, at: tuple[str, Phase, int], history: bytes) -> None:
+        """Another attempt is due."""
+        program = self._program(saga)
+        if program is None:
+            return
+        try:
+            async with self.work.lane((saga.home, saga.id)):
+                now = time.time()
+                journey = Journey(saga, program, history, self.work.settings)
+                journey.tell(m.Tick(), now)
+                if next_hop(journey.state) is not None:
+                    await self._go(Hop(self, saga, program, journey.history, now), 0)
+        except (Stale, Leaving):
+            return
+        except MessageRefused as error:
+            _log.error("a hop of the saga %s cannot go on: %s", saga.key, error)
+
+    async def _pause(self) -> None:
+        seconds = SWEEP_SECONDS if self._due is None else min(max(self._due - time.time(), 0.0), SWEEP_SECONDS)
+        try:
+            async with asyncio.timeout(seconds):
+                await self._soon.wait()
+        except TimeoutError:
+            return
+
+    def _wake_at(self, instant: float) -> None:
+        if self._due is None or instant < self._due:
+            self._due = instant
+            self._soon.set()
+
+    # What is not known here
+
+    async def _set_aside(self, baton: Baton) -> None:
+        """Nobody here knows the plan: it waits until somebody does."""
+        _log.error("the service %s does not know the plan %s of the saga %s", self.service, *baton.saga[2:0:-1])
+        saga = baton.saga
+        row = {
+            **_hop_row(saga, (baton.step, baton.phase, baton.round), self.service),
+            "stand": Stand.UNKNOWN_PLAN.value,
+            "due": None,
+            "length": 0,
+            "history": baton.history.decode(),
+        }
+        await self._asked("hop_keep", json.dumps(row), "[]")
+
+    # What is written
+
+    def rows_of(self, following: Next) -> list[EventRow]:
+        """What goes out, as rows of the outbox."""
+        now = time.time()
+        if following.baton is not None:
+            message = baton_message(following.baton, self.work.new_id(), self.work.source)
+            return [row_of_message(message, following.to)]
+        if following.told is not None:
+            message = word_message(following.told, self.work.new_id(), self.work.source, now)
+            return [row_of_message(message, following.told.saga.home)]
+        return []
+
+    def row(self, saga: Saga, at: tuple[str, Phase, int], journey: Journey, following: Next) -> str:
+        """What the database is to have of a hop."""
+        stand = "passed" if following.baton is not None else "waiting"
+        if following.told is not None:
+            stand = following.told.stand.value
+        row = {
+            **_hop_row(saga, at, self.service),
+            "stand": stand,
+            "due": following.wake,
+            "length": journey.length,
+            "history": journey.history.decode(),
+        }
+        return json.dumps(row)
+
+    def _program(self, saga: Saga) -> Program | None:
+        program = self._programs.get(saga.plan)
+        return program if program is not None and program.plan.fingerprint == saga.fingerprint else None
+
+    async def _asked(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
+        """A statement; a database that is away is waited for. Raises Leaving."""
+        tries = 0
+        while True:
+            try:
+                return await self._transactions.ask(name, *values)
+            except StoreUnavailable as error:
+                tries += 1
+                await self.work.waits(error, tries)
+
+
+def _hop_row(saga: Saga, at: tuple[str, Phase, int], service: str) -> dict[str, object]:
+    return {
+        "saga": saga.id.hex(),
+        "address": at[0],
+        "phase": at[1].value,
+        "round": at[2],
+        "service": service,
+        "key": saga.key,
+        "plan": saga.plan,
+        "fingerprint": saga.fingerprint,
+        "home": saga.home,
+    }
+
+
+def _barred(it: CommandTry, command: Command) -> Outcome:
+    """What the core is told where the handler was not called."""
+    entry: Entry | None = it.stored
+    address, phase = command.step, command.phase
+    if it.verdict is Verdict.REPLAY and entry is not None:  # the hop was forgotten, and the effect was not
+        if phase is Phase.UNDO:
+            return m.Done(address, phase)
+        if entry.action is Kept.REJECTED:
+            return m.No(address, phase, entry.reason, sure=True)
+        return m.Done(address, phase, entry.result or b"null")
+    assert it.verdict is not None  # noqa: S101  # the handler was not called
+    word = answer(it.verdict, entry)
+    if word is Word.VOID:
+        return m.Done(address, phase, void=True)
+    return m.Barred(address, phase, word, BARRED.get(it.verdict, ""))

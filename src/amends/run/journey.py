@@ -1,0 +1,127 @@
+"""A choreographed saga in the hands of the service that holds it: its history, and what it decides to add.
+
+Guarantees: what is decided follows from the history and the outcome alone, by the same rules as an orchestrator's;
+a row is added only by what happened here.
+Must not: read or write a database, or send.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from amends.decide.baton import Baton, Saga, Stand, Told
+from amends.decide.choreography import next_hop
+from amends.decide.draft import Reply
+from amends.decide.evolve import replay
+from amends.decide.messages import Message
+from amends.decide.state import ENDED, Action, State, Status
+from amends.decide.wire import Command
+from amends.define.program import Program
+from amends.errors import ImpossibleTransition, MessageRefused, StoreDamaged
+from amends.run import journal
+from amends.run.deciding import decided, too_long
+from amends.run.settings import Settings
+from amends.run.supply import Supply
+
+_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def state_of_text(history: str) -> State:
+    """The state that a history tells. Raises StoreDamaged."""
+    return replay(event for row in _rows(history) for event in journal.decode(bytes(row)).events)
+
+
+class Next(NamedTuple):
+    """What follows. to: the service that a baton goes to. told: what the home is told. wake: when another attempt is
+    due here. One of the three."""
+
+    baton: Baton | None = None
+    to: str = ""
+    told: Told | None = None
+    wake: float | None = None
+
+
+class Journey:
+    """One saga, as far as it has come. Raises MessageRefused for a history that is none."""
+
+    def __init__(self, saga: Saga, program: Program, history: bytes, settings: Settings) -> None:
+        self.saga = saga
+        self.program = program
+        self.replies: tuple[Reply, ...] = ()
+        self._settings = settings
+        self._supply = Supply(program, {}, settings)
+        try:
+            self._parts = [bytes(row) for row in _rows(history)]
+            self._state: State | None = None
+            if self._parts:
+                self._state = replay(event for row in self._parts for event in journal.decode(row).events)
+        except (msgspec.MsgspecError, StoreDamaged, ImpossibleTransition, LookupError) as error:
+            raise MessageRefused(f"the history of the saga {saga.key!r:.60} cannot be read: {error}") from None
+        self.wake: float | None = None
+
+    @property
+    def state(self) -> State:
+        """After all that happened."""
+        if self._state is None:
+            raise MessageRefused(f"the history of the saga {self.saga.key!r:.60} is empty")
+        return self._state
+
+    @property
+    def history(self) -> bytes:
+        """All rows, as a JSON list."""
+        return b"[" + b",".join(self._parts) + b"]"
+
+    @property
+    def length(self) -> int:
+        """How many rows there are."""
+        return len(self._parts)
+
+    def tell(self, message: Message, now: float) -> None:
+        """Let a message have its effect. now: by the clock of whoever holds the saga."""
+        decision = decided(self.program.plan, self._state, message, now, self._supply)
+        self._state, self.wake = decision.state, decision.wake
+        self.replies += decision.replies
+        if decision.events:
+            self._parts.append(journal.encode(now, 0, decision.events))
+        if (halt := too_long(decision, self._settings.history_lines)) is not None:
+            self.tell(halt, now)
+
+    def command(self, sent_at: float) -> Command:
+        """The half of a step that is next, as a service is asked for it. Raises MessageRefused where there is none."""
+        hop = next_hop(self.state)
+        if hop is None:
+            raise MessageRefused(f"the history of the saga {self.saga.key!r:.60} says that nothing is to be done")
+        address, phase = hop
+        step = self.state.step(address)
+        return Command(
+            self.program.plan.step(address).command,
+            self.saga.home,
+            self.saga.id,
+            self.saga.key,
+            address,
+            phase,
+            step.command or b"null",
+            token="",
+            reply_to="",
+            sent_at=sent_at,
+            round=step.round,
+            attempt=step.track(phase).attempts,
+            closed=step.closed,
+            known=step.action.status is Action.SUCCEEDED or step.result is not None,
+        )
+
+    def next(self, service: str, now: float) -> Next:
+        """What follows from where it stands. service: who holds it."""
+        state = self.state
+        hop = next_hop(state)
+        if hop is not None:
+            address, phase = hop
+            node = self.program.plan.step(address)
+            baton = Baton(self.saga, node.command, address, phase, state.step(address).round, self.history, now)
+            return Next(baton, node.service)
+        if state.status in ENDED or state.status is Status.PARKED:
+            stand = Stand.ENDED if state.status in ENDED else Stand.PARKED
+            return Next(told=Told(self.saga, stand, service, self.history))
+        return Next(wake=now if self.wake is None else self.wake)

@@ -1,0 +1,43 @@
+-- What choreographed sagas need: what each service has in hand or has passed on, and the sagas that began here.
+
+ALTER TABLE amends.outbox ADD COLUMN destination text NOT NULL DEFAULT '';  -- the service whose queue it goes to; '' is the own topic
+
+-- `stand`: passed, waiting, parked, unknown-plan or ended. `history`: the saga's rows, with those that were added here.
+CREATE TABLE amends.hop (
+    saga        uuid NOT NULL,
+    address     text NOT NULL,
+    phase       text NOT NULL,
+    round       integer NOT NULL,
+    service     text NOT NULL,
+    stand       text NOT NULL,
+    due         double precision,                      -- of one that waits: when it goes on
+    key         text NOT NULL,
+    plan        text NOT NULL,
+    fingerprint text NOT NULL,
+    home        text NOT NULL,
+    length      integer NOT NULL,                      -- rows of the history
+    history     text NOT NULL,                         -- JSON
+    at          double precision NOT NULL,
+    PRIMARY KEY (saga, service, address, phase, round)
+);
+CREATE INDEX hop_due ON amends.hop (service, due) WHERE due IS NOT NULL;
+
+-- `stand`: open, ended, parked or unknown-plan. `due`: of one that is open: when its first baton goes out again.
+CREATE TABLE amends.home (
+    saga        uuid NOT NULL PRIMARY KEY,
+    service     text NOT NULL,
+    key         text NOT NULL,
+    plan        text NOT NULL,
+    fingerprint text NOT NULL,
+    stand       text NOT NULL DEFAULT 'open',
+    first       text NOT NULL,                         -- JSON: the history that the first baton carries
+    history     text NOT NULL,                         -- JSON: as it was told last
+    length      integer NOT NULL,
+    tries       integer NOT NULL DEFAULT 0,
+    due         double precision,
+    at          double precision NOT NULL,
+    UNIQUE (service, key)
+);
+CREATE INDEX home_due ON amends.home (service, due) WHERE due IS NOT NULL;
+
+UPDATE amends.inbox_version SET version = 3;

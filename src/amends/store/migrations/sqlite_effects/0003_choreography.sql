@@ -1,0 +1,43 @@
+-- What choreographed sagas need: what each service has in hand or has passed on, and the sagas that began here.
+
+ALTER TABLE amends_outbox ADD COLUMN destination TEXT NOT NULL DEFAULT '';  -- the service whose queue it goes to; '' is the own topic
+
+-- `stand`: passed, waiting, parked, unknown-plan or ended. `history`: the saga's rows, with those that were added here.
+CREATE TABLE amends_hop (
+    saga        TEXT NOT NULL,
+    address     TEXT NOT NULL,
+    phase       TEXT NOT NULL,
+    round       INTEGER NOT NULL,
+    service     TEXT NOT NULL,
+    stand       TEXT NOT NULL,
+    due         REAL,                              -- of one that waits: when it goes on
+    key         TEXT NOT NULL,
+    plan        TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    home        TEXT NOT NULL,
+    length      INTEGER NOT NULL,                  -- rows of the history
+    history     TEXT NOT NULL,                     -- JSON
+    at          REAL NOT NULL,
+    PRIMARY KEY (saga, service, address, phase, round)
+) WITHOUT ROWID;
+CREATE INDEX amends_hop_due ON amends_hop (service, due) WHERE due IS NOT NULL;
+
+-- `stand`: open, ended, parked or unknown-plan. `due`: of one that is open: when its first baton goes out again.
+CREATE TABLE amends_home (
+    saga        TEXT NOT NULL PRIMARY KEY,
+    service     TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    plan        TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,
+    stand       TEXT NOT NULL DEFAULT 'open',
+    first       TEXT NOT NULL,                     -- JSON: the history that the first baton carries
+    history     TEXT NOT NULL,                     -- JSON: as it was told last
+    length      INTEGER NOT NULL,
+    tries       INTEGER NOT NULL DEFAULT 0,
+    due         REAL,
+    at          REAL NOT NULL,
+    UNIQUE (service, key)
+) WITHOUT ROWID;
+CREATE INDEX amends_home_due ON amends_home (service, due) WHERE due IS NOT NULL;
+
+UPDATE amends_inbox_version SET version = 3;

@@ -1,0 +1,172 @@
+"""A choreographed order: three services with a database each, and a ledger that says what they did.
+
+What it is: the scene of the tests of choreography; services meet over the local transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from amends import Participant, Reject, Retry, Saga, Service, pivot
+from amends.decide.state import State
+from amends.run.journey import state_of_text
+
+PATIENCE_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Order:
+    id: str
+    cents: int
+
+
+@dataclass(frozen=True)
+class Reserve:
+    order: str
+
+
+@dataclass(frozen=True)
+class Charge:
+    order: str
+    cents: int
+
+
+@dataclass(frozen=True)
+class Ship:
+    order: str
+    reservation: str
+
+
+@dataclass(frozen=True)
+class Reservation:
+    id: str
+
+
+@dataclass(frozen=True)
+class Receipt:
+    id: str
+
+
+orders, inventory, payment = Service("orders"), Service("inventory"), Service("payment")
+reserve_stock = inventory.command("reserve-stock", Reserve, reply=Reservation)
+charge_card = payment.command("charge-card", Charge, reply=Receipt)
+ship_goods = inventory.command("ship-goods", Ship, reply=str, compensation=False)
+FEW = Retry(attempts=3, first_delay=0.01, jitter=0.0)
+
+
+@reserve_stock.request(retry=FEW)
+def reserve(order: Order) -> Reserve:
+    """The first hop."""
+    return Reserve(order.id)
+
+
+@charge_card.request(retry=FEW)
+def charge(order: Order) -> Charge:
+    """The second."""
+    return Charge(order.id, order.cents)
+
+
+@ship_goods.request(retry=FEW)
+def ship(order: Order, reserved: Reservation) -> Ship:
+    """The last."""
+    return Ship(order.id, reserved.id)
+
+
+place_order = Saga("place-order", reserve, charge, pivot(ship), input=Order, output=ship)
+Says = Callable[[str, str], None]  # what was asked, and for which order; may raise
+
+
+@dataclass
+class Town:
+    """The three services, and what they did."""
+
+    directory: Path
+    says: Says = lambda what, order: None
+    did: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.apps = {service.name: self._app(service) for service in (orders, inventory, payment)}
+        stock, bank = self.apps["inventory"], self.apps["payment"]
+
+        def act(what: str, order: str, tx: sqlite3.Connection) -> None:
+            tx.execute("CREATE TABLE IF NOT EXISTS did (what TEXT, who TEXT)")
+            tx.execute("INSERT INTO did VALUES (?, ?)", (what, order))
+            self.says(what, order)
+
+        @stock.handles(reserve_stock)
+        def on_reserve(command: Reserve, tx: sqlite3.Connection) -> Reservation:
+            act("reserve", command.order, tx)
+            return Reservation(f"r-{command.order}")
+
+        @stock.compensates(reserve_stock)
+        def on_release(command: Reserve, reserved: Reservation, tx: sqlite3.Connection) -> None:
+            act("release", command.order, tx)
+
+        @stock.handles(ship_goods)
+        def on_ship(command: Ship, tx: sqlite3.Connection) -> str:
+            act("ship", command.order, tx)
+            return f"parcel of {command.reservation}"
+
+        @bank.handles(charge_card)
+        def on_charge(command: Charge, tx: sqlite3.Connection) -> Receipt:
+            act("charge", command.order, tx)
+            if command.cents > 1000:
+                raise Reject("too dear")
+            return Receipt(f"p-{command.order}")
+
+        @bank.compensates(charge_card)
+        def on_refund(command: Charge, receipt: Receipt, tx: sqlite3.Connection) -> None:
+            act("refund", command.order, tx)
+
+    def _app(self, service: Service) -> Participant:
+        return Participant(service, database=f"sqlite:///{self.directory / service.name}.db", sagas=[place_order])
+
+    @asynccontextmanager
+    async def open(self, *names: str) -> AsyncGenerator[None, None]:
+        """These services at work; all of them, unless some are named."""
+        async with AsyncExitStack() as stack:
+            for name in names or self.apps:
+                app = await stack.enter_async_context(self.apps[name])
+                await app.session.listening()
+            yield
+
+    def start(self, order: Order) -> None:
+        """Start a saga within a transaction of the orders'."""
+        with closing(sqlite3.connect(self.directory / "orders.db")) as connection:
+            self.apps["orders"].start(place_order, order, within=connection, id=order.id)
+            connection.commit()
+
+    def sql(self, service: str, text: str) -> list[tuple[Any, ...]]:
+        """One statement."""
+        with closing(sqlite3.connect(self.directory / f"{service}.db", timeout=30)) as connection:
+            rows = connection.execute(text).fetchall()
+            connection.commit()
+            return rows
+
+    def stand(self, order: str) -> str:
+        """How a saga stands at its home."""
+        rows = self.sql("orders", f"SELECT stand FROM amends_home WHERE key = '{order}'")
+        return str(rows[0][0]) if rows else ""
+
+    def state(self, order: str) -> State:
+        """What its home knows of it."""
+        return state_of_text(str(self.sql("orders", f"SELECT history FROM amends_home WHERE key = '{order}'")[0][0]))
+
+    def done(self, service: str) -> list[tuple[str, str]]:
+        """What a service has done, in order."""
+        try:
+            return [(what, who) for what, who in self.sql(service, "SELECT what, who FROM did ORDER BY rowid")]
+        except sqlite3.OperationalError:
+            return []
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition, in bounded time."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not condition():
+                await asyncio.sleep(0.01)
