@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from travels import Order, Town
+from travels import Order, Town, place_order
 
+from amends import Park
 from amends.decide.state import Status
+from amends.errors import IdConflict
 from amends.run import homes, hops, outbox
 
 
@@ -87,3 +91,92 @@ def test_one_whose_attempts_are_used_up_turns_back(tmp_path: Path) -> None:
     assert town.state("o-1").status is Status.COMPENSATED
     assert town.done("inventory") == [("reserve", "o-1"), ("release", "o-1")]
     assert town.done("payment") == []
+
+
+def test_what_is_lost_on_the_way_is_revived_by_its_home_and_nothing_is_done_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each event loop has a broker of its own: what was on its way is gone with it."""
+    monkeypatch.setattr(homes, "patience", lambda plan: 0.3)
+
+    async def life(town: Town, *names: str, until: str) -> None:
+        async with town.open(*names):
+            if until == "begun":
+                town.start(Order("o-1", 100))
+            service = names[-1] if names else "orders"
+            if until == "ended":
+                await town.until(lambda: town.stand("o-1") == "ended")
+            else:
+                await town.until(lambda: town.sql(service, "SELECT 1 FROM amends_outbox WHERE settled > 0") != [])
+
+    asyncio.run(life(Town(tmp_path), "orders", until="begun"))
+    asyncio.run(life(Town(tmp_path), "orders", "inventory", until="reserved"))
+    town = Town(tmp_path)
+    asyncio.run(life(town, until="ended"))
+
+    assert town.state("o-1").status is Status.COMPLETED
+    assert town.done("inventory") == [("reserve", "o-1"), ("ship", "o-1")]
+    assert town.done("payment") == [("charge", "o-1")]
+
+
+def test_a_compensation_that_fails_for_good_keeps_the_baton_and_the_home_is_told(tmp_path: Path) -> None:
+    def says(what: str, order: str) -> None:
+        if what == "release":
+            raise Park("the shelf is locked")
+
+    town = Town(tmp_path, says)
+
+    async def main() -> None:
+        async with town.open():
+            town.start(Order("o-1", 5000))
+            await town.until(lambda: town.stand("o-1") == "parked")
+
+    asyncio.run(main())
+    assert town.state("o-1").status is Status.PARKED
+    assert "the shelf is locked" in town.state("o-1").parked
+    assert town.sql("inventory", "SELECT stand FROM amends_hop ORDER BY at DESC LIMIT 1") == [("parked",)]
+
+
+def test_a_saga_exists_if_and_only_if_its_transaction_commits(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+
+    async def main() -> None:
+        async with town.open():
+            with closing(sqlite3.connect(tmp_path / "orders.db")) as connection:
+                town.apps["orders"].start(place_order, Order("o-1", 100), within=connection, id="o-1")
+                connection.rollback()
+            town.start(Order("o-2", 100))
+            await town.until(lambda: town.stand("o-2") == "ended")
+
+    asyncio.run(main())
+    assert town.stand("o-1") == ""
+    assert town.done("inventory") == [("reserve", "o-2"), ("ship", "o-2")]
+
+
+def test_the_same_start_twice_is_one_saga_and_another_under_its_id_is_refused(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+
+    async def main() -> None:
+        async with town.open():
+            town.start(Order("o-1", 100))
+            town.start(Order("o-1", 100))
+            with closing(sqlite3.connect(tmp_path / "orders.db")) as connection, pytest.raises(IdConflict):
+                town.apps["orders"].start(place_order, Order("o-1", 200), within=connection, id="o-1")
+            await town.until(lambda: town.stand("o-1") == "ended")
+
+    asyncio.run(main())
+    assert town.done("payment") == [("charge", "o-1")]
+
+
+def test_a_hundred_sagas_end_each_for_itself(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+
+    async def main() -> None:
+        async with town.open():
+            for number in range(100):
+                town.start(Order(f"o-{number}", 5000 if number % 3 == 0 else 100))
+            await town.until(lambda: town.sql("orders", "SELECT 1 FROM amends_home WHERE stand <> 'ended'") == [])
+
+    asyncio.run(main())
+    done = Counter(what for service in ("inventory", "payment") for what, _ in town.done(service))
+    assert done == {"reserve": 100, "charge": 66, "ship": 66, "release": 34}

@@ -166,21 +166,20 @@ WHERE (saga, service, address, phase, round) IN (
 )
 RETURNING saga, key, plan, fingerprint, home, address, phase, round, history
 
+-- It begins with INSERT, or Python's sqlite3 would not begin a transaction for it.
 -- name: home_open
-WITH given AS (SELECT ?1 AS h)
 INSERT INTO amends_home (saga, service, key, plan, fingerprint, first, history, length, due, at)
 SELECT json_extract(h, '$.saga'), json_extract(h, '$.service'), json_extract(h, '$.key'), json_extract(h, '$.plan'),
     json_extract(h, '$.fingerprint'), json_extract(h, '$.history'), json_extract(h, '$.history'),
     json_extract(h, '$.length'), (julianday('now') - 2440587.5) * 86400.0 + json_extract(h, '$.seconds'),
     (julianday('now') - 2440587.5) * 86400.0
-FROM given WHERE true
+FROM (SELECT ?1 AS h) WHERE true
 ON CONFLICT DO NOTHING
 RETURNING 1
 
 -- Of a service, by the user's id.
 -- name: home_at
-WITH given AS (SELECT ?1 AS h)
-SELECT saga, plan, fingerprint, stand, first, history FROM amends_home, given
+SELECT saga, plan, fingerprint, stand, first, history FROM amends_home, (SELECT ?1 AS h)
 WHERE service = json_extract(h, '$.service') AND key = json_extract(h, '$.key')
 
 -- name: home_told
