@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 
 import pytest
-from travels import Order, Town, place_order
+from travels import Ground, Order, Town, place_order
 
 from amends import Park
 from amends.decide.state import Status
@@ -26,8 +24,14 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbox, "GRACE_SECONDS", 0.2)
 
 
-def test_each_service_does_its_part_and_triggers_the_next(tmp_path: Path) -> None:
-    town = Town(tmp_path)
+@pytest.fixture(params=["sqlite", "postgres"])
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
+    """Either database."""
+    return Ground(tmp_path, request.getfixturevalue("postgres_url") if request.param == "postgres" else "")
+
+
+def test_each_service_does_its_part_and_triggers_the_next(ground: Ground) -> None:
+    town = Town(ground)
 
     async def main() -> None:
         async with town.open():
@@ -40,8 +44,8 @@ def test_each_service_does_its_part_and_triggers_the_next(tmp_path: Path) -> Non
     assert town.done("payment") == [("charge", "o-1")]
 
 
-def test_a_rejection_turns_the_baton_round(tmp_path: Path) -> None:
-    town = Town(tmp_path)
+def test_a_rejection_turns_the_baton_round(ground: Ground) -> None:
+    town = Town(ground)
 
     async def main() -> None:
         async with town.open():
@@ -54,7 +58,7 @@ def test_a_rejection_turns_the_baton_round(tmp_path: Path) -> None:
     assert town.done("payment") == []
 
 
-def test_an_attempt_that_fails_is_made_again_where_it_failed(tmp_path: Path) -> None:
+def test_an_attempt_that_fails_is_made_again_where_it_failed(ground: Ground) -> None:
     failed = Counter[str]()
 
     def says(what: str, order: str) -> None:
@@ -62,7 +66,7 @@ def test_an_attempt_that_fails_is_made_again_where_it_failed(tmp_path: Path) -> 
         if what == "charge" and failed[what] < 3:
             raise ValueError("flaky")
 
-    town = Town(tmp_path, says)
+    town = Town(ground, says)
 
     async def main() -> None:
         async with town.open():
@@ -75,12 +79,12 @@ def test_an_attempt_that_fails_is_made_again_where_it_failed(tmp_path: Path) -> 
     assert town.done("payment") == [("charge", "o-1")]
 
 
-def test_one_whose_attempts_are_used_up_turns_back(tmp_path: Path) -> None:
+def test_one_whose_attempts_are_used_up_turns_back(ground: Ground) -> None:
     def says(what: str, order: str) -> None:
         if what == "charge":
             raise ValueError("broken")
 
-    town = Town(tmp_path, says)
+    town = Town(ground, says)
 
     async def main() -> None:
         async with town.open():
@@ -94,7 +98,7 @@ def test_one_whose_attempts_are_used_up_turns_back(tmp_path: Path) -> None:
 
 
 def test_what_is_lost_on_the_way_is_revived_by_its_home_and_nothing_is_done_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each event loop has a broker of its own: what was on its way is gone with it."""
     monkeypatch.setattr(homes, "patience", lambda plan: 0.3)
@@ -109,9 +113,9 @@ def test_what_is_lost_on_the_way_is_revived_by_its_home_and_nothing_is_done_twic
             else:
                 await town.until(lambda: town.sql(service, "SELECT 1 FROM amends_outbox WHERE settled > 0") != [])
 
-    asyncio.run(life(Town(tmp_path), "orders", until="begun"))
-    asyncio.run(life(Town(tmp_path), "orders", "inventory", until="reserved"))
-    town = Town(tmp_path)
+    asyncio.run(life(Town(ground), "orders", until="begun"))
+    asyncio.run(life(Town(ground), "orders", "inventory", until="reserved"))
+    town = Town(ground)
     asyncio.run(life(town, until="ended"))
 
     assert town.state("o-1").status is Status.COMPLETED
@@ -119,12 +123,12 @@ def test_what_is_lost_on_the_way_is_revived_by_its_home_and_nothing_is_done_twic
     assert town.done("payment") == [("charge", "o-1")]
 
 
-def test_a_compensation_that_fails_for_good_keeps_the_baton_and_the_home_is_told(tmp_path: Path) -> None:
+def test_a_compensation_that_fails_for_good_keeps_the_baton_and_the_home_is_told(ground: Ground) -> None:
     def says(what: str, order: str) -> None:
         if what == "release":
             raise Park("the shelf is locked")
 
-    town = Town(tmp_path, says)
+    town = Town(ground, says)
 
     async def main() -> None:
         async with town.open():
@@ -137,12 +141,12 @@ def test_a_compensation_that_fails_for_good_keeps_the_baton_and_the_home_is_told
     assert town.sql("inventory", "SELECT stand FROM amends_hop ORDER BY at DESC LIMIT 1") == [("parked",)]
 
 
-def test_a_saga_exists_if_and_only_if_its_transaction_commits(tmp_path: Path) -> None:
-    town = Town(tmp_path)
+def test_a_saga_exists_if_and_only_if_its_transaction_commits(ground: Ground) -> None:
+    town = Town(ground)
 
     async def main() -> None:
         async with town.open():
-            with closing(sqlite3.connect(tmp_path / "orders.db")) as connection:
+            with town.ground.connected("orders") as connection:
                 town.apps["orders"].start(place_order, Order("o-1", 100), within=connection, id="o-1")
                 connection.rollback()
             town.start(Order("o-2", 100))
@@ -153,14 +157,14 @@ def test_a_saga_exists_if_and_only_if_its_transaction_commits(tmp_path: Path) ->
     assert town.done("inventory") == [("reserve", "o-2"), ("ship", "o-2")]
 
 
-def test_the_same_start_twice_is_one_saga_and_another_under_its_id_is_refused(tmp_path: Path) -> None:
-    town = Town(tmp_path)
+def test_the_same_start_twice_is_one_saga_and_another_under_its_id_is_refused(ground: Ground) -> None:
+    town = Town(ground)
 
     async def main() -> None:
         async with town.open():
             town.start(Order("o-1", 100))
             town.start(Order("o-1", 100))
-            with closing(sqlite3.connect(tmp_path / "orders.db")) as connection, pytest.raises(IdConflict):
+            with town.ground.connected("orders") as connection, pytest.raises(IdConflict):
                 town.apps["orders"].start(place_order, Order("o-1", 200), within=connection, id="o-1")
             await town.until(lambda: town.stand("o-1") == "ended")
 
@@ -168,8 +172,8 @@ def test_the_same_start_twice_is_one_saga_and_another_under_its_id_is_refused(tm
     assert town.done("payment") == [("charge", "o-1")]
 
 
-def test_a_hundred_sagas_end_each_for_itself(tmp_path: Path) -> None:
-    town = Town(tmp_path)
+def test_a_hundred_sagas_end_each_for_itself(ground: Ground) -> None:
+    town = Town(ground)
 
     async def main() -> None:
         async with town.open():

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from amends import Participant, Reject, Retry, Saga, Service, pivot
 from amends.decide.state import State
@@ -82,11 +84,45 @@ place_order = Saga("place-order", reserve, charge, pivot(ship), input=Order, out
 Says = Callable[[str, str], None]  # what was asked, and for which order; may raise
 
 
+@dataclass(frozen=True)
+class Ground:
+    """Where the three have their databases: a file each, or one PostgreSQL for all of them."""
+
+    directory: Path
+    postgres: str = ""
+
+    @property
+    def tx(self) -> Any:
+        """What a handler asks for."""
+        return psycopg.Connection if self.postgres else sqlite3.Connection
+
+    def url(self, service: str) -> str:
+        """The database of a service."""
+        return self.postgres or f"sqlite:///{self.directory / service}.db"
+
+    @contextmanager
+    def connected(self, service: str) -> Generator[Any, None, None]:
+        """A connection that commits where the block ends well."""
+        if self.postgres:
+            with psycopg.connect(self.postgres) as connection:
+                yield connection
+        else:
+            with closing(sqlite3.connect(self.directory / f"{service}.db", timeout=30)) as connection:
+                yield connection
+                connection.commit()
+
+    def sql(self, service: str, text: str) -> list[tuple[Any, ...]]:
+        """One statement."""
+        with self.connected(service) as connection:
+            done = connection.execute(text.replace("amends_", "amends.") if self.postgres else text)
+            return done.fetchall() if done.description else []
+
+
 @dataclass
 class Town:
     """The three services, and what they did."""
 
-    directory: Path
+    ground: Ground
     says: Says = lambda what, order: None
     did: list[str] = field(default_factory=list)
 
@@ -94,38 +130,45 @@ class Town:
         self.apps = {service.name: self._app(service) for service in (orders, inventory, payment)}
         stock, bank = self.apps["inventory"], self.apps["payment"]
 
-        def act(what: str, order: str, tx: sqlite3.Connection) -> None:
-            tx.execute("CREATE TABLE IF NOT EXISTS did (what TEXT, who TEXT)")
-            tx.execute("INSERT INTO did VALUES (?, ?)", (what, order))
+        for name in self.apps:
+            number = "serial" if self.ground.postgres else "INTEGER PRIMARY KEY"
+            self.ground.sql(name, f"CREATE TABLE IF NOT EXISTS did_{name} (number {number}, what text, who text)")
+
+        def act(what: str, order: str, tx: Any) -> None:
+            table = "inventory" if what in ("reserve", "release", "ship") else "payment"
+            tx.execute(f"INSERT INTO did_{table} (what, who) VALUES ('{what}', '{order}')")
             self.says(what, order)
 
-        @stock.handles(reserve_stock)
-        def on_reserve(command: Reserve, tx: sqlite3.Connection) -> Reservation:
+        def on_reserve(command: Reserve, tx: Any) -> Reservation:
             act("reserve", command.order, tx)
             return Reservation(f"r-{command.order}")
 
-        @stock.compensates(reserve_stock)
-        def on_release(command: Reserve, reserved: Reservation, tx: sqlite3.Connection) -> None:
+        def on_release(command: Reserve, reserved: Reservation, tx: Any) -> None:
             act("release", command.order, tx)
 
-        @stock.handles(ship_goods)
-        def on_ship(command: Ship, tx: sqlite3.Connection) -> str:
+        def on_ship(command: Ship, tx: Any) -> str:
             act("ship", command.order, tx)
             return f"parcel of {command.reservation}"
 
-        @bank.handles(charge_card)
-        def on_charge(command: Charge, tx: sqlite3.Connection) -> Receipt:
+        def on_charge(command: Charge, tx: Any) -> Receipt:
             act("charge", command.order, tx)
             if command.cents > 1000:
                 raise Reject("too dear")
             return Receipt(f"p-{command.order}")
 
-        @bank.compensates(charge_card)
-        def on_refund(command: Charge, receipt: Receipt, tx: sqlite3.Connection) -> None:
+        def on_refund(command: Charge, receipt: Receipt, tx: Any) -> None:
             act("refund", command.order, tx)
 
+        for fn in (on_reserve, on_release, on_ship, on_charge, on_refund):
+            fn.__annotations__["tx"] = self.ground.tx
+        stock.handles(reserve_stock)(on_reserve)
+        stock.compensates(reserve_stock)(on_release)
+        stock.handles(ship_goods)(on_ship)
+        bank.handles(charge_card)(on_charge)
+        bank.compensates(charge_card)(on_refund)
+
     def _app(self, service: Service) -> Participant:
-        return Participant(service, database=f"sqlite:///{self.directory / service.name}.db", sagas=[place_order])
+        return Participant(service, database=self.ground.url(service.name), sagas=[place_order], migrate=True)
 
     @asynccontextmanager
     async def open(self, *names: str) -> AsyncGenerator[None, None]:
@@ -138,16 +181,12 @@ class Town:
 
     def start(self, order: Order) -> None:
         """Start a saga within a transaction of the orders'."""
-        with closing(sqlite3.connect(self.directory / "orders.db")) as connection:
+        with self.ground.connected("orders") as connection:
             self.apps["orders"].start(place_order, order, within=connection, id=order.id)
-            connection.commit()
 
     def sql(self, service: str, text: str) -> list[tuple[Any, ...]]:
         """One statement."""
-        with closing(sqlite3.connect(self.directory / f"{service}.db", timeout=30)) as connection:
-            rows = connection.execute(text).fetchall()
-            connection.commit()
-            return rows
+        return self.ground.sql(service, text)
 
     def stand(self, order: str) -> str:
         """How a saga stands at its home."""
@@ -160,10 +199,8 @@ class Town:
 
     def done(self, service: str) -> list[tuple[str, str]]:
         """What a service has done, in order."""
-        try:
-            return [(what, who) for what, who in self.sql(service, "SELECT what, who FROM did ORDER BY rowid")]
-        except sqlite3.OperationalError:
-            return []
+        rows = self.sql(service, f"SELECT what, who FROM did_{service} ORDER BY number")
+        return [(what, who) for what, who in rows]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition, in bounded time."""
