@@ -17,9 +17,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from amends.errors import SchemaMismatch
 from amends.operate.cli.probes import Probes
 from amends.operate.database import url_of
 from amends.operate.reach import Asker, hub_of
+from amends.operate.services import with_app
 from amends.run.database import masked
 from amends.run.participant import Participant
 from amends.run.session import Config, Session
@@ -162,7 +164,10 @@ class Hosting:
         first, then = self._groups
         try:
             for part in (*first, *then):
-                await part.open(self._readiness.of(part.name))
+                try:
+                    await part.open(self._readiness.of(part.name))
+                except SchemaMismatch as error:
+                    raise with_app(error, part.name) from error
                 self._open.append(part)
         except BaseException:
             await self.close()
