@@ -71,7 +71,7 @@ def carrier_for(url: str, prefix: str) -> Carrier:
 
 
 def unending(job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """What is to go on until it is cancelled. An error ends the process: there is no recovery, and nobody would know."""
+    """What goes on until it is cancelled. An error ends the process: there is no recovery, and nobody would know."""
 
     async def run() -> None:
         try:
