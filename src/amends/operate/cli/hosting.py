@@ -66,7 +66,7 @@ class Sagas:
             raise RuntimeError("a session that works has a worker")
         config = self._session.config
         names, where = ", ".join(config.registry.names), url_of(config.database)
-        way = f", and asks services over {way_of(config.broker)}" if Asker("", config).asked else ""
+        way = f", and asks services {way_of(config.broker)}" if Asker("", config).asked else ""
         self._number = running.worker
         _log.info("worker %d (process %d) runs %s on %s%s", self._number, os.getpid(), names, where, way)
         self.failed = running.failed
@@ -93,7 +93,7 @@ class Service:
         await self.participant.__aenter__()
         service = self.participant.service.name
         way = way_of(self.participant.broker)
-        _log.info("the participant of %s (process %d) takes its commands over %s", service, os.getpid(), way)
+        _log.info("the participant of %s (process %d) takes its commands %s", service, os.getpid(), way)
         self._watching = asyncio.get_running_loop().create_task(self._watch(told), name="amends-looks")
 
     async def _watch(self, told: Told) -> None:
@@ -113,8 +113,8 @@ class Service:
 def way_of(broker: Broker) -> str:
     """Over what a part is reached, for people."""
     if hub_of(broker) is not None:
-        return "no broker, within this process"
-    return masked(broker) if isinstance(broker, str) else type(broker).__name__
+        return "within this process, without a broker"
+    return f"over {masked(broker) if isinstance(broker, str) else type(broker).__name__}"
 
 
 class Readiness:
