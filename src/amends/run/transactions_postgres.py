@@ -264,11 +264,10 @@ class PostgresTransactions(Transactions):
         except EndedItself:
             raise
         except Exception as error:
-            if found.own and state(error) != FAILED_BEFORE and not passes(error, lost=tx.lost):
+            theirs = (FAILED_BEFORE, CANCELLED)  # what failed and was not told, and a request to stop that came late
+            if found.own and state(error) not in theirs and not passes(error, lost=tx.lost):
                 raise  # it is the row, and nothing of the function's
-            return await self._raised(
-                it, tx, found, error, began
-            )  # a deferred constraint, or what failed and was not told
+            return await self._raised(it, tx, found, error, began)
         if not found.own:
             await it.keep_done(tx, row)
         fault.point("tx.before")
