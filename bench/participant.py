@@ -1,8 +1,8 @@
 """How many commands a participant handles in a second, on one core: `python -m bench.participant --help`.
 
 Commands come through the transport within the process, so that no broker is measured; replies are taken and
-counted. What is printed: commands a second by the wall clock, and by the processor time of this process, which is
-what one core of its own would give.
+counted. What is printed: commands a second by the wall clock; by the processor time of this process, which is what one
+core of its own would give; and by the same without what sending the commands takes, which is measured by itself.
 
 Guarantees: every command has one effect in the database, or it fails.
 Must not: be compared with figures of another machine.
@@ -91,8 +91,22 @@ class Sender:
             if delivery.message is None or delivery.message.attributes["amendsoutcome"] != "succeeded":
                 raise SystemExit(f"a command failed: {delivery.message}")
             asyncio.ensure_future(delivery.ack())  # noqa: RUF006
-            self._window.release()
-            self.left -= 1
+            self._over()
+
+    async def listen_alone(self) -> None:
+        """Take the commands too, and do nothing about them."""
+
+        def take(deliveries: Sequence[Delivery]) -> None:
+            for delivery in deliveries:
+                asyncio.ensure_future(delivery.ack())  # noqa: RUF006
+                self._over()
+
+        await self.transport.open()
+        await self.transport.listen(commands_of("inventory"), "inventory", take, in_flight=10_000)
+
+    def _over(self) -> None:
+        self._window.release()
+        self.left -= 1
         if self.left == 0:
             self.done.set()
 
@@ -119,8 +133,21 @@ class Sender:
         await self.done.wait()
 
 
-async def measure(url: str, kind: str, batch: int, count: int, window: int) -> tuple[float, float]:
-    """Commands a second, by the wall clock and by processor time."""
+async def sending(count: int, window: int) -> float:
+    """The seconds of processor time that sending a command takes."""
+    sender = Sender(window)
+    await sender.listen_alone()
+    await sender.send(count // 10)
+    processor = time.process_time()
+    await sender.send(count)
+    processor = time.process_time() - processor
+    await sender.transport.close()
+    return processor / count
+
+
+async def measure(url: str, kind: str, batch: int, count: int, window: int) -> tuple[float, float, float]:
+    """Commands a second, by the wall clock, by processor time, and by that without the sending."""
+    each = await sending(count, window)
     connection: Any = await asyncpg.connect(url)
     await connection.execute(TABLE)
     async with participant(url, kind, batch) as app:
@@ -134,10 +161,10 @@ async def measure(url: str, kind: str, batch: int, count: int, window: int) -> t
         await sender.transport.close()
     assert await connection.fetchval("SELECT count(*) FROM moved") == count + count // 10
     await connection.close()
-    return count / wall, count / processor
+    return count / wall, count / processor, count / (processor - each * count)
 
 
-def run(job: Coroutine[Any, Any, tuple[float, float]]) -> tuple[float, float]:
+def run(job: Coroutine[Any, Any, tuple[float, float, float]]) -> tuple[float, float, float]:
     """On uvloop where it is installed, as `amends worker` does."""
     try:
         import uvloop
@@ -154,13 +181,14 @@ def main() -> None:
     parser.add_argument("--kind", choices=("asyncpg", "sqlalchemy"), action="append")
     parser.add_argument("--batch", type=int, action="append")
     given = parser.parse_args()
-    print(f"{'transaction':12} {'batch':>5} {'commands/s':>11} {'per core':>9}   (load {os.getloadavg()[0]:.1f})")
+    titles = f"{'commands/s':>11} {'per core':>9} {'without sending':>16}"
+    print(f"{'transaction':12} {'batch':>5} {titles}   (load {os.getloadavg()[0]:.1f})")
     with Postgres() as server:
         for kind in given.kind or ["asyncpg", "sqlalchemy"]:
             for batch in given.batch or [1, 50]:
                 url = server.create_database()
-                wall, core = run(measure(url, kind, batch, given.count, given.window))
-                print(f"{kind:12} {batch:5} {wall:11,.0f} {core:9,.0f}", flush=True)
+                wall, core, apart = run(measure(url, kind, batch, given.count, given.window))
+                print(f"{kind:12} {batch:5} {wall:11,.0f} {core:9,.0f} {apart:16,.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ class Kafka(Broker):
     @property
     def tls_url(self) -> str:
         """The way in over TLS."""
-        return f"kafka+ssl://127.0.0.1:{self.tls_port}"
+        return f"kafkas://127.0.0.1:{self.tls_port}"
 
     @property
     def sasl_url(self) -> str:

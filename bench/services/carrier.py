@@ -10,8 +10,10 @@ Must not: use anything of amends; survive a broker that goes away.
 from __future__ import annotations
 
 import asyncio
+import os
+import traceback
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple, Protocol
 
@@ -66,6 +68,19 @@ def carrier_for(url: str, prefix: str) -> Carrier:
         Local(prefix) if kind == "local" else import_module(f"bench.services.carrier_{kind}").Bare(url, prefix)
     )
     return made
+
+
+def unending(job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """What goes on until it is cancelled. An error ends the process: there is no recovery, and nobody would know."""
+
+    async def run() -> None:
+        try:
+            await job
+        except Exception:  # noqa: BLE001  # whatever it is, the measurement is worth nothing
+            traceback.print_exc()
+            os._exit(1)
+
+    return asyncio.get_running_loop().create_task(run())
 
 
 _receivers: dict[str, Receive] = {}

@@ -18,7 +18,7 @@ from aiokafka.errors import TopicAlreadyExistsError  # type: ignore[import-untyp
 from aiokafka.structs import TopicPartition  # type: ignore[import-untyped]
 
 from amends.transport.kafka_options import BATCH_BYTES, COMMIT_SECONDS, FETCH_WAIT_SECONDS, PARTITIONS
-from bench.services.carrier import Got, Letter, Receive
+from bench.services.carrier import Got, Letter, Receive, unending
 
 
 class Bare:
@@ -86,7 +86,7 @@ class Bare:
                 if self._advanced():
                     await self._consumer.commit(dict(self._next))
 
-        self._tasks = [asyncio.ensure_future(read()), asyncio.ensure_future(commit())]
+        self._tasks = [unending(read()), unending(commit())]
 
     def _advanced(self) -> bool:
         """Whether there is anything to commit: in each partition, what is done up to the first that is not."""

@@ -14,7 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from bench.services.carrier import Got, Letter, Receive
+from bench.services.carrier import Got, Letter, Receive, unending
 
 GROUP = "bare"
 
@@ -23,7 +23,7 @@ class Bare:
     """One connection to publish over, one that waits."""
 
     def __init__(self, url: str, prefix: str) -> None:
-        self._client: Any = Redis.from_url(url)
+        self._client: Any = Redis.from_url(url, socket_timeout=None)  # a question is kept by the server for as long
         self._prefix = prefix
         self._queue = ""
         self._reading: asyncio.Task[None] | None = None
@@ -51,7 +51,7 @@ class Bare:
                 if told:
                     receive([Got(fields[b"id"], fields[b"body"], id_) for id_, fields in _entries(told)])
 
-        self._reading = asyncio.get_running_loop().create_task(read())
+        self._reading = unending(read())
 
     async def ack(self, got: Sequence[Got]) -> None:
         """One round trip."""

@@ -17,28 +17,27 @@ TITLES = {"asyncpg": "asyncpg", "sqlalchemy": "SQLAlchemy Core"}
 BATCHES = (1, 50)
 
 
-def measure(rounds: int, count: int) -> dict[tuple[str, int], tuple[float, float]]:
-    """Commands a second by the wall clock, and per core, by kind and batch."""
-    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
+def measure(rounds: int, count: int) -> dict[tuple[str, int], tuple[float, ...]]:
+    """Commands a second by the wall clock, per core, and per core without the sending, by kind and batch."""
+    found: dict[tuple[str, int], list[tuple[float, ...]]] = {}
     for _ in range(rounds):
         command = [sys.executable, "-m", "bench.participant", "--count", str(count)]
         printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout
         for line in printed.splitlines()[1:]:
-            kind, batch, wall, core = line.split()
-            pair = (float(wall.replace(",", "")), float(core.replace(",", "")))
-            found.setdefault((kind, int(batch)), []).append(pair)
-    return {key: (median(pair[0] for pair in pairs), median(pair[1] for pair in pairs)) for key, pairs in found.items()}
+            kind, batch, *rates = line.split()
+            found.setdefault((kind, int(batch)), []).append(tuple(float(rate.replace(",", "")) for rate in rates))
+    return {key: tuple(median(column) for column in zip(*samples, strict=True)) for key, samples in found.items()}
 
 
-def lines(found: dict[tuple[str, int], tuple[float, float]]) -> list[str]:
+def lines(found: dict[tuple[str, int], tuple[float, ...]]) -> list[str]:
     """The Markdown."""
     told = [
-        "| transaction | commands in one, at most | commands/s | per core of the participant |",
-        "|---|---|---|---|",
+        "| transaction | commands in one, at most | commands/s | per core | per core, sending aside |",
+        "|---|---|---|---|---|",
     ]
     verdicts = ["| aim | reached | |", "|---|---|---|"]
-    for (kind, batch), (wall, core) in found.items():
-        told.append(f"| {TITLES[kind]} | {batch} | {wall:,.0f} | {core:,.0f} |")
+    for (kind, batch), (wall, core, apart) in found.items():
+        told.append(f"| {TITLES[kind]} | {batch} | {wall:,.0f} | {core:,.0f} | {apart:,.0f} |")
         title = f"{TITLES[kind]}, batch={batch}: {AIMS[kind]:,} commands per core"
         verdicts.append(verdict(title, f"{core:,.0f}", core >= AIMS[kind]))
     return [*told, "", *verdicts]

@@ -58,7 +58,8 @@ class Sections:
         tables: dict[str, Callable[[], list[str]]] = {"services machine": self._machine}
         for kind in kinds:
             tables[f"services {kind}"] = lambda kind=kind: self._steps(kind)  # type: ignore[misc]
-        tables["services participant"] = self._participant
+        if not self.options.broker or "services participant" in (self.options.only or ()):  # it needs none
+            tables["services participant"] = self._participant
         tables["services latency"] = lambda: self._latency(kinds)
         tables["services away"] = lambda: self._away([kind for kind in kinds if kind != LOCAL])
         return tables

@@ -18,7 +18,7 @@ from bench.services.scene import AMENDS, BARE, BARE_ONE, BATCHED, Place, Way, sc
 IN_FLIGHT = (1, 20, 100)
 WAYS = (BARE_ONE, BARE, AMENDS, BATCHED)
 OURS = (AMENDS, BATCHED)
-WARM_SECONDS = 1.0
+WARM_SECONDS = 0.5  # each scene has run hundreds of sagas by then
 WARM_SAGAS = 500
 PROCESSORS = ("cpu", "participants", "postgres", "broker")
 SHARE = 0.5  # of the bare system's rate
@@ -99,8 +99,9 @@ def _verdicts(table: Table, in_flight: Sequence[int]) -> list[str]:
     found = ["| aim | reached | |", "|---|---|---|"]
     for each in in_flight:
         for way in OURS:
-            for bare in (BARE, BARE_ONE):
-                share = table.ratio(way, each, bare)
-                title = f"{each} in flight, {way.title}: half of {bare.title}"
-                found.append(verdict(title, f"{share:.0%}", share >= SHARE))
+            share = table.ratio(way, each)
+            found.append(verdict(f"{each} in flight, {way.title}: half of bare", f"{share:.0%}", share >= SHARE))
+            found.append(
+                f"| {each} in flight, {way.title} ÷ {BARE_ONE.title} | {table.ratio(way, each, BARE_ONE):.0%} | |"
+            )
     return found

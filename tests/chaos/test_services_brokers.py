@@ -6,7 +6,6 @@ Guarantees asked for: everything goes on by itself, and the money is where it sh
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,11 +21,10 @@ from services.rabbitmq import Rabbitmq
 from services.redis import Redis
 
 KINDS: dict[str, type[Broker]] = {"kafka": Kafka, "rabbitmq": Rabbitmq, "nats": Nats, "redis": Redis}
+# RabbitMQ writes down which quorum queues it has half a second after they were made. One that is killed before then
+# brings a queue back that answers to nobody: docs/reference/transports.md.
+SETTLED_SECONDS = {"rabbitmq": 1.5}
 on_a_broker_of_its_own = pytest.mark.parametrize("broker", BROKERS, indirect=True, scope="module")
-pytestmark = pytest.mark.skipif(
-    float(os.environ.get("AMENDS_CHAOS_SERVICES_SECONDS", "0")) <= 0,
-    reason="part of make soak until what brokers keep after a kill is understood: AMENDS_CHAOS_SERVICES_SECONDS=60",
-)
 Harm = Callable[[Broker], None]
 
 
@@ -46,11 +44,12 @@ def harmed(broker: Broker, shop_databases: dict[str, str], tmp_path: Path) -> Sh
     return Shop(broker.name.lower(), broker.url, shop_databases, tmp_path)
 
 
-def under_way(harmed: Shop, broker: Broker, harm: Harm) -> Found:
-    """Harm the broker while sagas are under way, and see everything end."""
+def under_way(harmed: Shop, broker: Broker, harm: Harm, settled_seconds: float = 0.0) -> Found:
+    """Harm the broker, whose queues are so old, while sagas are under way, and see everything end."""
 
     async def main() -> Found:
         async with at_work(harmed) as scene:
+            await asyncio.sleep(settled_seconds)
             scene.begin(orders(20, "good", "declined", "slow", "returned"))
             await scene.until(lambda: _handled(scene) >= 10, "sagas are under way")
             open_before = sum(not task.done() for task in scene.running)
@@ -74,7 +73,7 @@ def test_a_broker_that_is_killed_and_started_again(broker: Broker, harmed: Shop)
         broker.kill()
         broker.start()
 
-    found = under_way(harmed, broker, harm)
+    found = under_way(harmed, broker, harm, SETTLED_SECONDS.get(harmed.kind, 0.0))
 
     assert found.troubles == []
     assert found.statuses == {"completed": 12, "compensated": 12}

@@ -226,6 +226,19 @@ def test_a_part_that_cannot_begin_ends_the_others(system: Floor) -> None:
     assert "runs buy" not in end.err  # who asks comes after those who are asked
 
 
+def test_a_service_without_its_tables_says_what_makes_them_and_of_which_code(system: Floor, postgres_url: str) -> None:
+    (system.directory / "lacking.py").write_text(
+        f"from amends import Participant, Service\napp = Participant(Service('lacking'), database={postgres_url!r})\n"
+    )
+
+    end = system.ended(system.process("worker", "lacking:app"))
+    found = system.amends("doctor", "--app=lacking:app", "--json")
+
+    assert end.code == 7
+    assert "run `amends db upgrade --app=lacking:app`" in end.err
+    assert "run `amends db upgrade --app=lacking:app`" in found.data["findings"][-1]["detail"]
+
+
 def test_a_service_whose_broker_is_away_is_alive_and_not_ready_and_stops(system: Floor) -> None:
     worker = begun(system, "system:far", "--alive-file=alive", "--ready-file=ready", until="takes its commands")
     alive = system.directory / "alive"

@@ -124,8 +124,8 @@ def test_the_tables_of_a_service_on_a_server_are_made_before_it_works(
     shelf.ok("db", "check", app)
 
     assert (without.code, worker.code) == (7, 7)
-    assert "run `amends db upgrade`" in without.err
-    assert "run `amends db upgrade`" in worker.err
+    assert "run `amends db upgrade --app=shelf:server`" in without.err
+    assert "run `amends db upgrade --app=shelf:server`" in worker.err
     assert "the inbox and the outbox of inventory fit this amends" in made
     assert "No migrations applied" not in made
     assert (again["service"], again["fits"], again["applied"]) == ("inventory", True, 0)

@@ -137,6 +137,25 @@ def test_what_came_to_an_end_has_no_past(place: Place) -> None:
     assert deaths(place) == []
 
 
+def test_what_is_left_to_others_is_no_death_and_forgets_none(place: Place) -> None:
+    async def leave(transactions: Transactions, again: bool) -> None:
+        with pytest.raises(ConnectionError):
+            async with Careful(transactions).done(care(again)):
+                raise ConnectionError
+
+    async def test(transactions: Transactions) -> None:
+        for again in (False, True, True):
+            await leave(transactions, again)
+        for number in range(1, DEATHS_MAX):
+            await begin(transactions, of_a_dead_process())
+            await leave(transactions, again=True)
+            assert deaths(place) == [(number,)]
+        await begin(transactions, of_a_dead_process())
+        assert await done(transactions, care()) == "Poison"
+
+    running(place, test)
+
+
 def test_a_death_beside_others_accuses_nobody_and_what_was_in_hand_is_done_alone_then(place: Place) -> None:
     async def test(transactions: Transactions) -> None:
         await begin(transactions, of_a_dead_process(again=False))

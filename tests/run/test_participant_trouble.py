@@ -390,7 +390,7 @@ def test_a_participant_that_leaves_in_the_middle_is_no_death(stock: Stock) -> No
 
     asyncio.run(main())
     assert stock.calls == ["reserve a"]
-    assert stock.place.sql("SELECT count(*) FROM amends.inbox_death") == [(0,)]
+    assert stock.place.sql("SELECT deaths, holder FROM amends.inbox_death") == [(0, "")]
 
 
 def test_messages_of_unknown_origin_run_together_unless_they_were_begun_before(stock: Stock) -> None:

@@ -6,7 +6,10 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+import pytest
+
 from amends.message import Message
+from amends.transport import kafka_member
 from amends.transport.base import Delivery, Destination, Send
 from amends.transport.kafka import KafkaTransport
 
@@ -103,8 +106,10 @@ def test_what_somebody_is_at_for_long_stops_its_partition_there_until_it_is_done
 
 
 def test_one_that_came_while_all_was_held_open_gets_its_share_when_that_is_done(
-    kafka_url: str, broker_prefix: str
+    kafka_url: str, broker_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(kafka_member, "EVEN_SECONDS", 1.0)
+
     async def play() -> None:
         one = await _open(kafka_url, prefix=broker_prefix)
         two = await _open(kafka_url, prefix=broker_prefix)

@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+
+import pytest
 
 from amends.errors import TransportAway
 from amends.message import Message
 from amends.transport.base import Delivery, Destination, Kind, Send
 from amends.transport.kafka import KafkaTransport
+from servers import need
 from services.kafka import Kafka
 
 QUEUE = Destination("inventory.commands")
@@ -231,19 +234,33 @@ def test_what_stays_with_its_member_in_a_rebalance_does_not_come_again(kafka_url
     asyncio.run(play())
 
 
-def test_a_broker_that_is_killed_under_load_loses_nothing(kafka_server: Kafka) -> None:
+@pytest.fixture(scope="module")
+def of_its_own() -> Iterator[Kafka]:
+    """A broker that may be killed."""
+    need(Kafka.find)
+    with Kafka() as server:
+        yield server
+
+
+def test_a_broker_that_is_killed_under_load_loses_nothing(of_its_own: Kafka, broker_prefix: str) -> None:
+    of_its_own.start()
+    url = of_its_own.url
+
     async def play() -> None:
         desk, ids = Desk(), names("load", 2000)
-        async with opened(kafka_server.url, publish_seconds="3") as sender, opened(kafka_server.url) as reader:
+        async with (
+            opened(url, prefix=broker_prefix, publish_seconds="3") as sender,
+            opened(url, prefix=broker_prefix) as reader,
+        ):
             await reader.listen(QUEUE, "", desk.acking, in_flight=50)
             publishing = asyncio.ensure_future(_in_batches(sender, ids))
             await desk.has_one()
 
-            await asyncio.to_thread(kafka_server.kill)
+            await asyncio.to_thread(of_its_own.kill)
             async with asyncio.timeout(WAIT_SECONDS):
                 while not sender.away:
                     await asyncio.sleep(0.05)
-            await asyncio.to_thread(kafka_server.start)
+            await asyncio.to_thread(of_its_own.start)
 
             await publishing
             await desk.has(set(ids))
@@ -252,10 +269,18 @@ def test_a_broker_that_is_killed_under_load_loses_nothing(kafka_server: Kafka) -
     asyncio.run(play())
 
 
-def test_after_a_broker_was_wiped_everybody_works_again_with_topics_made_anew(kafka_server: Kafka) -> None:
+def test_after_a_broker_was_wiped_everybody_works_again_with_topics_made_anew(
+    of_its_own: Kafka, broker_prefix: str
+) -> None:
+    of_its_own.start()
+    url = of_its_own.url
+
     async def play() -> None:
         desk, events = Desk(), Desk()
-        async with opened(kafka_server.url, publish_seconds="3") as sender, opened(kafka_server.url) as reader:
+        async with (
+            opened(url, prefix=broker_prefix, publish_seconds="3") as sender,
+            opened(url, prefix=broker_prefix) as reader,
+        ):
             await reader.listen(QUEUE, "", desk.acking, in_flight=50)
             await reader.listen(TOPIC, "billing", events.acking, in_flight=50)
             await until_confirmed(sender, before := names("before", 300))
@@ -263,9 +288,9 @@ def test_after_a_broker_was_wiped_everybody_works_again_with_topics_made_anew(ka
             await desk.has(set(before))
             await events.has(set(before))
 
-            await asyncio.to_thread(kafka_server.kill)
-            kafka_server.wipe()
-            await asyncio.to_thread(kafka_server.start)
+            await asyncio.to_thread(of_its_own.kill)
+            of_its_own.wipe()
+            await asyncio.to_thread(of_its_own.start)
 
             await until_confirmed(sender, after := names("after", 300))
             await until_confirmed(sender, after, TOPIC)

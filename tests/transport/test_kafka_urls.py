@@ -70,7 +70,7 @@ def _published(url: str) -> list[Exception | None]:
 
 
 def test_over_tls_the_authority_is_the_one_that_the_url_names(locked: Kafka) -> None:
-    url = f"kafkas://127.0.0.1:{locked.tls_port}"
+    url = locked.tls_url
 
     assert _published(f"{url}?cafile={locked.certificates.authority}") == [None]
     with pytest.raises(TransportRefused, match="certificate"):
@@ -106,13 +106,12 @@ def test_what_the_broker_finds_too_large_is_refused_alone(kafka_url: str, broker
     asyncio.run(play())
 
 
-def test_a_message_of_fifty_megabytes_goes_through_where_it_may() -> None:
+def test_a_message_of_fifty_megabytes_goes_through_where_it_may(kafka_url: str, broker_prefix: str) -> None:
     """Where topic and URL allow it."""
-    need(Kafka.find)
 
-    async def play(server: Kafka) -> None:
+    async def play() -> None:
         limits = "message_bytes=60000000&max_request_size=60000000"
-        transport = KafkaTransport(f"{server.url}?{limits}")
+        transport = KafkaTransport(f"{kafka_url}?prefix={broker_prefix}&{limits}")
         await transport.open()
         came: asyncio.Future[Message | None] = asyncio.get_running_loop().create_future()
         await transport.listen(QUEUE, "", lambda some: came.set_result(some[0].message), in_flight=1)
@@ -126,5 +125,4 @@ def test_a_message_of_fifty_megabytes_goes_through_where_it_may() -> None:
         assert message.data == body
         await transport.close()
 
-    with Kafka() as server:
-        asyncio.run(play(server))
+    asyncio.run(play())

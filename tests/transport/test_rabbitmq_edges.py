@@ -1,4 +1,4 @@
-"""What is RabbitMQ's own: TLS, virtual hosts, who made a queue, what is put off, and a broker that lost everything."""
+"""What is RabbitMQ's own: TLS, virtual hosts, who made a queue, and what is put off."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from pamqp.commands import Basic
 from rabbitmq_scene import broker_at
 
 from amends.errors import TransportAway, TransportRefused
-from amends.testing.transport_suite.outages import until_published
 from amends.testing.transport_suite.rig import Rig, text_of
 from amends.transport import rabbitmq_listen
 from amends.transport.base import Send
@@ -354,28 +353,3 @@ def test_what_is_put_off_is_buried_as_it_first_came(rabbitmq_url: str, monkeypat
         assert [header for header in headers if not header.startswith("cloudEvents_")] in ([], ["x-delivery-count"])
 
     play(rabbitmq_url, rule)
-
-
-def test_a_broker_that_lost_everything_gets_its_queues_and_bindings_again(rabbitmq_server: Rabbitmq) -> None:
-    async def rule(rig: Rig) -> None:
-        transport = await rig.transport(publish_seconds="2")
-        other = rig.queue._replace(name="payment.commands")
-        await transport.prepare([other])
-        inbox, topic = await rig.listen(transport), await rig.listen(transport, rig.topic)
-
-        await asyncio.to_thread(rabbitmq_server.stop)
-        rabbitmq_server.wipe()
-        await asyncio.to_thread(rabbitmq_server.start)
-        await until_published(rig, transport, "after")
-
-        assert "after" in await inbox.acked_until("after")
-        await asyncio.sleep(0)
-        strict = await rig.transport(create="no")
-        async with asyncio.timeout(60):
-            while await strict.publish([Send(other, rig.message())]) != [None]:
-                await asyncio.sleep(0.1)
-            while not topic.new:  # what is told before its group is there again is told to nobody
-                await strict.publish([Send(rig.topic, rig.message("told"))])
-                await asyncio.sleep(0.1)
-
-    play(rabbitmq_server.url, rule)

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from amends.errors import DefinitionError, StoreError, StoreUnavailable
+from amends.errors import DefinitionError, SchemaMismatch, StoreError, StoreUnavailable
 from amends.operate.database import url_of
 from amends.operate.reach import hub_of
 from amends.operate.values import Finding
@@ -27,6 +27,7 @@ from amends.run.transactions_sqlite import SqliteTransactions
 from amends.store.effects import has_inbox
 from amends.store.postgres_place import Place
 
+UPGRADE = "`amends db upgrade`"
 LAG_SECONDS = 60.0  # an event that is older has been tried in vain
 
 
@@ -89,8 +90,14 @@ async def check_tables(keeping: Keeping) -> None:
         return
 
 
-async def findings_of(participant: Participant) -> list[Finding]:
-    """How a service fares, as far as its code and its database say. Raises DefinitionError."""
+def with_app(error: SchemaMismatch, app: str) -> SchemaMismatch:
+    """The same error; what is to be run says of which code."""
+    return SchemaMismatch(str(error).replace(UPGRADE, f"`amends db upgrade --app={app}`"))
+
+
+async def findings_of(participant: Participant, app: str) -> list[Finding]:
+    """How a service fares, as far as its code and its database say. app: how the code is named. Raises
+    DefinitionError."""
     participant.check()
     found = [Finding("ok", "contract", f"every command of {participant.service.name} has who does and who undoes it")]
     if hub_of(participant.broker) is not None:
@@ -101,6 +108,8 @@ async def findings_of(participant: Participant) -> list[Finding]:
     keeping = keeping_of(participant)
     try:
         sizes = await sizes_of(keeping)
+    except SchemaMismatch as error:
+        return [*found, Finding("error", "database", str(with_app(error, app)))]
     except StoreError as error:
         return [*found, Finding("error", "database", str(error))]
     return [

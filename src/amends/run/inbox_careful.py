@@ -88,6 +88,7 @@ class Careful:
         self._alone = asyncio.Lock()
         self._first = Gathering(transactions, "begin_first")
         self._ended = Gathering(transactions, "end_carefully")
+        self._left = Gathering(transactions, "leave_carefully")
         self._notes: set[str] = set()
         self._unstruck: set[str] = set()  # that may be there though nobody is at it: the database was away
 
@@ -135,15 +136,17 @@ class Careful:
 
     @asynccontextmanager
     async def _noted(self, care: Care) -> AsyncGenerator[None, None]:
-        """It comes to an end within, whichever: the process lives."""
+        """It comes to an end within, whichever, or is left to others: the process lives."""
         self._notes.add(care.note)
+        struck = self._left
         try:
             yield
+            struck = self._ended
         finally:
             self._notes.discard(care.note)
             self._unstruck.add(care.note)
             with suppress(StoreError):
-                await self._ended.of(care.note)
+                await struck.of(care.note)
                 self._unstruck.discard(care.note)
 
     async def run(self) -> None:

@@ -194,7 +194,7 @@ class PostgresTransactions(Transactions):
         result, error = await self._called(it, tx, given)
         if error is None:
             return await self._returned(it, tx, found, result, began)
-        return await self._raised(it, tx, error, began)
+        return await self._raised(it, tx, found, error, began)
 
     async def _settle(self, it: Try, tx: Opened, found: Found, verdict: Verdict, entry: Entry | None) -> Message:
         """The barrier has the answer: the function is not called."""
@@ -264,9 +264,10 @@ class PostgresTransactions(Transactions):
         except EndedItself:
             raise
         except Exception as error:
-            if found.own and state(error) != FAILED_BEFORE and not passes(error, lost=tx.lost):
+            theirs = (FAILED_BEFORE, CANCELLED)  # what failed and was not told, and a request to stop that came late
+            if found.own and state(error) not in theirs and not passes(error, lost=tx.lost):
                 raise  # it is the row, and nothing of the function's
-            return await self._raised(it, tx, error, began)  # a deferred constraint, or what failed and was not told
+            return await self._raised(it, tx, found, error, began)
         if not found.own:
             await it.keep_done(tx, row)
         fault.point("tx.before")
@@ -276,7 +277,7 @@ class PostgresTransactions(Transactions):
             raise
         except Exception as error:
             if found.own and tx.open and not (it.doubt or tx.lost):  # what is deferred failed, and no COMMIT was tried
-                return await self._raised(it, tx, error, began)
+                return await self._raised(it, tx, found, error, began)
             if it.doubt or passes(error, lost=tx.lost) or state(error) == CANCELLED:
                 raise
             return self._refused(it, error)
@@ -303,7 +304,7 @@ class PostgresTransactions(Transactions):
             raise
         it.doubt = False
 
-    async def _raised(self, it: Try, tx: Opened, error: BaseException, began: float) -> Message:
+    async def _raised(self, it: Try, tx: Opened, found: Found, error: BaseException, began: float) -> Message:
         if it.attempt.cancelled and state(error) == CANCELLED:
             error = asyncio.CancelledError()  # the timeout has stopped its statement
         it.error = error
@@ -324,7 +325,10 @@ class PostgresTransactions(Transactions):
                 raise  # it must be stored: again
             it.sound = False  # the server rolls back
             return message
-        await it.keep(tx, refused)
+        if found.own:
+            await effects.keep_new(tx, it.key, refused, found.own)
+        else:
+            await it.keep(tx, refused)
         await self._commit(it, tx)
         return message
 

@@ -213,9 +213,8 @@ class KafkaListener:
 
     def _say_broken(self, why: str) -> None:
         """Say it, where the link has not said that the broker is away."""
-        if self._listening:
-            level = logging.DEBUG if self._link.away else logging.WARNING
-            _log.log(level, "%s: another consumer is made: %s", self.topic, why)
+        level = logging.WARNING if self._listening and not self._link.away else logging.DEBUG
+        _log.log(level, "%s: another consumer is made: %s", self.topic, why)
 
     async def _join(self) -> Member:
         """A member that has joined, of a group that has a place to begin at."""
@@ -225,7 +224,7 @@ class KafkaListener:
         if self._source.kind is Kind.TOPIC and not self._begun:
             await _begin(producer.client, self.group, self.topic, partitions)
         self._begun = True
-        member = Member(self._options, self.topic, self.group, self._settle)
+        member = Member(self._options, self.topic, self.group, self._until_released)
         member.changed = self._reassigned
         try:
             async with asyncio.timeout(self._options.connect_seconds):
@@ -275,12 +274,9 @@ class KafkaListener:
 
     # What the group says, and what is done beside reading.
 
-    async def _settle(self) -> None:
-        until = time.monotonic() + SETTLE_SECONDS
-        await self._until_released(until)
-
-    async def _until_released(self, until: float) -> None:
+    async def _until_released(self, seconds: float = SETTLE_SECONDS) -> None:
         """Wait until nothing is in anybody's hands, or the time is over."""
+        until = time.monotonic() + seconds
         while self._held > 0 and (left := until - time.monotonic()) > 0:
             self._released.clear()
             with suppress(TimeoutError):
@@ -332,7 +328,7 @@ class KafkaListener:
 
     async def _leave(self) -> None:
         """Wait for acks, commit them, and leave the group."""
-        await self._until_released(time.monotonic() + STOP_SECONDS)
+        await self._until_released(STOP_SECONDS)
         for task in self._tasks:
             task.cancel()
         if self._tasks:

@@ -26,7 +26,7 @@ PAUSE_FIRST_SECONDS = 0.05
 PAUSE_LAST_SECONDS = 2.0
 LOOK_SECONDS = 2.0
 LOST, FORBIDDEN, NOBODY = "lost", "forbidden", "503"
-_TIME_OUT = 5.0  # for leaving in good order
+_TIME_OUT = 2.0  # for leaving in good order
 _TROUBLE = (OSError, EOFError, ValueError, Error)  # of a server that is away, or is no NATS server
 _log = logging.getLogger("amends.nats")
 

@@ -32,7 +32,7 @@ from amends.transport.driver_logs import driving, keep_out
 from amends.transport.url import Host, Url
 
 PAUSE_FIRST_SECONDS = 0.1
-PAUSE_LAST_SECONDS = 5.0
+PAUSE_LAST_SECONDS = 2.0
 HEARTBEAT_SECONDS = 10
 CLOSE_SECONDS = 3.0
 # What is not mended by waiting, where it happens at the first connection. A vhost that is not there comes as a frame

@@ -57,6 +57,7 @@ class Options:
             db=self.database,
             username=self.url.user or None,
             password=self.url.password,
+            socket_timeout=None,  # each call has its own; the client's 5 s would end a question that is kept as long
             socket_connect_timeout=self.connect_seconds,
             socket_keepalive=True,
             retry=Retry(NoBackoff(), 0),

@@ -10,6 +10,7 @@ import asyncio
 
 import click
 
+from amends.errors import SchemaMismatch
 from amends.operate import as_json as shapes
 from amends.operate.cli.app import object_of
 from amends.operate.cli.exits import Exit
@@ -17,7 +18,7 @@ from amends.operate.cli.output import console, emit_json, word
 from amends.operate.cli.place import Place
 from amends.operate.cli.verb import Verb, json_option, place_options
 from amends.operate.database import check, rotate_token_key, upgrade, version_of
-from amends.operate.services import Keeping, check_tables, keeping_of, upgrade_tables
+from amends.operate.services import Keeping, check_tables, keeping_of, upgrade_tables, with_app
 from amends.operate.values import SchemaVersion
 from amends.run.participant import Participant
 
@@ -60,7 +61,10 @@ def check_(as_json: bool, **given: str | None) -> int:
     place = Place(**given)
     service = service_of(place)
     if service is not None:
-        asyncio.run(check_tables(service))
+        try:
+            asyncio.run(check_tables(service))
+        except SchemaMismatch as error:
+            raise with_app(error, place.app or "") from error
         return _print_service(service, as_json)
     found = asyncio.run(check(place.config()))
     _print(found, place, as_json)

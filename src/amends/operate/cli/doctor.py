@@ -51,7 +51,7 @@ def doctor(as_json: bool, **given: str | None) -> int:
 
     async def look() -> tuple[Finding, ...]:
         if service is not None:
-            return (_software(), *await findings_of(service))
+            return (_software(), *await findings_of(service, place.app or ""))
         async with operations(place.existing()) as found:
             return (_software(), *_reach(found.session.config), *await found.doctor())
 

@@ -17,9 +17,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from amends.errors import SchemaMismatch
 from amends.operate.cli.probes import Probes
 from amends.operate.database import url_of
 from amends.operate.reach import Asker, hub_of
+from amends.operate.services import with_app
 from amends.run.database import masked
 from amends.run.participant import Participant
 from amends.run.session import Config, Session
@@ -64,7 +66,7 @@ class Sagas:
             raise RuntimeError("a session that works has a worker")
         config = self._session.config
         names, where = ", ".join(config.registry.names), url_of(config.database)
-        way = f", and asks services over {way_of(config.broker)}" if Asker("", config).asked else ""
+        way = f", and asks services {way_of(config.broker)}" if Asker("", config).asked else ""
         self._number = running.worker
         _log.info("worker %d (process %d) runs %s on %s%s", self._number, os.getpid(), names, where, way)
         self.failed = running.failed
@@ -91,7 +93,7 @@ class Service:
         await self.participant.__aenter__()
         service = self.participant.service.name
         way = way_of(self.participant.broker)
-        _log.info("the participant of %s (process %d) takes its commands over %s", service, os.getpid(), way)
+        _log.info("the participant of %s (process %d) takes its commands %s", service, os.getpid(), way)
         self._watching = asyncio.get_running_loop().create_task(self._watch(told), name="amends-looks")
 
     async def _watch(self, told: Told) -> None:
@@ -111,8 +113,8 @@ class Service:
 def way_of(broker: Broker) -> str:
     """Over what a part is reached, for people."""
     if hub_of(broker) is not None:
-        return "no broker, within this process"
-    return masked(broker) if isinstance(broker, str) else type(broker).__name__
+        return "within this process, without a broker"
+    return f"over {masked(broker) if isinstance(broker, str) else type(broker).__name__}"
 
 
 class Readiness:
@@ -162,7 +164,10 @@ class Hosting:
         first, then = self._groups
         try:
             for part in (*first, *then):
-                await part.open(self._readiness.of(part.name))
+                try:
+                    await part.open(self._readiness.of(part.name))
+                except SchemaMismatch as error:
+                    raise with_app(error, part.name) from error
                 self._open.append(part)
         except BaseException:
             await self.close()

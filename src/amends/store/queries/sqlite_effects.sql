@@ -81,6 +81,11 @@ DELETE FROM amends_inbox_death
 WHERE (what, holder) IN (SELECT substr(value, 1, 32), substr(value, 33) FROM json_each(?1))
 RETURNING what || holder
 
+-- name: leave_carefully
+UPDATE amends_inbox_death SET holder = ''
+WHERE (what, holder) IN (SELECT substr(value, 1, 32), substr(value, 33) FROM json_each(?1))
+RETURNING what
+
 -- name: park_carefully
 UPDATE amends_inbox_death
 SET deaths = 0, holder = '', at = (julianday('now') - 2440587.5) * 86400.0, parked = (julianday('now') - 2440587.5) * 86400.0
