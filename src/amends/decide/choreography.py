@@ -7,6 +7,7 @@ Must not: send anything.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from amends.decide.events import Phase
 from amends.decide.plan import (
@@ -19,6 +20,7 @@ from amends.decide.plan import (
     SleepNode,
     StepNode,
     WaitNode,
+    WhenNode,
     walk,
 )
 from amends.decide.state import State, in_flight
@@ -58,6 +60,27 @@ def _obstacle(node: Node) -> str:
             return f"{node.address} waits for a signal: nobody holds the saga meanwhile; use an orchestrator"
         case _:
             return ""
+
+
+NO_REPLY_SECONDS = 3_000_000_000.0  # nobody waits for a reply: who has the saga is who says how it went
+
+
+def travelling(plan: Plan) -> Plan:
+    """The plan as its services decide by it: nothing in it is overdue because of a message that took its time."""
+    return replace(plan, root=SequenceNode(tuple(map(_travelling, plan.root.nodes))))
+
+
+def _travelling(node: Node) -> Node:
+    match node:
+        case StepNode():
+            return replace(node, timeout=NO_REPLY_SECONDS, undo_timeout=NO_REPLY_SECONDS)
+        case SequenceNode():
+            return SequenceNode(tuple(map(_travelling, node.nodes)))
+        case WhenNode():
+            otherwise = None if node.otherwise is None else _travelling(node.otherwise)
+            return replace(node, then=_travelling(node.then), otherwise=otherwise)
+        case _:
+            return node
 
 
 def next_hop(state: State) -> tuple[str, Phase] | None:

@@ -19,10 +19,9 @@ from amends.decide.baton import Baton, Saga, Stand, baton_message, word_of
 from amends.decide.messages import Start
 from amends.decide.plan import Plan, StepNode, walk
 from amends.decide.wire import SAGAS_PER_NOTICE, Ended, ended_message
-from amends.define.program import Program
 from amends.errors import IdConflict, StoreError, StoreUnavailable
 from amends.message import Message
-from amends.run.journey import Journey, state_of_text
+from amends.run.journey import Journey, Route, state_of_text
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.participant_work import Work
 from amends.run.settings import Settings
@@ -62,11 +61,11 @@ def _input_of(history: str) -> bytes:
     return state_of_text(history).input
 
 
-def begun(service: str, program: Program, key: str, payload: bytes, settings: Settings) -> Begun:
+def begun(service: str, route: Route, key: str, payload: bytes, settings: Settings) -> Begun:
     """A saga that begins at a service. key: the user's id. Raises what the plan's own functions raise."""
-    plan, now = program.plan, time.time()
+    plan, now = route.program.plan, time.time()
     saga = Saga(uuid.uuid4().bytes, key, plan.name, plan.fingerprint, service)
-    journey = Journey(saga, program, b"[]", settings)
+    journey = Journey(saga, route, b"[]", settings)
     journey.tell(Start(payload), now)
     following = journey.next(service, now)
     row = {
@@ -93,20 +92,20 @@ def patience(plan: Plan) -> float:
 
 
 class Homes:
-    """Of one participant. programs: the sagas that it knows, by name."""
+    """Of one participant. routes: the sagas that it knows, by name."""
 
-    def __init__(self, work: Work, transactions: Transactions, programs: Mapping[str, Program]) -> None:
+    def __init__(self, work: Work, transactions: Transactions, routes: Mapping[str, Route]) -> None:
         self._work = work
         self._service = work.handlers.service.name
         self._transactions = transactions
-        self._programs = programs
+        self._routes = routes
         self._ended: dict[str, list[bytes]] = {}
         self._notice: asyncio.TimerHandle | None = None
 
     async def word(self, delivery: Delivery, message: Message) -> None:
         """Take what the holder says, ack. Raises Leaving, MessageRefused."""
         told = word_of(message)
-        length = Journey(told.saga, self._programs[told.saga.plan], told.history, self._work.settings).length
+        length = Journey(told.saga, self._routes[told.saga.plan], told.history, self._work.settings).length
         values = (told.saga.id.hex(), told.stand.value, length, told.history.decode())
         if await self._asked("home_told", *values) and told.stand is Stand.ENDED:
             self._tell_soon(told.saga)
@@ -125,7 +124,7 @@ class Homes:
 
     async def sweep(self) -> bool:
         """Send the first baton of those of which nothing was heard; whether there may be more. Raises StoreError."""
-        longest = max((patience(program.plan) for program in self._programs.values()), default=GRACE_SECONDS)
+        longest = max((patience(route.program.plan) for route in self._routes.values()), default=GRACE_SECONDS)
         rows = await self._transactions.ask("home_due", self._service, BATCH, longest)
         messages = [row for one in rows for row in self._first(*one)]
         if messages:
@@ -137,19 +136,19 @@ class Homes:
         return len(rows) == BATCH
 
     def _first(self, id_: str, key: str, plan: str, fingerprint: str, first: str) -> list[EventRow]:
-        program = self._programs.get(plan)
-        if program is None or program.plan.fingerprint != fingerprint:
+        route = self._routes.get(plan)
+        if route is None or route.program.plan.fingerprint != fingerprint:
             _log.error("the saga %s is of a plan %s that is not known here any more", key, plan)
             return []
         saga, now = Saga(bytes.fromhex(id_), key, plan, fingerprint, self._service), time.time()
-        following = Journey(saga, program, first.encode(), self._work.settings).next(self._service, now)
+        following = Journey(saga, route, first.encode(), self._work.settings).next(self._service, now)
         baton: Baton | None = following.baton
         if baton is None:
             return []
         return [row_of_message(baton_message(baton, self._work.new_id(), self._work.source), following.to)]
 
     def _tell_soon(self, saga: Saga) -> None:
-        for service in self._programs[saga.plan].plan.services:
+        for service in self._routes[saga.plan].plan.services:
             self._ended.setdefault(service, []).append(saga.id)
         if self._notice is None:
             self._notice = self._work.loop.call_later(NOTICE_SECONDS, self.tell_ended)

@@ -25,12 +25,11 @@ from amends.decide.events import Phase
 from amends.decide.messages import Message as Outcome
 from amends.decide.wire import Command, Word
 from amends.define.handlers import Handled, Handler
-from amends.define.program import Program
 from amends.errors import AmendsError, MessageRefused, StoreError, StoreUnavailable
 from amends.message import Message
 from amends.run.inbox import BARRED, CommandTry, unfit
 from amends.run.inbox_careful import Poison
-from amends.run.journey import Journey, Next
+from amends.run.journey import Journey, Next, Route
 from amends.run.outbox_rows import EventRow, given_to, row_of_message
 from amends.run.participant_work import POISON, Leaving, Work
 from amends.run.transactions import Transactions
@@ -61,10 +60,10 @@ class Kept_(NamedTuple):
 class Hop:
     """One saga's stay at a service. journey: the saga after what has just happened."""
 
-    def __init__(self, hops: Hops, saga: Saga, program: Program, history: bytes, sent_at: float) -> None:
+    def __init__(self, hops: Hops, saga: Saga, route: Route, history: bytes, sent_at: float) -> None:
         self._hops = hops
         self._saga = saga
-        self._program = program
+        self._route = route
         self._history = history
         self.journey = self.fresh()
         self.command: Command = self.journey.command(sent_at)
@@ -73,7 +72,7 @@ class Hop:
 
     def fresh(self) -> Journey:
         """The saga as it came. Raises MessageRefused."""
-        return Journey(self._saga, self._program, self._history, self._hops.work.settings)
+        return Journey(self._saga, self._route, self._history, self._hops.work.settings)
 
     def happens(self, outcome: Outcome) -> None:
         """Decide what follows; said again where its transaction came to nothing."""
@@ -156,13 +155,13 @@ class HopTry(CommandTry):
 
 
 class Hops:
-    """Of one participant. programs: the sagas that it knows, by name."""
+    """Of one participant. routes: the sagas that it knows, by name."""
 
-    def __init__(self, work: Work, transactions: Transactions, programs: Mapping[str, Program]) -> None:
+    def __init__(self, work: Work, transactions: Transactions, routes: Mapping[str, Route]) -> None:
         self.work = work
         self.service: str = work.handlers.service.name
         self._transactions = transactions
-        self._programs = programs
+        self._routes = routes
         self._soon = asyncio.Event()
         self._due: float | None = None  # when the next of those that wait is due, as far as it is known
 
@@ -171,27 +170,27 @@ class Hops:
     async def baton(self, delivery: Delivery, message: Message) -> None:
         """Take a saga, do what is next, pass it on, ack. Raises Leaving where it is left to others, MessageRefused."""
         baton = baton_of(message)
-        program = self._program(baton.saga)
-        if program is None:
+        route = self._route(baton.saga)
+        if route is None:
             await self._set_aside(baton)
         else:
-            await self._arrives(baton, program, delivery)
+            await self._arrives(baton, route, delivery)
         self.work.figures.handled += 1
         await delivery.ack()
 
-    async def _arrives(self, baton: Baton, program: Program, delivery: Delivery) -> None:
-        hop = Hop(self, baton.saga, program, baton.history, baton.sent_at)
+    async def _arrives(self, baton: Baton, route: Route, delivery: Delivery) -> None:
+        hop = Hop(self, baton.saga, route, baton.history, baton.sent_at)
         wanted = (hop.command.step, hop.command.phase, hop.command.round)
         if wanted != (baton.step, baton.phase, baton.round) or hop.command.type.partition(".")[0] != self.service:
             raise MessageRefused(f"the saga {baton.saga.key!r:.60} is at {wanted[0]}, and the baton at {baton.step}")
         async with self.work.lane((baton.saga.home, baton.saga.id)):
-            if await self._goes_out_again(baton.saga, program, wanted):
+            if await self._goes_out_again(baton.saga, route, wanted):
                 self.work.figures.repeated += 1
                 return
             try:
                 await self._go(hop, delivery.times)
             except Stale:
-                await self._goes_out_again(baton.saga, program, wanted)
+                await self._goes_out_again(baton.saga, route, wanted)
 
     async def _go(self, hop: Hop, times: int) -> None:
         """Do what is next, and write what follows. Raises Leaving and Stale."""
@@ -234,13 +233,13 @@ class Hops:
 
     # What comes again
 
-    async def _goes_out_again(self, saga: Saga, program: Program, at: tuple[str, Phase, int]) -> bool:
+    async def _goes_out_again(self, saga: Saga, route: Route, at: tuple[str, Phase, int]) -> bool:
         """Whether the saga was here before; what that led to is sent once more."""
         kept = await self._kept(saga, at)
         if kept is None:
             return False
         if kept.stand in ("passed", Stand.ENDED, Stand.PARKED):
-            journey = Journey(saga, program, kept.history, self.work.settings)
+            journey = Journey(saga, route, kept.history, self.work.settings)
             rows = self.rows_of(journey.next(self.service, time.time()))
             self._committed(await self._asked("publish", given_to(rows, self.service)), rows)
         return True
@@ -283,16 +282,16 @@ class Hops:
 
     async def _again(self, saga: Saga, at: tuple[str, Phase, int], history: bytes) -> None:
         """Another attempt is due."""
-        program = self._program(saga)
-        if program is None:
+        route = self._route(saga)
+        if route is None:
             return
         try:
             async with self.work.lane((saga.home, saga.id)):
                 now = time.time()
-                journey = Journey(saga, program, history, self.work.settings)
+                journey = Journey(saga, route, history, self.work.settings)
                 journey.tell(m.Tick(), now)
                 if next_hop(journey.state) is not None:
-                    await self._go(Hop(self, saga, program, journey.history, now), 0)
+                    await self._go(Hop(self, saga, route, journey.history, now), 0)
         except (Stale, Leaving):
             return
         except MessageRefused as error:
@@ -353,9 +352,9 @@ class Hops:
         }
         return json.dumps(row)
 
-    def _program(self, saga: Saga) -> Program | None:
-        program = self._programs.get(saga.plan)
-        return program if program is not None and program.plan.fingerprint == saga.fingerprint else None
+    def _route(self, saga: Saga) -> Route | None:
+        route = self._routes.get(saga.plan)
+        return route if route is not None and route.program.plan.fingerprint == saga.fingerprint else None
 
     async def _asked(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
         """A statement; a database that is away is waited for. Raises Leaving."""

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import msgspec
 
 from amends.decide.baton import Baton, Saga, Stand, Told
-from amends.decide.choreography import next_hop
+from amends.decide.choreography import next_hop, travelling
 from amends.decide.draft import Reply
 from amends.decide.evolve import replay
 from amends.decide.messages import Message
+from amends.decide.plan import Plan
 from amends.decide.state import ENDED, Action, State, Status
 from amends.decide.wire import Command
 from amends.define.program import Program
@@ -33,6 +34,18 @@ def state_of_text(history: str) -> State:
     return replay(event for row in _rows(history) for event in journal.decode(bytes(row)).events)
 
 
+class Route(NamedTuple):
+    """A saga that can travel. plan: the one that its services decide by; its own is the program's."""
+
+    program: Program
+    plan: Plan
+
+
+def route(program: Program) -> Route:
+    """The route of a saga."""
+    return Route(program, travelling(program.plan))
+
+
 class Next(NamedTuple):
     """What follows. to: the service that a baton goes to. told: what the home is told. wake: when another attempt is
     due here. One of the three."""
@@ -46,12 +59,12 @@ class Next(NamedTuple):
 class Journey:
     """One saga, as far as it has come. Raises MessageRefused for a history that is none."""
 
-    def __init__(self, saga: Saga, program: Program, history: bytes, settings: Settings) -> None:
+    def __init__(self, saga: Saga, route: Route, history: bytes, settings: Settings) -> None:
         self.saga = saga
-        self.program = program
+        self._plan = route.plan
         self.replies: tuple[Reply, ...] = ()
         self._settings = settings
-        self._supply = Supply(program, {}, settings)
+        self._supply = Supply(route.program, {}, settings)
         try:
             self._parts = [bytes(row) for row in _rows(history)]
             self._state: State | None = None
@@ -80,7 +93,7 @@ class Journey:
 
     def tell(self, message: Message, now: float) -> None:
         """Let a message have its effect. now: by the clock of whoever holds the saga."""
-        decision = decided(self.program.plan, self._state, message, now, self._supply)
+        decision = decided(self._plan, self._state, message, now, self._supply)
         self._state, self.wake = decision.state, decision.wake
         self.replies += decision.replies
         if decision.events:
@@ -96,7 +109,7 @@ class Journey:
         address, phase = hop
         step = self.state.step(address)
         return Command(
-            self.program.plan.step(address).command,
+            self._plan.step(address).command,
             self.saga.home,
             self.saga.id,
             self.saga.key,
@@ -118,7 +131,7 @@ class Journey:
         hop = next_hop(state)
         if hop is not None:
             address, phase = hop
-            node = self.program.plan.step(address)
+            node = self._plan.step(address)
             baton = Baton(self.saga, node.command, address, phase, state.step(address).round, self.history, now)
             return Next(baton, node.service)
         if state.status in ENDED or state.status is Status.PARKED:

@@ -23,12 +23,12 @@ from amends.define.contract import Command, Event, Service
 from amends.define.handlers import Compensates, CompensatesNothing, Given, Handlers, Handles, On
 from amends.define.hints import frame_locals
 from amends.define.policy import Duration, Retry
-from amends.define.program import Program
 from amends.define.resources import Resources
 from amends.define.saga import Saga
 from amends.errors import DefinitionError, NotRunning, TransportRefused
 from amends.run.asking import check_id
 from amends.run.homes import begun
+from amends.run.journey import Route, route
 from amends.run.outbox_rows import event_row, published, write_within
 from amends.run.participant_database import home_of, transactions_on
 from amends.run.participant_session import ParticipantSession
@@ -57,7 +57,7 @@ class Built:
     around: tuple[Around, ...]
     settings: Settings
     migrate: bool
-    programs: Mapping[str, Program]  # the choreographed sagas that it knows, by name
+    routes: Mapping[str, Route]  # the choreographed sagas that it knows, by name
 
 
 class Participant:
@@ -98,9 +98,9 @@ class Participant:
                 raise DefinitionError(f"Participant(broker=…): {error}") from None
         provided = Resources(resources, depth=2)
         self.service: Service = service
-        programs = _programs(sagas, database)
+        routes = _routes(sagas, database)
         self._built = Built(
-            Handlers(service), database, broker, provided, tuple(around), settings or Settings(), migrate, programs
+            Handlers(service), database, broker, provided, tuple(around), settings or Settings(), migrate, routes
         )
         self._session: ParticipantSession | None = None
         self._entered = False
@@ -197,13 +197,13 @@ class Participant:
 
         Raises ValueRefused, LimitExceeded, IdConflict and NotEnlisted.
         """
-        program = self._built.programs.get(saga.name)
-        if program is None or program is not saga.program:
+        going = self._built.routes.get(saga.name)
+        if going is None or going.program is not saga.program:
             raise DefinitionError(f"the saga {saga.name} was not given to this participant: Participant(…, sagas=[…])")
         settings = self._built.settings
-        payload, _ = program.input.admit(input, f"the input of {saga.name}", settings.payload_bytes)
+        payload, _ = saga.program.input.admit(input, f"the input of {saga.name}", settings.payload_bytes)
         key = uuid.uuid4().hex if id is None else check_id(id)
-        start = begun(self.service.name, program, key, payload, settings)
+        start = begun(self.service.name, going, key, payload, settings)
         given, written = write_within(start.write(), within)
         if not inspect.isawaitable(written):
             self._published(given, written)
@@ -315,20 +315,20 @@ class Participant:
         return f"Participant({self.service.name!r})"
 
 
-def _programs(sagas: Sequence[Saga[Any, Any]], database: object) -> Mapping[str, Program]:
+def _routes(sagas: Sequence[Saga[Any, Any]], database: object) -> Mapping[str, Route]:
     """The sagas that can go from service to service. Raises DefinitionError."""
-    programs: dict[str, Program] = {}
+    routes: dict[str, Route] = {}
     for saga in sagas:
         if not isinstance(saga, Saga):
             raise DefinitionError(f"Participant(sagas=…): a Saga is expected, not {saga!r:.80}")
-        if saga.name in programs:
+        if saga.name in routes:
             raise DefinitionError(f"Participant(sagas=…): two sagas have the name {saga.name}")
         if found := obstacles(saga.plan):
             raise DefinitionError(f"the saga {saga.name} cannot be choreographed: {'; '.join(found)}")
-        programs[saga.name] = saga.program
-    if programs and database is None:
+        routes[saga.name] = route(saga.program)
+    if routes and database is None:
         raise DefinitionError("Participant(sagas=…): what a service does in choreographed sagas is kept in a database=")
-    return programs
+    return routes
 
 
 class _Done(Generic[T]):

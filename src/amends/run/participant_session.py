@@ -53,9 +53,9 @@ class ParticipantSession:
         self._events = Events(self.work)
         self._hops: Hops | None = None
         self._homes: Homes | None = None
-        if self._transactions is not None and built.programs:
-            self._hops = Hops(self.work, self._transactions, built.programs)
-            self._homes = Homes(self.work, self._transactions, built.programs)
+        if self._transactions is not None and built.routes:
+            self._hops = Hops(self.work, self._transactions, built.routes)
+            self._homes = Homes(self.work, self._transactions, built.routes)
         service, settings = built.handlers.service.name, built.settings
         self._upkeep: Upkeep | None = None
         if self._transactions is not None:
