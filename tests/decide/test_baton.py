@@ -4,7 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from amends.decide.baton import Baton, Saga, Stand, Told, baton_message, baton_of, word_message, word_of
+from amends.decide.baton import (
+    Answered,
+    Baton,
+    Mark,
+    Saga,
+    Stand,
+    Told,
+    answer_message,
+    answer_of,
+    baton_message,
+    baton_of,
+    mark_message,
+    mark_of,
+    word_message,
+    word_of,
+)
 from amends.decide.events import ACTION, UNDO, Phase
 from amends.errors import MessageRefused
 from amends.message import Message, from_headers, headers
@@ -12,6 +27,8 @@ from amends.message import Message, from_headers, headers
 AT = 1_772_359_200.25
 SAGA = Saga(bytes(range(16)), "order-1", "place-order", "0123456789abcdef" * 2, "orders")
 BATON = Baton(SAGA, "payment.charge-card", "charge_card", ACTION, 1, b'[[1.5,0,[["started",{},null]]]]', AT)
+MARK = Mark(SAGA, "0f" * 16, "resolve", "charge_card", "ada", "it is done, ticket 812", b'{"id":1}')
+ANSWERED = Answered(SAGA, "0f" * 16, "too late", "it has passed its pivot")
 TOLD = Told(SAGA, Stand.PARKED, "payment", b"[]")
 
 
@@ -23,7 +40,7 @@ def bent(message: Message, **attributes: str | None) -> Message:
 
 @pytest.mark.parametrize("phase", [ACTION, UNDO])
 def test_a_baton_reads_back_as_what_was_written(phase: Phase) -> None:
-    baton = BATON._replace(phase=phase, round=3, trace={"traceparent": "00-0a-0b-01"})
+    baton = BATON._replace(phase=phase, round=3, marks=("0a" * 16, "0b" * 16), trace={"traceparent": "00-0a-0b-01"})
 
     message = baton_message(baton, "m1", "/amends/orders")
 
@@ -52,6 +69,7 @@ def test_a_word_reads_back_as_what_was_written(stand: Stand) -> None:
         ("amendsstep", "a b"),
         ("amendsphase", "sideways"),
         ("amendsround", "0"),
+        ("amendsmarks", "a,b"),
     ],
 )
 def test_a_baton_that_cannot_be_is_refused_by_the_name_of_what_is_wrong(name: str, value: str | None) -> None:
@@ -68,3 +86,29 @@ def test_a_baton_without_its_time_is_refused() -> None:
 def test_a_word_that_cannot_be_is_refused_by_the_name_of_what_is_wrong(name: str, value: str) -> None:
     with pytest.raises(MessageRefused, match=name):
         word_of(bent(word_message(TOLD, "m1", "/amends/payment", AT), **{name: value}))
+
+
+@pytest.mark.parametrize("mark", [MARK, MARK._replace(verb="cancel", address="", result=None)])
+def test_a_mark_reads_back_as_what_was_written(mark: Mark) -> None:
+    message = mark_message(mark, "m1", "/amends/orders", AT)
+
+    assert mark_of(from_headers(headers(message), message.data)) == mark
+
+
+def test_an_answer_reads_back_as_what_was_written() -> None:
+    message = answer_message(ANSWERED, "m1", "/amends/payment", AT)
+
+    assert answer_of(from_headers(headers(message), message.data)) == ANSWERED
+
+
+@pytest.mark.parametrize("data", [b"[]", b"{", b'{"reason":1}', b"\xff"])
+def test_what_a_mark_or_an_answer_says_is_an_object_of_texts(data: bytes) -> None:
+    with pytest.raises(MessageRefused, match="object of texts"):
+        mark_of(mark_message(MARK, "m1", "/amends/orders", AT)._replace(data=data))
+    with pytest.raises(MessageRefused, match="object of texts"):
+        answer_of(answer_message(ANSWERED, "m1", "/amends/orders", AT)._replace(data=data))
+
+
+def test_an_answer_that_cannot_be_is_refused_by_name() -> None:
+    with pytest.raises(MessageRefused, match="amendsanswer"):
+        answer_of(bent(answer_message(ANSWERED, "m1", "/amends/payment", AT), amendsanswer="perhaps"))

@@ -10,6 +10,7 @@ Must not: read a row of the history.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from enum import StrEnum
@@ -23,6 +24,9 @@ from amends.message import Message
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 _SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
+_MARK = re.compile(r"[0-9a-f]{32}")
+_VERB = re.compile(r"[a-z]{1,20}")
+_ANSWERS = ("accepted", "refused", "too late")
 _NAME_MAX = 200
 
 
@@ -32,6 +36,7 @@ class Kind(StrEnum):
     BATON = "baton"
     WORD = "word"  # from who holds the baton to the home: how the saga stands
     MARK = "mark"  # from the home to all its services: what somebody wants of whoever holds the baton
+    ANSWER = "answer"  # from the holder to the home: what became of a mark
 
 
 class Stand(StrEnum):
@@ -54,7 +59,7 @@ class Saga(NamedTuple):
 
 class Baton(NamedTuple):
     """type: the contract's name of the command that is next. history: the rows so far, as a JSON list. sent_at: an
-    instant of the sender."""
+    instant of the sender. marks: those that a holder has met already."""
 
     saga: Saga
     type: str
@@ -63,7 +68,30 @@ class Baton(NamedTuple):
     round: int
     history: bytes
     sent_at: float
+    marks: tuple[str, ...] = ()
     trace: Mapping[str, str] = wire.NO_TRACE
+
+
+class Mark(NamedTuple):
+    """What somebody wants of a saga, whoever holds it. verb: `cancel`, or an operator's act on `address`. result: of
+    one that is resolved, encoded."""
+
+    saga: Saga
+    id: str
+    verb: str
+    address: str
+    actor: str
+    reason: str
+    result: bytes | None = None
+
+
+class Answered(NamedTuple):
+    """What the holder says to a mark. word: `accepted`, `refused` or `too late`."""
+
+    saga: Saga
+    mark: str
+    word: str
+    detail: str
 
 
 class Told(NamedTuple):
@@ -83,6 +111,7 @@ def baton_message(baton: Baton, id_: str, source: str) -> Message:
         "amendsstep": baton.step,
         "amendsphase": baton.phase.value,
         "amendsround": str(baton.round),
+        **({"amendsmarks": ",".join(baton.marks)} if baton.marks else {}),
         **baton.trace,
     }
     saga = baton.saga
@@ -103,8 +132,83 @@ def baton_of(message: Message) -> Baton:
         wire.number_in(given, "amendsround", 1, wire.ROUNDS_MAX),
         message.data,
         message.time,
+        _marks(given),
         wire.trace_in(given),
     )
+
+
+def mark_message(mark: Mark, id_: str, source: str, at: float) -> Message:
+    """The message of a mark."""
+    said = {"address": mark.address, "actor": mark.actor, "reason": mark.reason}
+    if mark.result is not None:
+        said["result"] = mark.result.decode()
+    attributes = {
+        KIND: Kind.MARK.value,
+        **_attributes(mark.saga),
+        "amendsmark": mark.id,
+        "amendsverb": mark.verb,
+    }
+    data = json.dumps(said).encode()
+    return Message(id_, "amends.mark", source, data, at, mark.saga.key, mark.saga.id.hex(), attributes)
+
+
+def mark_of(message: Message) -> Mark:
+    """The mark that a message is. Raises MessageRefused."""
+    given = message.attributes
+    _check_kind(given, Kind.MARK)
+    verb = _fitting(given, "amendsverb", _VERB)
+    said = _said(message)
+    result = said.get("result")
+    return Mark(
+        _saga_of(given),
+        _fitting(given, "amendsmark", _MARK),
+        verb,
+        said.get("address", ""),
+        said.get("actor", ""),
+        said.get("reason", ""),
+        None if result is None else result.encode(),
+    )
+
+
+def answer_message(answered: Answered, id_: str, source: str, at: float) -> Message:
+    """The message of an answer."""
+    attributes = {
+        KIND: Kind.ANSWER.value,
+        **_attributes(answered.saga),
+        "amendsmark": answered.mark,
+        "amendsanswer": answered.word,
+    }
+    data = json.dumps({"detail": answered.detail}).encode()
+    saga = answered.saga
+    return Message(id_, "amends.answer", source, data, at, saga.key, saga.id.hex(), attributes)
+
+
+def answer_of(message: Message) -> Answered:
+    """The answer that a message is. Raises MessageRefused."""
+    given = message.attributes
+    _check_kind(given, Kind.ANSWER)
+    word = wire.text_in(given, "amendsanswer")
+    if word not in _ANSWERS:
+        raise MessageRefused(f"amendsanswer is {word!r:.40}: {' or '.join(_ANSWERS)} is expected")
+    return Answered(_saga_of(given), _fitting(given, "amendsmark", _MARK), word, _said(message).get("detail", ""))
+
+
+def _said(message: Message) -> dict[str, str]:
+    try:
+        said = json.loads(message.data)
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict) or not all(isinstance(value, str) for value in said.values()):
+        raise MessageRefused("its data is no object of texts")
+    return said
+
+
+def _marks(given: Mapping[str, str]) -> tuple[str, ...]:
+    """Those that were met; a baton has few."""
+    marks = tuple(filter(None, given.get("amendsmarks", "").split(",")))
+    if not all(map(_MARK.fullmatch, marks)):
+        raise MessageRefused(f"amendsmarks is {given['amendsmarks']!r:.60}, which none can be")
+    return marks
 
 
 def word_message(told: Told, id_: str, source: str, at: float) -> Message:

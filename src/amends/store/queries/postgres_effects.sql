@@ -323,16 +323,17 @@ RETURNING 1
 -- name: hop_keep
 WITH kept AS (
     INSERT INTO amends.hop (
-        saga, address, phase, round, service, stand, due, key, plan, fingerprint, home, length, history, at
+        saga, address, phase, round, service, stand, due, key, plan, fingerprint, home, marks, length, history, at
     )
-    SELECT saga, address, phase, round, service, stand, due, key, plan, fingerprint, home, length, history,
+    SELECT saga, address, phase, round, service, stand, due, key, plan, fingerprint, home, marks, length, history,
         extract(epoch FROM clock_timestamp())
     FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (
         saga uuid, address text, phase text, round integer, service text, stand text, due double precision, key text,
-        plan text, fingerprint text, home text, length integer, history text
+        plan text, fingerprint text, home text, marks text, length integer, history text
     )
     ON CONFLICT (saga, service, address, phase, round) DO UPDATE SET stand = excluded.stand, due = excluded.due,
-        length = excluded.length, history = excluded.history, fingerprint = excluded.fingerprint, at = excluded.at
+        length = excluded.length, history = excluded.history, marks = excluded.marks,
+        fingerprint = excluded.fingerprint, at = excluded.at
     WHERE amends.hop.length < excluded.length
     RETURNING 1
 ), sent AS (
@@ -347,7 +348,7 @@ WITH kept AS (
 SELECT number, id FROM sent UNION ALL SELECT 0, '' FROM kept
 
 -- name: hop_at
-SELECT stand, due, length, history FROM amends.hop
+SELECT stand, due, length, history, marks FROM amends.hop
 WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND address = CAST($3 AS text)
     AND phase = CAST($4 AS text) AND round = CAST($5 AS integer)
 
@@ -359,7 +360,58 @@ WHERE (saga, service, address, phase, round) IN (
     WHERE service = CAST($1 AS text) AND due <= extract(epoch FROM clock_timestamp())
     ORDER BY due LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
 )
-RETURNING replace(CAST(saga AS text), '-', ''), key, plan, fingerprint, home, address, phase, round, history
+RETURNING replace(CAST(saga AS text), '-', ''), key, plan, fingerprint, home, address, phase, round, history, marks
+
+-- Those of a saga that are here for now: waiting, or parked.
+-- name: hop_held
+SELECT replace(CAST(saga AS text), '-', ''), key, plan, fingerprint, home, address, phase, round, history, marks
+FROM amends.hop
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND stand IN ('waiting', 'parked')
+
+-- name: mark_keep
+INSERT INTO amends.mark (saga, service, id, at_home, verb, address, actor, reason, result, due, at)
+SELECT saga, service, id, at_home, verb, address, actor, reason, result,
+    CASE WHEN at_home THEN extract(epoch FROM clock_timestamp()) + seconds END, extract(epoch FROM clock_timestamp())
+FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS m (
+    saga uuid, service text, id text, at_home boolean, verb text, address text, actor text, reason text, result text,
+    seconds double precision
+)
+ON CONFLICT DO NOTHING
+RETURNING 1
+
+-- Of a saga, in a service, for whoever holds it.
+-- name: marks_of
+SELECT id, verb, address, actor, reason, result FROM amends.mark
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND NOT at_home
+ORDER BY at
+
+-- name: mark_answered
+UPDATE amends.mark SET word = CAST($4 AS text), detail = CAST($5 AS text), due = NULL
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND id = CAST($3 AS text) AND at_home
+    AND word = ''
+RETURNING 1
+
+-- name: mark_word
+SELECT word, detail FROM amends.mark
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND id = CAST($3 AS text) AND at_home
+
+-- Those of sagas that have ended: nobody answers any more.
+-- name: marks_late
+UPDATE amends.mark SET word = 'too late', detail = CAST($3 AS text), due = NULL
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND at_home AND word = ''
+RETURNING 1
+
+-- Those that nobody has answered yet; they go out again.
+-- name: mark_due
+UPDATE amends.mark AS m SET due = extract(epoch FROM clock_timestamp()) + CAST($3 AS double precision)
+FROM amends.home AS h
+WHERE h.saga = m.saga AND (m.saga, m.service, m.id, m.at_home) IN (
+    SELECT saga, service, id, at_home FROM amends.mark
+    WHERE service = CAST($1 AS text) AND due <= extract(epoch FROM clock_timestamp())
+    ORDER BY due LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
+)
+RETURNING replace(CAST(m.saga AS text), '-', ''), h.key, h.plan, h.fingerprint, m.id, m.verb, m.address, m.actor,
+    m.reason, m.result
 
 -- name: home_open
 INSERT INTO amends.home (saga, service, key, plan, fingerprint, first, history, length, due, at)
@@ -414,5 +466,5 @@ SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)
 
 -- name: drop
 DROP TABLE IF EXISTS amends.inbox, amends.inbox_ended, amends.inbox_event, amends.inbox_death, amends.outbox, amends.hop,
-    amends.home,
+    amends.home, amends.mark,
     amends.inbox_version;

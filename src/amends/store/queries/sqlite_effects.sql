@@ -148,19 +148,20 @@ RETURNING 1
 
 -- What is sent with it is written by `publish`, only if this gives a row.
 -- name: hop_keep
-INSERT INTO amends_hop (saga, address, phase, round, service, stand, due, key, plan, fingerprint, home, length, history, at)
+INSERT INTO amends_hop (saga, address, phase, round, service, stand, due, key, plan, fingerprint, home, marks, length, history, at)
 SELECT json_extract(?1, '$.saga'), json_extract(?1, '$.address'), json_extract(?1, '$.phase'), json_extract(?1, '$.round'), json_extract(?1, '$.service'),
     json_extract(?1, '$.stand'), json_extract(?1, '$.due'), json_extract(?1, '$.key'), json_extract(?1, '$.plan'),
-    json_extract(?1, '$.fingerprint'), json_extract(?1, '$.home'), json_extract(?1, '$.length'), json_extract(?1, '$.history'),
-    (julianday('now') - 2440587.5) * 86400.0
+    json_extract(?1, '$.fingerprint'), json_extract(?1, '$.home'), json_extract(?1, '$.marks'), json_extract(?1, '$.length'),
+    json_extract(?1, '$.history'), (julianday('now') - 2440587.5) * 86400.0
 WHERE true
 ON CONFLICT (saga, service, address, phase, round) DO UPDATE SET stand = excluded.stand, due = excluded.due,
-    length = excluded.length, history = excluded.history, fingerprint = excluded.fingerprint, at = excluded.at
+    length = excluded.length, history = excluded.history, marks = excluded.marks,
+    fingerprint = excluded.fingerprint, at = excluded.at
 WHERE amends_hop.length < excluded.length
 RETURNING 0, ''
 
 -- name: hop_at
-SELECT stand, due, length, history FROM amends_hop
+SELECT stand, due, length, history, marks FROM amends_hop
 WHERE saga = ?1 AND service = ?2 AND address = ?3 AND phase = ?4 AND round = ?5
 
 -- name: hop_due
@@ -169,7 +170,47 @@ WHERE (saga, service, address, phase, round) IN (
     SELECT saga, service, address, phase, round FROM amends_hop WHERE service = ?1 AND due <= (julianday('now') - 2440587.5) * 86400.0
     ORDER BY due LIMIT ?2
 )
-RETURNING saga, key, plan, fingerprint, home, address, phase, round, history
+RETURNING saga, key, plan, fingerprint, home, address, phase, round, history, marks
+
+-- name: hop_held
+SELECT saga, key, plan, fingerprint, home, address, phase, round, history, marks FROM amends_hop
+WHERE saga = ?1 AND service = ?2 AND stand IN ('waiting', 'parked')
+
+-- name: mark_keep
+INSERT INTO amends_mark (saga, service, id, at_home, verb, address, actor, reason, result, due, at)
+SELECT json_extract(?1, '$.saga'), json_extract(?1, '$.service'), json_extract(?1, '$.id'), json_extract(?1, '$.at_home'),
+    json_extract(?1, '$.verb'), json_extract(?1, '$.address'), json_extract(?1, '$.actor'),
+    json_extract(?1, '$.reason'), json_extract(?1, '$.result'),
+    CASE WHEN json_extract(?1, '$.at_home') THEN (julianday('now') - 2440587.5) * 86400.0 + json_extract(?1, '$.seconds') END, (julianday('now') - 2440587.5) * 86400.0
+WHERE true
+ON CONFLICT DO NOTHING
+RETURNING 1
+
+-- name: marks_of
+SELECT id, verb, address, actor, reason, result FROM amends_mark WHERE saga = ?1 AND service = ?2 AND NOT at_home
+ORDER BY at
+
+-- name: mark_answered
+UPDATE amends_mark SET word = ?4, detail = ?5, due = NULL
+WHERE saga = ?1 AND service = ?2 AND id = ?3 AND at_home AND word = ''
+RETURNING 1
+
+-- name: mark_word
+SELECT word, detail FROM amends_mark WHERE saga = ?1 AND service = ?2 AND id = ?3 AND at_home
+
+-- name: marks_late
+UPDATE amends_mark SET word = 'too late', detail = ?3, due = NULL
+WHERE saga = ?1 AND service = ?2 AND at_home AND word = ''
+RETURNING 1
+
+-- name: mark_due
+UPDATE amends_mark SET due = (julianday('now') - 2440587.5) * 86400.0 + ?3
+WHERE (saga, service, id, at_home) IN (
+    SELECT saga, service, id, at_home FROM amends_mark WHERE service = ?1 AND due <= (julianday('now') - 2440587.5) * 86400.0 ORDER BY due LIMIT ?2
+)
+RETURNING saga, (SELECT key FROM amends_home AS h WHERE h.saga = amends_mark.saga),
+    (SELECT plan FROM amends_home AS h WHERE h.saga = amends_mark.saga),
+    (SELECT fingerprint FROM amends_home AS h WHERE h.saga = amends_mark.saga), id, verb, address, actor, reason, result
 
 -- It begins with INSERT, or Python's sqlite3 would not begin a transaction for it.
 -- name: home_open
@@ -219,4 +260,5 @@ DROP TABLE IF EXISTS amends_inbox_death;
 DROP TABLE IF EXISTS amends_outbox;
 DROP TABLE IF EXISTS amends_hop;
 DROP TABLE IF EXISTS amends_home;
+DROP TABLE IF EXISTS amends_mark;
 DROP TABLE IF EXISTS amends_inbox_version;

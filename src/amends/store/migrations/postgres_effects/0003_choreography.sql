@@ -15,6 +15,7 @@ CREATE TABLE amends.hop (
     plan        text NOT NULL,
     fingerprint text NOT NULL,
     home        text NOT NULL,
+    marks       text NOT NULL DEFAULT '',  -- those that were met, with commas
     length      integer NOT NULL,                      -- rows of the history
     history     text NOT NULL,                         -- JSON
     at          double precision NOT NULL,
@@ -39,5 +40,25 @@ CREATE TABLE amends.home (
     UNIQUE (service, key)
 );
 CREATE INDEX home_due ON amends.home (service, due) WHERE due IS NOT NULL;
+
+-- What somebody wants of a saga: at its home until it is answered, and in each of its services, for whoever comes to hold
+-- the saga. `word`: the answer; '' until there is one.
+CREATE TABLE amends.mark (
+    saga        uuid NOT NULL,
+    service     text NOT NULL,
+    id          text NOT NULL,
+    at_home     boolean NOT NULL,
+    verb        text NOT NULL,
+    address     text NOT NULL,
+    actor       text NOT NULL,
+    reason      text NOT NULL,
+    result      text,
+    word        text NOT NULL DEFAULT '',
+    detail      text NOT NULL DEFAULT '',
+    due         double precision,
+    at          double precision NOT NULL,
+    PRIMARY KEY (saga, service, id, at_home)
+);
+CREATE INDEX mark_due ON amends.mark (service, due) WHERE due IS NOT NULL;
 
 UPDATE amends.inbox_version SET version = 3;

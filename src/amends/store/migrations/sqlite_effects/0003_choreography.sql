@@ -15,6 +15,7 @@ CREATE TABLE amends_hop (
     plan        TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
     home        TEXT NOT NULL,
+    marks       TEXT NOT NULL DEFAULT '',  -- those that were met, with commas
     length      INTEGER NOT NULL,                  -- rows of the history
     history     TEXT NOT NULL,                     -- JSON
     at          REAL NOT NULL,
@@ -39,5 +40,25 @@ CREATE TABLE amends_home (
     UNIQUE (service, key)
 ) WITHOUT ROWID;
 CREATE INDEX amends_home_due ON amends_home (service, due) WHERE due IS NOT NULL;
+
+-- What somebody wants of a saga: at its home until it is answered, and in each of its services, for whoever comes to hold
+-- the saga. `word`: the answer; '' until there is one.
+CREATE TABLE amends_mark (
+    saga        TEXT NOT NULL,
+    service     TEXT NOT NULL,
+    id          TEXT NOT NULL,
+    at_home     INTEGER NOT NULL,
+    verb        TEXT NOT NULL,
+    address     TEXT NOT NULL,
+    actor       TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    result      TEXT,
+    word        TEXT NOT NULL DEFAULT '',
+    detail      TEXT NOT NULL DEFAULT '',
+    due         REAL,
+    at          REAL NOT NULL,
+    PRIMARY KEY (saga, service, id, at_home)
+) WITHOUT ROWID;
+CREATE INDEX amends_mark_due ON amends_mark (service, due) WHERE due IS NOT NULL;
 
 UPDATE amends_inbox_version SET version = 3;
