@@ -12,6 +12,7 @@ from shop_floor import PATIENCE_SECONDS, Floor
 
 from amends.operate.cli.hosting import Hosting, Readiness
 from amends.operate.cli.probes import Probes
+from services.proxy import Proxy
 
 SYSTEM = """
 from __future__ import annotations
@@ -237,6 +238,36 @@ def test_a_service_without_its_tables_says_what_makes_them_and_of_which_code(sys
     assert end.code == 7
     assert "run `amends db upgrade --app=lacking:app`" in end.err
     assert "run `amends db upgrade --app=lacking:app`" in found.data["findings"][-1]["detail"]
+
+
+def test_a_service_whose_database_is_away_is_alive_and_not_ready_until_it_is_back(
+    system: Floor, postgres_url: str
+) -> None:
+    with Proxy(postgres_url) as proxy:
+        (system.directory / "idle.py").write_text(
+            "from amends import Participant, Service\n"
+            f"app = Participant(Service('idle'), database={proxy.url(postgres_url)!r}, migrate=True)\n"
+        )
+        alive, ready = system.directory / "alive", system.directory / "ready"
+        worker = begun(system, "idle:app", "--alive-file=alive", "--ready-file=ready", until="takes its commands")
+        system.wait_for(ready.exists)
+
+        proxy.refuse()
+        proxy.cut()
+        assert worker.stderr is not None
+        heard = ""
+        while "idle:app is not ready: postgresql://" not in heard:  # nobody asks it for anything meanwhile
+            heard = worker.stderr.readline()
+            assert heard
+        for path in (alive, ready):
+            path.unlink()
+        system.wait_for(alive.exists)
+        while_away = ready.exists()
+        proxy.accept()
+        system.wait_for(ready.exists)
+        code, _ = stopped(worker)
+
+    assert (while_away, code) == (False, 0)
 
 
 def test_a_service_whose_broker_is_away_is_alive_and_not_ready_and_stops(system: Floor) -> None:

@@ -17,7 +17,7 @@ from participant_scene import POSTGRES_TX, SQLITE_TX, Place, Stock, until
 
 from amends.errors import StoreUnavailable
 from amends.run import inbox_careful, lives
-from amends.run.inbox_careful import DEATHS_MAX, Care, Careful, Held, Poison
+from amends.run.inbox_careful import DEATHS_MAX, PARKED_SECONDS, Care, Careful, Held, Poison
 from amends.run.inbox_upkeep import Upkeep
 from amends.run.participant_database import home_of, transactions_on
 from amends.run.transactions import Transactions
@@ -176,7 +176,8 @@ def test_what_is_poison_stays_so_for_what_was_asked_before_and_begins_anew_for_w
         for again in (True, True, False):
             assert await done(transactions, care(again, asked_at=before)) == "Poison"
 
-        later = time.time() + 60
+        soon, later = time.time() + PARKED_SECONDS / 2, time.time() + PARKED_SECONDS * 2
+        assert await done(transactions, care(asked_at=soon)) == "Poison"
         for _ in range(DEATHS_MAX):
             await begin(transactions, of_a_dead_process(asked_at=later))
             assert await done(transactions, care(asked_at=before)) == "Poison"  # and does not disturb who is at it

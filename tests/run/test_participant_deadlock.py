@@ -23,6 +23,16 @@ async def waiting(watcher: asyncpg.Connection[Any], pid: int) -> None:
             await asyncio.sleep(0.01)
 
 
+async def cross(other: asyncpg.Connection[Any], ready: asyncio.Event, crossed: asyncio.Event) -> None:
+    """Take the piano, and then the lamp."""
+    async with other.transaction():
+        await other.execute("SET LOCAL deadlock_timeout = '60s'")  # the batch is who finds the deadlock
+        await other.execute(TAKE, "piano")
+        ready.set()
+        await crossed.wait()
+        await other.execute(TAKE, "lamp")
+
+
 def test_a_batch_that_is_the_victim_of_a_deadlock_is_done_one_by_one(postgres_url: str) -> None:
     place = Place("postgres", postgres_url, POSTGRES_TX)
     stock = Stock(place)
@@ -58,19 +68,11 @@ def test_a_batch_that_is_the_victim_of_a_deadlock_is_done_one_by_one(postgres_ur
     other: Any = None
     ready = asyncio.Event()
 
-    async def cross() -> None:
-        async with other.transaction():
-            await other.execute("SET LOCAL deadlock_timeout = '60s'")  # the batch is who finds the deadlock
-            await other.execute(TAKE, "piano")
-            ready.set()
-            await crossed.wait()
-            await other.execute(TAKE, "lamp")
-
     async def main() -> None:
         nonlocal other
         other = await asyncpg.connect(postgres_url)
         async with at_work(stock, app) as peer:
-            crossing = asyncio.create_task(cross())
+            crossing = asyncio.create_task(cross(other, ready, crossed))
             await ready.wait()
             lamp = action(b'{"sku":"lamp"}', saga=bytes([1]) * 16, key="lamp")
             piano = action(b'{"sku":"piano"}', saga=bytes([2]) * 16, key="piano")

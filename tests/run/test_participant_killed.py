@@ -19,6 +19,7 @@ from processes import Process
 
 from amends.decide.wire import Command, Reply, Word, command_message, reply_of
 from amends.message import Message
+from amends.run.inbox_careful import PARKED_SECONDS
 from amends.transport.base import Delivery, Send, Transport
 from amends.transport.names import commands_of, replies_of
 from amends.transport.open import transport_for
@@ -141,7 +142,8 @@ def test_a_message_that_takes_its_process_down_each_time_is_bounded_and_parks_it
             assert deaths == 4 or (deaths > 4 and yard.broker.startswith("nats"))
 
             tried = await asyncio.to_thread(yard.process)
-            await asker.send(action(b'{"sku":"poison"}', sent_at=time.time(), attempt=2))  # a person tries again
+            later = time.time() + 2 * PARKED_SECONDS
+            await asker.send(action(b'{"sku":"poison"}', sent_at=later, attempt=2))  # a person tries again
             assert await asyncio.to_thread(tried.wait) == -9
 
     asyncio.run(main())

@@ -32,7 +32,7 @@ from participant_scene import (
 from amends import Context, Park, Participant, Retry, Settings
 from amends.decide.wire import Word, command_message
 from amends.message import Message
-from amends.run.inbox_careful import DEATHS_MAX
+from amends.run.inbox_careful import DEATHS_MAX, PARKED_SECONDS
 
 
 @pytest.fixture(params=["postgres", "sqlite"])
@@ -339,7 +339,9 @@ def test_a_message_that_took_too_many_processes_down_parks_its_saga_and_a_person
             assert stock.app.figures.poison == 2
             assert stock.calls == []
 
-            again = Redelivered(command_message(action(sent_at=time.time() + 1, attempt=2), "n", "/peer"), 0)
+            again = Redelivered(
+                command_message(action(sent_at=time.time() + 2 * PARKED_SECONDS, attempt=2), "n", "/peer"), 0
+            )
             stock.app.session.receive([again])
             assert (await peer.reply()).word is Word.SUCCEEDED
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import asked
@@ -21,7 +22,7 @@ from amends.run import mailbox
 from amends.run.sender import Sender
 from amends.run.worker import Worker
 from amends.store.base import MailRow
-from amends.transport.base import Destination
+from amends.transport.base import Destination, Send
 from amends.transport.local import LocalTransport
 
 
@@ -237,13 +238,15 @@ class Picky:
     def __init__(self) -> None:
         self.taken: list[str] = []
         self.breaks = 0
+        self.full = True
 
     async def publish(self, sends: Any) -> list[Exception | None]:
         if self.breaks:
             self.breaks -= 1
             raise OSError("the wire is cut")
-        self.taken += [send.message.id for send in sends if send.to.name != "full.commands"]
-        return [TransportAway("full") if send.to.name == "full.commands" else None for send in sends]
+        told = [TransportAway("full") if self.full and send.to.name == "full.commands" else None for send in sends]
+        self.taken += [send.message.id for send, error in zip(sends, told, strict=True) if error is None]
+        return list(told)
 
 
 def test_a_destination_that_takes_nothing_holds_up_no_other() -> None:
@@ -259,6 +262,55 @@ def test_a_destination_that_takes_nothing_holds_up_no_other() -> None:
         return transport.taken
 
     assert virtually(main()) == ["open"]
+
+
+class Slow:
+    """A broker with one destination that never confirms anything, which takes it its time."""
+
+    away = ""
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+
+    async def publish(self, sends: Sequence[Send]) -> list[Exception | None]:
+        """Confirm all but those."""
+        if any(send.to.name == "stuck.commands" for send in sends):
+            await asyncio.sleep(10.0)
+        self.taken += [send.message.id for send in sends if send.to.name != "stuck.commands"]
+        return [TransportAway("no") if send.to.name == "stuck.commands" else None for send in sends]
+
+
+def test_a_destination_that_never_confirms_slows_the_others_down_once_and_no_more() -> None:
+    async def main() -> Any:
+        transport: Any = Slow()
+        sender, loop = Sender(transport), asyncio.get_running_loop()
+        took: list[float] = []
+        for number in range(5):
+            sender.post(Destination("stuck.commands"), Message(f"stuck {number}", "t", "s"))
+            began = loop.time()
+            await sender.send(Destination("open.commands"), Message(f"open {number}", "t", "s"))
+            took.append(loop.time() - began)
+        waiting = sender.waiting
+        await sender.close()
+        return took, waiting
+
+    took, waiting = virtually(main())
+    assert took[0] >= 10.0
+    assert max(took[1:]) < 1.0
+    assert 0 < waiting <= 5
+
+
+def test_a_destination_that_confirms_again_goes_with_the_others_again() -> None:
+    async def main() -> Any:
+        transport: Any = Picky()
+        sender = Sender(transport)
+        sender.post(Destination("full.commands"), Message("full", "t", "s"))
+        await sender.send(Destination("open.commands"), Message("open", "t", "s"))
+        transport.full = False
+        await sender.drain()
+        return transport.taken, sender._aside
+
+    assert virtually(main()) == (["open", "full"], {})
 
 
 def test_a_transport_that_raises_loses_no_message(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -276,6 +278,32 @@ def test_making_a_row_bounds_the_transaction_as_limit_does(postgres_url: str) ->
                 await tx.give_back(sound=False)
 
             assert bounded[0] == bounded[1] == ["1500ms", "2500ms", "amends step, 2500ms", "on"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("name", ["make_first", "keep_new"])
+def test_what_every_command_asks_never_reads_the_whole_inbox(postgres_url: str, name: str, mode: str) -> None:
+    parameters = len(set(re.findall(r"\$\d+", effects.SQL[name])))
+    key = json.dumps([{"place": 0, "ns": "default", "saga": "0" * 32, "address": "book"}])
+    kept = ("default", "0" * 32, "book", "succeeded", "1", "", "1", "1")
+    values = (key, "1s", "1s") if name == "make_first" else kept
+
+    async def main() -> None:
+        async with inbox(postgres_url) as here:
+            tx = await here.begin()
+            await tx.execute(
+                "INSERT INTO amends.inbox (ns, saga, address, round, at) "
+                "SELECT 'default', gen_random_uuid(), 'book', 1, 1 FROM generate_series(1, 5000)",
+                "ANALYZE amends.inbox",
+                f"SET LOCAL plan_cache_mode = {mode}",
+                f"PREPARE asked ({', '.join(['text'] * parameters)}) AS {effects.SQL[name]}",
+            )
+            said = ", ".join(f"'{value}'" for value in values)
+            plan = [row[0] for row in await tx.given.fetch(f"EXPLAIN EXECUTE asked ({said})")]
+
+            assert not [line for line in plan if "Seq Scan on inbox" in line], "\n".join(plan)
 
     run(main)
 

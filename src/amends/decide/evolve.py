@@ -243,11 +243,11 @@ def _apply_word(state: State, event: e.Retried | e.Closed | e.Late | e.Operated 
         case e.Closed(address, Phase.ACTION, reason, result):
             old = state.step(address).action
             _set_action(state, event, Track(old.status, old.attempts, _given_up(state, event), reason=reason), result)
-            _close_round(state, address)
+            state.steps[address] = state.steps[address]._replace(closed=state.step(address).round)
         case e.Closed(address, Phase.UNDO, reason):
             _given_up(state, event)
             _set_undo(state, event, _undo(state, address).attempts, None, reason)
-            _close_round(state, address)
+            state.steps[address] = state.steps[address]._replace(closed=state.step(address).round)
         case e.Late(address, phase, _, result):
             _learn(state, address, phase, result)
         case e.Operated():
@@ -258,19 +258,12 @@ def _apply_word(state: State, event: e.Retried | e.Closed | e.Late | e.Operated 
 
 
 def _given_up(state: State, event: e.Retried | e.Closed) -> bool:
-    """Whether something may still come of what was tried; a person gives up what a service was asked for, never a
-    function that runs."""
+    """Whether something may still come of what was tried: a person gives up a command, never a function that runs."""
     track = state.step(event.address).track(event.phase)
-    if track.status not in (_RUNNING, _UNDO_RUNNING):
-        return track.doubt
-    if track.due is None:
+    runs = track.status in (_RUNNING, _UNDO_RUNNING)
+    if runs and track.due is None:
         raise ImpossibleTransition(f"{event!r:.200} of what runs in a worker: this is a bug in amends")
-    return True
-
-
-def _close_round(state: State, address: str) -> None:
-    step = state.steps[address]
-    state.steps[address] = step._replace(closed=step.round)
+    return runs or track.doubt
 
 
 def _turn(state: State, event: Event) -> None:

@@ -30,6 +30,7 @@ from amends.run.transactions import Transactions
 DEATHS_MAX = 3
 SIGN_SECONDS = 5.0  # between two signs of life
 SILENT_SECONDS = 30.0  # beyond twice the time-out of a handler, which may hold the loop up
+PARKED_SECONDS = 60.0  # for so long the verdict stands: its sender may ask again before it hears of it
 LOOK_SECONDS_MAX = 2.0  # between two looks no more counts as silence: while nobody could look, nobody could give a sign
 T = TypeVar("T")
 _log = logging.getLogger("amends.inbox")
@@ -48,7 +49,7 @@ class Care:
     """Something that is to be done with care, and who is about to.
 
     parts: what is the same however often it comes. again: it is known to have come before. timeout: of its handler.
-    asked_at: an instant of the sender; what was asked for before it was found to be poison is poison still.
+    asked_at: an instant of the sender; what was asked for before it was found to be poison, or soon after, is so still.
     """
 
     parts: Sequence[str]
@@ -111,7 +112,7 @@ class Careful:
         """How many have died at it, who was at it last, and their last sign of life. Raises Poison and Held."""
         rows = await self._transactions.ask("look_carefully", care.what)
         deaths, before, sign, parked = rows[0] if rows else (0, "", 0.0, 0.0)
-        if parked and care.asked_at <= parked:
+        if parked and care.asked_at <= parked + PARKED_SECONDS:
             raise Poison
         now = asyncio.get_running_loop().time()
         life = Life.ENDED if before == care.who else lives.life(before)  # its own, where the answer was lost

@@ -5,7 +5,7 @@ What the broker has not confirmed is sent again, with growing pauses, until it i
 or forgotten because there is too much of it.
 
 Guarantees: a future is told once: None when the broker has confirmed, else why it never will. Nothing is sent
-by anybody who has not committed first.
+by anybody who has not committed first. A destination that confirms nothing, while others do, makes nobody else wait.
 Must not: know what a message is about.
 """
 
@@ -37,14 +37,22 @@ class _Entry(NamedTuple):
     refused: Refused | None = None
 
 
+class _Lane:
+    """Messages that go out one batch after the other."""
+
+    def __init__(self) -> None:
+        self.queue: deque[_Entry] = deque()
+        self.pump: asyncio.Task[None] | None = None
+
+
 class Sender:
     """One per process and broker."""
 
     def __init__(self, transport: Transport, *, waiting_max: int = WAITING_MAX) -> None:
         self._transport = transport
         self._waiting_max = waiting_max
-        self._queue: deque[_Entry] = deque()
-        self._pump: asyncio.Task[None] | None = None
+        self._main = _Lane()
+        self._aside: dict[Destination, _Lane] = {}  # of those that confirmed nothing, while others did
         self._closed = False
         self.sent: int = 0  # confirmed, since the beginning
         self.refused: int = 0
@@ -67,7 +75,7 @@ class Sender:
     @property
     def waiting(self) -> int:
         """How many messages are not on their way yet."""
-        return len(self._queue)
+        return sum(len(lane.queue) for lane in self._lanes)
 
     def post(self, to: Destination, message: Message, refused: Refused | None = None) -> None:
         """Send a message, and do not wait to hear what became of it. refused: is called if the broker never will
@@ -83,50 +91,69 @@ class Sender:
 
     async def drain(self) -> None:
         """Wait until everything that was given is confirmed or refused."""
-        while self._pump is not None:
-            await asyncio.wait([self._pump])
+        while pumps := self._pumps:
+            await asyncio.wait(pumps)
 
     async def close(self) -> None:
         """Send nothing more."""
         self._closed = True
-        pump = self._pump
-        if pump is not None:
+        pumps = self._pumps
+        for pump in pumps:
             pump.cancel()
-            await asyncio.wait([pump])
-        self._give_up(len(self._queue))
+        if pumps:
+            await asyncio.wait(pumps)
+        for lane in self._lanes:
+            _give_up(lane, len(lane.queue))
+
+    @property
+    def _lanes(self) -> list[_Lane]:
+        return [self._main, *self._aside.values()]
+
+    @property
+    def _pumps(self) -> list[asyncio.Task[None]]:
+        return [lane.pump for lane in self._lanes if lane.pump is not None]
 
     def _put(self, entry: _Entry) -> None:
-        self._queue.append(entry)
-        if self._closed or len(self._queue) > self._waiting_max:
-            self._give_up(1)
-        if self._pump is None and not self._closed:
-            self._pump = asyncio.get_running_loop().create_task(self._run(), name="amends-sender")
+        lane = self._aside.get(entry.send.to, self._main)
+        lane.queue.append(entry)
+        if self._closed or len(lane.queue) > self._waiting_max:
+            _give_up(lane, 1)
+        self._start(lane)
 
-    def _give_up(self, count: int) -> None:
-        """Forget the oldest."""
-        for _ in range(count):
-            _tell(self._queue.popleft(), TransportAway("there was too much to send, or the process was leaving"))
+    def _start(self, lane: _Lane) -> None:
+        if lane.pump is None and not self._closed:
+            lane.pump = asyncio.get_running_loop().create_task(self._run(lane), name="amends-sender")
 
-    async def _run(self) -> None:
+    async def _run(self, lane: _Lane) -> None:
         batch: list[_Entry] = []
         pause = PAUSE_FIRST_SECONDS
         try:
-            while self._queue:
-                batch = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH))]
+            while lane.queue:
+                batch = [lane.queue.popleft() for _ in range(min(len(lane.queue), BATCH))]
                 fault.point("send.before")
                 told = await self._publish([entry.send for entry in batch])
                 fault.point("send.after")
                 left, size = self._settle(batch, told), len(batch)
                 batch = []
-                self._queue.extend(left)  # behind the others: a destination that takes nothing holds up no other
-                if len(left) == size:
+                if len(left) < size:
+                    pause = PAUSE_FIRST_SECONDS
+                    self._set_aside(lane, left)
+                else:
+                    lane.queue.extend(left)  # behind the others, who may be luckier
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, PAUSE_LAST_SECONDS)
-                else:
-                    pause = PAUSE_FIRST_SECONDS
         finally:
-            self._queue.extendleft(reversed(batch))
-            self._pump = None
+            lane.queue.extendleft(reversed(batch))
+            lane.pump = None
+            if lane is not self._main and not lane.queue:
+                self._aside = {to: one for to, one in self._aside.items() if one is not lane}
+
+    def _set_aside(self, lane: _Lane, left: list[_Entry]) -> None:
+        """The broker is there, and these destinations have confirmed nothing: they no longer go with the others."""
+        for entry in left:
+            own = lane if lane is not self._main else self._aside.setdefault(entry.send.to, _Lane())
+            own.queue.append(entry)
+            self._start(own)
 
     async def _publish(self, sends: list[Send]) -> list[Exception | None]:
         try:
@@ -151,6 +178,12 @@ class Sender:
             else:
                 left.append(entry)
         return left
+
+
+def _give_up(lane: _Lane, count: int) -> None:
+    """Forget the oldest."""
+    for _ in range(count):
+        _tell(lane.queue.popleft(), TransportAway("there was too much to send, or the process was leaving"))
 
 
 def _tell(entry: _Entry, error: Exception | None) -> None:

@@ -44,6 +44,7 @@ from amends.store.effects_postgres import Found, Lender, Limits, Opened, complet
 
 T = TypeVar("T")
 _log = logging.getLogger("amends.transactions")
+ASK_SECONDS = 30.0  # for an answer outside of steps: a connection may hang for hours where its other end is gone
 GRACE_SECONDS = 1.0  # beyond its timeout, after which the server ends the session of a step that is silent
 PASSING_MAX = 100  # how often in a row a step may lose its transaction before that counts as a failed attempt
 
@@ -90,7 +91,11 @@ class PostgresTransactions(Transactions):
 
     async def ask(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
         async with self._room:
-            return await self._with_one(lambda lender: effects.ask(lender, name, values))
+            try:
+                async with asyncio.timeout(ASK_SECONDS):
+                    return await self._with_one(lambda lender: effects.ask(lender, name, values))
+            except TimeoutError:
+                raise StoreUnavailable(f"{self._place}: no answer came within {ASK_SECONDS:g} s") from None
 
     async def batch(self, tries: Sequence[Try]) -> list[Message | None]:
         lender, first = self._lenders[tries[0].kind], tries[0]

@@ -90,7 +90,10 @@ class Service:
         self._watching: asyncio.Task[None] | None = None
 
     async def open(self, told: Told) -> None:
-        await self.participant.__aenter__()
+        try:
+            await self.participant.__aenter__()
+        except SchemaMismatch as error:
+            raise with_app(error, self.name) from error
         service = self.participant.service.name
         way = way_of(self.participant.broker)
         _log.info("the participant of %s (process %d) takes its commands %s", service, os.getpid(), way)
@@ -164,10 +167,7 @@ class Hosting:
         first, then = self._groups
         try:
             for part in (*first, *then):
-                try:
-                    await part.open(self._readiness.of(part.name))
-                except SchemaMismatch as error:
-                    raise with_app(error, part.name) from error
+                await part.open(self._readiness.of(part.name))
                 self._open.append(part)
         except BaseException:
             await self.close()

@@ -27,7 +27,7 @@ RETURNING round
 
 -- The same at once for the first round of several steps, which is nearly all there is, and what `limit` does before it:
 -- gives, for each, whether its row was made, whether nothing else is known of its step, so that there is nothing to
--- read, the server's time, and the number of this transaction.
+-- read, the server's time, and the number of this transaction. (EXISTS would be answered from a hash of all the table.)
 -- name: make_first
 WITH limits AS MATERIALIZED (
     SELECT set_config('lock_timeout', CAST($2 AS text), true),
@@ -45,9 +45,9 @@ WITH limits AS MATERIALIZED (
     ON CONFLICT DO NOTHING
     RETURNING ns, saga, address
 )
-SELECT w.place, made.saga IS NOT NULL, NOT EXISTS (
-    SELECT 1 FROM amends.inbox AS i WHERE i.saga = w.saga AND i.address = w.address AND i.ns = w.ns
-), CAST(extract(epoch FROM clock_timestamp()) AS double precision), CAST(pg_current_xact_id() AS text)
+SELECT w.place, made.saga IS NOT NULL, (
+    SELECT 1 FROM amends.inbox AS i WHERE i.saga = w.saga AND i.address = w.address AND i.ns = w.ns LIMIT 1
+) IS NULL, CAST(extract(epoch FROM clock_timestamp()) AS double precision), CAST(pg_current_xact_id() AS text)
 FROM wanted AS w LEFT JOIN made USING (ns, saga, address)
 
 -- Of one that was made so, in the transaction that made it; nothing where that has ended.
