@@ -15,11 +15,23 @@ import logging
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any
 
 from amends.decide import messages as m
 from amends.decide.barrier import Entry, Kept, Verdict, answer
-from amends.decide.baton import Baton, Saga, Stand, baton_message, baton_of, word_message
+from amends.decide.baton import (
+    Answered,
+    Baton,
+    Mark,
+    Saga,
+    Stand,
+    answer_message,
+    baton_message,
+    baton_of,
+    mark_of,
+    word_message,
+)
 from amends.decide.choreography import next_hop
 from amends.decide.events import Phase
 from amends.decide.messages import Message as Outcome
@@ -44,55 +56,48 @@ BATCH = 100
 _log = logging.getLogger("amends.hops")
 
 
+At = tuple[str, Phase, int]  # a step, which half of it, and its round
+
+
 class Stale(AmendsError):
     """More is known of this hop already: nothing of this stays."""
 
 
-class Kept_(NamedTuple):
-    """What the database has of a hop."""
-
-    stand: str
-    due: float | None
-    length: int
-    history: bytes
-
-
 class Hop:
-    """One saga's stay at a service. journey: the saga after what has just happened."""
+    """One saga's stay at a service. at: the half of a step that it came for. journey: the saga as it came, and after
+    what has just happened."""
 
-    def __init__(self, hops: Hops, saga: Saga, route: Route, history: bytes, sent_at: float) -> None:
+    def __init__(self, hops: Hops, came: Journey, at: At) -> None:
         self._hops = hops
-        self._saga = saga
-        self._route = route
-        self._history = history
-        self.journey = self.fresh()
-        self.command: Command = self.journey.command(sent_at)
+        self._came = came
+        self._at = at
+        self.journey = came
+        self.in_transaction = False  # whether what follows is written with what was done
         self.next: Next | None = None  # once something has happened
         self.told: list[EventRow] = []
-
-    def fresh(self) -> Journey:
-        """The saga as it came. Raises MessageRefused."""
-        return Journey(self._saga, self._route, self._history, self._hops.work.settings)
 
     def happens(self, outcome: Outcome) -> None:
         """Decide what follows; said again where its transaction came to nothing."""
         now = time.time()
-        self.journey = self.fresh()
+        self.journey = self._came.copy()
         self.journey.tell(outcome, now)
+        self.settle(now)
+
+    def settle(self, now: float) -> None:
+        """What follows from how the saga stands."""
         self.next = self.journey.next(self._hops.service, now)
-        self.told = self._hops.rows_of(self.next)
+        self.told = self._hops.rows_of(self.journey, self.next)
 
     @property
     def written(self) -> tuple[str, str]:
         """What the database is to have of it, and what goes out with that."""
         assert self.next is not None  # noqa: S101  # only what has happened is written
-        at = (self.command.step, self.command.phase, self.command.round)
-        return self._hops.row(self._saga, at, self.journey, self.next), given_to(self.told, self._hops.service)
+        return self._hops.row(self._at, self.journey, self.next), given_to(self.told, self._hops.service)
 
     def sent(self, rows: Sequence[Sequence[Any]]) -> None:
         """It is written, and so is what goes out. Raises Stale where it is not."""
         if not rows:
-            raise Stale(f"the saga {self._saga.key} went on from {self.command.step} meanwhile")
+            raise Stale(f"the saga {self.journey.saga.key} went on from {self._at[0]} meanwhile")
         numbers = {str(id_): int(number) for number, id_ in rows}
         self.told = [row._replace(number=numbers[row.id], at=time.time()) for row in self.told]
 
@@ -100,8 +105,8 @@ class Hop:
 class HopTry(CommandTry):
     """A command of a choreographed saga: what follows from it is decided and kept in the handler's own transaction."""
 
-    def __init__(self, work: Work, handled: Handled, handler: Handler, hop: Hop) -> None:
-        super().__init__(work, handled, handler, hop.command)
+    def __init__(self, work: Work, handled: Handled, handler: Handler, command: Command, hop: Hop) -> None:
+        super().__init__(work, handled, handler, command)
         self._hop = hop
 
     def kept(self, message: m.Done, rows: list[InboxRow]) -> InboxRow:
@@ -174,34 +179,40 @@ class Hops:
         if route is None:
             await self._set_aside(baton)
         else:
-            await self._arrives(baton, route, delivery)
+            await self._arrives(baton, route, delivery.times)
         self.work.figures.handled += 1
         await delivery.ack()
 
-    async def _arrives(self, baton: Baton, route: Route, delivery: Delivery) -> None:
-        hop = Hop(self, baton.saga, route, baton.history, baton.sent_at)
-        wanted = (hop.command.step, hop.command.phase, hop.command.round)
-        if wanted != (baton.step, baton.phase, baton.round) or hop.command.type.partition(".")[0] != self.service:
-            raise MessageRefused(f"the saga {baton.saga.key!r:.60} is at {wanted[0]}, and the baton at {baton.step}")
-        async with self.work.lane((baton.saga.home, baton.saga.id)):
-            if await self._goes_out_again(baton.saga, route, wanted):
+    async def _arrives(self, baton: Baton, route: Route, times: int) -> None:
+        saga, at = baton.saga, (baton.step, baton.phase, baton.round)
+        journey = Journey(saga, route, baton.history, self.work.settings, baton.marks)
+        command = journey.command(baton.sent_at)
+        if at != (command.step, command.phase, command.round) or command.type.partition(".")[0] != self.service:
+            raise MessageRefused(f"the saga {saga.key!r:.60} is at {command.step}, and its baton at {baton.step}")
+        async with self._lane(saga):
+            if await self._goes_out_again(saga, route, at):
                 self.work.figures.repeated += 1
                 return
-            try:
-                await self._go(hop, delivery.times)
-            except Stale:
-                await self._goes_out_again(baton.saga, route, wanted)
+            with suppress(Stale):
+                await self._goes_on(journey, at, baton.sent_at, times)
+                return
+            await self._goes_out_again(saga, route, at)
 
-    async def _go(self, hop: Hop, times: int) -> None:
-        """Do what is next, and write what follows. Raises Leaving and Stale."""
-        command = hop.command
-        try:
-            outcome = await self.work.guarded(self.work.care(times, command), lambda _: self._outcome(hop))
-        except Poison:
-            self.work.figures.poison += 1
-            outcome = m.Failure(command.step, command.phase, POISON, resolved=True, park=True)
-        if hop.next is None and outcome is not None:
-            hop.happens(outcome)
+    async def _goes_on(self, journey: Journey, at: At, sent_at: float, times: int) -> None:
+        """Let the saga go on from where it is, with what is wanted of it: do what is next, if that is here, and write
+        what follows. Raises Leaving and Stale."""
+        now, before = time.time(), journey.length
+        for mark in await self._marks(journey):
+            journey.meet(mark, now)
+        journey.begin(now)
+        hop, following = Hop(self, journey, at), next_hop(journey.state)
+        if following is not None and (*following, journey.state.step(following[0]).round) == at:
+            await self._do(hop, journey.command(sent_at), times)
+        elif journey.length > before:
+            hop.settle(now)
+        else:
+            return
+        if not hop.in_transaction:
             hop.sent(await self._asked("hop_keep", *hop.written))
         assert hop.next is not None  # noqa: S101  # something has happened
         if hop.next.wake is not None:
@@ -209,9 +220,21 @@ class Hops:
         if self.work.outbox is not None:
             self.work.outbox.committed(hop.told, {})
 
-    async def _outcome(self, hop: Hop) -> Outcome | None:
-        """What became of the command; None where it is written already."""
-        work, command = self.work, hop.command
+    async def _do(self, hop: Hop, command: Command, times: int) -> None:
+        """Have the handler do what is next. Raises Leaving and Stale."""
+        care = self.work.care(times, command)
+        try:
+            outcome = await self.work.guarded(care, lambda _: self._outcome(hop, command))
+        except Poison:
+            self.work.figures.poison += 1
+            outcome = m.Failure(command.step, command.phase, POISON, resolved=True, park=True)
+        hop.in_transaction = outcome is None
+        if outcome is not None:
+            hop.happens(outcome)
+
+    async def _outcome(self, hop: Hop, command: Command) -> Outcome | None:
+        """What became of the command; None where that is written already."""
+        work = self.work
         why = unfit(command, work.handlers.commands, self.service, work.payload_bytes)
         if why:
             work.figures.parked += 1
@@ -220,42 +243,53 @@ class Hops:
         handler = handled.handler(command.phase)
         assert handler is not None  # noqa: S101  # `unfit` has seen to it
         hop.next = None
-        it = HopTry(work, handled, handler, hop)
+        it = HopTry(work, handled, handler, command, hop)
         async with work.room:
             message = await work.passed(self._transactions, it, it.handling)
         if it.verdict is not None:
             return _barred(it, command)
         if isinstance(message, m.Failure) or (isinstance(message, m.No) and command.phase is Phase.UNDO):
             work.figures.failed += 1
-            hop.next = None  # what was decided in a transaction that came to nothing did not happen
             return message
         return None
 
+    def _lane(self, saga: Saga) -> AbstractAsyncContextManager[object]:
+        return self.work.lane((saga.home, saga.id))
+
     # What comes again
 
-    async def _goes_out_again(self, saga: Saga, route: Route, at: tuple[str, Phase, int]) -> bool:
+    async def _goes_out_again(self, saga: Saga, route: Route, at: At) -> bool:
         """Whether the saga was here before; what that led to is sent once more."""
-        kept = await self._kept(saga, at)
-        if kept is None:
-            return False
-        if kept.stand in ("passed", Stand.ENDED, Stand.PARKED):
-            journey = Journey(saga, route, kept.history, self.work.settings)
-            rows = self.rows_of(journey.next(self.service, time.time()))
-            self._committed(await self._asked("publish", given_to(rows, self.service)), rows)
-        return True
-
-    async def _kept(self, saga: Saga, at: tuple[str, Phase, int]) -> Kept_ | None:
         rows = await self._asked("hop_at", saga.id.hex(), self.service, at[0], at[1].value, at[2])
         if not rows:
-            return None
-        stand, due, length, history = rows[0]
-        return Kept_(str(stand), due, int(length), history.encode())
+            return False
+        stand, _, _, history, marks = rows[0]
+        if stand in ("passed", Stand.ENDED, Stand.PARKED):
+            journey = Journey(saga, route, history.encode(), self.work.settings, _listed(marks))
+            told = self.rows_of(journey, journey.next(self.service, time.time()))
+            written = await self._asked("publish", given_to(told, self.service))
+            numbers = {str(id_): int(number) for number, id_ in written}
+            if self.work.outbox is not None:
+                now = time.time()
+                self.work.outbox.committed([row._replace(number=numbers[row.id], at=now) for row in told], {})
+        return True
 
-    def _committed(self, written: Sequence[Sequence[Any]], rows: list[EventRow]) -> None:
-        numbers = {str(id_): int(number) for number, id_ in written}
-        told = [row._replace(number=numbers[row.id], at=time.time()) for row in rows]
-        if self.work.outbox is not None:
-            self.work.outbox.committed(told, {})
+    # What somebody wants
+
+    async def mark(self, delivery: Delivery, message: Message) -> None:
+        """Keep what somebody wants for whoever holds the saga: at once, if that is here. Ack. Raises Leaving,
+        MessageRefused."""
+        mark = mark_of(message)
+        await self._asked("mark_keep", mark_row(mark, self.service, at_home=False))
+        for row in await self._asked("hop_held", mark.saga.id.hex(), self.service):
+            self.work.spawn(self._again(row))
+        await delivery.ack()
+
+    async def _marks(self, journey: Journey) -> list[Mark]:
+        """What is wanted of a saga, and not met yet."""
+        rows = await self._asked("marks_of", journey.saga.id.hex(), self.service)
+        found = [Mark(journey.saga, *row[:5], None if row[5] is None else row[5].encode()) for row in rows]
+        return [mark for mark in found if mark.id not in journey.marks]
 
     # What waits
 
@@ -275,23 +309,21 @@ class Hops:
     async def sweep(self) -> bool:
         """Take up what is due now; whether there may be more. Raises StoreError."""
         rows = await self._transactions.ask("hop_due", self.service, BATCH, CLAIM_SECONDS)
-        for id_, key, plan, fingerprint, home, address, phase, round_, history in rows:
-            saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, home)
-            self.work.spawn(self._again(saga, (address, Phase(phase), int(round_)), history.encode()))
+        for row in rows:
+            self.work.spawn(self._again(row))
         return len(rows) == BATCH
 
-    async def _again(self, saga: Saga, at: tuple[str, Phase, int], history: bytes) -> None:
-        """Another attempt is due."""
+    async def _again(self, row: Sequence[Any]) -> None:
+        """A saga that is here goes on: another attempt is due, or somebody wants something."""
+        id_, key, plan, fingerprint, home, address, phase, round_, history, marks = row
+        saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, home)
         route = self._route(saga)
         if route is None:
             return
         try:
-            async with self.work.lane((saga.home, saga.id)):
-                now = time.time()
-                journey = Journey(saga, route, history, self.work.settings)
-                journey.tell(m.Tick(), now)
-                if next_hop(journey.state) is not None:
-                    await self._go(Hop(self, saga, route, journey.history, now), 0)
+            async with self._lane(saga):
+                journey = Journey(saga, route, history.encode(), self.work.settings, _listed(marks))
+                await self._goes_on(journey, (address, Phase(phase), int(round_)), time.time(), 0)
         except (Stale, Leaving):
             return
         except MessageRefused as error:
@@ -320,6 +352,7 @@ class Hops:
             **_hop_row(saga, (baton.step, baton.phase, baton.round), self.service),
             "stand": Stand.UNKNOWN_PLAN.value,
             "due": None,
+            "marks": ",".join(baton.marks),
             "length": 0,
             "history": baton.history.decode(),
         }
@@ -327,26 +360,32 @@ class Hops:
 
     # What is written
 
-    def rows_of(self, following: Next) -> list[EventRow]:
+    def rows_of(self, journey: Journey, following: Next) -> list[EventRow]:
         """What goes out, as rows of the outbox."""
-        now = time.time()
+        now, work = time.time(), self.work
+        rows: list[EventRow] = []
         if following.baton is not None:
-            message = baton_message(following.baton, self.work.new_id(), self.work.source)
-            return [row_of_message(message, following.to)]
+            message = baton_message(following.baton, work.new_id(), work.source)
+            rows.append(row_of_message(message, following.to))
         if following.told is not None:
-            message = word_message(following.told, self.work.new_id(), self.work.source, now)
-            return [row_of_message(message, following.told.saga.home)]
-        return []
+            message = word_message(following.told, work.new_id(), work.source, now)
+            rows.append(row_of_message(message, journey.saga.home))
+        for mail, word, detail in journey.replies:
+            answered = Answered(journey.saga, mail, word.value, detail)
+            message = answer_message(answered, work.new_id(), work.source, now)
+            rows.append(row_of_message(message, journey.saga.home))
+        return rows
 
-    def row(self, saga: Saga, at: tuple[str, Phase, int], journey: Journey, following: Next) -> str:
+    def row(self, at: At, journey: Journey, following: Next) -> str:
         """What the database is to have of a hop."""
         stand = "passed" if following.baton is not None else "waiting"
         if following.told is not None:
             stand = following.told.stand.value
         row = {
-            **_hop_row(saga, at, self.service),
+            **_hop_row(journey.saga, at, self.service),
             "stand": stand,
             "due": following.wake,
+            "marks": ",".join(journey.marks),
             "length": journey.length,
             "history": journey.history.decode(),
         }
@@ -367,7 +406,28 @@ class Hops:
                 await self.work.waits(error, tries)
 
 
-def _hop_row(saga: Saga, at: tuple[str, Phase, int], service: str) -> dict[str, object]:
+def mark_row(mark: Mark, service: str, *, at_home: bool, seconds: float = 0.0) -> str:
+    """What the database is to have of a mark. seconds: until it goes out again, where it began."""
+    row = {
+        "saga": mark.saga.id.hex(),
+        "service": service,
+        "id": mark.id,
+        "at_home": at_home,
+        "verb": mark.verb,
+        "address": mark.address,
+        "actor": mark.actor,
+        "reason": mark.reason,
+        "result": None if mark.result is None else mark.result.decode(),
+        "seconds": seconds,
+    }
+    return json.dumps(row)
+
+
+def _listed(marks: str) -> tuple[str, ...]:
+    return tuple(filter(None, marks.split(",")))
+
+
+def _hop_row(saga: Saga, at: At, service: str) -> dict[str, object]:
     return {
         "saga": saga.id.hex(),
         "address": at[0],

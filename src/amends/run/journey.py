@@ -11,16 +11,17 @@ from typing import NamedTuple
 
 import msgspec
 
-from amends.decide.baton import Baton, Saga, Stand, Told
+from amends.decide.baton import Baton, Mark, Saga, Stand, Told
 from amends.decide.choreography import next_hop, travelling
 from amends.decide.draft import Reply
+from amends.decide.events import ACTION
 from amends.decide.evolve import replay
-from amends.decide.messages import Message
+from amends.decide.messages import Cancel, Failure, Message, Operate, Tick
 from amends.decide.plan import Plan
 from amends.decide.state import ENDED, Action, State, Status
 from amends.decide.wire import Command
 from amends.define.program import Program
-from amends.errors import ImpossibleTransition, MessageRefused, StoreDamaged
+from amends.errors import ImpossibleTransition, MessageRefused, StoreDamaged, ValueRefused
 from amends.run import journal
 from amends.run.deciding import decided, too_long
 from amends.run.settings import Settings
@@ -59,8 +60,12 @@ class Next(NamedTuple):
 class Journey:
     """One saga, as far as it has come. Raises MessageRefused for a history that is none."""
 
-    def __init__(self, saga: Saga, route: Route, history: bytes, settings: Settings) -> None:
+    def __init__(
+        self, saga: Saga, route: Route, history: bytes, settings: Settings, marks: tuple[str, ...] = ()
+    ) -> None:
         self.saga = saga
+        self.marks = marks  # those that were met
+        self._route = route
         self._plan = route.plan
         self.replies: tuple[Reply, ...] = ()
         self._settings = settings
@@ -91,6 +96,12 @@ class Journey:
         """How many rows there are."""
         return len(self._parts)
 
+    def copy(self) -> Journey:
+        """Another at the same place, with the same answers to give."""
+        other = Journey(self.saga, self._route, self.history, self._settings, self.marks)
+        other.replies = self.replies
+        return other
+
     def tell(self, message: Message, now: float) -> None:
         """Let a message have its effect. now: by the clock of whoever holds the saga."""
         decision = decided(self._plan, self._state, message, now, self._supply)
@@ -100,6 +111,19 @@ class Journey:
             self._parts.append(journal.encode(now, 0, decision.events))
         if (halt := too_long(decision, self._settings.history_lines)) is not None:
             self.tell(halt, now)
+
+    def meet(self, mark: Mark, now: float) -> None:
+        """Let what somebody wants have its effect."""
+        self.marks = (*self.marks, mark.id)
+        self.tell(_message_of(mark, self._route.program), now)
+
+    def begin(self, now: float) -> None:
+        """Look at the clock before the half of a step that is next. What was never begun, in a saga that goes back,
+        has done nothing."""
+        self.tell(Tick(), now)
+        hop = next_hop(self.state)
+        if hop is not None and hop[1] is ACTION and self.state.turned is not None:
+            self.tell(Failure(hop[0], ACTION, "it was not begun", resolved=True, final=True), now)
 
     def command(self, sent_at: float) -> Command:
         """The half of a step that is next, as a service is asked for it. Raises MessageRefused where there is none."""
@@ -132,9 +156,23 @@ class Journey:
         if hop is not None:
             address, phase = hop
             node = self._plan.step(address)
-            baton = Baton(self.saga, node.command, address, phase, state.step(address).round, self.history, now)
+            baton = Baton(
+                self.saga, node.command, address, phase, state.step(address).round, self.history, now, self.marks
+            )
             return Next(baton, node.service)
         if state.status in ENDED or state.status is Status.PARKED:
             stand = Stand.ENDED if state.status in ENDED else Stand.PARKED
             return Next(told=Told(self.saga, stand, service, self.history))
         return Next(wake=now if self.wake is None else self.wake)
+
+
+def _message_of(mark: Mark, program: Program) -> Message:
+    if mark.verb == "cancel":
+        return Cancel(mark.id, mark.actor, mark.reason)
+    result, flaw = mark.result, ""
+    if result is not None and mark.address in program.steps:
+        try:
+            program.step(mark.address).result.decode(result)
+        except ValueRefused as error:
+            flaw = str(error)
+    return Operate(mark.id, mark.verb, mark.address, mark.actor, mark.reason, result, frozenset(), flaw)
