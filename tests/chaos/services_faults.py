@@ -81,8 +81,8 @@ def kill_the_broker(yard: Yard) -> None:
 
 
 def _let_queues_settle(yard: Yard) -> None:
-    """RabbitMQ 3.10 writes down late which queues there are. A quorum queue that is killed within half a second of being
-    made may come back without a leader, and then confirms nothing to anybody, ever (rabbitmq-server 10070, 15725)."""
+    """RabbitMQ 3.10 writes down late which queues there are. A quorum queue that is killed within half a second of
+    being made may come back without a leader, and confirms nothing to anybody (rabbitmq-server 10070, 15725)."""
     if yard.broker.name == "RabbitMQ":
         until = time.monotonic() + SETTLING_SECONDS
         while time.monotonic() < until and time.time() - _newest(yard.broker.data) < SETTLED_SECONDS:
