@@ -147,6 +147,7 @@ class ParticipantSession:
         service = handlers.service
         in_flight = self._built.settings.handlers * UNACKED_PER_HANDLER
         tellers = dict.fromkeys(event.service.name for event, _ in handlers.events.values())
+        said: dict[Destination, str] = {}
         wanted: list[Destination] = [commands_of(service.name), *map(events_of, tellers)]
         while wanted:
             try:
@@ -156,7 +157,9 @@ class ParticipantSession:
                 )
             except Exception as error:  # noqa: BLE001  # whatever it is, this is what everything waits for
                 self._why_not = str(error) or type(error).__name__
-                _log.warning("%s cannot be received yet: %s", wanted[0].name, self._why_not)
+                if said.get(wanted[0]) != self._why_not:  # it is tried every second, and said once
+                    _log.warning("%s cannot be received yet: %s", wanted[0].name, self._why_not)
+                said[wanted[0]] = self._why_not
                 wanted.append(wanted.pop(0))  # one that is not to be had holds up no other
                 await asyncio.sleep(ARRANGE_SECONDS)
             else:

@@ -165,15 +165,15 @@ class Remote:
         holds up neither replies nor the others."""
         home = replies_of(self._name)
         room = self._worker.settings.in_flight
-        missing = list(map(commands_of, services.names))
+        missing, said = list(map(commands_of, services.names)), _Said()
         while self._listening is None or missing:
             try:
                 if self._listening is None:
                     await services.transport.prepare([home])
                     self._listening = await services.transport.listen(home, self._name, replies.receive, in_flight=room)
             except Exception as error:  # noqa: BLE001  # whatever it is, every saga that asks a service waits for this
-                _log.warning("replies cannot be received yet: %s", str(error) or type(error).__name__)
-            missing = [queue for queue in missing if not await _prepared(services.transport, queue)]
+                said.warn("replies cannot be received yet", error)
+            missing = [queue for queue in missing if not await _prepared(services.transport, queue, said)]
             if self._listening is None or missing:
                 await asyncio.sleep(ARRANGE_SECONDS)
 
@@ -192,13 +192,26 @@ class Remote:
             yield commands_of(service), ended_message(ended, id_, self._source, at)
 
 
-async def _prepared(transport: Transport, queue: Destination) -> bool:
+class _Said:
+    """What was complained of: it is tried every second, and said once."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, str] = {}
+
+    def warn(self, what: str, error: Exception) -> None:
+        """Say it, unless that is what was said of it last."""
+        why = str(error) or type(error).__name__
+        if self._said.get(what) != why:
+            _log.warning("%s: %s", what, why)
+        self._said[what] = why
+
+
+async def _prepared(transport: Transport, queue: Destination, said: _Said) -> bool:
     """Whether a queue is there now."""
     try:
         await transport.prepare([queue])
     except Exception as error:  # noqa: BLE001  # it is tried again
-        why = str(error) or type(error).__name__
-        _log.warning("the queue of commands %s cannot be seen to yet: %s", queue.name, why)
+        said.warn(f"the queue of commands {queue.name} cannot be seen to yet", error)
         return False
     return True
 
