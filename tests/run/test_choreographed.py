@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from travels import Ground, Order, Town, place_order
 
-from amends import Park
+from amends import Park, Retry
 from amends.decide.state import Status
 from amends.errors import IdConflict
 from amends.run import homes, hops, outbox
+from amends.run.homes import Word
 
 
 @pytest.fixture(autouse=True)
@@ -184,3 +185,60 @@ def test_a_hundred_sagas_end_each_for_itself(ground: Ground) -> None:
     asyncio.run(main())
     done = Counter(what for service in ("inventory", "payment") for what, _ in town.done(service))
     assert done == {"reserve": 100, "charge": 66, "ship": 66, "release": 34}
+
+
+def test_a_cancel_turns_the_baton_round_before_the_point_of_no_return(ground: Ground) -> None:
+    def says(what: str, order: str) -> None:
+        if what == "charge":
+            raise Retry.after(60.0)
+
+    town = Town(ground, says)
+
+    async def main() -> Word:
+        async with town.open():
+            town.start(Order("o-1", 100))
+            await town.until(lambda: town.sql("payment", "SELECT 1 FROM amends_hop WHERE stand = 'waiting'") != [])
+            word = await town.apps["orders"].cancel("o-1", reason="changed my mind", actor="ada")
+            await town.until(lambda: town.stand("o-1") == "ended")
+            return word
+
+    assert asyncio.run(main()).word == "accepted"
+    assert town.state("o-1").status is Status.COMPENSATED
+    assert town.done("inventory") == [("reserve", "o-1"), ("release", "o-1")]
+    assert town.done("payment") == []
+
+
+def test_a_cancel_that_comes_too_late_says_so(ground: Ground) -> None:
+    town = Town(ground)
+
+    async def main() -> Word:
+        async with town.open():
+            town.start(Order("o-1", 100))
+            await town.until(lambda: town.stand("o-1") == "ended")
+            return await town.apps["orders"].cancel("o-1")
+
+    assert asyncio.run(main()) == ("too late", "the saga has ended")
+
+
+def test_an_operator_acts_at_home_and_the_act_travels_to_whoever_holds_the_saga(ground: Ground) -> None:
+    locked = [True]
+
+    def says(what: str, order: str) -> None:
+        if what == "release" and locked[0]:
+            raise Park("the shelf is locked")
+
+    town = Town(ground, says)
+
+    async def main() -> Word:
+        async with town.open():
+            town.start(Order("o-1", 5000))
+            await town.until(lambda: town.stand("o-1") == "parked")
+            locked[0] = False
+            acts = town.apps["orders"].session.homes
+            word = await acts.act("o-1", "retry", address="reserve", actor="ada", reason="unlocked", result=None)
+            await town.until(lambda: town.stand("o-1") == "ended")
+            return word
+
+    assert asyncio.run(main()).word == "accepted"
+    assert town.state("o-1").status is Status.COMPENSATED
+    assert town.done("inventory") == [("reserve", "o-1"), ("release", "o-1")]

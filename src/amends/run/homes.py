@@ -13,14 +13,16 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from amends.decide.baton import Baton, Saga, Stand, baton_message, word_of
+from amends.decide.baton import Baton, Mark, Saga, Stand, answer_of, baton_message, mark_message, word_of
 from amends.decide.messages import Start
 from amends.decide.plan import Plan, StepNode, walk
 from amends.decide.wire import SAGAS_PER_NOTICE, Ended, ended_message
-from amends.errors import IdConflict, StoreError, StoreUnavailable
+from amends.errors import IdConflict, StoreError, StoreUnavailable, UnknownSaga
 from amends.message import Message
+from amends.run.hops import mark_row
 from amends.run.journey import Journey, Route, state_of_text
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.participant_work import Work
@@ -32,8 +34,18 @@ from amends.transport.names import commands_of
 SWEEP_SECONDS = 2.5
 BATCH = 100
 NOTICE_SECONDS = 1.0  # ended sagas are told of together
+AGAIN_SECONDS = 5.0  # until what somebody wants goes out again, where nobody has answered
+LOOK_SECONDS = 0.5
+HAS_ENDED = "the saga has ended"
 GRACE_SECONDS = 5.0  # beyond all the time that the services may take
 _log = logging.getLogger("amends.homes")
+
+
+class Word(NamedTuple):
+    """What the holder of a saga says to what somebody wants: `accepted`, `refused` or `too late`."""
+
+    word: str
+    detail: str
 
 
 class Begun(NamedTuple):
@@ -101,6 +113,7 @@ class Homes:
         self._routes = routes
         self._ended: dict[str, list[bytes]] = {}
         self._notice: asyncio.TimerHandle | None = None
+        self._heard: dict[str, asyncio.Event] = {}  # by mark, of those that are waited for here
 
     async def word(self, delivery: Delivery, message: Message) -> None:
         """Take what the holder says, ack. Raises Leaving, MessageRefused."""
@@ -109,6 +122,56 @@ class Homes:
         values = (told.saga.id.hex(), told.stand.value, length, told.history.decode())
         if await self._asked("home_told", *values) and told.stand is Stand.ENDED:
             self._tell_soon(told.saga)
+        await delivery.ack()
+
+    # What somebody wants
+
+    async def act(self, key: str, verb: str, *, address: str, actor: str, reason: str, result: bytes | None) -> Word:
+        """Have a saga cancelled, or an operator's act done, by whoever holds it; gives what that says. Raises
+        UnknownSaga and StoreError."""
+        found = await self._transactions.ask("home_at", json.dumps({"service": self._service, "key": key}))
+        if not found:
+            raise UnknownSaga(f"the service {self._service} has started no saga {key!r}")
+        id_, plan, fingerprint, stand, _, _ = found[0]
+        if stand == Stand.ENDED:
+            return Word("too late", HAS_ENDED)
+        saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, self._service)
+        mark = Mark(saga, uuid.uuid4().hex, verb, address, actor, reason, result)
+        await self._transactions.ask("mark_keep", mark_row(mark, self._service, at_home=True, seconds=AGAIN_SECONDS))
+        self._send(mark)
+        return await self._word(mark)
+
+    async def _word(self, mark: Mark) -> Word:
+        """What is said to a mark, once it is."""
+        heard = self._heard.setdefault(mark.id, asyncio.Event())
+        try:
+            while True:
+                heard.clear()
+                word, detail = (await self._transactions.ask("mark_word", mark.saga.id.hex(), self._service, mark.id))[
+                    0
+                ]
+                if word:
+                    return Word(word, detail)
+                with suppress(TimeoutError):  # another process of this service may be who hears it
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await heard.wait()
+        finally:
+            self._heard.pop(mark.id, None)
+
+    def _send(self, mark: Mark) -> None:
+        """To every service of the plan, whoever holds it."""
+        route = self._routes.get(mark.saga.plan)
+        for service in () if route is None else route.program.plan.services:
+            message = mark_message(mark, self._work.new_id(), self._work.source, time.time())
+            self._work.sender.post(commands_of(service), message)
+
+    async def answer(self, delivery: Delivery, message: Message) -> None:
+        """Take what the holder says to a mark, ack. Raises Leaving, MessageRefused."""
+        answered = answer_of(message)
+        saga = answered.saga
+        await self._asked("mark_answered", saga.id.hex(), self._service, answered.mark, answered.word, answered.detail)
+        if (heard := self._heard.get(answered.mark)) is not None:
+            heard.set()
         await delivery.ack()
 
     async def run(self) -> None:
@@ -133,7 +196,15 @@ class Homes:
             if self._work.outbox is not None:
                 now = time.time()
                 self._work.outbox.committed([row._replace(number=numbers[row.id], at=now) for row in messages], {})
-        return len(rows) == BATCH
+        marks = await self._transactions.ask("mark_due", self._service, BATCH, AGAIN_SECONDS)
+        for id_, key, plan, fingerprint, stand, mark, verb, address, actor, reason, result in marks:
+            saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, self._service)
+            wanted = Mark(saga, mark, verb, address, actor, reason, None if result is None else result.encode())
+            if stand == Stand.ENDED:  # nobody holds it any more, and an answer would be here by now
+                await self._transactions.ask("mark_answered", id_, self._service, mark, "too late", HAS_ENDED)
+            else:
+                self._send(wanted)
+        return len(rows) == BATCH or len(marks) == BATCH
 
     def _first(self, id_: str, key: str, plan: str, fingerprint: str, first: str) -> list[EventRow]:
         route = self._routes.get(plan)

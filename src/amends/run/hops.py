@@ -288,7 +288,10 @@ class Hops:
     async def _marks(self, journey: Journey) -> list[Mark]:
         """What is wanted of a saga, and not met yet."""
         rows = await self._asked("marks_of", journey.saga.id.hex(), self.service)
-        found = [Mark(journey.saga, *row[:5], None if row[5] is None else row[5].encode()) for row in rows]
+        found = [
+            Mark(journey.saga, id_, verb, address, actor, reason, None if result is None else result.encode())
+            for id_, verb, address, actor, reason, result in rows
+        ]
         return [mark for mark in found if mark.id not in journey.marks]
 
     # What waits

@@ -27,7 +27,7 @@ from amends.define.resources import Resources
 from amends.define.saga import Saga
 from amends.errors import DefinitionError, NotRunning, TransportRefused
 from amends.run.asking import check_id
-from amends.run.homes import begun
+from amends.run.homes import Word, begun
 from amends.run.journey import Route, route
 from amends.run.outbox_rows import event_row, published, write_within
 from amends.run.participant_database import home_of, transactions_on
@@ -226,6 +226,15 @@ class Participant:
             look = partial(self._session.look_soon, numbers)
             if given is None or not given.after_commit(look):
                 look()
+
+    async def cancel(self, saga_id: str, /, *, reason: str = "", actor: str = "") -> Word:
+        """Have a choreographed saga that was started here go back, if the point of no return is not behind; gives what
+        the service that holds it has committed: `accepted`, `refused` or `too late`, with words.
+
+        Raises UnknownSaga and StoreError.
+        """
+        homes = self.session.homes
+        return await homes.act(saga_id, "cancel", address="", actor=actor, reason=reason, result=None)
 
     # Where it runs
 

@@ -14,7 +14,7 @@ from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from amends.decide.wire import Ended, ended_of
-from amends.errors import MessageRefused, StoreUnavailable
+from amends.errors import MessageRefused, NotRunning, StoreUnavailable
 from amends.run.homes import Homes
 from amends.run.hops import Hops
 from amends.run.inbox_upkeep import Sizes, Upkeep
@@ -190,8 +190,12 @@ class ParticipantSession:
                 await self._events.event(delivery, message)
             elif kind == "baton" and self._hops is not None:
                 await self._hops.baton(delivery, message)
+            elif kind == "mark" and self._hops is not None:
+                await self._hops.mark(delivery, message)
             elif kind == "word" and self._homes is not None:
                 await self._homes.word(delivery, message)
+            elif kind == "answer" and self._homes is not None:
+                await self._homes.answer(delivery, message)
             else:
                 await self.work.command(delivery, message)
         except MessageRefused as error:
@@ -248,6 +252,13 @@ class ParticipantSession:
         """Have what is remembered of these forgotten, a horizon after anything last came of it. Raises StoreError."""
         if self._upkeep is not None:
             await self._upkeep.ended(notice)
+
+    @property
+    def homes(self) -> Homes:
+        """Of the choreographed sagas. Raises NotRunning where it was given none."""
+        if self._homes is None:
+            raise NotRunning("this participant knows no choreographed sagas: give it some, Participant(…, sagas=[…])")
+        return self._homes
 
     async def sizes(self) -> Sizes | None:
         """What its inbox and outbox hold; None without a database. Raises StoreError."""

@@ -395,12 +395,6 @@ RETURNING 1
 SELECT word, detail FROM amends.mark
 WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND id = CAST($3 AS text) AND at_home
 
--- Those of sagas that have ended: nobody answers any more.
--- name: marks_late
-UPDATE amends.mark SET word = 'too late', detail = CAST($3 AS text), due = NULL
-WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND at_home AND word = ''
-RETURNING 1
-
 -- Those that nobody has answered yet; they go out again.
 -- name: mark_due
 UPDATE amends.mark AS m SET due = extract(epoch FROM clock_timestamp()) + CAST($3 AS double precision)
@@ -410,7 +404,7 @@ WHERE h.saga = m.saga AND (m.saga, m.service, m.id, m.at_home) IN (
     WHERE service = CAST($1 AS text) AND due <= extract(epoch FROM clock_timestamp())
     ORDER BY due LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
 )
-RETURNING replace(CAST(m.saga AS text), '-', ''), h.key, h.plan, h.fingerprint, m.id, m.verb, m.address, m.actor,
+RETURNING replace(CAST(m.saga AS text), '-', ''), h.key, h.plan, h.fingerprint, h.stand, m.id, m.verb, m.address, m.actor,
     m.reason, m.result
 
 -- name: home_open

@@ -198,11 +198,6 @@ RETURNING 1
 -- name: mark_word
 SELECT word, detail FROM amends_mark WHERE saga = ?1 AND service = ?2 AND id = ?3 AND at_home
 
--- name: marks_late
-UPDATE amends_mark SET word = 'too late', detail = ?3, due = NULL
-WHERE saga = ?1 AND service = ?2 AND at_home AND word = ''
-RETURNING 1
-
 -- name: mark_due
 UPDATE amends_mark SET due = (julianday('now') - 2440587.5) * 86400.0 + ?3
 WHERE (saga, service, id, at_home) IN (
@@ -210,7 +205,8 @@ WHERE (saga, service, id, at_home) IN (
 )
 RETURNING saga, (SELECT key FROM amends_home AS h WHERE h.saga = amends_mark.saga),
     (SELECT plan FROM amends_home AS h WHERE h.saga = amends_mark.saga),
-    (SELECT fingerprint FROM amends_home AS h WHERE h.saga = amends_mark.saga), id, verb, address, actor, reason, result
+    (SELECT fingerprint FROM amends_home AS h WHERE h.saga = amends_mark.saga),
+    (SELECT stand FROM amends_home AS h WHERE h.saga = amends_mark.saga), id, verb, address, actor, reason, result
 
 -- It begins with INSERT, or Python's sqlite3 would not begin a transaction for it.
 -- name: home_open
