@@ -23,7 +23,7 @@ from amends.decide.wire import SAGAS_PER_NOTICE, Ended, ended_message
 from amends.errors import IdConflict, StoreError, StoreUnavailable, UnknownSaga
 from amends.message import Message
 from amends.run.hops import mark_row
-from amends.run.journey import Journey, Route, state_of_text
+from amends.run.journey import Journey, Name, Route, length_of, state_of_text
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.participant_work import Work
 from amends.run.settings import Settings
@@ -104,9 +104,9 @@ def patience(plan: Plan) -> float:
 
 
 class Homes:
-    """Of one participant. routes: the sagas that it knows, by name."""
+    """Of one participant. routes: the sagas that it knows, by name and fingerprint."""
 
-    def __init__(self, work: Work, transactions: Transactions, routes: Mapping[str, Route]) -> None:
+    def __init__(self, work: Work, transactions: Transactions, routes: Mapping[Name, Route]) -> None:
         self._work = work
         self._service = work.handlers.service.name
         self._transactions = transactions
@@ -118,7 +118,7 @@ class Homes:
     async def word(self, delivery: Delivery, message: Message) -> None:
         """Take what the holder says, ack. Raises Leaving, MessageRefused."""
         told = word_of(message)
-        length = Journey(told.saga, self._routes[told.saga.plan], told.history, self._work.settings).length
+        length = length_of(told.history)
         values = (told.saga.id.hex(), told.stand.value, length, told.history.decode())
         if await self._asked("home_told", *values) and told.stand is Stand.ENDED:
             self._tell_soon(told.saga)
@@ -160,7 +160,7 @@ class Homes:
 
     def _send(self, mark: Mark) -> None:
         """To every service of the plan, whoever holds it."""
-        route = self._routes.get(mark.saga.plan)
+        route = self._route(mark.saga)
         for service in () if route is None else route.program.plan.services:
             message = mark_message(mark, self._work.new_id(), self._work.source, time.time())
             self._work.sender.post(commands_of(service), message)
@@ -207,19 +207,23 @@ class Homes:
         return len(rows) == BATCH or len(marks) == BATCH
 
     def _first(self, id_: str, key: str, plan: str, fingerprint: str, first: str) -> list[EventRow]:
-        route = self._routes.get(plan)
-        if route is None or route.program.plan.fingerprint != fingerprint:
+        saga, now = Saga(bytes.fromhex(id_), key, plan, fingerprint, self._service), time.time()
+        route = self._route(saga)
+        if route is None:
             _log.error("the saga %s is of a plan %s that is not known here any more", key, plan)
             return []
-        saga, now = Saga(bytes.fromhex(id_), key, plan, fingerprint, self._service), time.time()
         following = Journey(saga, route, first.encode(), self._work.settings).next(self._service, now)
         baton: Baton | None = following.baton
         if baton is None:
             return []
         return [row_of_message(baton_message(baton, self._work.new_id(), self._work.source), following.to)]
 
+    def _route(self, saga: Saga) -> Route | None:
+        return self._routes.get((saga.plan, saga.fingerprint))
+
     def _tell_soon(self, saga: Saga) -> None:
-        for service in self._routes[saga.plan].plan.services:
+        route = self._route(saga)
+        for service in () if route is None else route.plan.services:
             self._ended.setdefault(service, []).append(saga.id)
         if self._notice is None:
             self._notice = self._work.loop.call_later(NOTICE_SECONDS, self.tell_ended)

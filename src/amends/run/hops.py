@@ -26,6 +26,7 @@ from amends.decide.baton import (
     Mark,
     Saga,
     Stand,
+    Told,
     answer_message,
     baton_message,
     baton_of,
@@ -41,7 +42,7 @@ from amends.errors import AmendsError, MessageRefused, StoreError, StoreUnavaila
 from amends.message import Message
 from amends.run.inbox import BARRED, CommandTry, unfit
 from amends.run.inbox_careful import Poison
-from amends.run.journey import Journey, Next, Route
+from amends.run.journey import Journey, Name, Next, Route
 from amends.run.outbox_rows import EventRow, given_to, row_of_message
 from amends.run.participant_work import POISON, Leaving, Work
 from amends.run.transactions import Transactions
@@ -160,9 +161,9 @@ class HopTry(CommandTry):
 
 
 class Hops:
-    """Of one participant. routes: the sagas that it knows, by name."""
+    """Of one participant. routes: the sagas that it knows, by name and fingerprint."""
 
-    def __init__(self, work: Work, transactions: Transactions, routes: Mapping[str, Route]) -> None:
+    def __init__(self, work: Work, transactions: Transactions, routes: Mapping[Name, Route]) -> None:
         self.work = work
         self.service: str = work.handlers.service.name
         self._transactions = transactions
@@ -348,18 +349,24 @@ class Hops:
     # What is not known here
 
     async def _set_aside(self, baton: Baton) -> None:
-        """Nobody here knows the plan: it waits until somebody does."""
-        _log.error("the service %s does not know the plan %s of the saga %s", self.service, *baton.saga[2:0:-1])
-        saga = baton.saga
+        """Nobody here knows the plan: it waits until somebody does, and the home is told."""
+        saga, now = baton.saga, time.time()
+        _log.error(
+            "the saga %s is of a plan %s (%s) that the service %s does not know: it waits here until it does",
+            *(saga.key, saga.plan, saga.fingerprint, self.service),
+        )
+        told = Told(saga, Stand.UNKNOWN_PLAN, self.service, baton.history)
+        message = word_message(told, self.work.new_id(), self.work.source, now)
         row = {
             **_hop_row(saga, (baton.step, baton.phase, baton.round), self.service),
             "stand": Stand.UNKNOWN_PLAN.value,
-            "due": None,
+            "due": now + CLAIM_SECONDS,
             "marks": ",".join(baton.marks),
             "length": 0,
             "history": baton.history.decode(),
         }
-        await self._asked("hop_keep", json.dumps(row), "[]")
+        told_home = given_to([row_of_message(message, saga.home)], self.service)
+        await self._asked("hop_keep", json.dumps(row), told_home)
 
     # What is written
 
@@ -395,8 +402,7 @@ class Hops:
         return json.dumps(row)
 
     def _route(self, saga: Saga) -> Route | None:
-        route = self._routes.get(saga.plan)
-        return route if route is not None and route.program.plan.fingerprint == saga.fingerprint else None
+        return self._routes.get((saga.plan, saga.fingerprint))
 
     async def _asked(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
         """A statement; a database that is away is waited for. Raises Leaving."""

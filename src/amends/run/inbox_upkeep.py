@@ -74,6 +74,7 @@ class Upkeep:
         rows = await self._all("clean_inbox", self._horizon)
         rows += await self._all("clean_events", self._horizon)
         rows += await self._all("clean_deaths", self._horizon)
+        rows += await self._all("clean_homes", self._kept, self._service)
         return rows + await self._all("clean_outbox", self._kept, self._service)
 
     async def _all(self, name: str, seconds: float, *more: object) -> int:

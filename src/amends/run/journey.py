@@ -27,7 +27,16 @@ from amends.run.deciding import decided, too_long
 from amends.run.settings import Settings
 from amends.run.supply import Supply
 
+Name = tuple[str, str]  # of a plan: with its fingerprint
 _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def length_of(history: bytes) -> int:
+    """How many rows a history has. Raises MessageRefused."""
+    try:
+        return len(_rows(history))
+    except msgspec.MsgspecError as error:
+        raise MessageRefused(f"a history cannot be read: {error}") from None
 
 
 def state_of_text(history: str) -> State:

@@ -28,7 +28,7 @@ from amends.define.saga import Saga
 from amends.errors import DefinitionError, NotRunning, TransportRefused
 from amends.run.asking import check_id
 from amends.run.homes import Word, begun
-from amends.run.journey import Route, route
+from amends.run.journey import Name, Route, route
 from amends.run.outbox_rows import event_row, published, write_within
 from amends.run.participant_database import home_of, transactions_on
 from amends.run.participant_session import ParticipantSession
@@ -57,7 +57,7 @@ class Built:
     around: tuple[Around, ...]
     settings: Settings
     migrate: bool
-    routes: Mapping[str, Route]  # the choreographed sagas that it knows, by name
+    routes: Mapping[Name, Route]  # the choreographed sagas that it knows, by name and fingerprint
 
 
 class Participant:
@@ -197,7 +197,7 @@ class Participant:
 
         Raises ValueRefused, LimitExceeded, IdConflict and NotEnlisted.
         """
-        going = self._built.routes.get(saga.name)
+        going = self._built.routes.get((saga.name, saga.plan.fingerprint))
         if going is None or going.program is not saga.program:
             raise DefinitionError(f"the saga {saga.name} was not given to this participant: Participant(…, sagas=[…])")
         settings = self._built.settings
@@ -324,17 +324,15 @@ class Participant:
         return f"Participant({self.service.name!r})"
 
 
-def _routes(sagas: Sequence[Saga[Any, Any]], database: object) -> Mapping[str, Route]:
+def _routes(sagas: Sequence[Saga[Any, Any]], database: object) -> Mapping[Name, Route]:
     """The sagas that can go from service to service. Raises DefinitionError."""
-    routes: dict[str, Route] = {}
+    routes: dict[Name, Route] = {}
     for saga in sagas:
         if not isinstance(saga, Saga):
             raise DefinitionError(f"Participant(sagas=…): a Saga is expected, not {saga!r:.80}")
-        if saga.name in routes:
-            raise DefinitionError(f"Participant(sagas=…): two sagas have the name {saga.name}")
         if found := obstacles(saga.plan):
             raise DefinitionError(f"the saga {saga.name} cannot be choreographed: {'; '.join(found)}")
-        routes[saga.name] = route(saga.program)
+        routes[saga.name, saga.plan.fingerprint] = route(saga.program)
     if routes and database is None:
         raise DefinitionError("Participant(sagas=…): what a service does in choreographed sagas is kept in a database=")
     return routes

@@ -284,6 +284,8 @@ def fetch(connection: sqlite3.Connection, name: str, values: Sequence[object]) -
     if name == "hop_keep":
         return _keep_hop(connection, *values)
     cursor = connection.execute(SQL[name], tuple(values))
+    if name == "clean_homes":
+        connection.execute(SQL["clean_home_marks"])
     if name.startswith("clean_"):
         return [(cursor.rowcount, cursor.rowcount)]
     return cursor.fetchall()
@@ -303,6 +305,8 @@ def _clean_inbox(connection: sqlite3.Connection, values: Sequence[object]) -> Ro
         else:
             gone += connection.execute(SQL["forget"], (namespace, saga)).rowcount
             connection.execute(SQL["clean_ended"], (namespace, saga))
+            connection.execute(SQL["clean_hops"], (saga.hex(), namespace))
+            connection.execute(SQL["clean_marks"], (saga.hex(),))
     return len(due), gone
 
 

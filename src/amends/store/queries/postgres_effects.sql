@@ -162,6 +162,12 @@ WITH due AS (
     WHERE i.saga = due.saga AND i.ns = due.ns AND (due.ns, due.saga) NOT IN (SELECT ns, saga FROM young)
         AND i.at < extract(epoch FROM clock_timestamp()) - CAST($1 AS double precision)
     RETURNING 1
+), hops AS (
+    DELETE FROM amends.hop AS h USING due
+    WHERE h.saga = due.saga AND h.home = due.ns AND (due.ns, due.saga) NOT IN (SELECT ns, saga FROM young)
+), marks AS (
+    DELETE FROM amends.mark AS m USING due
+    WHERE m.saga = due.saga AND NOT m.at_home AND (due.ns, due.saga) NOT IN (SELECT ns, saga FROM young)
 ), told AS (
     DELETE FROM amends.inbox_ended AS e USING due
     WHERE e.saga = due.saga AND e.ns = due.ns AND (due.ns, due.saga) NOT IN (SELECT ns, saga FROM young)
@@ -175,6 +181,19 @@ WITH gone AS (
         WHERE at < extract(epoch FROM clock_timestamp()) - CAST($1 AS double precision)
         ORDER BY at LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
     )) RETURNING 1
+)
+SELECT count(*), count(*) FROM gone
+
+-- name: clean_homes
+WITH gone AS (
+    DELETE FROM amends.home WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM amends.home
+        WHERE stand = 'ended' AND service = CAST($3 AS text)
+            AND at < extract(epoch FROM clock_timestamp()) - CAST($1 AS double precision)
+        LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
+    )) RETURNING saga
+), marks AS (
+    DELETE FROM amends.mark AS m USING gone WHERE m.saga = gone.saga AND m.at_home
 )
 SELECT count(*), count(*) FROM gone
 
@@ -428,7 +447,8 @@ JOIN jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, key te
 -- name: home_told
 UPDATE amends.home SET stand = CAST($2 AS text), length = CAST($3 AS integer), history = CAST($4 AS text), due = NULL,
     at = extract(epoch FROM clock_timestamp())
-WHERE saga = CAST(CAST($1 AS text) AS uuid) AND stand <> 'ended' AND length < CAST($3 AS integer)
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND stand <> 'ended'
+    AND (length < CAST($3 AS integer) OR (length = CAST($3 AS integer) AND stand = 'open'))
 RETURNING service
 
 -- Those of which nothing was heard for long; their first baton goes out again, each time after a longer while.

@@ -45,6 +45,21 @@ DELETE FROM amends_inbox_event WHERE (subscriber, source, id) IN (
     WHERE at < (julianday('now') - 2440587.5) * 86400.0 - ?1 ORDER BY at LIMIT ?2
 )
 
+-- name: clean_hops
+DELETE FROM amends_hop WHERE saga = ?1 AND home = ?2
+
+-- name: clean_marks
+DELETE FROM amends_mark WHERE saga = ?1 AND NOT at_home
+
+-- name: clean_homes
+DELETE FROM amends_home WHERE saga IN (
+    SELECT saga FROM amends_home
+    WHERE stand = 'ended' AND service = ?3 AND at < (julianday('now') - 2440587.5) * 86400.0 - ?1 LIMIT ?2
+)
+
+-- name: clean_home_marks
+DELETE FROM amends_mark WHERE at_home AND NOT EXISTS (SELECT 1 FROM amends_home AS h WHERE h.saga = amends_mark.saga)
+
 -- name: clean_outbox
 DELETE FROM amends_outbox WHERE number IN (
     SELECT number FROM amends_outbox
@@ -226,7 +241,7 @@ WHERE service = json_extract(h, '$.service') AND key = json_extract(h, '$.key')
 
 -- name: home_told
 UPDATE amends_home SET stand = ?2, length = ?3, history = ?4, due = NULL, at = (julianday('now') - 2440587.5) * 86400.0
-WHERE saga = ?1 AND stand <> 'ended' AND length < ?3
+WHERE saga = ?1 AND stand <> 'ended' AND (length < ?3 OR (length = ?3 AND stand = 'open'))
 RETURNING service
 
 -- name: home_due

@@ -40,6 +40,7 @@ CREATE TABLE amends.home (
     UNIQUE (service, key)
 );
 CREATE INDEX home_due ON amends.home (service, due) WHERE due IS NOT NULL;
+CREATE INDEX home_ended ON amends.home (service, at) WHERE stand = 'ended';
 
 -- What somebody wants of a saga: at its home until it is answered, and in each of its services, for whoever comes to hold
 -- the saga. `word`: the answer; '' until there is one.

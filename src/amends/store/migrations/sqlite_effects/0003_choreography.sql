@@ -40,6 +40,7 @@ CREATE TABLE amends_home (
     UNIQUE (service, key)
 ) WITHOUT ROWID;
 CREATE INDEX amends_home_due ON amends_home (service, due) WHERE due IS NOT NULL;
+CREATE INDEX amends_home_ended ON amends_home (service, at) WHERE stand = 'ended';
 
 -- What somebody wants of a saga: at its home until it is answered, and in each of its services, for whoever comes to hold
 -- the saga. `word`: the answer; '' until there is one.
