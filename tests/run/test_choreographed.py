@@ -7,9 +7,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from travels import Ground, Order, Town, place_order
+from travels import Ground, Order, Town, charge, place_order, reserve, ship
 
-from amends import Park, Retry
+from amends import Park, Retry, Saga, Settings, pivot
 from amends.decide.state import Status
 from amends.errors import IdConflict
 from amends.run import homes, hops, outbox
@@ -108,11 +108,13 @@ def test_what_is_lost_on_the_way_is_revived_by_its_home_and_nothing_is_done_twic
         async with town.open(*names):
             if until == "begun":
                 town.start(Order("o-1", 100))
-            service = names[-1] if names else "orders"
-            if until == "ended":
-                await town.until(lambda: town.stand("o-1") == "ended")
+            if until == "begun":
+                await town.until(lambda: town.sql("orders", "SELECT 1 FROM amends_outbox") == [])
+            elif until == "reserved":
+                await town.until(lambda: town.sql("inventory", "SELECT 1 FROM amends_hop") != [])
+                await town.until(lambda: town.sql("inventory", "SELECT 1 FROM amends_outbox") == [])
             else:
-                await town.until(lambda: town.sql(service, "SELECT 1 FROM amends_outbox WHERE settled > 0") != [])
+                await town.until(lambda: town.stand("o-1") == "ended")
 
     asyncio.run(life(Town(ground), "orders", until="begun"))
     asyncio.run(life(Town(ground), "orders", "inventory", until="reserved"))
@@ -242,3 +244,63 @@ def test_an_operator_acts_at_home_and_the_act_travels_to_whoever_holds_the_saga(
     assert asyncio.run(main()).word == "accepted"
     assert town.state("o-1").status is Status.COMPENSATED
     assert town.done("inventory") == [("reserve", "o-1"), ("release", "o-1")]
+
+
+def test_a_service_that_does_not_know_the_plan_yet_keeps_the_saga_until_it_does(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hops, "CLAIM_SECONDS", 0.2)
+    old = Town(ground, knows={"payment": []})
+    new = Town(ground)
+
+    async def before() -> None:
+        async with old.open():
+            old.start(Order("o-1", 100))
+            await old.until(lambda: old.stand("o-1") == "unknown-plan")
+
+    async def after() -> None:
+        async with new.open():
+            await new.until(lambda: new.stand("o-1") == "ended")
+
+    asyncio.run(before())
+    assert old.done("payment") == []
+    asyncio.run(after())
+    assert new.state("o-1").status is Status.COMPLETED
+    assert new.done("payment") == [("charge", "o-1")]
+
+
+def test_a_saga_past_its_deadline_turns_back_where_it_is(ground: Ground) -> None:
+    def says(what: str, order: str) -> None:
+        if what == "charge":
+            raise Retry.after(0.05)
+
+    hasty = Saga("hasty", reserve, charge, pivot(ship), input=Order, output=ship, deadline=0.3)
+    town = Town(ground, says, saga=hasty)
+
+    async def main() -> None:
+        async with town.open():
+            town.start(Order("o-1", 100))
+            await town.until(lambda: town.stand("o-1") == "ended")
+
+    asyncio.run(main())
+    assert town.state("o-1").status is Status.COMPENSATED
+    assert town.done("inventory") == [("reserve", "o-1"), ("release", "o-1")]
+
+
+def test_what_has_ended_is_forgotten_after_the_horizon(ground: Ground) -> None:
+    town = Town(ground, settings=Settings(inbox_horizon_seconds=2.0, events_kept_seconds=0.1))
+
+    async def main() -> None:
+        async with town.open():
+            town.start(Order("o-1", 100))
+            await town.until(lambda: town.stand("o-1") == "ended")
+            await town.until(lambda: town.sql("payment", "SELECT 1 FROM amends_inbox_ended") != [])
+            await town.until(lambda: town.sql("inventory", "SELECT 1 FROM amends_inbox_ended") != [])
+            await asyncio.sleep(2.1)  # it is the database that looks at its clock
+            for app in town.apps.values():
+                await app.session.clean()
+
+    asyncio.run(main())
+    for service in ("orders", "inventory", "payment"):
+        for table in ("inbox", "hop", "home", "mark", "outbox"):
+            assert town.sql(service, f"SELECT 1 FROM amends_{table}") == [], (service, table)

@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from amends import Participant, Reject, Retry, Saga, Service, pivot
+from amends import Participant, Reject, Retry, Saga, Service, Settings, pivot
 from amends.decide.state import State
 from amends.run.journey import state_of_text
 
@@ -124,7 +124,9 @@ class Town:
 
     ground: Ground
     says: Says = lambda what, order: None
-    did: list[str] = field(default_factory=list)
+    saga: Saga[Order, Any] = place_order
+    knows: dict[str, list[Saga[Any, Any]]] = field(default_factory=dict)  # of services that know others
+    settings: Settings | None = None
 
     def __post_init__(self) -> None:
         self.apps = {service.name: self._app(service) for service in (orders, inventory, payment)}
@@ -168,7 +170,9 @@ class Town:
         bank.compensates(charge_card)(on_refund)
 
     def _app(self, service: Service) -> Participant:
-        return Participant(service, database=self.ground.url(service.name), sagas=[place_order], migrate=True)
+        sagas = self.knows.get(service.name, [self.saga])
+        database = self.ground.url(service.name)
+        return Participant(service, database=database, sagas=sagas, settings=self.settings, migrate=True)
 
     @asynccontextmanager
     async def open(self, *names: str) -> AsyncGenerator[None, None]:
@@ -182,7 +186,7 @@ class Town:
     def start(self, order: Order) -> None:
         """Start a saga within a transaction of the orders'."""
         with self.ground.connected("orders") as connection:
-            self.apps["orders"].start(place_order, order, within=connection, id=order.id)
+            self.apps["orders"].start(self.saga, order, within=connection, id=order.id)
 
     def sql(self, service: str, text: str) -> list[tuple[Any, ...]]:
         """One statement."""

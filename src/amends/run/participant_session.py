@@ -53,7 +53,7 @@ class ParticipantSession:
         self._events = Events(self.work)
         self._hops: Hops | None = None
         self._homes: Homes | None = None
-        if self._transactions is not None and built.routes:
+        if self._transactions is not None:
             self._hops = Hops(self.work, self._transactions, built.routes)
             self._homes = Homes(self.work, self._transactions, built.routes)
         service, settings = built.handlers.service.name, built.settings

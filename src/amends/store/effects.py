@@ -283,6 +283,8 @@ def fetch(connection: sqlite3.Connection, name: str, values: Sequence[object]) -
         return [_clean_inbox(connection, values)]
     if name == "hop_keep":
         return _keep_hop(connection, *values)
+    if name == "settle":
+        return [row for one in ("settle_queued", name) for row in connection.execute(SQL[one], tuple(values))]
     cursor = connection.execute(SQL[name], tuple(values))
     if name == "clean_homes":
         connection.execute(SQL["clean_home_marks"])

@@ -321,11 +321,19 @@ WHERE number IN (
 )
 RETURNING number, id, type, key, data, attributes, at, destination
 
+-- What went to a queue is of no use any more; events are kept for a while.
 -- name: settle
-UPDATE amends.outbox SET settled = extract(epoch FROM clock_timestamp())
-WHERE number IN (SELECT CAST(jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS bigint))
-    AND settled IS NULL
-RETURNING number
+WITH given AS MATERIALIZED (
+    SELECT CAST(jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS bigint) AS number
+), gone AS (
+    DELETE FROM amends.outbox WHERE number IN (SELECT number FROM given) AND destination <> '' AND settled IS NULL
+    RETURNING number
+), kept AS (
+    UPDATE amends.outbox SET settled = extract(epoch FROM clock_timestamp())
+    WHERE number IN (SELECT number FROM given) AND destination = '' AND settled IS NULL
+    RETURNING number
+)
+SELECT number FROM gone UNION ALL SELECT number FROM kept
 
 -- Some of what was published since an instant is to be published again; those that are due by then are left alone.
 -- name: republish

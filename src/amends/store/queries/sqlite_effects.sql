@@ -151,7 +151,13 @@ RETURNING number, id, type, key, data, attributes, at, destination
 
 -- name: settle
 UPDATE amends_outbox SET settled = (julianday('now') - 2440587.5) * 86400.0
-WHERE number IN (SELECT value FROM json_each(?1)) AND settled IS NULL
+WHERE number IN (SELECT value FROM json_each(?1)) AND destination = '' AND settled IS NULL
+RETURNING number
+
+-- What went to a queue is of no use any more; part of `settle`.
+-- name: settle_queued
+DELETE FROM amends_outbox
+WHERE number IN (SELECT value FROM json_each(?1)) AND destination <> '' AND settled IS NULL
 RETURNING number
 
 -- name: republish
