@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from travels import Ground, Order, Town, charge, place_order, reserve, ship
 
-from amends import Park, Retry, Saga, Settings, pivot
+from amends import Completed, Park, Parked, Retry, Saga, Settings, pivot
 from amends.decide.state import Status
-from amends.errors import IdConflict
+from amends.errors import IdConflict, UnknownSaga
 from amends.run import homes, hops, outbox
 from amends.run.homes import Word
 
@@ -304,3 +304,28 @@ def test_what_has_ended_is_forgotten_after_the_horizon(ground: Ground) -> None:
     for service in ("orders", "inventory", "payment"):
         for table in ("inbox", "hop", "home", "mark", "outbox"):
             assert town.sql(service, f"SELECT 1 FROM amends_{table}") == [], (service, table)
+
+
+def test_whoever_started_it_may_wait_for_its_outcome(ground: Ground) -> None:
+    locked = [True]
+
+    def says(what: str, order: str) -> None:
+        if what == "ship" and locked[0]:
+            raise Park("no lorry")
+
+    town = Town(ground, says)
+
+    async def main() -> tuple[object, object]:
+        async with town.open():
+            town.start(Order("o-1", 100))
+            orders = town.apps["orders"]
+            with pytest.raises(UnknownSaga):
+                await orders.outcome(place_order, "o-2")
+            parked = await orders.outcome(place_order, "o-1", timeout=30.0)
+            locked[0] = False
+            await orders.session.homes.act("o-1", "retry", address="ship", actor="", reason="", result=None)
+            return parked, await orders.outcome(place_order, "o-1", timeout=30.0)
+
+    parked, outcome = asyncio.run(main())
+    assert isinstance(parked, Parked)
+    assert outcome == Completed("parcel of r-o-1")

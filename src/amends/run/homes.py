@@ -20,11 +20,13 @@ from amends.decide.baton import Baton, Mark, Saga, Stand, answer_of, baton_messa
 from amends.decide.messages import Start
 from amends.decide.plan import Plan, StepNode, walk
 from amends.decide.wire import SAGAS_PER_NOTICE, Ended, ended_message
+from amends.define.program import Program
 from amends.errors import IdConflict, StoreError, StoreUnavailable, UnknownSaga
 from amends.message import Message
 from amends.run.hops import mark_row
 from amends.run.journey import Journey, Name, Route, length_of, state_of_text
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
+from amends.run.outcomes import Outcome, outcome_of
 from amends.run.participant_work import Work
 from amends.run.settings import Settings
 from amends.run.transactions import Transactions
@@ -37,6 +39,7 @@ NOTICE_SECONDS = 1.0  # ended sagas are told of together
 AGAIN_SECONDS = 5.0  # until what somebody wants goes out again, where nobody has answered
 LOOK_SECONDS = 0.5
 HAS_ENDED = "the saga has ended"
+ACCEPTED = "accepted"
 GRACE_SECONDS = 5.0  # beyond all the time that the services may take
 _log = logging.getLogger("amends.homes")
 
@@ -113,6 +116,7 @@ class Homes:
         self._routes = routes
         self._ended: dict[str, list[bytes]] = {}
         self._notice: asyncio.TimerHandle | None = None
+        self._told = asyncio.Event()
         self._heard: dict[str, asyncio.Event] = {}  # by mark, of those that are waited for here
 
     async def word(self, delivery: Delivery, message: Message) -> None:
@@ -122,6 +126,7 @@ class Homes:
         values = (told.saga.id.hex(), told.stand.value, length, told.history.decode())
         if await self._asked("home_told", *values) and told.stand is Stand.ENDED:
             self._tell_soon(told.saga)
+        self._told.set()
         await delivery.ack()
 
     # What somebody wants
@@ -170,9 +175,26 @@ class Homes:
         answered = answer_of(message)
         saga = answered.saga
         await self._asked("mark_answered", saga.id.hex(), self._service, answered.mark, answered.word, answered.detail)
+        if answered.word == ACCEPTED:
+            await self._asked("home_reopen", saga.id.hex(), GRACE_SECONDS)
         if (heard := self._heard.get(answered.mark)) is not None:
             heard.set()
         await delivery.ack()
+
+    async def outcome(self, program: Program, key: str) -> Outcome:
+        """What becomes of a saga, once it has ended or is parked. Raises UnknownSaga and StoreError."""
+        while True:
+            rows = await self._transactions.ask("home_at", json.dumps({"service": self._service, "key": key}))
+            if not rows or rows[0][1] != program.plan.name:
+                raise UnknownSaga(f"the service {self._service} has started no saga {key!r} of {program.plan.name}")
+            if rows[0][3] in (Stand.ENDED, Stand.PARKED):
+                found = outcome_of(program, state_of_text(rows[0][5]))
+                if found is not None:
+                    return found
+            self._told.clear()
+            with suppress(TimeoutError):  # another process of this service may be who hears it
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._told.wait()
 
     async def run(self) -> None:
         """Send again what nothing was heard of, until cancelled."""

@@ -7,6 +7,7 @@ Must not: hold anything between two entries.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
@@ -22,6 +23,7 @@ from amends.define.context import Context
 from amends.define.contract import Command, Event, Service
 from amends.define.handlers import Compensates, CompensatesNothing, Given, Handlers, Handles, On
 from amends.define.hints import frame_locals
+from amends.define.outcome import Compensated, Completed, Parked
 from amends.define.policy import Duration, Retry
 from amends.define.resources import Resources
 from amends.define.saga import Saga
@@ -235,6 +237,18 @@ class Participant:
         """
         homes = self.session.homes
         return await homes.act(saga_id, "cancel", address="", actor=actor, reason=reason, result=None)
+
+    async def outcome(
+        self, saga: Saga[Any, R], saga_id: str, /, *, timeout: float | None = None
+    ) -> Completed[R] | Compensated | Parked:
+        """What becomes of a choreographed saga that was started here: how it ended, or why it is parked.
+
+        timeout: seconds; it stops the waiting, never the saga.
+
+        Raises TimeoutError, UnknownSaga and StoreError.
+        """
+        async with asyncio.timeout(timeout):
+            return await self.session.homes.outcome(saga.program, saga_id)
 
     # Where it runs
 

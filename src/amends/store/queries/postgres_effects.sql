@@ -459,6 +459,13 @@ WHERE saga = CAST(CAST($1 AS text) AS uuid) AND stand <> 'ended'
     AND (length < CAST($3 AS integer) OR (length = CAST($3 AS integer) AND stand = 'open'))
 RETURNING service
 
+-- Somebody has it go on: what comes of that is waited for.
+-- name: home_reopen
+UPDATE amends.home SET stand = 'open', tries = 0,
+    due = extract(epoch FROM clock_timestamp()) + CAST($2 AS double precision)
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND stand = 'parked'
+RETURNING 1
+
 -- Those of which nothing was heard for long; their first baton goes out again, each time after a longer while.
 -- name: home_due
 UPDATE amends.home SET tries = tries + 1,

@@ -250,6 +250,11 @@ UPDATE amends_home SET stand = ?2, length = ?3, history = ?4, due = NULL, at = (
 WHERE saga = ?1 AND stand <> 'ended' AND (length < ?3 OR (length = ?3 AND stand = 'open'))
 RETURNING service
 
+-- name: home_reopen
+UPDATE amends_home SET stand = 'open', tries = 0, due = (julianday('now') - 2440587.5) * 86400.0 + ?2
+WHERE saga = ?1 AND stand = 'parked'
+RETURNING 1
+
 -- name: home_due
 UPDATE amends_home SET tries = tries + 1, due = (julianday('now') - 2440587.5) * 86400.0 + ?3 * (1 << min(tries, 10))
 WHERE saga IN (SELECT saga FROM amends_home WHERE service = ?1 AND due <= (julianday('now') - 2440587.5) * 86400.0 ORDER BY due LIMIT ?2)
