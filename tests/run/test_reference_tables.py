@@ -39,6 +39,8 @@ def test_every_setting_is_in_the_table_of_limits_with_its_default() -> None:
         shown = f"{field.default:,}" if isinstance(field.default, int) else f"{field.default or 0.0:g}"
         if field.default is None:
             shown = "none"
+        elif isinstance(field.default, bool):
+            shown = "yes" if field.default else "no"
         assert found[field.name][1] == shown, field.name
 
 

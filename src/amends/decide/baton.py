@@ -28,6 +28,7 @@ _MARK = re.compile(r"[0-9a-f]{32}")
 _VERB = re.compile(r"[a-z]{1,20}")
 _ANSWERS = ("accepted", "refused", "too late")
 _NAME_MAX = 200
+_ROWS_MAX = 1_000_000
 
 
 class Kind(StrEnum):
@@ -37,6 +38,7 @@ class Kind(StrEnum):
     WORD = "word"  # from who holds the baton to the home: how the saga stands
     MARK = "mark"  # from the home to all its services: what somebody wants of whoever holds the baton
     ANSWER = "answer"  # from the holder to the home: what became of a mark
+    PROGRESS = "progress"  # from every hop to whoever watches: what has happened
 
 
 class Stand(StrEnum):
@@ -101,6 +103,16 @@ class Told(NamedTuple):
     stand: Stand
     service: str
     history: bytes
+
+
+class Progress(NamedTuple):
+    """What has happened to a saga, for whoever watches. service: who says it. first: the position of the first of
+    these rows in the history. rows: as a JSON list."""
+
+    saga: Saga
+    service: str
+    first: int
+    rows: bytes
 
 
 def baton_message(baton: Baton, id_: str, source: str) -> Message:
@@ -230,6 +242,27 @@ def word_of(message: Message) -> Told:
     if stand not in _STANDS:
         raise MessageRefused(f"amendsstand is {stand!r:.40}: {' or '.join(_STANDS)} is expected")
     return Told(_saga_of(given), _STANDS[stand], _fitting(given, "amendsservice", _SERVICE), message.data)
+
+
+def progress_message(progress: Progress, id_: str, source: str, at: float) -> Message:
+    """The message of a progress. Its key is its own: nothing of the saga waits for it."""
+    saga = progress.saga
+    attributes = {
+        KIND: Kind.PROGRESS.value,
+        **_attributes(saga),
+        "amendsservice": progress.service,
+        "amendsfirst": str(progress.first),
+    }
+    key = f"{saga.id.hex()}.{Kind.PROGRESS}"
+    return Message(id_, "amends.progress", source, progress.rows, at, saga.key, key, attributes)
+
+
+def progress_of(message: Message) -> Progress:
+    """The progress that a message is. Raises MessageRefused."""
+    given = message.attributes
+    _check_kind(given, Kind.PROGRESS)
+    first = wire.number_in(given, "amendsfirst", 0, _ROWS_MAX)
+    return Progress(_saga_of(given), _fitting(given, "amendsservice", _SERVICE), first, message.data)
 
 
 _STANDS = {stand.value: stand for stand in Stand}

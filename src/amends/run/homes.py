@@ -23,11 +23,13 @@ from amends.decide.wire import SAGAS_PER_NOTICE, Ended, ended_message
 from amends.define.program import Program
 from amends.errors import IdConflict, StoreError, StoreUnavailable, UnknownSaga
 from amends.message import Message
+from amends.run.chance import Chance
 from amends.run.hops import mark_row
 from amends.run.journey import Journey, Name, Route, length_of, state_of_text
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.participant_work import Work
+from amends.run.progress import progress_row
 from amends.run.settings import Settings
 from amends.run.transactions import Transactions
 from amends.transport.base import Delivery
@@ -41,6 +43,7 @@ LOOK_SECONDS = 0.5
 HAS_ENDED = "the saga has ended"
 ACCEPTED = "accepted"
 GRACE_SECONDS = 5.0  # beyond all the time that the services may take
+CHANCE = Chance()
 _log = logging.getLogger("amends.homes")
 
 
@@ -79,7 +82,7 @@ def _input_of(history: str) -> bytes:
 def begun(service: str, route: Route, key: str, payload: bytes, settings: Settings) -> Begun:
     """A saga that begins at a service. key: the user's id. Raises what the plan's own functions raise."""
     plan, now = route.program.plan, time.time()
-    saga = Saga(uuid.uuid4().bytes, key, plan.name, plan.fingerprint, service)
+    saga = Saga(CHANCE.uuid7(now), key, plan.name, plan.fingerprint, service)
     journey = Journey(saga, route, b"[]", settings)
     journey.tell(Start(payload), now)
     following = journey.next(service, now)
@@ -97,6 +100,8 @@ def begun(service: str, route: Route, key: str, payload: bytes, settings: Settin
     if following.baton is not None:
         message = baton_message(following.baton, uuid.uuid4().hex, f"/amends/{service}")
         messages.append(row_of_message(message, following.to))
+    if settings.progress:
+        messages.append(progress_row(journey, service))
     return Begun(saga, payload, json.dumps(row), messages)
 
 
@@ -234,11 +239,13 @@ class Homes:
         if route is None:
             _log.error("the saga %s is of a plan %s that is not known here any more", key, plan)
             return []
-        following = Journey(saga, route, first.encode(), self._work.settings).next(self._service, now)
+        journey = Journey(saga, route, first.encode(), self._work.settings)
+        following = journey.next(self._service, now)
         baton: Baton | None = following.baton
         if baton is None:
             return []
-        return [row_of_message(baton_message(baton, self._work.new_id(), self._work.source), following.to)]
+        rows = [row_of_message(baton_message(baton, self._work.new_id(), self._work.source), following.to)]
+        return [*rows, progress_row(journey, self._service)] if self._work.settings.progress else rows
 
     def _route(self, saga: Saga) -> Route | None:
         return self._routes.get((saga.plan, saga.fingerprint))

@@ -45,6 +45,7 @@ from amends.run.inbox_careful import Poison
 from amends.run.journey import Journey, Name, Next, Route
 from amends.run.outbox_rows import EventRow, given_to, row_of_message
 from amends.run.participant_work import POISON, Leaving, Work
+from amends.run.progress import progress_row
 from amends.run.transactions import Transactions
 from amends.store import effects
 from amends.store.effects_postgres import Found, Limits, Opened, limit
@@ -384,6 +385,8 @@ class Hops:
             answered = Answered(journey.saga, mail, word.value, detail)
             message = answer_message(answered, work.new_id(), work.source, now)
             rows.append(row_of_message(message, journey.saga.home))
+        if work.settings.progress:
+            rows.append(progress_row(journey, self.service, whole=following.told is not None))
         return rows
 
     def row(self, at: At, journey: Journey, following: Next) -> str:

@@ -22,11 +22,11 @@ from typing import Any
 from amends import fault
 from amends.errors import StoreError
 from amends.run.gathering import Gathering
-from amends.run.outbox_rows import EventRow, message_of, row_from
+from amends.run.outbox_rows import PROGRESS, EventRow, message_of, row_from
 from amends.run.sender import Sender
 from amends.run.transactions import Transactions
 from amends.transport.base import Destination
-from amends.transport.names import commands_of, events_of
+from amends.transport.names import commands_of, events_of, progress_of
 
 GRACE_SECONDS = 5.0  # what is younger is on its way from memory
 CLAIM_SECONDS = 30.0  # so long nobody else takes what a sweep has claimed
@@ -55,6 +55,7 @@ class Outbox:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unhandled: set[asyncio.Task[None]] = set()  # nobody waits for these when the participant leaves
         self._swept = asyncio.Event()
+        self._untold = False  # and that was said
         self.published: int = 0
         self.refused: str = ""
         self.failed: str = ""
@@ -109,6 +110,9 @@ class Outbox:
     async def _publish(self, row: EventRow) -> None:
         """One event, and, once it is confirmed, the next of its key."""
         error = await self._sender.send(self._place(row), message_of(row, self._service))
+        if error is not None and row.to.startswith(PROGRESS):
+            await self._give_up(row, error)
+            return
         if error is not None:
             self.refused = f"{row.type}: {error}"
             _log.error("an event is not published and stays in the outbox: %s", self.refused)
@@ -129,7 +133,19 @@ class Outbox:
             await self._settle(row.number)
 
     def _place(self, row: EventRow) -> Destination:
+        if row.to.startswith(PROGRESS):
+            return progress_of(row.to.removeprefix(PROGRESS))
         return commands_of(row.to) if row.to else self._to
+
+    async def _give_up(self, row: EventRow, error: Exception) -> None:
+        """No saga suffers where nobody can be told of it: what is not told is told again at the end."""
+        if not self._untold:
+            _log.warning("whoever watches choreographed sagas cannot be told of them: %s", error)
+        self._untold = True
+        for one in self._chains.pop(row.key, ()):
+            if one is not row:
+                self._open.discard(one.number)  # the sweep comes to it
+        await self._settle(row.number)
 
     async def _settle_handled(self, row: EventRow) -> None:
         await self._sender.handled(self._place(row), row.id)

@@ -39,6 +39,7 @@ class Settings:
     inbox_horizon_seconds: how long a participant remembers commands after their saga has ended, and takes them
         after they were sent.
     events_kept_seconds: how long a participant keeps events that it has published.
+    progress: whether hops of choreographed sagas say what has happened, for a watcher.
     reply_name: of the queue that services send replies to; None for one of the store's own. Where queues are made by
         others than amends, a name that they know.
     retention_seconds: how long after their end workers keep sagas; None keeps them for ever. Longer than
@@ -60,6 +61,7 @@ class Settings:
     answer_seconds: float = 30.0
     inbox_horizon_seconds: float = 7 * 24 * 3600.0
     events_kept_seconds: float = 7 * 24 * 3600.0
+    progress: bool = True
     retention_seconds: float | None = None
     reply_name: str | None = None
 
@@ -68,6 +70,10 @@ class Settings:
         for field in fields(self):
             value = getattr(self, field.name)
             if (value is None and field.default is None) or field.name == "reply_name":
+                continue
+            if field.type == "bool":
+                if not isinstance(value, bool):
+                    raise DefinitionError(f"Settings({field.name}={value!r}): True or False is expected")
                 continue
             kinds, kind = ((int,), "whole number") if field.type == "int" else ((int, float), "finite number")
             if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < inf:

@@ -40,6 +40,11 @@ def events_of(service: str) -> Destination:
     return Destination(f"{service}.events", Kind.TOPIC)
 
 
+def progress_of(home: str) -> Destination:
+    """Where the progress of the choreographed sagas goes that a service has started: to whoever watches."""
+    return Destination(f"{home}.progress", Kind.TOPIC)
+
+
 def dead_of(destination: Destination) -> Destination:
     """Where the dead letters of a destination go: a queue, also where it is a topic. Its own are itself."""
     return destination if destination.name.endswith(".dead") else Destination(f"{destination.name}.dead")
