@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from amends.define.context import Context
 from amends.define.contract import Service
+from amends.define.flow import Flow
 from amends.define.node import Resource
 from amends.define.nodes import (
     Signal,
@@ -38,6 +39,7 @@ __all__ = [
     "Compensated",
     "Completed",
     "Context",
+    "Flow",
     "Handle",
     "Orchestrator",
     "Park",

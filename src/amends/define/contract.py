@@ -11,9 +11,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+from amends.decide.flows import EventName, Expectation
 from amends.define.hints import frame_locals, has_type_variable, is_nothing, is_type, shown
 from amends.define.node import check_name
-from amends.define.policy import Duration, Retry
+from amends.define.policy import Duration, Retry, seconds
 from amends.define.step import Body, Remote, Step, Work, check_function, check_retry, check_timeout
 from amends.define.values import Codec, codec_for
 from amends.errors import DefinitionError
@@ -161,6 +162,27 @@ class Event(Generic[E]):
     def type(self) -> str:
         """The contract's name on the wire."""
         return f"{self.service.name}.{self.name}"
+
+    def leads_to(self, *events: Event[Any], within: Duration) -> Expectation:
+        """One of these events is expected after this one: a line of a `Flow`. within: seconds or a timedelta.
+
+        Raises DefinitionError.
+        """
+        where = f"{self.type}.leads_to(…)"
+        for event in events:
+            if not isinstance(event, Event):
+                raise DefinitionError(f"{where}: an event is expected, as Service.event(…) gives, not {event!r:.80}")
+        if not events:
+            raise DefinitionError(f"{where}: it leads to nothing; name the events of which one is expected")
+        after = seconds(within, f"{where}, within=…")
+        if after == 0:
+            raise DefinitionError(f"{where}: within=0 leaves no time to react")
+        return Expectation(self.named, tuple(event.named for event in events), after)
+
+    @property
+    def named(self) -> EventName:
+        """It, as flows that are stored name it."""
+        return EventName(self.service.name, self.name)
 
     def __repr__(self) -> str:
         return f"{self.type}({shown(self.told.type)})"
