@@ -13,6 +13,7 @@ JOBS ?= 2
 SEEDS ?= 0:5000
 HOURS ?= 1
 BROKER ?= none
+STYLE ?= orchestrated
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
@@ -51,7 +52,7 @@ soak: $(DEV) ## the same for hours, with seeds that were never run: make soak HO
 
 order-system: $(DEV) ## four processes over a broker, all of it broken, the money checked: make order-system BROKER=nats
 	@$(BIN)/python -m services install >/dev/null
-	@$(BIN)/python -m examples.order_system --broker=$(BROKER)
+	@$(BIN)/python -m examples.order_system --broker=$(BROKER) --style=$(STYLE)
 
 bench: $(DEV) ## benchmarks beside their peers, in one run
 	$(BIN)/python -m pip install --quiet -r requirements/bench.in

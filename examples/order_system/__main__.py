@@ -11,6 +11,7 @@ import asyncio
 import os
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from .checker import Totals
@@ -21,6 +22,8 @@ from .story import Report, Size, run
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.order_system", description=__doc__)
     parser.add_argument("--broker", choices=KINDS, default=os.environ.get("BROKER") or NONE)
+    styles = ("orchestrated", "choreographed")
+    parser.add_argument("--style", choices=styles, default=os.environ.get("STYLE") or styles[0])
     parser.add_argument("--orders", type=int, default=Size.orders, help="placed before anything goes wrong")
     parser.add_argument("--rate", type=float, default=Size.rate, help="orders a second, also during the faults")
     parser.add_argument("--seed", type=int, default=Size.seed, help="of what customers buy")
@@ -28,9 +31,10 @@ def main() -> int:
     given = parser.parse_args()
     size = Size(given.orders, given.rate, faults=not given.no_faults, seed=given.seed)
     with tempfile.TemporaryDirectory(prefix="order-system-") as place:
-        print(f"order system, broker: {given.broker}; logs in {place}", flush=True)
+        print(f"order system, {given.style}, broker: {given.broker}; logs in {place}", flush=True)
         with servers(given.broker) as ready:
-            report = asyncio.run(run(ready, size, Path(place)))
+            chosen = replace(ready, choreographed=given.style == "choreographed")
+            report = asyncio.run(run(chosen, size, Path(place)))
         show(report)
         if report.troubles:
             for log in sorted(Path(place).glob("*.log")):

@@ -1,4 +1,4 @@
-"""What the three services have written down, and what the sagas say of themselves, read from the databases.
+"""What the three services have written down, read from their databases.
 
 Guarantees: nothing but reading; what is read belongs together only once nothing moves any more.
 Must not: judge.
@@ -10,15 +10,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import asyncpg
-import msgspec
-
-from amends.operate.operations import Operations
-from amends.run.journal import decode
-from amends.testing.account import Account, Misconduct
-
-from .orders import Order
-
-PAGE = 500
 
 
 class Shelf(NamedTuple):
@@ -44,15 +35,6 @@ class Money(NamedTuple):
     order: str
     cents: int
     receipt: str
-
-
-class Said(NamedTuple):
-    """A saga: its order, and its status. story: what its history tells that no saga may do."""
-
-    order: Order
-    status: str
-    reason: str = ""
-    story: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,29 +70,3 @@ async def _rows(url: str, query: str) -> list[Any]:
         return [tuple(row) for row in await connection.fetch(query)]
     finally:
         await connection.close()
-
-
-async def read_sagas(people: Operations) -> list[Said]:
-    """What every saga says of itself, oldest first."""
-    found: list[Said] = []
-    before: str | None = None
-    while True:
-        page = await people.find(sagas=["place-order"], before=before, limit=PAGE)
-        found += [await _said(people, line.id, line.status, line.reason) for line in page.sagas]
-        if not page.more:
-            return found[::-1]
-        before = page.sagas[-1].id
-
-
-async def _said(people: Operations, saga_id: str, status: str, reason: str) -> Said:
-    """A saga's order from its input, and its history, read by rules that are not the engine's own."""
-    view = await people.show(saga_id)
-    loaded = await people.session.store.load(saga_id)
-    assert loaded is not None
-    try:
-        account = Account(view.plan).read(map(decode, loaded.rows))
-    except Misconduct as wrong:
-        story = str(wrong)
-    else:
-        story = "" if account.end in ("", status) else f"its history ends {account.end}"
-    return Said(msgspec.json.decode(view.input, type=Order), status, reason, story)

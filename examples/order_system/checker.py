@@ -10,7 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
-from .books import Books, Goods, Said, Shelf
+from .books import Books, Goods, Shelf
+from .sagas import Said
 
 
 class Trouble(NamedTuple):

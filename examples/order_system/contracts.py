@@ -15,6 +15,18 @@ payment = Service("payment")
 
 
 @dataclass(frozen=True)
+class OpenOrder:
+    order: str
+    cents: int
+
+
+@dataclass(frozen=True)
+class ConfirmOrder:
+    order: str
+    cents: int
+
+
+@dataclass(frozen=True)
 class ReserveStock:
     order: str
     sku: str
@@ -58,6 +70,8 @@ class MoneyMoved:
     cents: int
 
 
+open_order = orders.command("open-order", OpenOrder)
+confirm_order = orders.command("confirm-order", ConfirmOrder, compensation=False)
 reserve_stock = inventory.command("reserve-stock", ReserveStock, reply=Reservation)
 ship_goods = inventory.command("ship-goods", ShipGoods, reply=Shipment, compensation=False)
 charge_card = payment.command("charge-card", ChargeCard, reply=Payment)

@@ -17,9 +17,9 @@ from typing import Any
 import asyncpg
 
 from amends.errors import StoreUnavailable
-from amends.operate.operations import Operations
 
 from .fleet import Fleet, Process
+from .sagas import Sagas
 
 PAUSE_SECONDS = 5.0  # longer than a consumer may be silent: others get what it had in hand
 AWAY_SECONDS = 1.0  # how long the broker is gone
@@ -39,7 +39,7 @@ class Faults:
     """What is done to a fleet. done: each fault, with the sagas that it met. troubles: after which nothing moved."""
 
     fleet: Fleet
-    people: Operations
+    sagas: Sagas
     done: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     troubles: list[str] = field(default_factory=list[str])
 
@@ -63,13 +63,9 @@ class Faults:
     async def _count(self) -> tuple[int, int]:
         """How many sagas move, and how many have ended."""
         while True:
-            try:
-                counts = await self.people.session.store.count()
-                break
-            except StoreUnavailable:  # this script's own connection was cut, too
-                await asyncio.sleep(LOOK_SECONDS)
-        moving = sum(number for (_, status), number in counts.items() if status in ("running", "compensating"))
-        return moving, sum(counts.values()) - moving
+            with suppress(StoreUnavailable, asyncpg.PostgresError, OSError):  # our own was cut, too
+                return await self.sagas.count()
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _busy(self, name: str) -> tuple[int, int]:
         """The same, once there is something that a fault can meet."""

@@ -76,11 +76,16 @@ class Fleet:
         self.url = f"http://127.0.0.1:{port}"
         uvicorn = ["-m", "uvicorn", f"{PACKAGE}.web:web", "--port", str(port), "--log-level", "warning"]
         self._web = self._add(WEB, uvicorn)
-        if self.servers.broker_url is None:
-            self._add("everything", _worker(part for parts in PARTS.values() for part in parts))
+        parts = dict(PARTS)
+        if self.servers.choreographed:
+            parts["orders"] = ("orders:app",)
+        if self.servers.broker_url is None and self.servers.choreographed:
+            pass  # the web process is all of them
+        elif self.servers.broker_url is None:
+            self._add("everything", _worker(part for some in parts.values() for part in some))
         else:
-            for name, parts in PARTS.items():
-                self._add(name, _worker(parts))
+            for name, some in parts.items():
+                self._add(name, _worker(some))
 
     def _add(self, name: str, command: list[str]) -> Process:
         ready = self.directory / f"{name}.ready"
@@ -92,7 +97,7 @@ class Fleet:
 
     def where(self, service: str) -> Process:
         """The process that a service is in."""
-        return self.processes.get(service) or self.processes["everything"]
+        return self.processes.get(service) or self.processes.get("everything") or self._web
 
     # Coming and going
 
@@ -100,6 +105,8 @@ class Fleet:
         """Start it, or start it again."""
         given = {f"{name.upper()}_DATABASE": url for name, url in self.servers.databases.items()}
         environment = {**os.environ, **given, "BROKER_URL": self.servers.broker_url or "", "LEASE_SECONDS": "4"}
+        if self.servers.choreographed:
+            environment["STYLE"] = "choreographed"
         process.ready_file.unlink(missing_ok=True)
         with process.log.open("ab") as log:
             process.child = subprocess.Popen(process.command, cwd=ROOT, env=environment, stdout=log, stderr=log)  # noqa: S603

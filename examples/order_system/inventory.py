@@ -2,7 +2,7 @@
 
     amends worker examples.order_system.inventory:app
 
-Must not: know of sagas, or that there are other services.
+Must not: know what the other services do.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from amends import Context, Participant, Reject
 
 from . import contracts as c
 from .places import BROKER_URL, INVENTORY_DATABASE
+from .saga import place_order  # its own part is all it does; where there is no orchestrator it passes the rest on
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS stock (sku text PRIMARY KEY, initial integer NOT NULL, available integer NOT NULL);
@@ -29,7 +30,7 @@ PUT_BACK = "UPDATE stock SET available = available + $2 WHERE sku = $1"
 LOG = "INSERT INTO stock_log (order_id, sku, quantity, what, reservation) VALUES ($1, $2, $3, $4, $5)"
 FOUND = "SELECT sku, quantity FROM stock_log WHERE reservation = $1 AND what = 'reserved'"
 
-app = Participant(c.inventory, database=INVENTORY_DATABASE, broker=BROKER_URL, migrate=True)
+app = Participant(c.inventory, database=INVENTORY_DATABASE, broker=BROKER_URL, sagas=[place_order], migrate=True)
 
 
 @app.handles(c.reserve_stock)

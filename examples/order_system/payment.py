@@ -2,7 +2,7 @@
 
     amends worker examples.order_system.payment:app
 
-Must not: know of sagas, or that there are other services.
+Must not: know what the other services do.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from amends import Context, Participant, Reject
 
 from . import contracts as c
 from .places import BROKER_URL, PAYMENT_DATABASE
+from .saga import place_order  # its own part is all it does; where there is no orchestrator it passes the rest on
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS money_log (
@@ -22,7 +23,7 @@ CREATE TABLE IF NOT EXISTS money_log (
 """
 LOG = "INSERT INTO money_log (order_id, cents, receipt) VALUES ($1, $2, $3)"
 
-app = Participant(c.payment, database=PAYMENT_DATABASE, broker=BROKER_URL, migrate=True)
+app = Participant(c.payment, database=PAYMENT_DATABASE, broker=BROKER_URL, sagas=[place_order], migrate=True)
 
 
 @app.handles(c.charge_card)

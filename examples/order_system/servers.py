@@ -28,11 +28,13 @@ SOON = {"kafka": "session_seconds=3", "nats": "claim_seconds=3", "redis": "claim
 
 @dataclass(frozen=True)
 class Servers:
-    """databases: a URL for each service. broker: the one that may be killed, if it is ours."""
+    """databases: a URL for each service. broker: the one that may be killed, if it is ours. choreographed: nobody is
+    in the middle."""
 
     databases: dict[str, str]
     broker_url: str | None
     broker: Broker | None = None
+    choreographed: bool = False
 
 
 def soon(kind: str, url: str) -> str:

@@ -7,8 +7,6 @@ Must not: start a server.
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,14 +17,14 @@ from pathlib import Path
 import asyncpg
 
 from amends.errors import StoreUnavailable
-from amends.operate.operations import Operations, operations
 
 from . import inventory, orders, payment
-from .books import read_books, read_sagas
+from .books import read_books
 from .checker import Totals, Trouble, check, totals
 from .faults import Faults
-from .fleet import ROOT, Fleet
+from .fleet import Fleet
 from .load import Customers
+from .sagas import Sagas, sagas_of
 from .servers import Servers
 
 TABLES = {"orders": orders.TABLES, "inventory": inventory.TABLES, "payment": payment.TABLES}
@@ -84,8 +82,8 @@ async def run(servers: Servers, size: Size, directory: Path, tell: Callable[[str
         tell(f"{len(fleet.processes)} processes are ready: {', '.join(fleet.processes)}")
         overseer = asyncio.create_task(fleet.oversee())
         try:
-            async with operations(servers.databases["orders"]) as people:
-                report = await _run(fleet, people, size, tell)
+            async with sagas_of(servers) as sagas:
+                report = await _run(fleet, sagas, size, tell)
         finally:
             overseer.cancel()
             with suppress(asyncio.CancelledError):
@@ -98,11 +96,11 @@ async def run(servers: Servers, size: Size, directory: Path, tell: Callable[[str
     return report
 
 
-async def _run(fleet: Fleet, people: Operations, size: Size, tell: Callable[[str], object]) -> Report:
+async def _run(fleet: Fleet, sagas: Sagas, size: Size, tell: Callable[[str], object]) -> Report:
     customers = Customers(fleet.url, size.seed, size.rate)
     tell(f"load: {size.orders} orders, {size.rate:g} a second")
     await customers.come(size.orders)
-    faults = Faults(fleet, people)
+    faults = Faults(fleet, sagas)
     if size.faults:
         tell("faults, while customers place orders")
         over = asyncio.Event()
@@ -115,33 +113,33 @@ async def _run(fleet: Fleet, people: Operations, size: Size, tell: Callable[[str
     await fleet.ready()
     await customers.come(LAST_ORDERS)
     began = time.monotonic()
-    hung = await _all_ended(people)
+    hung = await _all_ended(sagas)
     tell(f"every saga has ended, {time.monotonic() - began:.1f} s after the last order")
     databases = fleet.servers.databases
     await _receipts_filed(databases)
     tell(f"every event has been handled, {time.monotonic() - began:.1f} s after it")
-    books, sagas = await read_books(databases), await read_sagas(people)
-    troubles = check(books, sagas, customers.placed, customers.cancelled)
+    books, said = await read_books(databases), await sagas.said()
+    troubles = check(books, said, customers.placed, customers.cancelled)
     troubles += [Trouble("", what) for what in (*hung, *faults.troubles)]
     names = dict.fromkeys(trouble.order for trouble in troubles if trouble.order)
     return Report(
-        statuses=Counter(said.status for said in sagas),
+        statuses=Counter(one.status for one in said),
         faults=faults.done,
-        totals=totals(books, sagas),
+        totals=totals(books, said),
         cancelled=len(customers.cancelled),
         receipts=len(books.receipts),
         troubles=troubles,
-        shown=[await asyncio.to_thread(_show, name, databases["orders"]) for name in list(names)[:SHOWN]],
+        shown=[await sagas.show(name) for name in list(names)[:SHOWN]],
     )
 
 
-async def _all_ended(people: Operations) -> list[str]:
+async def _all_ended(sagas: Sagas) -> list[str]:
     """Wait until no saga moves; what to say if that takes too long."""
     try:
         async with asyncio.timeout(END_SECONDS):
             while True:
                 with suppress(StoreUnavailable):
-                    if not (await people.find(statuses=["running", "compensating"], limit=1)).sagas:
+                    if (await sagas.count())[0] == 0:
                         return []
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError:
@@ -157,10 +155,3 @@ async def _receipts_filed(databases: dict[str, str]) -> None:
                 if len(books.receipts) >= len(books.money):
                     return
                 await asyncio.sleep(LOOK_SECONDS)
-
-
-def _show(order: str, database: str) -> str:
-    """What `amends show` says of an order."""
-    command = [sys.executable, "-m", "amends", "show", order, f"--database={database}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603
-    return f"$ amends show {order}\n{done.stdout}{done.stderr}"

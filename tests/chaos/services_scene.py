@@ -237,7 +237,7 @@ class Scene:
             async with asyncio.timeout(30.0):
                 while looks < QUIET_LOOKS and still < STILL_LOOKS:
                     lags = [await asker.lag(commands_of(name), name) for name in SERVICES]
-                    busy = any(app.session._tasks for app in self.apps.values())
+                    busy = any(app.session.work.tasks for app in self.apps.values())
                     busy = busy or any(network._sender.waiting or network.held for network in self.networks)
                     looks = 0 if busy or any(lags) else looks + 1
                     still = 0 if busy or lags != before else still + 1

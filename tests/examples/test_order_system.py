@@ -15,7 +15,8 @@ from services.databases import Databases
 
 SMALL = Size(orders=10, rate=8.0)
 BROKERS = ("kafka", "rabbitmq", "nats", "redis")
-FAULTS_WITHOUT = 6  # two processes, a pause, three databases
+STYLES = ("orchestrated", "choreographed")
+FAULTS_WITHOUT = {"orchestrated": 6, "choreographed": 5}  # two processes or one, a pause, three databases
 FAULTS_WITH = 9  # four processes, the broker, a pause, three databases
 
 
@@ -45,22 +46,25 @@ def check_the_story(report: Report, faults: int) -> None:
     assert report.totals.refunded > 0
 
 
+@pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("kind", BROKERS)
 def test_it_balances_after_all_faults_over(
-    kind: str, request: pytest.FixtureRequest, databases: dict[str, str], tmp_path: Path
+    kind: str, style: str, request: pytest.FixtureRequest, databases: dict[str, str], tmp_path: Path
 ) -> None:
     broker: Broker = request.getfixturevalue(f"{kind}_server")
 
-    report = told(Servers(databases, soon(kind, broker.url), broker), tmp_path)
+    given = Servers(databases, soon(kind, broker.url), broker, choreographed=style == "choreographed")
+    report = told(given, tmp_path)
 
     check_the_story(report, FAULTS_WITH)
     assert all(report.lives[name] > 1 for name in ("web", *SERVICES))
 
 
+@pytest.mark.parametrize("style", STYLES)
 def test_it_balances_after_all_faults_in_one_process_without_a_broker(
-    databases: dict[str, str], tmp_path: Path
+    style: str, databases: dict[str, str], tmp_path: Path
 ) -> None:
-    report = told(Servers(databases, None), tmp_path)
+    report = told(Servers(databases, None, choreographed=style == "choreographed"), tmp_path)
 
-    check_the_story(report, FAULTS_WITHOUT)
-    assert report.lives["everything"] > 1
+    check_the_story(report, FAULTS_WITHOUT[style])
+    assert report.lives["everything" if style == "orchestrated" else "web"] > 1

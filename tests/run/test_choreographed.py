@@ -320,7 +320,7 @@ def test_whoever_started_it_may_wait_for_its_outcome(ground: Ground) -> None:
             town.start(Order("o-1", 100))
             orders = town.apps["orders"]
             with pytest.raises(UnknownSaga):
-                await orders.outcome(place_order, "o-2")
+                await orders.outcome(place_order, "o-2", timeout=0.0)
             parked = await orders.outcome(place_order, "o-1", timeout=30.0)
             locked[0] = False
             await orders.session.homes.act("o-1", "retry", address="ship", actor="", reason="", result=None)

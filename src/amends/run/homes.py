@@ -186,20 +186,26 @@ class Homes:
             heard.set()
         await delivery.ack()
 
-    async def outcome(self, program: Program, key: str) -> Outcome:
-        """What becomes of a saga, once it has ended or is parked. Raises UnknownSaga and StoreError."""
-        while True:
-            rows = await self._transactions.ask("home_at", json.dumps({"service": self._service, "key": key}))
-            if not rows or rows[0][1] != program.plan.name:
-                raise UnknownSaga(f"the service {self._service} has started no saga {key!r} of {program.plan.name}")
-            if rows[0][3] in (Stand.ENDED, Stand.PARKED):
-                found = outcome_of(program, state_of_text(rows[0][5]))
-                if found is not None:
-                    return found
-            self._told.clear()
-            with suppress(TimeoutError):  # another process of this service may be who hears it
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._told.wait()
+    async def outcome(self, program: Program, key: str, timeout: float | None) -> Outcome:
+        """What becomes of a saga, once it has ended or is parked; it is looked at once however short the timeout.
+        Raises TimeoutError, UnknownSaga and StoreError."""
+        found = await self._outcome(program, key)
+        async with asyncio.timeout(timeout):
+            while found is None:
+                with suppress(TimeoutError):  # another process of this service may be who hears it
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await self._told.wait()
+                self._told.clear()
+                found = await self._outcome(program, key)
+        return found
+
+    async def _outcome(self, program: Program, key: str) -> Outcome | None:
+        rows = await self._transactions.ask("home_at", json.dumps({"service": self._service, "key": key}))
+        if not rows or rows[0][1] != program.plan.name:
+            raise UnknownSaga(f"the service {self._service} has started no saga {key!r} of {program.plan.name}")
+        if rows[0][3] not in (Stand.ENDED, Stand.PARKED):
+            return None
+        return outcome_of(program, state_of_text(rows[0][5]))
 
     async def run(self) -> None:
         """Send again what nothing was heard of, until cancelled."""

@@ -33,8 +33,13 @@ _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 def length_of(history: bytes) -> int:
     """How many rows a history has. Raises MessageRefused."""
+    return len(rows_of(history))
+
+
+def rows_of(history: bytes) -> list[bytes]:
+    """The rows of a history. Raises MessageRefused."""
     try:
-        return len(_rows(history))
+        return [bytes(row) for row in _rows(history)]
     except msgspec.MsgspecError as error:
         raise MessageRefused(f"a history cannot be read: {error}") from None
 

@@ -7,7 +7,6 @@ Must not: hold anything between two entries.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
@@ -247,8 +246,7 @@ class Participant:
 
         Raises TimeoutError, UnknownSaga and StoreError.
         """
-        async with asyncio.timeout(timeout):
-            return await self.session.homes.outcome(saga.program, saga_id)
+        return await self.session.homes.outcome(saga.program, saga_id, timeout)
 
     # Where it runs
 
