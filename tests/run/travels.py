@@ -127,6 +127,7 @@ class Town:
     saga: Saga[Order, Any] = place_order
     knows: dict[str, list[Saga[Any, Any]]] = field(default_factory=dict)  # of services that know others
     settings: Settings | None = None
+    broker: str | None = None
 
     def __post_init__(self) -> None:
         self.apps = {service.name: self._app(service) for service in (orders, inventory, payment)}
@@ -171,8 +172,8 @@ class Town:
 
     def _app(self, service: Service) -> Participant:
         sagas = self.knows.get(service.name, [self.saga])
-        database = self.ground.url(service.name)
-        return Participant(service, database=database, sagas=sagas, settings=self.settings, migrate=True)
+        given: dict[str, Any] = {"sagas": sagas, "settings": self.settings, "broker": self.broker, "migrate": True}
+        return Participant(service, database=self.ground.url(service.name), **given)
 
     @asynccontextmanager
     async def open(self, *names: str) -> AsyncGenerator[None, None]:

@@ -1,0 +1,96 @@
+"""Whoever holds the baton is killed with `kill -9` at the worst moments: nothing is lost, nothing happens twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from processes import Process
+from travels import Ground, Order, Town
+
+from amends.decide.state import Status
+
+PROGRAM = str(Path(__file__).parent / "travel_process.py")
+PATIENCE_SECONDS = 60.0
+SERVICES = ("orders", "inventory", "payment")
+POINTS = ("tx.before", "tx.after", "send.before", "send.after", "publish.after")
+
+
+class Street:
+    """The three as processes over a broker, and what they did."""
+
+    def __init__(self, broker: str, ground: Ground, stack: ExitStack) -> None:
+        self.town = Town(ground, broker=broker)
+        self._broker = broker
+        self._stack = stack
+
+    def process(self, service: str, fault: str = "") -> Process:
+        """A service that listens, and may be about to die."""
+        given = {"AMENDS_FAULT": fault} if fault else {}
+        made = Process(PROGRAM, self._broker, self.town.ground.postgres, service, database=Path("unused"), **given)
+        self._stack.callback(made.close)
+        made.until("listening")
+        return made
+
+    def ends(self, *orders: str) -> None:
+        """Wait until these have ended."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while any(self.town.stand(order) != "ended" for order in orders):
+            assert time.monotonic() < until, {order: self.town.stand(order) for order in orders}
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def street(nats_url: str, broker_prefix: str, postgres_url: str, tmp_path: Path) -> Iterator[Street]:
+    """Over NATS."""
+    sign = "&" if "?" in nats_url else "?"
+    with ExitStack() as stack:
+        yield Street(f"{nats_url}{sign}claim_seconds=2&prefix={broker_prefix}", Ground(tmp_path, postgres_url), stack)
+
+
+def check(street: Street) -> None:
+    """One order was shipped, one was turned down; each as if nothing had happened."""
+    assert street.town.state("good").status is Status.COMPLETED
+    assert street.town.state("dear").status is Status.COMPENSATED
+    assert sorted(street.town.done("inventory")) == [
+        ("release", "dear"),
+        ("reserve", "dear"),
+        ("reserve", "good"),
+        ("ship", "good"),
+    ]
+    assert street.town.done("payment") == [("charge", "good")]
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("service", ["inventory", "payment"])
+def test_whoever_holds_the_baton_is_killed_and_it_goes_on(street: Street, service: str, point: str) -> None:
+    for other in SERVICES:
+        if other != service:
+            street.process(other)
+    dying = street.process(service, point)
+    street.town.start(Order("good", 100))
+    street.town.start(Order("dear", 5000))
+    assert dying.wait() == -9
+
+    street.process(service)
+
+    street.ends("good", "dear")
+    check(street)
+
+
+def test_two_services_that_are_down_at_once_hold_sagas_up_and_lose_none(street: Street) -> None:
+    street.process("orders")
+    first = [street.process("inventory", "tx.after"), street.process("payment")]
+    street.town.start(Order("good", 100))
+    street.town.start(Order("dear", 5000))
+    assert first[0].wait() == -9
+    first[1].close()
+
+    street.process("payment")
+    street.process("inventory")
+
+    street.ends("good", "dear")
+    check(street)
