@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
-JOBS ?= 2
+JOBS ?= 3
 SEEDS ?= 0:5000
 HOURS ?= 1
 BROKER ?= none
@@ -26,8 +26,7 @@ demo: $(RUN) ## the order system at work: failures, compensations, a killed work
 	@$(BIN)/amends demo $(DEMO)
 
 test: $(DEV) ## everything: style, types, layers, tests, simulation (under 30 minutes on 2 cores)
-	@$(MAKE) --no-print-directory check
-	@$(MAKE) --no-print-directory test-core
+	@$(MAKE) --no-print-directory --jobs=2 check test-core
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests --ignore tests/decide
 	@$(MAKE) --no-print-directory simulate
 

@@ -79,9 +79,9 @@ def _asked_for(logger: logging.Logger) -> bool:
     """Whether somebody set a level for a driver, or wants everything."""
     if logger.isEnabledFor(logging.DEBUG):
         return True
-    at: logging.Logger | None = logger
-    while at is not None and at.parent is not None:  # not the root, whose level is for everybody
+    at = logger
+    while (above := at.parent) is not None:  # not the root, whose level is for everybody
         if at.level != logging.NOTSET:
             return True
-        at = at.parent
+        at = above
     return False
