@@ -26,6 +26,7 @@ from bench.cpu import used
 from bench.measure import Window, drive, run_many
 
 LONGEST_SECONDS = 10.0
+OURS = ("amends", "choreographed")
 
 
 @dataclass
@@ -133,7 +134,7 @@ async def _hosted(config: Config, stack: AsyncExitStack) -> Callable[[], int]:
     """The participants of this process."""
     counts: list[Callable[[], int]] = []
     for service, database in config.databases.items():
-        if config.side == "amends":
+        if config.side in OURS:
             from bench.services import ours
 
             part = ours.participating(service, database, config.broker, config.prefix, config.batch)
@@ -148,10 +149,11 @@ async def _hosted(config: Config, stack: AsyncExitStack) -> Callable[[], int]:
 
 
 async def _orchestrating(config: Config, stack: AsyncExitStack, hosted: Callable[[], int]) -> Orchestrating:
-    if config.side == "amends":
+    if config.side in OURS:
         from bench.services import ours
 
-        made = ours.orchestrating(config.database, config.broker, config.prefix, config.steps)
+        begin = ours.orchestrating if config.side == "amends" else ours.choreographing
+        made = begin(config.database, config.broker, config.prefix, config.steps)
     else:
         from bench.services import bare
 

@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from amends import Completed, Orchestrator
+from amends import Completed, Orchestrator, Participant, Service
 from bench.order import ORDER
 from bench.services import shop
+
+HOME = Service("orders")  # where choreographed sagas begin
 
 
 def url_of(broker: str, prefix: str) -> str:
@@ -52,3 +54,22 @@ async def orchestrating(
             return 0 if sender is None else sender.sent
 
         yield run, sent
+
+
+@asynccontextmanager
+async def choreographing(
+    database: str, broker: str, prefix: str, steps: int
+) -> AsyncIterator[tuple[Callable[[], Awaitable[str]], Callable[[], int]]]:
+    """The same with nobody in the middle: the saga is started at its home, in a transaction of one's own."""
+    saga = shop.SAGAS[steps]
+    app = Participant(HOME, database=database, broker=url_of(broker, prefix), sagas=[saga], migrate=True)
+    async with app, asyncpg.create_pool(database) as pool:
+        await app.session.listening()
+
+        async def run() -> str:
+            async with pool.acquire() as connection, connection.transaction():
+                key = await app.start(saga, ORDER, within=connection)
+            outcome = await app.outcome(saga, key)
+            return "completed" if isinstance(outcome, Completed) else type(outcome).__name__.lower()
+
+        yield run, lambda: app.session.work.sender.sent

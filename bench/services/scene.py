@@ -48,6 +48,7 @@ BARE = Way("bare", "bare")
 BARE_ONE = Way("bare, one statement", ONE_STATEMENT)
 BARE_MESSAGES = Way("bare, without its commits", MESSAGES)
 AMENDS = Way("amends", "amends")
+CHOREOGRAPHED = Way("amends, choreographed", "choreographed")
 BATCHED = Way("amends, batch=50", "amends", 50)
 
 

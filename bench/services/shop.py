@@ -82,7 +82,7 @@ SAGAS = {  # by how many of its services take part
 def participant(service: str, database: str, broker: str, batch: int) -> Participant:
     """One of the services, as a user would write it. batch: commands in one transaction, at most."""
     called = {one.name: one for one in (inventory, payment, shipping)}[service]
-    app = Participant(called, database=database, broker=broker, migrate=True)
+    app = Participant(called, database=database, broker=broker, sagas=list(SAGAS.values()), migrate=True)
     if called is inventory:
 
         @app.handles(reserve_stock, batch=batch)
