@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from amends.decide.chain import NAMES as NAMES_OF_CHAINS
+from amends.decide.chain import Chain, chain_of
 from amends.decide.wire import Kind, Word, command_of, ended_of, reply_of
 from amends.errors import MessageRefused
 from amends.message import from_headers, headers
@@ -125,6 +127,31 @@ def test_an_event_needs_its_kind_beside_what_the_standard_asks_for() -> None:
     for name in bare:
         assert not schema("event").is_valid(bare | {name: "reply"}) or name in ("id", "type", "source")
         assert not schema("event").is_valid({other: value for other, value in bare.items() if other != name})
+
+
+@settings(max_examples=200, deadline=None)
+@given(hops=st.sampled_from(NUMBERS) | VALUES)
+def test_the_schema_of_an_event_takes_the_hops_that_the_code_takes(hops: str) -> None:
+    bare = {"specversion": "1.0", "id": "1", "type": "shipping.shipped", "source": "shipping", "amendskind": "event"}
+    found = {**bare, "amendshops": hops}
+
+    try:
+        chain = chain_of(from_headers({f"ce_{name}": value for name, value in found.items()}, b"", "ce_"))
+        taken = chain == Chain("1", "", int(hops))
+    except MessageRefused:
+        taken = False
+
+    assert schema("event").is_valid(found) == taken
+
+
+def test_what_an_event_says_of_its_chain_fits_the_schema() -> None:
+    told = {**Chain("order-42", "m-1", 2).attributes("m-2")}
+    bare = {"specversion": "1.0", "id": "m-2", "type": "a.b", "source": "a", "amendskind": "event"}
+
+    known = json.loads((DOCS / "schemas" / "event.json").read_text())["properties"]
+    assert set(told) == set(NAMES_OF_CHAINS) <= set(known)
+    assert schema("event").is_valid(bare | told)
+    assert not schema("event").is_valid(bare | told | {"amendscausation": ""})
 
 
 @pytest.mark.parametrize(

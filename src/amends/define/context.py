@@ -13,6 +13,7 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from amends.decide.chain import Chain
 from amends.decide.events import Phase
 
 
@@ -63,6 +64,7 @@ class Context:
     epoch: int
     deadline: float | None
     running: Attempt = field(repr=False)
+    chain: Chain | None = field(default=None, repr=False)
     _keys: dict[Phase, str] = field(default_factory=dict[Phase, str], repr=False)
 
     @property
@@ -80,6 +82,16 @@ class Context:
     def action_key(self) -> str:
         """The key that the action used; in a compensation, what to undo."""
         return self._key(Phase.ACTION)
+
+    @property
+    def correlation(self) -> str:
+        """What all events of one chain share, and with them the saga that tells some. Of a saga, its id."""
+        return self.saga_id if self.chain is None else self.chain.correlation
+
+    @property
+    def causation(self) -> str:
+        """In a handler of events: the id of the message that led to this one; empty of the first in its chain."""
+        return "" if self.chain is None else self.chain.causation
 
     @property
     def cancelled(self) -> bool:

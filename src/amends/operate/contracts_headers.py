@@ -55,7 +55,14 @@ _KINDS: dict[str, dict[str, Json]] = {
     "undo": {**_SAGA, **_COMMAND, "amendsknown": _KNOWN},
     "reply": {**_SAGA, **_REPLY},
     "ended": {"amendsnamespace": _SAGA["amendsnamespace"]},
-    "event": {},
+    "event": {
+        "amendscorrelation": {
+            **_TEXT,
+            "description": "What all events of one chain share. Its own id if it is not there.",
+        },
+        "amendscausation": {**_TEXT, "description": "The id of the message that led to it; the first has none."},
+        "amendshops": {**_NUMBER, "description": "How many events led to it, each to the next. 0 if it is not there."},
+    },
 }
 _ALWAYS = ["specversion", "id", "type", "source"]
 _OF_SAGA = ["amendskind", "amendsnamespace", "amendssaga", "amendskey", "amendsstep", "amendstoken"]

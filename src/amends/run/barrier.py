@@ -15,12 +15,14 @@ from typing import Any
 
 from amends.decide import messages as m
 from amends.decide.barrier import Entry, Kept, Ruling, Verdict
+from amends.decide.chain import Chain
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.define.bind import Call, Kind
 from amends.define.values import describe
 from amends.errors import StoreUnavailable, ValueRefused
 from amends.run.attempt import Runner, failure, returned
+from amends.run.chaining import handles
 from amends.run.tried import Tried
 from amends.store import effects, effects_postgres
 from amends.store.effects_postgres import Found, Limits, Opened
@@ -50,6 +52,7 @@ class Try(ABC):
         self.message: Message | None = None
         self.tries: int = 0  # that came to nothing
         self.passing: int = 0  # times that the function lost its transaction
+        self.chain: Chain | None = None  # that what the function tells stands in
         self.sound: bool = False  # whether the connection may be used again
         self.doubt: bool = False  # whether a COMMIT has gone out and nobody knows what became of it
 
@@ -69,6 +72,7 @@ class Try(ABC):
 
     def given(self, transaction: object, rows: list[InboxRow]) -> dict[str, Any] | m.Failure:
         """What the function is called with. A failure where a stored value cannot be read any more."""
+        handles(self.chain)
         try:
             values = self.values(rows)
         except ValueRefused as error:
@@ -130,6 +134,9 @@ class Try(ABC):
         await effects_postgres.keep(tx, self.key, row)
         if self.attempt.phase is Phase.ACTION:
             await effects_postgres.bury(tx, self.key, self.round)
+
+    async def keep_more(self, tx: Opened) -> None:
+        """What it caused, of a function that has done what nobody had asked for before."""
 
     async def clear(self, tx: Opened) -> None:
         """Forget what a function left that ended its transaction itself."""

@@ -18,6 +18,7 @@ from amends.decide.messages import Message
 from amends.run.attempt import Ended, contained, settled
 from amends.run.barrier import Try, entry_of, row_of
 from amends.run.batch_postgres import Undone
+from amends.run.chaining import handles
 from amends.store import effects
 from amends.store.effects_rows import InboxRow
 from amends.store.sqlite_thread import ConnectionThread
@@ -112,6 +113,7 @@ class Batch:
 
 
 def _in_thread(connection: sqlite3.Connection, it: Try, given: dict[str, Any]) -> Ended:
+    handles(it.chain)  # this thread has a context of its own
     effects.lend(connection, it)
     it.attempt.interrupt = connection.interrupt
     it.attempt.start_clock_from_thread()

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from amends.decide import messages as m
 from amends.decide.barrier import Arrival, Entry, Kept, Ruling, Verdict, answer, arrives, expired
+from amends.decide.chain import Chain
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.decide.wire import Command, Reply, Word
@@ -60,6 +61,7 @@ class Subject(NamedTuple):
     address: str
     attempt: int = 1
     round: int = 1
+    chain: Chain | None = None
 
 
 class Handling(Tried):
@@ -115,7 +117,7 @@ class Handling(Tried):
         if self._context is None:
             of = self._subject
             self._context = Context(
-                of.namespace, of.key, of.id, of.address, self.phase, of.attempt, of.round, 0, None, self
+                of.namespace, of.key, of.id, of.address, self.phase, of.attempt, of.round, 0, None, self, of.chain
             )
         return self._context
 
@@ -160,6 +162,7 @@ class CommandTry(Try):
         codec = handled.contract.replied if command.phase is Phase.ACTION else None
         self.handling: Handling = Handling(desk, handler, command.phase, subject, codec)
         super().__init__(desk, self.handling, (command.namespace, command.saga, command.step), command.round)
+        self.chain: Chain | None = Chain(command.key)
         self.command: Command = command
         self.verdict: Verdict | None = None
         self.stored: Entry | None = None  # as the barrier read it

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from amends.decide.chain import Chain
 from amends.decide.wire import KIND, Kind
 from amends.define.contract import Event
 from amends.define.values import PAYLOAD_BYTES_MAX
@@ -46,8 +47,17 @@ def row_from(values: Sequence[Any]) -> EventRow:
     return EventRow(int(number), id_, type_, key, data, attributes, float(at), to)
 
 
-def event_row(event: Event[Any], value: Any, trace: Mapping[str, str], limit: int = PAYLOAD_BYTES_MAX) -> EventRow:
-    """The row of an event. Raises ValueRefused and LimitExceeded; and what the user's key function raises."""
+def event_row(
+    event: Event[Any],
+    value: Any,
+    trace: Mapping[str, str],
+    limit: int = PAYLOAD_BYTES_MAX,
+    chain: Chain | None = None,
+) -> EventRow:
+    """The row of an event. chain: where it stands; None leaves that open, so that it begins one.
+
+    Raises ValueRefused and LimitExceeded; and what the user's key function raises.
+    """
     payload, value = event.told.admit(value, f"the event {event.type}", limit)
     key = "" if event.key is None else event.key(value)
     if not isinstance(key, str) or len(key) > KEY_CHARACTERS:
@@ -57,7 +67,9 @@ def event_row(event: Event[Any], value: Any, trace: Mapping[str, str], limit: in
         )
     if HEADER_UNFIT.search(key):  # it would stay in the outbox for good, and what has the same key behind it
         raise ValueRefused(f"the key of the event {event.type} is {key!r:.80}: no message carries control characters")
-    return EventRow(0, uuid.uuid4().hex, event.type, key, payload.decode(), json.dumps(dict(trace)))
+    id_ = uuid.uuid4().hex
+    attributes = {**trace, **({} if chain is None else chain.attributes(id_))}
+    return EventRow(0, id_, event.type, key, payload.decode(), json.dumps(attributes))
 
 
 def message_of(row: EventRow, service: str) -> Message:

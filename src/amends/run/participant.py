@@ -28,6 +28,7 @@ from amends.define.resources import Resources
 from amends.define.saga import Saga
 from amends.errors import DefinitionError, NotRunning, TransportRefused
 from amends.run.asking import check_id
+from amends.run.chaining import told_here
 from amends.run.homes import Word, begun
 from amends.run.journey import Name, Route, route
 from amends.run.outbox_rows import event_row, published, write_within
@@ -169,16 +170,20 @@ class Participant:
         if self._entered:
             raise DefinitionError("this participant is at work already; register its functions before it is entered")
 
-    def publish(self, event: Event[E], value: E, /, *, within: object) -> Awaitable[None]:
+    def publish(
+        self, event: Event[E], value: E, /, *, within: object, correlation: str | None = None
+    ) -> Awaitable[None]:
         """Tell an event, if and only if a transaction of yours commits: a handler's `tx`, or any connection or
         session on the participant's database. With an asynchronous one, await it; a synchronous one has written
-        when this returns.
+        when this returns. In a handler it comes of what is handled; elsewhere it begins a chain of its own.
+
+        correlation: what it shares with the events that come of it, its own id or that of what is handled by default.
 
         Raises ValueRefused, LimitExceeded and NotEnlisted.
         """
         if event.service is not self.service:
             raise DefinitionError(f"{event!r} is an event of {event.service.name}, and this is {self.service.name}")
-        row = event_row(event, value, {}, self._built.settings.payload_bytes)
+        row = event_row(event, value, {}, self._built.settings.payload_bytes, told_here(correlation))
         given, written = write_within(published([row], self.service.name), within)
         if not inspect.isawaitable(written):
             self._published(given, written)

@@ -18,6 +18,7 @@ from typing import Any
 
 from amends.decide import messages as m
 from amends.decide.barrier import Entry, Kept, Ruling, Verdict
+from amends.decide.chain import Chain, chain_of
 from amends.decide.events import Phase
 from amends.decide.messages import Message as Outcome
 from amends.define.contract import Event
@@ -39,20 +40,22 @@ from amends.transport.base import Delivery
 _NOBODY: Key = ("", b"", "")
 _DONE = row_of(1, Entry(Kept.SUCCEEDED))
 _TRACE = ("traceparent", "tracestate")
+Known = tuple[Event[Any], Handler]
 _log = logging.getLogger("amends.events")
 
 
 class EventTry(Try):
     """An event on its way through the inbox. told: the events that its handler returned, with their numbers."""
 
-    def __init__(self, work: Work, event: Event[Any], handler: Handler, message: Message, attempt: int) -> None:
+    def __init__(self, work: Work, known: Known, message: Message, chain: Chain, attempt: int) -> None:
+        event, handler = known
         self._desk: Desk = work
         identity = f"{message.source}\n{message.id}".encode()
         number = hashlib.blake2b(identity, digest_size=16).digest()
-        self.handling: Handling = Handling(
-            work, handler, Phase.ACTION, Subject("", message.id, number, event.type, attempt), None
-        )
+        subject = Subject("", message.id, number, event.type, attempt, chain=chain)
+        self.handling: Handling = Handling(work, handler, Phase.ACTION, subject, None)
         super().__init__(work, self.handling, _NOBODY, 1)
+        self.chain: Chain | None = chain.after(message.id)
         self.told: list[EventRow] = []
         self.earlier: dict[str, list[int]] = {}
         self.seen: bool = False
@@ -100,7 +103,7 @@ class EventTry(Try):
     def _row(self, value: Any) -> EventRow:
         for event in self.handling.handler.told:
             if event.told.type is type(value) or len(self.handling.handler.told) == 1:
-                return event_row(event, value, self._trace, self._desk.payload_bytes)
+                return event_row(event, value, self._trace, self._desk.payload_bytes, self.chain)
         names = ", ".join(event.type for event in self.handling.handler.told) or "none: annotate what it returns"
         raise ValueRefused(
             f"{self.handling.handler.where} returned {type(value).__name__}, which is none of its events ({names})"
@@ -177,40 +180,55 @@ class Events:
             await delivery.ack()  # of a service's events, those that nobody here asked for
             return
         event, handler = known
+        chain = chain_of(message)
         try:
             event.told.decode(message.data or b"null")
         except ValueRefused as error:
             raise MessageRefused(
                 f"it does not fit {event!r} as {work.handlers.service.name} knows it: {error}"
             ) from None
+        if chain.hops > work.settings.event_hops:
+            await self._aside(delivery, message, self._too_many(chain))
+            work.figures.circling += 1
+            return
         lane = (message.source, message.key or message.id)
         try:
             async with work.lane(lane):
                 why = await work.guarded(
                     self._care(delivery.times, handler, message),
-                    lambda _: self._handled(transactions, event, handler, message),
+                    lambda _: self._handled(transactions, known, message, chain),
                 )
         except Poison:
             work.figures.poison += 1
             why = POISON
         work.figures.handled += 1
         if why:
-            work.figures.buried += 1
-            _log.error("the event %s %s is put aside: %s", message.type, message.id, why)
-            await delivery.bury(why)
+            await self._aside(delivery, message, why)
         else:
             await delivery.ack()
+
+    async def _aside(self, delivery: Delivery, message: Message, why: str) -> None:
+        self._work.figures.buried += 1
+        _log.error("the event %s %s is put aside: %s", message.type, message.id, why)
+        await delivery.bury(why)
+
+    def _too_many(self, chain: Chain) -> str:
+        return (
+            f"{chain.hops} events led to it, each to the next, and {self._work.handlers.service.name} takes one after "
+            f"at most {self._work.settings.event_hops} (event_hops): they go round in a circle, which "
+            f"`amends graph --check` finds; they have the correlation {chain.correlation:.200}"
+        )
 
     def _care(self, times: int, handler: Handler, message: Message) -> Care | None:
         parts = ("event", self._work.handlers.service.name, message.source, message.id)
         return None if times == 1 else Care(parts, times > 1, handler.timeout)
 
-    async def _handled(self, transactions: Transactions, event: Event[Any], handler: Handler, message: Message) -> str:
+    async def _handled(self, transactions: Transactions, known: Known, message: Message, chain: Chain) -> str:
         """Handle it, again and again as its policy says; why it came to nothing, if it did. Raises Leaving."""
-        work, policy = self._work, handler.retry.policy()
+        work, policy = self._work, known[1].retry.policy()
         attempt = 1
         while True:
-            it = EventTry(work, event, handler, message, attempt)
+            it = EventTry(work, known, message, chain, attempt)
             async with work.room:
                 outcome = await work.passed(transactions, it, it.handling)
             if isinstance(outcome, m.Done):

@@ -28,6 +28,7 @@ from amends.errors import StoreError, StoreUnavailable, TransportRefused
 from amends.message import Message
 from amends.run.attempt import outcome
 from amends.run.barrier import Try
+from amends.run.chaining import handles
 from amends.run.chance import Chance
 from amends.run.inbox import CommandTry, Handling, failed, reply_for, unfit
 from amends.run.inbox_batch import Batches, fits
@@ -64,7 +65,8 @@ class Figures:
     refused: int = 0  # messages that are none of ours, buried
     parked: int = 0  # commands that nobody here can be given
     poison: int = 0  # that took their process down too often
-    buried: int = 0  # events whose handler failed to the end
+    buried: int = 0  # events whose handler failed to the end, or that came of too many others
+    circling: int = 0  # of those, the latter
 
 
 class Leaving(Exception):
@@ -230,6 +232,7 @@ class Work:
         if too_old is not None:
             return it.reply(too_old)
         it.handling.values = (handled.contract.sent.decode(command.data),)
+        handles(it.chain)
         with _AtWork(self.at_work, it.handling):
             task = it.handling.task = asyncio.ensure_future(outcome(it.handling, self))
             await asyncio.wait([task])

@@ -39,6 +39,7 @@ class Settings:
     inbox_horizon_seconds: how long a participant remembers commands after their saga has ended, and takes them
         after they were sent.
     events_kept_seconds: how long a participant keeps events that it has published.
+    event_hops: how many events may have led to one, each to the next, that a participant still handles.
     progress: whether hops of choreographed sagas say what has happened, for a watcher.
     reply_name: of the queue that services send replies to; None for one of the store's own. Where queues are made by
         others than amends, a name that they know.
@@ -61,6 +62,7 @@ class Settings:
     answer_seconds: float = 30.0
     inbox_horizon_seconds: float = 7 * 24 * 3600.0
     events_kept_seconds: float = 7 * 24 * 3600.0
+    event_hops: int = 50
     progress: bool = True
     retention_seconds: float | None = None
     reply_name: str | None = None
