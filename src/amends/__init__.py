@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from amends.run.orchestrator import Handle, Orchestrator
     from amends.run.participant import Participant
     from amends.run.settings import Settings
+    from amends.run.watcher import Watcher
 
 __all__ = [
     "AmendsError",
@@ -55,6 +56,7 @@ __all__ = [
     "Signal",
     "Step",
     "Unsettled",
+    "Watcher",
     "for_each",
     "parallel",
     "pivot",
@@ -72,6 +74,7 @@ _LATER = {
     "Orchestrator": "amends.run.orchestrator",
     "Participant": "amends.run.participant",
     "Settings": "amends.run.settings",
+    "Watcher": "amends.run.watcher",
 }
 
 

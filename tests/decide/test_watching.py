@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 from told import ACTION, UNDO, Story, go, plan, remote
@@ -25,7 +27,7 @@ HISTORY = list("abcdefghij")
 def test_whatever_comes_twice_late_or_in_any_order_the_rows_are_those_of_the_history(data: st.DataObject) -> None:
     """Pieces that cover the history between them, some of them several times, told in any order and grouping."""
     cuts = sorted({0, len(HISTORY), *data.draw(st.lists(st.integers(1, len(HISTORY) - 1)))})
-    pieces = [(first, HISTORY[first:last]) for first, last in zip(cuts, cuts[1:], strict=False)]
+    pieces = [(first, HISTORY[first:last]) for first, last in pairwise(cuts)]
     starts = data.draw(st.lists(st.integers(0, len(HISTORY))))
     pieces += [(first, HISTORY[first : data.draw(st.integers(first, len(HISTORY)))]) for first in starts]
     told = data.draw(st.permutations(pieces))

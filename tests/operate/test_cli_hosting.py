@@ -199,7 +199,7 @@ OFFERED = "there is: system:orchestrator (an orchestrator), system:bare (an orch
 WRONG = [
     (("system",), f"'system': name what is to run, such as system:orchestrator; {OFFERED}"),
     (("system:stok",), f"did you mean system:stock? {OFFERED}"),
-    (("system:pay",), "'system:pay' is a Command, not an Orchestrator or a Participant; there is: "),
+    (("system:pay",), "'system:pay' is a Command, not an Orchestrator, a Participant or a Watcher; there is: "),
     (("system:orchestrator", "system:orchestrator"), "one of these is named twice"),
     (("system:orchestrator", "system:buy"), "one of these is named twice"),
     (("system:orchestrator", "system:bare"), "'system:bare' knows no saga, so there is nothing to run"),

@@ -168,7 +168,7 @@ WRONG = [
     (("--database=sqlite:///stock.db",), "say --service=NAME too"),
     (("--database=redis://localhost", "--service=inventory"), "is no database that amends knows"),
     (("--app=shelf:orchestrator",), "'shelf:orchestrator' runs sagas, and has no outbox"),
-    (("--app=shelf:gone",), "'shelf:gone' is an Event, not an Orchestrator or a Participant"),
+    (("--app=shelf:gone",), "'shelf:gone' is an Event, not an Orchestrator, a Participant or a Watcher"),
     (("--app=shelf:bare",), "Participant('readers') has no database, so it keeps nothing"),
     ((APP, "--service=payment"), "'shelf:app' is the participant of inventory, not of payment"),
 ]

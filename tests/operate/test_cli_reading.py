@@ -99,6 +99,8 @@ def test_the_shape_of_a_list(floor: Floor) -> None:
                 "stuck": None,
                 "stalled": None,
                 "stranded": None,
+                "home": None,
+                "silent": None,
             }
         ],
         "more": False,
@@ -123,6 +125,8 @@ def test_the_shape_of_a_saga(floor: Floor) -> None:
         "stuck": "charge_card: the bank does not answer",
         "stalled": None,
         "stranded": "no worker is alive",
+        "home": None,
+        "silent": None,
         "version": None,
         "fingerprint": "…",
         "deadline": None,

@@ -115,8 +115,6 @@ def silent_from(plan: Plan, state: State, at: float, patience: float | None) -> 
 
 def sketch(name: str, events: Iterable[Event]) -> Plan:
     """What a history tells of a plan that is not known: the steps that it names, in that order."""
-    addresses = dict.fromkeys(getattr(event, "address", "") for event in events)
-    nodes = (
-        StepNode(address, work=f"command:{_NOBODY}/{address}", compensated=True) for address in addresses if address
-    )
+    addresses = filter(None, dict.fromkeys(getattr(event, "address", "") for event in events))
+    nodes = [StepNode(address, work=f"command:{_NOBODY}/{address}", compensated=True) for address in addresses]
     return Plan(name, SequenceNode(tuple(nodes)))

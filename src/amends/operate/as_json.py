@@ -61,6 +61,8 @@ def saga(line: SagaLine) -> Json:
         "stuck": line.stuck or None,
         "stalled": line.stalled or None,
         "stranded": line.stranded or None,
+        "home": line.home or None,
+        "silent": line.silent or None,
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Collection
 
 from amends.decide.plan import Plan
 from amends.decide.state import State
+from amends.decide.watching import watched_of
 from amends.operate.preview import open_waits
 from amends.operate.sight import Sight, command_of
 from amends.operate.values import Finding, StuckLine, StuckPage, Trouble
@@ -40,6 +41,8 @@ async def stuck(sight: Sight, limit: int, wanted: Collection[Trouble]) -> StuckP
     if Trouble.STRANDED in wanted:
         rows = await _stranded(sight, crew, limit)
         found += [StuckLine(sight.line(row, crew), Trouble.STRANDED, crew.nobody(row)) for row in rows]
+    if Trouble.SILENT in wanted:
+        found += await _silent(sight, crew, limit)
     fits = [line for line in found if line.trouble in wanted]
     return StuckPage(tuple(fits[:limit]), len(fits) > limit or looked_at == LOOK_MAX)
 
@@ -83,6 +86,16 @@ async def _stranded(sight: Sight, crew: Crew, limit: int) -> list[SagaRow]:
     return [found[saga] for saga in sorted(found, reverse=True)]
 
 
+async def _silent(sight: Sight, crew: Crew, limit: int) -> list[StuckLine]:
+    """Those of which nothing is heard that should be, longest first: at least one more than `limit`, if there are."""
+    if not crew.watches:
+        return []
+    rows = await sight.session.store.overdue(sight.session.store.now(), LOOK_MAX)
+    silent = [row for row in rows if row.stuck is None and crew.silent(row)]
+    lines = [await sight.told(row, crew) for row in silent[: limit + 1]]
+    return [StuckLine(line, Trouble.SILENT, line.silent) for line in lines]
+
+
 def _goes_on(row: SagaRow) -> bool:
     """Whether it is not told of anyhow."""
     return row.stuck is None and row.stalled is None
@@ -113,20 +126,25 @@ async def workers(sight: Sight) -> list[Finding]:
             name = sight.name_of(plan)
             strange[name] = strange.get(name, 0) + count
     level = "error" if crew.live else "warning"
-    found = [_workers(sight, crew)]
+    found = [_watchers(sight, crew) if crew.watches else _workers(sight, crew)]
     for name, count in sorted(strange.items()):
         detail = f"{count} of {name!r} {_are(count)} open, and no live worker runs that saga"
         found.append(Finding(level, "stranded", detail))
     found += await _left(sight, crew)
     found += await _asked_again(sight)
     found += await _stuck_counts(sight, counts)
+    if silent := len(await _silent(sight, crew, LOOK_MAX)):
+        detail = f"{_sagas(silent)} of which nothing is heard: `amends stuck` names who did not react"
+        found.append(Finding("warning", "silent", detail))
     return found
 
 
 async def _asked_again(sight: Sight) -> list[Finding]:
     """The services that sagas ask again and again, among the newest `REMOTE_LOOK_MAX` with such steps."""
     store = sight.session.store
-    plans = tuple(number for number in sight.session.plans.rows if sight.plan_of(number).services)
+    rows_of = sight.session.plans.rows
+    plans = tuple(number for number, row in rows_of.items() if not watched_of(row.fingerprint))
+    plans = tuple(number for number in plans if sight.plan_of(number).services)
     rows = await store.find(Filter(MOVING, plans, False, None, REMOTE_LOOK_MAX)) if plans else []
     asking: dict[str, list[str]] = {}
     for row in rows:
@@ -190,6 +208,17 @@ async def _stuck_counts(sight: Sight, counts: dict[tuple[int, str], int]) -> lis
         detail = f"{stuck} going on, but with a step that needs a person: `amends stuck` lists them"
         found.append(Finding("warning", "stuck", detail))
     return found or [Finding("ok", "sagas", "none is parked, none has a stuck step")]
+
+
+def _watchers(sight: Sight, crew: Crew) -> Finding:
+    if not crew.watchers:
+        return Finding("warning", "watchers", "none is alive: what is told of sagas here is as old as their last lines")
+    texts = []
+    for watcher in crew.watchers:
+        names = sorted({sight.name_of(plan) for plan in watcher.plans})
+        hears = f"hears all of {', '.join(names)}" if names else "has not heard all yet, so none counts as silent"
+        texts.append(f"watcher {watcher.id} ({watcher.host}, process {watcher.pid}) {hears}")
+    return Finding("ok", "watchers", "; ".join(texts))
 
 
 def _workers(sight: Sight, crew: Crew) -> Finding:

@@ -16,6 +16,7 @@ from amends.decide.evolve import apply, evolve
 from amends.decide.plan import EachNode, Plan, SleepNode, WaitNode, WhenNode
 from amends.decide.state import Action, State, Undo
 from amends.operate.instants import utc
+from amends.operate.silence import awaited
 from amends.operate.values import Line
 from amends.run import journal, mailbox
 from amends.store.base import MailRow
@@ -126,8 +127,8 @@ def _of_command(plan: Plan, state: State, event: e.Built | e.Sent | e.Postponed)
         case e.Sent(address, phase, until):
             number, _ = _counted(state, Word("", step=address, phase=phase))
             what = to if phase == Phase.ACTION else f"the undo of {to}"
-            text = f"{_half(address, phase)}: attempt {number} goes to {what}, a reply is waited for until"
-            return Word(f"{text} {_instant(until)}", "", address, phase)
+            limit = "" if awaited(until) is None else f", a reply is waited for until {_instant(until)}"
+            return Word(f"{_half(address, phase)}: attempt {number} goes to {what}{limit}", "", address, phase)
         case e.Postponed(address, phase, until):
             text = f"{_half(address, phase)}: the broker is away, a reply is waited for until {_instant(until)}"
             return Word(text, "bad", address, phase)

@@ -17,7 +17,7 @@ from dataclasses import replace
 from datetime import timedelta
 from math import inf
 
-from amends.decide.plan import Plan, from_json
+from amends.decide.plan import Plan
 from amends.decide.state import State
 from amends.define.policy import Duration
 from amends.errors import DefinitionError, NotAnswered, Refused
@@ -66,8 +66,8 @@ class Operations:
         older = None if before is None else (await self._sight.head(before)).id
         rows = await self.session.store.find(Filter(tuple(statuses), plans, stuck, older, limit + 1))
         crew = await self._sight.crew()
-        found = tuple(self._sight.line(row, crew) for row in rows[:limit])
-        return Page(found, len(rows) > limit)
+        found = [await self._sight.told(row, crew) for row in rows[:limit]]
+        return Page(tuple(found), len(rows) > limit)
 
     async def show(self, saga_id: str) -> SagaView:
         """All that is known of one saga. Raises UnknownSaga."""
@@ -85,7 +85,7 @@ class Operations:
         """The newest stored plan of a definition. Raises UnknownSaga."""
         await self._sight.refresh()
         number = self._sight.numbers([name])[-1]
-        return from_json(self.session.plans.rows[number].body)
+        return self._sight.plan_of(number)
 
     async def stuck(self, *, limit: int = LIST_LIMIT, troubles: Collection[Trouble] = ()) -> StuckPage:
         """The sagas that wait for somebody: parked, with a stuck step, stalled, stranded without a
@@ -186,6 +186,7 @@ class Operations:
         return await self._ask(saga_id, "act", verb, step, body, None)
 
     async def _ask(self, saga_id: str, kind: str, verb: str, step: str, body: bytes, message: str | None) -> Answer:
+        await self._sight.refresh()  # some may only be watched here
         mail = NewMail(check_id(saga_id), self.session.message_id(message), kind, body)
         seconds = self.session.config.settings.answer_seconds
         try:

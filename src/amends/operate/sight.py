@@ -13,10 +13,13 @@ from collections.abc import Sequence
 from amends.decide.compensate import Unsettled, closed_by_hand, not_reached, unsettled
 from amends.decide.plan import EachNode, Node, PivotNode, Plan, StepNode, from_json, item_address, walk
 from amends.decide.state import Action, State, Status, StepState
+from amends.decide.watching import sketch, watched_of
 from amends.errors import StoreDamaged, UnknownSaga
 from amends.operate import history
 from amends.operate.preview import acts
+from amends.operate.silence import awaited, silence
 from amends.operate.values import Line, OpenStep, SagaLine, SagaView, StepLine
+from amends.run import journal
 from amends.run.crew import Crew, crew_of
 from amends.run.session import Session, state_of
 from amends.store.base import Loaded, SagaRow
@@ -62,6 +65,18 @@ class Sight:
                 ) from None
         return self._plans[number]
 
+    def plan_for(self, loaded: Loaded) -> Plan:
+        """The plan of a saga; where its watcher does not know it, what its history tells of it."""
+        row = self.session.plans.rows.get(loaded.head.plan)
+        watched = None if row is None else watched_of(row.fingerprint)
+        if row is None or watched is None or watched.known:
+            return self.plan_of(loaded.head.plan)
+        named = watched._replace(known=True).text
+        for number, other in self.session.plans.rows.items():
+            if other.fingerprint == named:
+                return self.plan_of(number)
+        return sketch(row.name, (event for raw in loaded.rows for event in journal.decode(raw).events))
+
     async def head(self, saga_id: str) -> SagaRow:
         """The head of a saga. Raises UnknownSaga."""
         found = await self.session.store.head(saga_id)
@@ -81,23 +96,24 @@ class Sight:
     async def flow(self, saga_id: str) -> tuple[Plan, State]:
         """The plan that a saga runs on, and where it stands."""
         loaded = await self.load(saga_id)
-        return self.plan_of(loaded.head.plan), state_of(loaded)
+        return self.plan_for(loaded), state_of(loaded)
 
     async def history(self, saga_id: str) -> tuple[Line, ...]:
         """What happened to a saga."""
         loaded = await self.load(saga_id)
         mails = await self.session.store.mail(loaded.head.id)
-        return history.lines(self.plan_of(loaded.head.plan), loaded.rows, mails)
+        return history.lines(self.plan_for(loaded), loaded.rows, mails)
 
     async def view(self, saga_id: str) -> SagaView:
         """All that is known of a saga."""
         loaded = await self.load(saga_id)
         mails = await self.session.store.mail(loaded.head.id)
-        plan, state = self.plan_of(loaded.head.plan), state_of(loaded)
+        plan, state = self.plan_for(loaded), state_of(loaded)
         crew = await self.crew()
+        home = crew.home(loaded.head.plan)
         live = frozenset(row.id for row in crew.live)
         return SagaView(
-            self.line(loaded.head, crew),
+            await self.told(loaded.head, crew),
             plan,
             state,
             state.input,
@@ -107,7 +123,7 @@ class Sight:
             tuple(OpenStep(u.step, str(u.action), str(u.undo or ""), u.reason) for u in open_steps(plan, state)),
             not_reached(plan, state) if not state.ended else (),
             closed_by_hand(state),
-            acts(plan, state, self.session.store.now(), live),
+            () if home else acts(plan, state, self.session.store.now(), live),
             sum(mail.answer is None for mail in mails),
         )
 
@@ -118,7 +134,15 @@ class Sight:
 
     def line(self, row: SagaRow, crew: Crew) -> SagaLine:
         """A head as a line of a list."""
-        return line_of(row, self.name_of(row.plan), crew.nobody(row))
+        return line_of(row, self.name_of(row.plan), crew.nobody(row), crew.home(row.plan))
+
+    async def told(self, row: SagaRow, crew: Crew) -> SagaLine:
+        """The same; of one that is silent, with who did not react."""
+        line = self.line(row, crew)
+        if not crew.silent(row):
+            return line
+        loaded = await self.session.store.load(row.key)
+        return line if loaded is None else line._replace(silent=silence(self.plan_for(loaded), loaded))
 
 
 def open_steps(plan: Plan, state: State) -> Sequence[Unsettled]:
@@ -143,20 +167,21 @@ def _item_result(step: StepState) -> bytes:
     return step.result or b"null"
 
 
-def line_of(row: SagaRow, name: str, stranded: str) -> SagaLine:
-    """A head as a line of a list."""
+def line_of(row: SagaRow, name: str, stranded: str, home: str = "") -> SagaLine:
+    """A head as a line of a list. home: of one that is only watched here; its `wake_at` is when it falls silent."""
     return SagaLine(
         row.key,
         name,
         row.status,
         row.created_at,
         row.updated_at,
-        row.wake_at if row.owner is None and row.status in ("running", "compensating") else None,
+        row.wake_at if row.owner is None and row.status in ("running", "compensating") and not home else None,
         row.owner,
         row.reason or "",
         row.stuck or "",
         row.stalled or "",
         stranded,
+        home,
     )
 
 
@@ -213,7 +238,7 @@ def _step(plan: Plan, state: State, address: str, place: str, items: tuple[tuple
         action.attempts,
         0 if undo is None else undo.attempts,
         step.round,
-        shown.due,
+        awaited(shown.due),
         shown.reason,
         step.result,
         items,

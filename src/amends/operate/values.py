@@ -21,7 +21,8 @@ class SagaLine(NamedTuple):
 
     id: the user's. saga: the name of its definition. reason: why it went back or is parked.
     stuck: its first stuck step. stalled: why the worker that looked cannot run it. stranded: why no
-    live worker runs it. due_at: when an unowned one goes on.
+    live worker runs it. due_at: when an unowned one goes on. home: of a choreographed one, which is only watched here,
+    the service that started it. silent: who did not react.
     """
 
     id: str
@@ -35,6 +36,8 @@ class SagaLine(NamedTuple):
     stuck: str
     stalled: str
     stranded: str
+    home: str = ""
+    silent: str = ""
 
 
 class Page(NamedTuple):
@@ -141,6 +144,7 @@ class Trouble(StrEnum):
     STALLED = "stalled"  # no worker has a definition that fits
     STRANDED = "stranded"  # no live worker knows its definition or has its version, or it is due and nobody takes it
     WAITING = "waiting"  # for a signal
+    SILENT = "silent"  # choreographed, and nothing is heard of it that should be
 
 
 class StuckLine(NamedTuple):

@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from amends.decide.watching import watched_of
 from amends.define.nodes import Signal
 from amends.define.values import codec_for
 from amends.errors import LimitExceeded, NotAnswered, Refused, StoreError, TooLate, UnknownSaga, ValueRefused
@@ -72,6 +73,7 @@ class Asking:
 
         Raises UnknownSaga, Refused, TooLate, and NotAnswered after `Settings.answer_seconds`.
         """
+        await self._check_run_here(mail.key)
         sent = (await self._patiently(lambda: self.store.send([mail])))[0]
         if sent is None:
             raise UnknownSaga(f"there is no saga with the id {mail.key!r} in this namespace")
@@ -92,6 +94,19 @@ class Asking:
         if answered.answer == "too late":
             raise TooLate(f"{mail.key}: {answered.detail}")
         return answered.detail or ""
+
+    async def _check_run_here(self, key: str) -> None:
+        """See that there may be an answer. Raises Refused of a saga that is only watched here."""
+        if not any(watched_of(row.fingerprint) for row in self.plans.rows.values()):
+            return
+        head = await self._patiently(lambda: self.store.head(key))
+        row = None if head is None else self.plans.rows.get(head.plan)
+        watched = None if row is None else watched_of(row.fingerprint)
+        if watched is not None:
+            raise Refused(
+                f"{key}: it is choreographed, and this is only what a watcher has heard of it. Act at its home, the "
+                f"service {watched.home}, through its participant: `await app.cancel({key!r})`"
+            )
 
     async def _why_not(self, key: str) -> str:
         """What is known of why nobody answers: told in time, or not at all."""

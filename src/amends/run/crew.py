@@ -13,10 +13,12 @@ import os
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 
+from amends.decide.watching import watched_of
 from amends.store.base import OPEN, PlanRow, SagaRow, Store, WorkerRow
 from amends.store.sqlite import SqliteStore
 from amends.store.sqlite_lock import WorkerLock
 
+MOVING = ("running", "compensating")
 LATE_SECONDS = 60.0  # due for longer, and nobody took it
 LEFT_SECONDS = 40.0  # within which workers of another version take over what nobody has, or say why not
 
@@ -28,9 +30,14 @@ class Crew:
         self, plans: Mapping[int, PlanRow], rows: Iterable[WorkerRow], live: Sequence[WorkerRow], now: float
     ) -> None:
         self.live: Sequence[WorkerRow] = live
+        rows = tuple(rows)
         self._plans = plans
         self._now = now
         self._ids = {row.id for row in live}
+        self._watched = {number: found for number, row in plans.items() if (found := watched_of(row.fingerprint))}
+        alive = [row for row in rows if row.retired_at is None and row.expires_at >= now]
+        self.watchers: Sequence[WorkerRow] = alive if self._watched else ()
+        self._heard = {plan for row in self.watchers for plan in row.plans}
         self._runs = {plan for row in live for plan in row.plans}
         self._names = {plans[plan].name for plan in self._runs if plan in plans}
         self._left_at: dict[int, float] = {}  # when the last worker with a plan went
@@ -43,7 +50,9 @@ class Crew:
     @property
     def strange(self) -> tuple[int, ...]:
         """Plans whose definitions no live worker knows."""
-        return tuple(number for number, row in self._plans.items() if row.name not in self._names)
+        return tuple(
+            number for number, row in self._plans.items() if row.name not in self._names and number not in self._watched
+        )
 
     @property
     def left(self) -> tuple[int, ...]:
@@ -52,7 +61,7 @@ class Crew:
 
     def nobody(self, row: SagaRow) -> str:
         """Why no live worker runs an open saga; empty where one does or is about to. A stalled one says so itself."""
-        if row.status not in OPEN or row.stalled is not None or row.owner in self._ids:
+        if row.status not in OPEN or row.stalled is not None or row.owner in self._ids or self.home(row.plan):
             return ""
         name = self._plans[row.plan].name if row.plan in self._plans else ""
         if not self.live:
@@ -68,8 +77,24 @@ class Crew:
             return f"no live worker has its version of {name!r}, and none with another has taken it over"
         return ""
 
+    @property
+    def watches(self) -> bool:
+        """Whether sagas are only watched here."""
+        return bool(self._watched)
+
+    def home(self, plan: int) -> str:
+        """Of a plan that is only watched here, the service that starts its sagas; empty of one that is run."""
+        found = self._watched.get(plan)
+        return "" if found is None else found.home
+
+    def silent(self, row: SagaRow) -> bool:
+        """Whether something should have been heard of a watched saga, by whoever hears all there is to hear."""
+        due = row.wake_at is not None and row.wake_at <= self._now
+        return due and row.status in MOVING and row.plan in self._watched and row.plan in self._heard
+
     def _is_left(self, plan: int) -> bool:
-        return plan not in self._runs and self._now - self._left_at.get(plan, 0.0) > LEFT_SECONDS
+        late = self._now - self._left_at.get(plan, 0.0) > LEFT_SECONDS
+        return late and plan not in self._runs and plan not in self._watched
 
 
 async def crew_of(store: Store, plans: Mapping[int, PlanRow]) -> Crew:

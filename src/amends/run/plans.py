@@ -8,12 +8,15 @@ Must not: decide whether plans fit; the core does (`decide/upgrade.py`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from amends.decide import plan as p
 from amends.decide.state import State
 from amends.decide.upgrade import obstacle
+from amends.decide.watching import watched_of
 from amends.define.program import Program
 from amends.define.registry import Registry
-from amends.errors import ValueRefused
+from amends.errors import DefinitionError, ValueRefused
 from amends.store.base import PlanRow, Store
 
 COUNTS_SKIPPED = 2  # so that it is done every minute
@@ -36,11 +39,22 @@ class Plans:
     async def register(self, store: Store) -> None:
         """Make the plans of this process known."""
         sagas = self._registry.by_fingerprint
+        if sagas:
+            self._check_place(await store.plans())
         given = [(fingerprint, saga.name, saga.plan.json) for fingerprint, saga in sagas.items()]
         numbers = await store.add_plans(given)
         self._numbers = dict(zip(sagas, numbers, strict=True))
         self.exact = tuple(sorted(numbers))
         await self.refresh(store)
+
+    @staticmethod
+    def _check_place(rows: Sequence[PlanRow]) -> None:
+        """See that nobody watches here what is run elsewhere. Raises DefinitionError."""
+        if any(watched_of(row.fingerprint) is not None for row in rows):
+            raise DefinitionError(
+                "this namespace is a watcher's, which keeps choreographed sagas in it; give the orchestrator another: "
+                "Orchestrator(…, namespace=…)"
+            )
 
     async def refresh(self, store: Store) -> None:
         """Learn of plans that others have registered."""
@@ -52,7 +66,8 @@ class Plans:
         await self.refresh(store)
         self._alive = frozenset(plan for row in await store.workers() if row.retired_at is None for plan in row.plans)
         names, before = set(self._registry.names), self.claimable
-        orphans = frozenset(number for number, row in self._rows.items() if row.name in names) - self._alive
+        orphans = frozenset(row.id for row in self._rows.values() if row.name in names and not _is_watched(row))
+        orphans -= self._alive
         self.claimable = orphans | frozenset(self.exact)
         return self.claimable - before
 
@@ -75,7 +90,8 @@ class Plans:
         while where a million sleep: where every definition has a worker it is not done, and where nothing was
         found, seldom."""
         names = {self.name_of(plan) for plan in self._alive}
-        strange = frozenset(number for number, row in self._rows.items() if row.name not in names)
+        others = (row for row in self._rows.values() if row.name not in names)
+        strange = frozenset(row.id for row in others if not _is_watched(row))
         if not strange:
             self._told = set()
         if not strange or (strange == self._counted and self._counts_skipped < COUNTS_SKIPPED):
@@ -116,6 +132,11 @@ class Plans:
         if reason:
             return None, reason
         return current, current.plan.fingerprint
+
+
+def _is_watched(row: PlanRow) -> bool:
+    """Whether nobody runs it."""
+    return watched_of(row.fingerprint) is not None
 
 
 def _unreadable(program: Program, state: State) -> str:

@@ -156,8 +156,14 @@ class Folder:
         known = self._known.get(saga.id)
         if known is None:  # one that begins is nearly always new; where it is not, its rows are there, and the same
             begins = any(one.progress.first == 0 for one in heard)
-            known = Known() if begins else await self._load(saga)
-        rows, waiting = fold(known.length, [(one.progress.first, one.rows) for one in heard])
+            known = Known() if begins else await self._load(saga.id)
+        pieces = [(one.progress.first, one.rows) for one in heard]
+        rows, waiting = fold(known.length, pieces)
+        if waiting:  # another may have written what is missing here
+            there = await self._load(saga.id)
+            if there.length > known.length:
+                known = there
+                rows, waiting = fold(known.length, pieces)
         if not rows:
             return _Step(known, [], waiting)
         try:
@@ -192,16 +198,16 @@ class Folder:
             told.setdefault(write.saga, set()).add(fate)
         again: list[bytes] = []
         for saga, step in steps.items():
-            fate = told.get(saga, set())
-            if fate <= {Fate.WRITTEN}:
+            became = told.get(saga, set())
+            if became <= {Fate.WRITTEN}:
                 self._remember(saga, step.known)
-            elif Fate.EXISTS in fate:  # another has its id
+            elif Fate.EXISTS in became:  # another has its id
                 self._known[saga] = Known(names=step.known.names + 1)
                 again.append(saga)
-            elif Fate.REFUSED in fate:
+            elif Fate.REFUSED in became:
                 self._known.pop(saga, None)
             else:
-                self._known[saga] = await self._load_by(saga)
+                self._known[saga] = await self._load(saga)
                 again.append(saga)
         return again
 
@@ -212,10 +218,7 @@ class Folder:
         while len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
 
-    async def _load(self, saga: Saga) -> Known:
-        return await self._load_by(saga.id)
-
-    async def _load_by(self, saga: bytes) -> Known:
+    async def _load(self, saga: bytes) -> Known:
         """What is written of a saga, by its internal id. Raises StoreError."""
         number = int.from_bytes(saga, "big") + 1
         before = number.to_bytes(16, "big") if number < 1 << 128 else None

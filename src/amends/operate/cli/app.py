@@ -19,13 +19,16 @@ from typing import Any, NamedTuple
 from amends.define.contract import Service
 from amends.define.saga import Saga
 from amends.operate.cli.verb import CodeError
+from amends.run.config import Config
 from amends.run.orchestrator import Orchestrator
 from amends.run.participant import Participant
+from amends.run.watcher import Watcher
 
 CANDIDATES_MAX = 12
 Kinds = dict[str, type]
 _KINDS: Kinds = {"an orchestrator": Orchestrator, "a saga": Saga}
-HOSTED: Kinds = {"an orchestrator": Orchestrator, "a participant": Participant}
+_PLACES: Kinds = {**_KINDS, "a watcher": Watcher}
+HOSTED: Kinds = {"an orchestrator": Orchestrator, "a participant": Participant, "a watcher": Watcher}
 
 
 class AppError(CodeError):
@@ -75,7 +78,9 @@ def hosted_of(text: str) -> tuple[str, object]:
             return next(iter(found.values()))
         raise AppError(f"{text!r}: name what is to run, such as {name}:orchestrator; {_candidates(module, HOSTED)}")
     if not _is(value, HOSTED):
-        raise AppError(f"{text!r} is {_a(value)}, not an Orchestrator or a Participant; {_candidates(module, HOSTED)}")
+        raise AppError(
+            f"{text!r} is {_a(value)}, not an Orchestrator, a Participant or a Watcher; {_candidates(module, HOSTED)}"
+        )
     return text, value
 
 
@@ -107,6 +112,13 @@ def _resolve(text: str, kinds: Kinds) -> tuple[ModuleType, object]:
         except AttributeError:
             raise AppError(f"{text!r}: {name} has no {attribute!r}; {_close(module, attribute, kinds)}") from None
     return module, value
+
+
+def place_of(text: str) -> Config:
+    """Where a `module:name` keeps its sagas: an orchestrator, also by one of its sagas, or a watcher. Raises
+    AppError."""
+    _, value = _resolve(text, _PLACES)
+    return value.config if isinstance(value, Watcher) else orchestrator_of(text).config
 
 
 def orchestrator_of(text: str) -> Orchestrator:

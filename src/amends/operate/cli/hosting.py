@@ -1,4 +1,5 @@
-"""What a worker hosts, side by side on one loop: orchestrators, which run sagas, and participants, which do commands.
+"""What a worker hosts, side by side on one loop: orchestrators, which run sagas, participants, which do commands, and
+watchers, which are told of choreographed sagas.
 
 Without a broker they meet in the transport within the process, so that a system may begin as one process and be
 split later by changing commands, not code.
@@ -25,6 +26,7 @@ from amends.operate.services import with_app
 from amends.run.database import masked
 from amends.run.participant import Participant
 from amends.run.session import Config, Session
+from amends.run.watcher import Watcher
 from amends.transport.open import Broker
 
 LOOK_SECONDS = 1.0  # between two looks at how a participant fares
@@ -97,12 +99,7 @@ class Service:
         service = self.participant.service.name
         way = way_of(self.participant.broker)
         _log.info("the participant of %s (process %d) takes its commands %s", service, os.getpid(), way)
-        self._watching = asyncio.get_running_loop().create_task(self._watch(told), name="amends-looks")
-
-    async def _watch(self, told: Told) -> None:
-        while True:
-            told(self.participant.trouble)
-            await asyncio.sleep(LOOK_SECONDS)
+        self._watching = asyncio.get_running_loop().create_task(_look(self.participant, told), name="amends-looks")
 
     async def close(self) -> None:
         watching, self._watching = self._watching, None
@@ -111,6 +108,38 @@ class Service:
             await asyncio.wait([watching])
         await self.participant.__aexit__(None, None, None)
         _log.info("the participant of %s has stopped", self.participant.service.name)
+
+
+class Watching:
+    """A watcher at work."""
+
+    def __init__(self, name: str, watcher: Watcher) -> None:
+        self.name = name
+        self.failed: asyncio.Future[None] | None = None
+        self._watcher = watcher
+        self._looking: asyncio.Task[None] | None = None
+
+    async def open(self, told: Told) -> None:
+        watcher = self._watcher
+        await watcher.__aenter__()
+        homes, where = ", ".join(watcher.homes), url_of(watcher.config.database)
+        way = way_of(watcher.broker)
+        _log.info("the watcher of %s (process %d) hears %s, and writes to %s", homes, os.getpid(), way, where)
+        self._looking = asyncio.get_running_loop().create_task(_look(watcher, told), name="amends-looks")
+
+    async def close(self) -> None:
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
+            await asyncio.wait([looking])
+        await self._watcher.__aexit__(None, None, None)
+        _log.info("the watcher of %s has stopped", ", ".join(self._watcher.homes))
+
+
+async def _look(part: Participant | Watcher, told: Told) -> None:
+    while True:
+        told(part.trouble)
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 def way_of(broker: Broker) -> str:
@@ -154,19 +183,22 @@ class Readiness:
 
 
 class Hosting:
-    """Parts that work together. first: those that leave first."""
+    """Parts that work together. first: those that leave first. hearing: those that are told by the others, and so
+    come first and leave last."""
 
-    def __init__(self, first: Sequence[Hosted], then: Sequence[Hosted], probes: Probes) -> None:
-        self._groups = (tuple(first), tuple(then))
-        self._readiness = Readiness(probes, [part.name for part in (*first, *then)])
+    def __init__(
+        self, first: Sequence[Hosted], then: Sequence[Hosted], probes: Probes, hearing: Sequence[Hosted] = ()
+    ) -> None:
+        self._groups = (tuple(first), tuple(then), tuple(hearing))
+        self._readiness = Readiness(probes, [part.name for part in (*first, *then, *hearing)])
         self._open: list[Hosted] = []
 
     async def open(self) -> None:
         """Open every part, those who are asked before those who ask: what one tells at once, all others hear. Raises
         what one raises, after the others are closed."""
-        first, then = self._groups
+        first, then, hearing = self._groups
         try:
-            for part in (*first, *then):
+            for part in (*hearing, *first, *then):
                 await part.open(self._readiness.of(part.name))
                 self._open.append(part)
         except BaseException:

@@ -18,6 +18,7 @@ from amends.operate.cli.prune import span
 from amends.operate.cli.verb import Verb, json_option
 from amends.operate.services import Keeping, keeping_at, keeping_of, republish_since, sizes_of
 from amends.run.participant import Participant
+from amends.run.watcher import Watcher
 
 F = TypeVar("F", bound=Callable[..., Any])
 COUNT_MAX = 100_000
@@ -104,7 +105,8 @@ def _keeping(app: str | None, database: str | None, service: str | None) -> Keep
         raise click.UsageError("name the participant, such as --app=inventory:app, or --database and --service")
     text, value = hosted_of(app)
     if not isinstance(value, Participant):
-        raise AppError(f"{text!r} runs sagas, and has no outbox: a participant is expected, such as inventory:app")
+        does = "watches" if isinstance(value, Watcher) else "runs"
+        raise AppError(f"{text!r} {does} sagas, and has no outbox: a participant is expected, such as inventory:app")
     if service not in (None, value.service.name):
         raise click.UsageError(f"{text!r} is the participant of {value.service.name}, not of {service}")
     return keeping_of(value)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import click
 
-from amends.operate.cli.app import orchestrator_of
+from amends.operate.cli.app import place_of
 from amends.operate.cli.quote import quoted
 from amends.operate.database import check_there, url_of
 from amends.run.database import check_database, is_postgres, sqlite_path
@@ -63,7 +63,7 @@ class Place(NamedTuple):
 
     def _base(self) -> Config:
         if self.app is not None:
-            return orchestrator_of(self.app).config
+            return place_of(self.app)
         return Orchestrator(None, sagas=(), namespace=self.namespace or "default").config
 
 

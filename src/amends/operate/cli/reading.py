@@ -82,6 +82,8 @@ def _filters(statuses: tuple[str, ...], sagas: tuple[str, ...], stuck: bool, lim
 def _why(line: SagaLine) -> str:
     if line.stalled:
         return f"stalled: {line.stalled}"
+    if line.silent:
+        return f"silent: {line.silent}"
     if line.stranded and line.status != "parked":
         return f"stranded: {line.stranded}"
     return line.reason or line.stuck
@@ -91,7 +93,8 @@ def _why(line: SagaLine) -> str:
     "stuck",
     cls=Verb,
     help="List the sagas that wait for somebody, and why: parked; with a stuck step; stalled, since no worker has a "
-    "fitting definition; stranded, since no live worker runs them or takes them in time; waiting for a signal.",
+    "fitting definition; stranded, since no live worker runs them or takes them in time; waiting for a signal; "
+    "silent, since a service did not react to a choreographed one.",
     examples=[
         "amends stuck",
         "amends stuck --exit-code --trouble parked --trouble stalled   # for a monitor: 10 if there is any",

@@ -92,6 +92,10 @@ def print_head(out: Console, view: SagaView) -> None:
         facts.append(("stranded", line.stranded))
     if line.stuck and line.stuck != line.reason:
         facts.append(("stuck", line.stuck))
+    if line.silent:
+        facts.append(("silent", line.silent))
+    if line.home:
+        facts.append(("home", f"{line.home}: choreographed, and only watched here; acts on it are done there"))
     if line.due_at is not None:
         facts.append(("due", when(line.due_at)))
     if line.worker is not None:

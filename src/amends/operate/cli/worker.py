@@ -21,7 +21,7 @@ import click
 
 from amends.operate.cli.app import AppError, hosted_of
 from amends.operate.cli.exits import Exit
-from amends.operate.cli.hosting import Hosting, Sagas, Service
+from amends.operate.cli.hosting import Hosting, Sagas, Service, Watching
 from amends.operate.cli.loops import run_on_loop
 from amends.operate.cli.place import Place
 from amends.operate.cli.probes import Probes
@@ -30,6 +30,7 @@ from amends.operate.cli.verb import Verb, place_options
 from amends.operate.reach import Asked, Asker, out_of_reach
 from amends.run.orchestrator import Orchestrator
 from amends.run.participant import Participant
+from amends.run.watcher import Watcher
 
 _log = logging.getLogger("amends.worker")
 LEVELS = ("debug", "info", "warning", "error")
@@ -38,7 +39,8 @@ LEVELS = ("debug", "info", "warning", "error")
 @click.command(
     "worker",
     cls=Verb,
-    help="Run the sagas of an orchestrator, or do what the service of a participant is asked for, until SIGTERM or ^C: "
+    help="Run the sagas of an orchestrator, do what the service of a participant is asked for, or keep what a watcher "
+    "hears of choreographed sagas, until SIGTERM or ^C: "
     "what is in flight is finished first. A second signal ends it at once; what was in flight is then taken over by "
     "the next worker. Several named together run in one process, and without a broker they talk to each other within "
     "it. A module with only one such object may be named alone. It logs to stderr. One SQLite file has one worker: a "
@@ -46,6 +48,7 @@ LEVELS = ("debug", "info", "warning", "error")
     examples=[
         "amends worker shop:orchestrator",
         "amends worker inventory:app",
+        "amends worker shop:watcher",
         "amends worker shop:orchestrator inventory:app payment:app",
         "amends worker --app=shop:orchestrator --log-level=warning",
         "amends worker shop:orchestrator --alive-file=/run/shop/alive --ready-file=/run/shop/ready",
@@ -87,18 +90,19 @@ def worker(
     if not named:
         raise click.UsageError("name what is to run, such as shop:orchestrator, or set AMENDS_APP")
     _set_up_logs(log_level)
-    services, sagas = _parts(named, place)
+    services, sagas, watchers = _parts(named, place)
     _warn(services, sagas)
     probes = Probes(alive_file, ready_file, os.environ.get("NOTIFY_SOCKET"))
     try:
         probes.prepare()
     except OSError as error:
         raise click.UsageError(f"a file for probes cannot be written: {error}") from error
-    run_on_loop(_work(services, sagas, probes))
+    run_on_loop(_work(Hosting(services, sagas, probes, watchers), probes))
 
 
-def _parts(named: Sequence[str], place: Place) -> tuple[list[Service], list[Sagas]]:
-    """The participants and the orchestrators that are named, checked as far as can be without opening anything."""
+def _parts(named: Sequence[str], place: Place) -> tuple[list[Service], list[Sagas], list[Watching]]:
+    """The participants, orchestrators and watchers that are named, checked as far as can be without opening
+    anything."""
     found = [hosted_of(text) for text in named]
     if len({id(value) for _, value in found}) < len(found):
         raise click.UsageError(f"{' '.join(named)}: one of these is named twice")
@@ -114,7 +118,8 @@ def _parts(named: Sequence[str], place: Place) -> tuple[list[Service], list[Saga
     for text, value in orchestrators:
         if not value.config.registry.names:
             raise AppError(f"{text!r} knows no saga, so there is nothing to run")
-    return services, [Sagas(text, place._replace(app=text).config()) for text, _ in orchestrators]
+    watchers = [Watching(text, value) for text, value in found if isinstance(value, Watcher)]
+    return services, [Sagas(text, place._replace(app=text).config()) for text, _ in orchestrators], watchers
 
 
 def _warn(services: Sequence[Service], sagas: Sequence[Sagas]) -> None:
@@ -137,9 +142,8 @@ def _set_up_logs(level: str) -> None:
     logging.basicConfig(handlers=[handler], level=level.upper())
 
 
-async def _work(services: Sequence[Service], sagas: Sequence[Sagas], probes: Probes) -> None:
+async def _work(hosting: Hosting, probes: Probes) -> None:
     stop = Stop(asyncio.get_running_loop())
-    hosting = Hosting(services, sagas, probes)
     await hosting.open()
     failed = hosting.failed
     try:
