@@ -137,6 +137,7 @@ class Try(ABC):
 
     async def keep_more(self, tx: Opened) -> None:
         """What it caused, of a function that has done what nobody had asked for before."""
+        return  # a step and a command cause nothing more
 
     async def clear(self, tx: Opened) -> None:
         """Forget what a function left that ended its transaction itself."""

@@ -15,7 +15,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from amends.decide import messages as m
@@ -48,7 +48,7 @@ from amends.run.participant_work import POISON, Leaving, Work
 from amends.run.progress import progress_row
 from amends.run.transactions import Transactions
 from amends.store import effects
-from amends.store.effects_postgres import Found, Limits, Opened, limit
+from amends.store.effects_postgres import Opened
 from amends.store.effects_rows import InboxRow
 from amends.transport.base import Delivery
 
@@ -125,19 +125,19 @@ class HopTry(CommandTry):
 
     # On PostgreSQL
 
-    async def enter(self, tx: Opened, limits: Limits) -> tuple[float, Found]:
-        """Bound the transaction, and arrive."""
-        return await limit(tx, limits), await self.arrive(tx)
-
     async def keep(self, tx: Opened, row: InboxRow) -> None:
         """Say what became of it, and what follows."""
         await super().keep(tx, row)
         if self._hop.next is not None:
-            self._hop.sent(await tx.fetch("hop_keep", *self._hop.written))
+            await self.keep_more(tx)
 
     async def keep_done(self, tx: Opened, row: InboxRow) -> None:
         """The same."""
         await super().keep_done(tx, row)
+        await self.keep_more(tx)
+
+    async def keep_more(self, tx: Opened) -> None:
+        """What follows. Raises Stale."""
         self._hop.sent(await tx.fetch("hop_keep", *self._hop.written))
 
     # On SQLite
@@ -192,25 +192,25 @@ class Hops:
         if at != (command.step, command.phase, command.round) or command.type.partition(".")[0] != self.service:
             raise MessageRefused(f"the saga {saga.key!r:.60} is at {command.step}, and its baton at {baton.step}")
         async with self._lane(saga):
-            if await self._goes_out_again(saga, route, at):
-                self.work.figures.repeated += 1
+            if times != 1 and await self._goes_out_again(saga, route, at):
                 return
-            with suppress(Stale):
+            try:
                 await self._goes_on(journey, at, baton.sent_at, times)
-                return
-            await self._goes_out_again(saga, route, at)
+            except Stale:
+                if not await self._goes_out_again(saga, route, at):  # then somebody wants something
+                    await self._goes_on(journey, at, baton.sent_at, times, await self._marks(journey))
 
-    async def _goes_on(self, journey: Journey, at: At, sent_at: float, times: int) -> None:
+    async def _goes_on(self, came: Journey, at: At, sent_at: float, times: int, marks: Sequence[Mark] = ()) -> None:
         """Let the saga go on from where it is, with what is wanted of it: do what is next, if that is here, and write
         what follows. Raises Leaving and Stale."""
-        now, before = time.time(), journey.length
-        for mark in await self._marks(journey):
+        now, journey = time.time(), came.copy()
+        for mark in marks:
             journey.meet(mark, now)
         journey.begin(now)
         hop, following = Hop(self, journey, at), next_hop(journey.state)
         if following is not None and (*following, journey.state.step(following[0]).round) == at:
             await self._do(hop, journey.command(sent_at), times)
-        elif journey.length > before:
+        elif journey.length > came.length:
             hop.settle(now)
         else:
             return
@@ -265,6 +265,7 @@ class Hops:
         rows = await self._asked("hop_at", saga.id.hex(), self.service, at[0], at[1].value, at[2])
         if not rows:
             return False
+        self.work.figures.repeated += 1
         stand, _, _, history, marks = rows[0]
         if stand in ("passed", Stand.ENDED, Stand.PARKED):
             journey = Journey(saga, route, history.encode(), self.work.settings, _listed(marks))
@@ -328,7 +329,8 @@ class Hops:
         try:
             async with self._lane(saga):
                 journey = Journey(saga, route, history.encode(), self.work.settings, _listed(marks))
-                await self._goes_on(journey, (address, Phase(phase), int(round_)), time.time(), 0)
+                at = (address, Phase(phase), int(round_))
+                await self._goes_on(journey, at, time.time(), 0, await self._marks(journey))
         except (Stale, Leaving):
             return
         except MessageRefused as error:

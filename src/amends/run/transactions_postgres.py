@@ -264,6 +264,7 @@ class PostgresTransactions(Transactions):
         try:
             if found.own:  # the number of its transaction tells whether the function has ended it
                 await effects.keep_new(tx, it.key, row, found.own)
+                await it.keep_more(tx)
             else:
                 await effects.keep_step(tx)
         except EndedItself:
@@ -332,6 +333,7 @@ class PostgresTransactions(Transactions):
             return message
         if found.own:
             await effects.keep_new(tx, it.key, refused, found.own)
+            await it.keep_more(tx)
         else:
             await it.keep(tx, refused)
         await self._commit(it, tx)

@@ -346,7 +346,8 @@ WHERE number IN (
 )
 RETURNING 1
 
--- Where a choreographed saga stands in a service, unless more is known there already; and, only then, what is sent.
+-- Where a choreographed saga stands in a service, unless more is known there already, or somebody wants something of it
+-- that was not met; and, only then, what is sent.
 -- name: hop_keep
 WITH kept AS (
     INSERT INTO amends.hop (
@@ -357,6 +358,10 @@ WITH kept AS (
     FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (
         saga uuid, address text, phase text, round integer, service text, stand text, due double precision, key text,
         plan text, fingerprint text, home text, marks text, length integer, history text
+    )
+    WHERE NOT EXISTS (
+        SELECT 1 FROM amends.mark AS m
+        WHERE m.saga = h.saga AND m.service = h.service AND NOT m.at_home AND position(m.id IN h.marks) = 0
     )
     ON CONFLICT (saga, service, address, phase, round) DO UPDATE SET stand = excluded.stand, due = excluded.due,
         length = excluded.length, history = excluded.history, marks = excluded.marks,

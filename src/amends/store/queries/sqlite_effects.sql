@@ -174,7 +174,11 @@ SELECT json_extract(?1, '$.saga'), json_extract(?1, '$.address'), json_extract(?
     json_extract(?1, '$.stand'), json_extract(?1, '$.due'), json_extract(?1, '$.key'), json_extract(?1, '$.plan'),
     json_extract(?1, '$.fingerprint'), json_extract(?1, '$.home'), json_extract(?1, '$.marks'), json_extract(?1, '$.length'),
     json_extract(?1, '$.history'), (julianday('now') - 2440587.5) * 86400.0
-WHERE true
+WHERE NOT EXISTS (
+    SELECT 1 FROM amends_mark AS m
+    WHERE m.saga = json_extract(?1, '$.saga') AND m.service = json_extract(?1, '$.service') AND NOT m.at_home
+        AND instr(json_extract(?1, '$.marks'), m.id) = 0
+)
 ON CONFLICT (saga, service, address, phase, round) DO UPDATE SET stand = excluded.stand, due = excluded.due,
     length = excluded.length, history = excluded.history, marks = excluded.marks,
     fingerprint = excluded.fingerprint, at = excluded.at
