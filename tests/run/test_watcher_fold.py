@@ -1,0 +1,208 @@
+"""What is heard becomes a journal: the same rows in the same order, whoever writes them, however they come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from told import UNDO, Story, plan, remote
+
+from amends.decide.baton import Progress, Saga
+from amends.decide.watching import Watched
+from amends.errors import MessageRefused
+from amends.run import journal
+from amends.run.database import store_of
+from amends.run.watcher_fold import Folder, Heard, Watch, heard_of
+from amends.store.base import Filter, Retired, Store, WorkerInfo
+
+FLOW = plan(remote("a"), remote("b"))
+INFO = WorkerInfo("here", 1, (), 60.0)
+
+
+def saga(number: int, key: str, home: str = "orders", fingerprint: str = FLOW.fingerprint) -> Saga:
+    """One of a few."""
+    return Saga(bytes([number]) * 16, key, "told", fingerprint, home)
+
+
+def history() -> list[bytes]:
+    """A saga that goes back, in nine rows."""
+    story = Story(FLOW)
+    story.succeeds("a")
+    story.rejects("b", sure=True)
+    story.fails("a", resolved=True, phase=UNDO)
+    story.tick()
+    story.undone("a")
+    assert story.status == "compensated"
+    return [journal.encode(float(at), 0, [event]) for at, event in enumerate(story.history)]
+
+
+ROWS = history()
+
+
+def heard(whose: Saga, first: int, last: int, rows: Sequence[bytes] = ROWS) -> Heard:
+    """A piece of its history."""
+    return heard_of(Progress(whose, "shop", first, b"[" + b",".join(rows[first:last]) + b"]"))
+
+
+def folder_on(store: Store) -> Folder:
+    """A watcher's half that writes, as new."""
+    return Folder(store, Watch(store, {FLOW.fingerprint: FLOW}), None)
+
+
+async def written(store: Store, key: str) -> list[bytes]:
+    """What stands in the journal of a saga."""
+    loaded = await store.load(key)
+    return [] if loaded is None else list(loaded.rows)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Each, not open."""
+    if request.param == "postgres":
+        return store_of(request.getfixturevalue("postgres_url"), "choreographed", migrate=True)
+    return store_of("memory://" if request.param == "memory" else tmp_path / "watched.db", "choreographed")
+
+
+async def opened(store: Store) -> int:
+    """Open it, and be registered."""
+    await store.open(work=False)
+    return await store.register(INFO)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_however_the_pieces_come_and_whoever_takes_them_the_history_stands(data: st.DataObject) -> None:
+    """Pieces that cover a history between them, some several times, in any order; taken by two watchers that know
+    nothing of each other, and may be new at any time."""
+    one = saga(1, "o-1")
+    cuts = sorted({0, len(ROWS), *data.draw(st.lists(st.integers(1, len(ROWS) - 1)))})
+    pieces = [heard(one, *ends) for ends in pairwise(cuts)]
+    for first in data.draw(st.lists(st.integers(0, len(ROWS) - 1), max_size=4)):
+        pieces.append(heard(one, first, data.draw(st.integers(first + 1, len(ROWS)))))
+    told = data.draw(st.permutations(pieces))
+
+    async def main() -> None:
+        store = store_of("memory://", "choreographed")
+        worker = await opened(store)
+        folders, waiting = [folder_on(store), folder_on(store)], list[Heard]()
+        left = told
+        while left:
+            size, which = data.draw(st.integers(1, len(left))), data.draw(st.integers(0, 1))
+            if data.draw(st.booleans()):
+                folders[which] = folder_on(store)
+            batch, left = [*waiting, *left[:size]], left[size:]
+            waiting = [batch[place] for place in sorted(await folders[which].fold(worker, batch))]
+            there = await written(store, "o-1")
+            assert there == ROWS[: len(there)]
+        assert waiting == []
+        assert await written(store, "o-1") == ROWS
+        head = await store.head("o-1")
+        assert head is not None
+        assert (head.status, head.owner, head.wake_at) == ("compensated", None, None)
+
+    asyncio.run(main())
+
+
+def test_a_head_is_that_of_the_last_row_and_is_due_when_it_falls_silent(store: Store) -> None:
+    one = saga(1, "o-1")
+
+    async def main() -> None:
+        worker = await opened(store)
+        folder = folder_on(store)
+        try:
+            assert await folder.fold(worker, [heard(one, 0, 2), heard(one, 4, 5)]) == {1}
+            head = await store.head("o-1")
+            assert head is not None
+            assert (head.status, head.owner, head.created_at) == ("running", None, 0.0)
+            assert head.wake_at is not None
+            late = await folder_on(store).fold(worker, [heard(one, 4, 6)])
+            assert late == {0}
+            assert await folder.fold(worker, [heard(one, 4, 6), heard(one, 1, 4), heard(one, 2, 3)]) == set()
+            assert await folder.fold(worker, [heard(one, 0, len(ROWS))]) == set()
+            head = await store.head("o-1")
+            assert head is not None
+            assert (head.status, head.wake_at, head.reason) == ("compensated", None, "b: no")
+            assert await written(store, "o-1") == ROWS
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_sagas_of_two_homes_with_one_id_are_two(store: Store) -> None:
+    one, other, third = saga(1, "o-1"), saga(2, "o-1", "returns"), saga(3, "o-1", "returns")
+
+    async def main() -> None:
+        worker = await opened(store)
+        try:
+            batch = [heard(each, 0, 2) for each in (one, other, third)]
+            assert await folder_on(store).fold(worker, batch) == set()
+            assert await folder_on(store).fold(worker, [heard(other, 2, 4), heard(third, 0, 2)]) == set()
+            found = {row.key: row.id for row in await store.find(Filter())}
+            assert found == {"o-1": one.id, "o-1@returns": other.id, f"o-1@returns:{third.id.hex()}": third.id}
+            assert await written(store, "o-1@returns") == ROWS[:4]
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_many_sagas_are_written_at_once_whatever_befalls_one(store: Store) -> None:
+    many = [saga(number, f"o-{number}") for number in range(1, 40)]
+    odd = journal.encode(9.0, 0, [journal.decode(ROWS[-1]).events[0]])
+
+    async def main() -> None:
+        worker = await opened(store)
+        try:
+            batch = [heard(one, 0, 2) for one in many]
+            batch[7] = heard(many[7], 0, 2, [ROWS[0], odd])  # a history that cannot be
+            assert await folder_on(store).fold(worker, batch) == set()
+            assert len(await store.find(Filter(limit=100))) == len(many) - 1
+            assert await written(store, "o-8") == []
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_what_is_folded_belongs_to_no_worker_and_none_can_take_it(store: Store) -> None:
+    one = saga(1, "o-1")
+
+    async def main() -> None:
+        worker = await opened(store)
+        try:
+            await folder_on(store).fold(worker, [heard(one, 0, 2)])
+            [row] = await store.plans()
+            assert row.fingerprint == Watched("orders", FLOW.fingerprint).text
+            [mine] = await store.add_plans([(FLOW.fingerprint, FLOW.name, FLOW.json)])
+            assert mine != row.id
+            assert await store.claim(worker, [mine], 10) == []
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_whoever_was_retired_writes_nothing(store: Store) -> None:
+    async def main() -> None:
+        worker = await opened(store)
+        try:
+            await store.deregister(worker, survived=False)
+            with pytest.raises(Retired):
+                await folder_on(store).fold(worker, [heard(saga(1, "o-1"), 0, 2)])
+            assert await store.find(Filter()) == []
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("rows", [b"", b"{}", b"[1]", b'[[1,0,[["no_such_event"]]]]'], ids=repr)
+def test_rows_that_are_none_are_refused(rows: bytes) -> None:
+    with pytest.raises(MessageRefused):
+        heard_of(Progress(saga(1, "o-1"), "shop", 0, rows))
