@@ -64,14 +64,36 @@ class Service:
         self.commands[name] = made
         return made
 
-    def event(self, name: str, type: type[E], /, *, key: Callable[[E], str] | None = None) -> Event[E]:
+    def event(
+        self,
+        name: str,
+        type: type[E],
+        /,
+        *,
+        key: Callable[[E], str] | None = None,
+        begins: bool = False,
+        rejection: bool = False,
+        compensates: Event[Any] | None = None,
+    ) -> Event[E]:
         """Something the service tells. key: of an event; those with the same key are published in order.
+
+        What it means in a choreography, for `amends graph --check`; nothing else depends on it:
+        begins: the service tells it by itself, with `publish`, and not only in reaction to an event.
+        rejection: it tells that something was not done. compensates: the event of this service whose effect it tells
+            the undoing of.
 
         Raises DefinitionError.
         """
+        where = f"{self.name}.{name}"
         _check_contract_name(name, f"Service({self.name!r}).event(…)")
         self._check_free(name)
-        self.events[name] = made = Event(self, name, type, key)
+        _check_bool(begins, f"{where}, begins=…")
+        _check_bool(rejection, f"{where}, rejection=…")
+        if compensates is not None and not (isinstance(compensates, Event) and compensates.service is self):
+            raise DefinitionError(f"{where}, compensates={compensates!r:.80}: an event of {self.name} is expected")
+        made = Event(self, name, type, key)
+        made.begins, made.rejection, made.compensates = begins, rejection, compensates
+        self.events[name] = made
         return made
 
     def _check_free(self, name: str) -> None:
@@ -147,7 +169,14 @@ class Command(Generic[Q, R]):
 
 
 class Event(Generic[E]):
-    """A fact, for whoever listens. Made by `Service.event`."""
+    """A fact, for whoever listens. Made by `Service.event`.
+
+    begins, rejection, compensates: what it means in a choreography.
+    """
+
+    begins: bool = False
+    rejection: bool = False
+    compensates: Event[Any] | None = None
 
     def __init__(self, service: Service, name: str, type_: Any, key: Callable[[E], str] | None) -> None:
         self.service: Service = service

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, get_args, get_origin, overload
 
 from amends.decide.events import Phase
@@ -73,7 +74,7 @@ class On(Protocol[Q]):
 @dataclass(frozen=True, slots=True)
 class Handler:
     """A function, and what it is for. where: it, in messages. batch: how many commands it may be called for in one
-    transaction. told: the events that it may return, by their class."""
+    transaction. told: the events that it may return, by their class. outcomes: which of them at once; () is nothing."""
 
     call: Call
     where: str
@@ -83,6 +84,7 @@ class Handler:
     readonly: bool = False
     batch: int = 1
     told: tuple[Event[Any], ...] = ()
+    outcomes: tuple[tuple[Event[Any], ...], ...] = ((),)
 
 
 @dataclass(slots=True)
@@ -137,7 +139,8 @@ class Handlers:
         if event.type in self.events:
             raise DefinitionError(f"{where}: {event.type} has one already; a service hears of an event once")
         made = _fitted(fn, where, given, (("the event", event.told.type, COMMAND),), None)
-        self.events[event.type] = (event, _with(made, given, told=self._told(fn, where, given)))
+        told, outcomes = self._told(fn, where, given)
+        self.events[event.type] = (event, replace(_with(made, given), told=told, outcomes=outcomes))
 
     def check_complete(self) -> None:
         """Raises DefinitionError where the service's contracts promise what nobody here does."""
@@ -159,10 +162,12 @@ class Handlers:
             yield from (one for one in (handled.action, handled.undo) if one is not None)
         yield from (handler for _, handler in self.events.values())
 
-    def _told(self, fn: Callable[..., Any], where: str, given: Given) -> tuple[Event[Any], ...]:
-        """The events that an event's handler returns, by its annotation: one, several, or none."""
+    def _told(
+        self, fn: Callable[..., Any], where: str, given: Given
+    ) -> tuple[tuple[Event[Any], ...], tuple[tuple[Event[Any], ...], ...]]:
+        """The events that an event's handler returns, by its annotation: one, several, or none; and which at once."""
         hint = hints_of(fn, given.local_names, where).get("return")
-        found: list[Event[Any]] = []
+        found: dict[Any, Event[Any]] = {}
         for part in _returned(hint):
             if is_nothing(part):
                 continue
@@ -173,8 +178,9 @@ class Handlers:
                     f"{where}: it returns {shown(part)}, and {self.service.name} tells {len(fitting) or 'no'} "
                     f"event{'s' if len(fitting) != 1 else ''} of that class; its events are: {known}"
                 )
-            found.append(fitting[0])
-        return tuple(dict.fromkeys(found))
+            found[canonical(part)] = fitting[0]
+        outcomes = (tuple(found[canonical(one)] for one in at_once) for at_once in _at_once(hint))
+        return tuple(dict.fromkeys(found.values())), tuple(dict.fromkeys(outcomes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +194,7 @@ class Given:
     batch: int = 1
 
 
-def _with(call: Call, given: Given, *, readonly: bool = False, told: tuple[Event[Any], ...] = ()) -> Handler:
+def _with(call: Call, given: Given, *, readonly: bool = False) -> Handler:
     where = getattr(call.fn, "__name__", "handler")
     timeout = check_timeout(given.timeout, where)
     check_retry(given.retry, where)
@@ -202,7 +208,6 @@ def _with(call: Call, given: Given, *, readonly: bool = False, told: tuple[Event
         given.rejects,
         readonly,
         given.batch,
-        told,
     )
 
 
@@ -279,6 +284,20 @@ def _returned(hint: Any) -> list[Any]:
         inner = get_args(part) if get_origin(part) in (list, tuple) else (part,)
         for one in inner:
             found += [member for member in members(one) if member is not Ellipsis]
+    return found
+
+
+def _at_once(hint: Any) -> list[tuple[Any, ...]]:
+    """What a handler of events returns at once: one of these."""
+    found: list[tuple[Any, ...]] = []
+    for part in members(hint):
+        inner = [[one for one in members(each) if one is not Ellipsis] for each in get_args(part)]
+        if get_origin(part) is tuple and Ellipsis not in get_args(part):
+            found += [tuple(one for one in each if not is_nothing(one)) for each in product(*inner)]
+        elif get_origin(part) in (list, tuple):
+            found += [(), *((one,) for each in inner[:1] for one in each if not is_nothing(one))]
+        else:
+            found.append(() if is_nothing(part) else (part,))
     return found
 
 

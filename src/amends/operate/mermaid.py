@@ -46,7 +46,7 @@ class _Chart:
 
     def node(self, label: str, shape: tuple[str, str] = ("[", "]"), address: str = "") -> str:
         name = f"n{next(self._numbers)}"
-        self.lines.append(f'    {name}{shape[0]}"{_escaped(label)}"{shape[1]}')
+        self.lines.append(f'    {name}{shape[0]}"{escaped(label)}"{shape[1]}')
         if self._state is not None and address:
             step = self._state.step(address)
             status = str(step.action.status if step.undo is None else step.undo.status)
@@ -55,7 +55,7 @@ class _Chart:
         return name
 
     def edge(self, start: str, end: str, label: str = "") -> None:
-        word = f'|"{_escaped(label)}"|' if label else ""
+        word = f'|"{escaped(label)}"|' if label else ""
         self.lines.append(f"    {start} -->{word} {end}")
 
 
@@ -126,6 +126,6 @@ def _styles(chart: _Chart) -> Iterator[str]:
         yield f"    class {','.join(names)} {status}"
 
 
-def _escaped(label: str) -> str:
+def escaped(label: str) -> str:
     """Quotes, brackets and the like as the entities that Mermaid takes."""
     return "".join(c if c.isalnum() or c in " _-.,:/[]()↩→" else f"#{ord(c)};" for c in label)

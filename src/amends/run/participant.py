@@ -328,6 +328,11 @@ class Participant:
         return self._built.broker
 
     @property
+    def built(self) -> Built:
+        """All that it was given, and what is registered."""
+        return self._built
+
+    @property
     def hears(self) -> frozenset[str]:
         """The services whose events it has somebody for."""
         return frozenset(event.service.name for event, _ in self._built.handlers.events.values())
