@@ -329,3 +329,17 @@ def test_whoever_started_it_may_wait_for_its_outcome(ground: Ground) -> None:
     parked, outcome = asyncio.run(main())
     assert isinstance(parked, Parked)
     assert outcome == Completed("parcel of r-o-1")
+
+
+def test_a_saga_that_has_become_too_large_to_be_carried_is_for_a_person(ground: Ground) -> None:
+    town = Town(ground, settings=Settings(payload_bytes=600))
+
+    async def main() -> object:
+        async with town.open():
+            town.start(Order("o-1", 100))
+            return await town.apps["orders"].outcome(place_order, "o-1", timeout=30.0)
+
+    outcome = asyncio.run(main())
+    assert isinstance(outcome, Parked)
+    assert "its baton would have" in outcome.reason
+    assert "300 are allowed" in outcome.reason

@@ -55,6 +55,7 @@ from amends.transport.base import Delivery
 CLAIM_SECONDS = 30.0  # so long nobody else takes a hop that is due
 SWEEP_SECONDS = 2.5
 BATCH = 100
+BATON_SHARE = 2  # of what a payload may have: headers, and a last row, come to it
 _log = logging.getLogger("amends.hops")
 
 
@@ -86,8 +87,13 @@ class Hop:
         self.settle(now)
 
     def settle(self, now: float) -> None:
-        """What follows from how the saga stands."""
+        """What follows from how the saga stands. One that has become too large to be carried is for a person."""
         self.next = self.journey.next(self._hops.service, now)
+        baton, limit = self.next.baton, self._hops.work.payload_bytes // BATON_SHARE
+        if baton is not None and len(baton.history) > limit:
+            why = f"its baton would have {len(baton.history):,} bytes, and {limit:,} are allowed (payload_bytes)"
+            self.journey.tell(m.Failure(baton.step, baton.phase, why, resolved=True, park=True), now)
+            self.next = self.journey.next(self._hops.service, now)
         self.told = self._hops.rows_of(self.journey, self.next)
 
     @property
