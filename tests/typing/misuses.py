@@ -33,6 +33,7 @@ from typed_shop import (
 from amends import (
     Completed,
     Context,
+    Flow,
     Orchestrator,
     Park,
     Participant,
@@ -261,7 +262,14 @@ async def hears_another(event: Order) -> None: ...
 async def tell_it() -> None:
     await app.publish(gone, order, within=None)  # misuse: the event carries a refund
     await app.publish(gone, Refund("r"))  # misuse: an event is told within a transaction
+    await app.publish(gone, Refund("r"), within=None, correlation=order)  # misuse: a correlation is a text
 
 
 Participant("inventory")  # misuse: a name is no service
 Participant(other_service, resources=[order])  # misuse: a value is no function
+
+taken = other_service.event("taken", Order, compensates=reserve_stock)  # misuse: a command is no event
+gone.leads_to(taken)  # misuse: nobody knows by when
+gone.leads_to("other.taken", within=30)  # misuse: a name is no event
+gone.leads_to(taken, within="30s")  # misuse: a duration is seconds or a timedelta
+Flow("f", gone)  # misuse: an event is no line of a flow
