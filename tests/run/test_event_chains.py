@@ -254,14 +254,14 @@ def test_a_plain_function_tells_in_the_chain_of_what_it_handles_and_no_later_one
 
 
 @pytest.mark.parametrize("batch", [1, 20])
-@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("kind", ["postgres", "sqlite", "plain"])
 def test_what_a_saga_s_command_tells_has_the_saga_s_id_as_its_correlation(
-    file: Place, tmp_path: Path, batch: int, plain: bool
+    request: pytest.FixtureRequest, tmp_path: Path, batch: int, kind: str
 ) -> None:
-    street = Asked(file)
+    street = Asked(place_of(request, tmp_path, kind))
     command = street.command
 
-    async def reserve(command: Told, tx: sqlite3.Connection, ctx: Context) -> None:
+    async def reserve(command: Told, tx: Any, ctx: Context) -> None:
         street.seen.append((ctx.correlation, ctx.causation))
         await street.store.publish(street.reserved, command, within=tx)
 
@@ -269,7 +269,8 @@ def test_what_a_saga_s_command_tells_has_the_saga_s_id_as_its_correlation(
         street.seen.append((ctx.correlation, ctx.causation))
         street.store.publish(street.reserved, command, within=tx)
 
-    street.store.handles(command, batch=batch)(reserve_plainly if plain else reserve)
+    reserve.__annotations__["tx"] = street.place.tx
+    street.store.handles(command, batch=batch)(reserve_plainly if kind == "plain" else reserve)
 
     @command.request
     def ask(order: Told) -> Told:
