@@ -8,6 +8,7 @@ from amends.decide.baton import (
     Answered,
     Baton,
     Mark,
+    Progress,
     Saga,
     Stand,
     Told,
@@ -17,6 +18,9 @@ from amends.decide.baton import (
     baton_of,
     mark_message,
     mark_of,
+    progress_beside,
+    progress_message,
+    progress_of,
     word_message,
     word_of,
 )
@@ -112,3 +116,29 @@ def test_what_a_mark_or_an_answer_says_is_an_object_of_texts(data: bytes) -> Non
 def test_an_answer_that_cannot_be_is_refused_by_name() -> None:
     with pytest.raises(MessageRefused, match="amendsanswer"):
         answer_of(bent(answer_message(ANSWERED, "m1", "/amends/payment", AT), amendsanswer="perhaps"))
+
+
+def test_a_progress_reads_back_as_what_was_written() -> None:
+    progress = Progress(SAGA, "payment", BATON.history)
+
+    message = progress_message(progress, "m1", "/amends/payment", AT)
+
+    assert progress_of(from_headers(headers(message), message.data)) == progress
+
+
+@pytest.mark.parametrize(("name", "value"), [("amendskind", "word"), ("amendsservice", "?"), ("amendssaga", "12")])
+def test_a_progress_that_cannot_be_is_refused_by_the_name_of_what_is_wrong(name: str, value: str) -> None:
+    message = progress_message(Progress(SAGA, "payment", b"[]"), "m1", "/amends/payment", AT)
+
+    with pytest.raises(MessageRefused, match=name):
+        progress_of(bent(message, **{name: value}))
+
+
+def test_a_baton_and_a_word_tell_whoever_watches_what_they_say_and_nothing_else_does() -> None:
+    for message in (baton_message(BATON, "m1", "/amends/orders"), word_message(TOLD, "m1", "/amends/payment", AT)):
+        beside = progress_beside(message, "payment")
+        assert beside is not None
+        assert beside.id == "m1.progress"
+        assert progress_of(beside) == Progress(SAGA, "payment", message.data)
+    assert progress_beside(mark_message(MARK, "m1", "/amends/orders", AT), "payment") is None
+    assert progress_beside(Message("m1", "payment.charged", "/amends/payment"), "payment") is None

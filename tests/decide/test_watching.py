@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from hypothesis import given
 from hypothesis import strategies as st
 from told import ACTION, UNDO, Story, go, plan, remote
@@ -23,37 +21,23 @@ from amends.decide.watching import (
 HISTORY = list("abcdefghij")
 
 
-@given(st.data())
-def test_whatever_comes_twice_late_or_in_any_order_the_rows_are_those_of_the_history(data: st.DataObject) -> None:
-    """Pieces that cover the history between them, some of them several times, told in any order and grouping."""
-    cuts = sorted({0, len(HISTORY), *data.draw(st.lists(st.integers(1, len(HISTORY) - 1)))})
-    pieces = [(first, HISTORY[first:last]) for first, last in pairwise(cuts)]
-    starts = data.draw(st.lists(st.integers(0, len(HISTORY))))
-    pieces += [(first, HISTORY[first : data.draw(st.integers(first, len(HISTORY)))]) for first in starts]
-    told = data.draw(st.permutations(pieces))
-
+@given(st.lists(st.integers(0, len(HISTORY))), st.data())
+def test_whatever_comes_twice_late_or_never_the_rows_are_the_longest_history_told(
+    lengths: list[int], data: st.DataObject
+) -> None:
     known: list[str] = []
-    waiting: list[tuple[int, list[str]]] = []
-    while told:
-        size = data.draw(st.integers(1, len(told)))
-        heard, told = [*waiting, *told[:size]], told[size:]
-        new, late = fold(len(known), heard)
-        known += new
-        waiting = [heard[place] for place in late]
-        assert known == HISTORY[: len(known)]
-        assert all(first > len(known) for first, _ in waiting)
+    left = lengths
+    while left:
+        size = data.draw(st.integers(1, len(left)))
+        told, left = left[:size], left[size:]
+        known += fold(len(known), [HISTORY[:length] for length in told])
 
-    assert known == HISTORY
-    assert waiting == []
-
-
-def test_what_follows_upon_something_that_is_missing_waits() -> None:
-    assert fold(2, [(4, ["e"]), (2, ["c"])]) == (["c"], [0])
-    assert fold(2, [(4, ["e"]), (2, ["c", "d"])]) == (["c", "d", "e"], [])
+    assert known == HISTORY[: max(lengths, default=0)]
 
 
 def test_what_is_known_already_changes_nothing() -> None:
-    assert fold(3, [(0, ["a", "b"]), (1, ["b", "c"]), (3, [])]) == ([], [])
+    assert list(fold(3, [HISTORY[:2], HISTORY[:3]])) == []
+    assert list(fold(3, [])) == []
 
 
 def test_the_service_whose_turn_it_is_holds_a_saga() -> None:

@@ -28,7 +28,6 @@ _MARK = re.compile(r"[0-9a-f]{32}")
 _VERB = re.compile(r"[a-z]{1,20}")
 _ANSWERS = ("accepted", "refused", "too late")
 _NAME_MAX = 200
-_ROWS_MAX = 1_000_000
 
 
 class Kind(StrEnum):
@@ -38,7 +37,7 @@ class Kind(StrEnum):
     WORD = "word"  # from who holds the baton to the home: how the saga stands
     MARK = "mark"  # from the home to all its services: what somebody wants of whoever holds the baton
     ANSWER = "answer"  # from the holder to the home: what became of a mark
-    PROGRESS = "progress"  # from every hop to whoever watches: what has happened
+    PROGRESS = "progress"  # from every hop to whoever watches: what has happened so far
 
 
 class Stand(StrEnum):
@@ -106,13 +105,11 @@ class Told(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What has happened to a saga, for whoever watches. service: who says it. first: the position of the first of
-    these rows in the history. rows: as a JSON list."""
+    """What has happened to a saga so far, for whoever watches. service: who says it. history: all rows."""
 
     saga: Saga
     service: str
-    first: int
-    rows: bytes
+    history: bytes
 
 
 def baton_message(baton: Baton, id_: str, source: str) -> Message:
@@ -245,24 +242,27 @@ def word_of(message: Message) -> Told:
 
 
 def progress_message(progress: Progress, id_: str, source: str, at: float) -> Message:
-    """The message of a progress. Its key is its own: nothing of the saga waits for it."""
+    """The message of a progress."""
     saga = progress.saga
-    attributes = {
-        KIND: Kind.PROGRESS.value,
-        **_attributes(saga),
-        "amendsservice": progress.service,
-        "amendsfirst": str(progress.first),
-    }
-    key = f"{saga.id.hex()}.{Kind.PROGRESS}"
-    return Message(id_, "amends.progress", source, progress.rows, at, saga.key, key, attributes)
+    attributes = {KIND: Kind.PROGRESS.value, **_attributes(saga), "amendsservice": progress.service}
+    return Message(id_, "amends.progress", source, progress.history, at, saga.key, saga.id.hex(), attributes)
+
+
+def progress_beside(message: Message, service: str) -> Message | None:
+    """What whoever watches is told when this message goes out: of a baton, and of a word to the home, the history in
+    it. service: whose message it is."""
+    given = message.attributes
+    if given.get(KIND) not in (Kind.BATON.value, Kind.WORD.value):
+        return None
+    progress = Progress(_saga_of(given), service, message.data)
+    return progress_message(progress, f"{message.id}.{Kind.PROGRESS}", message.source, message.time)
 
 
 def progress_of(message: Message) -> Progress:
     """The progress that a message is. Raises MessageRefused."""
     given = message.attributes
     _check_kind(given, Kind.PROGRESS)
-    first = wire.number_in(given, "amendsfirst", 0, _ROWS_MAX)
-    return Progress(_saga_of(given), _fitting(given, "amendsservice", _SERVICE), first, message.data)
+    return Progress(_saga_of(given), _fitting(given, "amendsservice", _SERVICE), message.data)
 
 
 _STANDS = {stand.value: stand for stand in Stand}

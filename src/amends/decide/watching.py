@@ -1,7 +1,7 @@
 """What a watcher makes of what it hears of choreographed sagas: what is new, who is to act, and when silence begins.
 
-Guarantees: rows are folded in the order of their positions, each once, whatever comes twice, late or not at all; a
-saga that rests is never silent.
+Guarantees: rows are folded in their order, each once, whatever comes twice, late or not at all; a saga that rests is
+never silent.
 Must not: decide anything for a saga, or know a clock.
 """
 
@@ -57,19 +57,10 @@ class Holder(NamedTuple):
     seconds: float | None
 
 
-def fold(known: int, heard: Sequence[tuple[int, Sequence[R]]]) -> tuple[list[R], list[int]]:
-    """The rows that follow upon those that are known, of several pieces of a history, each with the position of its
-    first row; and which pieces have to wait, since rows before them are missing."""
-    new: list[R] = []
-    waiting: list[int] = []
-    for place in sorted(range(len(heard)), key=lambda place: heard[place][0]):
-        first, rows = heard[place]
-        missing = first - known - len(new)
-        if missing > 0:
-            waiting.append(place)
-        else:
-            new.extend(rows[-missing:])
-    return new, waiting
+def fold(known: int, histories: Iterable[Sequence[R]]) -> Sequence[R]:
+    """The rows that follow upon those that are known, of several tellings of one history. Each begins at the start,
+    so nothing is ever missing in between."""
+    return max(histories, key=len, default=())[known:]
 
 
 def holder(plan: Plan, state: State) -> Holder | None:

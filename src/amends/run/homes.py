@@ -29,7 +29,6 @@ from amends.run.journey import Journey, Name, Route, length_of, state_of_text
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.participant_work import Work
-from amends.run.progress import progress_row
 from amends.run.settings import Settings
 from amends.run.transactions import Transactions
 from amends.transport.base import Delivery
@@ -100,8 +99,6 @@ def begun(service: str, route: Route, key: str, payload: bytes, settings: Settin
     if following.baton is not None:
         message = baton_message(following.baton, uuid.uuid4().hex, f"/amends/{service}")
         messages.append(row_of_message(message, following.to))
-    if settings.progress:
-        messages.append(progress_row(journey, service))
     return Begun(saga, payload, json.dumps(row), messages)
 
 
@@ -245,13 +242,11 @@ class Homes:
         if route is None:
             _log.error("the saga %s is of a plan %s that is not known here any more", key, plan)
             return []
-        journey = Journey(saga, route, first.encode(), self._work.settings)
-        following = journey.next(self._service, now)
+        following = Journey(saga, route, first.encode(), self._work.settings).next(self._service, now)
         baton: Baton | None = following.baton
         if baton is None:
             return []
-        rows = [row_of_message(baton_message(baton, self._work.new_id(), self._work.source), following.to)]
-        return [*rows, progress_row(journey, self._service)] if self._work.settings.progress else rows
+        return [row_of_message(baton_message(baton, self._work.new_id(), self._work.source), following.to)]
 
     def _route(self, saga: Saga) -> Route | None:
         return self._routes.get((saga.plan, saga.fingerprint))

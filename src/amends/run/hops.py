@@ -45,7 +45,6 @@ from amends.run.inbox_careful import Poison
 from amends.run.journey import Journey, Name, Next, Route
 from amends.run.outbox_rows import EventRow, given_to, row_of_message
 from amends.run.participant_work import POISON, Leaving, Work
-from amends.run.progress import progress_row
 from amends.run.transactions import Transactions
 from amends.store import effects
 from amends.store.effects_postgres import Opened
@@ -225,6 +224,7 @@ class Hops:
         assert hop.next is not None  # noqa: S101  # something has happened
         if hop.next.wake is not None:
             self._wake_at(hop.next.wake)
+            self.work.teller.waits(hop.journey, self.work.new_id())
         if self.work.outbox is not None:
             self.work.outbox.committed(hop.told, {})
 
@@ -393,8 +393,6 @@ class Hops:
             answered = Answered(journey.saga, mail, word.value, detail)
             message = answer_message(answered, work.new_id(), work.source, now)
             rows.append(row_of_message(message, journey.saga.home))
-        if work.settings.progress:
-            rows.append(progress_row(journey, self.service, whole=following.told is not None))
         return rows
 
     def row(self, at: At, journey: Journey, following: Next) -> str:

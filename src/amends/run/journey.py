@@ -86,7 +86,6 @@ class Journey:
         self._supply = Supply(route.program, {}, settings)
         try:
             self._parts = [bytes(row) for row in _rows(history)]
-            self.came = len(self._parts)  # how many rows it came with
             self._state: State | None = None
             if self._parts:
                 self._state = replay(event for row in self._parts for event in journal.decode(row).events)
@@ -106,10 +105,6 @@ class Journey:
         """All rows, as a JSON list."""
         return b"[" + b",".join(self._parts) + b"]"
 
-    def since(self, first: int) -> bytes:
-        """The rows from a position on, as a JSON list."""
-        return b"[" + b",".join(self._parts[first:]) + b"]"
-
     @property
     def length(self) -> int:
         """How many rows there are."""
@@ -118,7 +113,7 @@ class Journey:
     def copy(self) -> Journey:
         """Another at the same place, with the same answers to give."""
         other = Journey(self.saga, self._route, self.history, self._settings, self.marks)
-        other.replies, other.came = self.replies, self.came
+        other.replies = self.replies
         return other
 
     def tell(self, message: Message, now: float) -> None:

@@ -22,11 +22,12 @@ from typing import Any
 from amends import fault
 from amends.errors import StoreError
 from amends.run.gathering import Gathering
-from amends.run.outbox_rows import PROGRESS, EventRow, message_of, row_from
+from amends.run.outbox_rows import EventRow, message_of, row_from
+from amends.run.progress import Teller
 from amends.run.sender import Sender
 from amends.run.transactions import Transactions
 from amends.transport.base import Destination
-from amends.transport.names import commands_of, events_of, progress_of
+from amends.transport.names import commands_of, events_of
 
 GRACE_SECONDS = 5.0  # what is younger is on its way from memory
 CLAIM_SECONDS = 30.0  # so long nobody else takes what a sweep has claimed
@@ -41,12 +42,14 @@ _log = logging.getLogger("amends.outbox")
 
 
 class Outbox:
-    """Of one participant. published: how many the broker has confirmed. refused: why it will not take one."""
+    """Of one participant. published: how many the broker has confirmed. refused: why it will not take one.
+    teller: of what whoever watches is told."""
 
-    def __init__(self, transactions: Transactions, sender: Sender, service: str) -> None:
+    def __init__(self, transactions: Transactions, sender: Sender, service: str, teller: Teller | None = None) -> None:
         self._transactions = transactions
         self._sender = sender
         self._service = service
+        self._teller = teller
         self._to = events_of(service)
         self._settling = Gathering(transactions, "settle")
         self._open: set[int] = set()  # in memory, not settled
@@ -55,7 +58,6 @@ class Outbox:
         self._tasks: set[asyncio.Task[None]] = set()
         self._unhandled: set[asyncio.Task[None]] = set()  # nobody waits for these when the participant leaves
         self._swept = asyncio.Event()
-        self._untold = False  # and that was said
         self.published: int = 0
         self.refused: str = ""
         self.failed: str = ""
@@ -109,10 +111,9 @@ class Outbox:
 
     async def _publish(self, row: EventRow) -> None:
         """One event, and, once it is confirmed, the next of its key."""
-        error = await self._sender.send(self._place(row), message_of(row, self._service))
-        if error is not None and row.to.startswith(PROGRESS):
-            await self._give_up(row, error)
-            return
+        message = message_of(row, self._service)
+        told = None if self._teller is None else self._teller.beside(message)
+        error = await self._sender.send(self._place(row), message)
         if error is not None:
             self.refused = f"{row.type}: {error}"
             _log.error("an event is not published and stays in the outbox: %s", self.refused)
@@ -129,23 +130,13 @@ class Outbox:
                 del self._chains[row.key]
         if self._sender.forgetful:
             self._spawn(self._settle_handled(row), self._unhandled)
-        else:
-            await self._settle(row.number)
+            return
+        if self._teller is not None:
+            await self._teller.confirmed(told)
+        await self._settle(row.number)
 
     def _place(self, row: EventRow) -> Destination:
-        if row.to.startswith(PROGRESS):
-            return progress_of(row.to.removeprefix(PROGRESS))
         return commands_of(row.to) if row.to else self._to
-
-    async def _give_up(self, row: EventRow, error: Exception) -> None:
-        """No saga suffers where nobody can be told of it: what is not told is told again at the end."""
-        if not self._untold:
-            _log.warning("whoever watches choreographed sagas cannot be told of them: %s", error)
-        self._untold = True
-        for one in self._chains.pop(row.key, ()):
-            if one is not row:
-                self._open.discard(one.number)  # the sweep comes to it
-        await self._settle(row.number)
 
     async def _settle_handled(self, row: EventRow) -> None:
         await self._sender.handled(self._place(row), row.id)

@@ -23,13 +23,11 @@ from amends.store.given import PARAMETER
 from amends.store.within import recognised
 
 KEY_CHARACTERS = 200
-PROGRESS = "progress:"  # before the home, where a row goes to whoever watches; no service has such a name
 T = TypeVar("T")
 
 
 class EventRow(NamedTuple):
-    """An event in the outbox; or a message to a service's queue, which `to` names, or to whoever watches. number: 0
-    until it is written."""
+    """An event in the outbox, or a message to a service's queue, which `to` names. number: 0 until it is written."""
 
     number: int
     id: str

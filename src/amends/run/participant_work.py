@@ -35,6 +35,7 @@ from amends.run.inbox_batch import Batches, fits
 from amends.run.inbox_careful import DEATHS_MAX, Care, Careful, Held, Poison
 from amends.run.outbox import LOOKS_SECONDS, Outbox
 from amends.run.outbox_rows import source_of
+from amends.run.progress import Teller
 from amends.run.sender import Sender
 from amends.run.settings import Settings
 from amends.run.threads import Threads
@@ -98,8 +99,9 @@ class Work:
         self.figures: Figures = Figures()
         self.careful: Careful | None = None if transactions is None else Careful(transactions)
         self.outbox: Outbox | None = None
+        self.teller: Teller = Teller(sender, handlers.service.name, on=settings.progress)
         if transactions is not None:
-            self.outbox = Outbox(transactions, sender, handlers.service.name)
+            self.outbox = Outbox(transactions, sender, handlers.service.name, self.teller)
         self.trouble: str = ""  # why the database cannot be worked with at the moment
         self.leaving: asyncio.Event = asyncio.Event()
         self.source: str = source_of(handlers.service.name)

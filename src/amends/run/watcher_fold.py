@@ -32,18 +32,18 @@ _log = logging.getLogger("amends.watcher")
 
 
 class Heard(NamedTuple):
-    """A progress, with its rows."""
+    """What is told of a saga: all rows so far."""
 
-    progress: Progress
-    rows: tuple[tuple[bytes, journal.Row], ...]
+    saga: Saga
+    rows: list[bytes]
 
 
 def heard_of(progress: Progress) -> Heard:
-    """Raises MessageRefused for rows that are none."""
-    try:
-        return Heard(progress, tuple((raw, journal.decode(raw)) for raw in rows_of(progress.rows)))
-    except StoreDamaged as error:
-        raise MessageRefused(str(error)) from None
+    """Raises MessageRefused for what is no history."""
+    rows = rows_of(progress.history)
+    if not rows:
+        raise MessageRefused(f"the history of the saga {progress.saga.key!r:.60} is empty")
+    return Heard(progress.saga, rows)
 
 
 class Known(NamedTuple):
@@ -56,11 +56,10 @@ class Known(NamedTuple):
 
 
 class _Step(NamedTuple):
-    """What one saga is to be given. waiting: of what was heard, what cannot be yet."""
+    """What one saga is to be given, and how it stands then."""
 
     known: Known
     writes: list[Write]
-    waiting: list[int]
 
 
 class Watch:
@@ -129,49 +128,33 @@ class Folder:
         self._patience = patience
         self._known: OrderedDict[bytes, Known] = OrderedDict()
 
-    async def fold(self, worker: int, heard: Sequence[Heard]) -> set[int]:
-        """Write what is new of all this; gives which of it has to wait. Raises Retired, StoreError."""
-        await self._watch.register([one.progress.saga for one in heard])
-        by_saga: dict[bytes, list[int]] = {}
-        for place, one in enumerate(heard):
-            by_saga.setdefault(one.progress.saga.id, []).append(place)
-        waiting: set[int] = set()
+    async def fold(self, worker: int, heard: Sequence[Heard]) -> bool:
+        """Write what is new of all this; whether that could be done. Raises Retired, StoreError."""
+        await self._watch.register([one.saga for one in heard])
+        sagas = {one.saga.id: one.saga for one in heard}
+        told: dict[bytes, list[list[bytes]]] = {}
+        for one in heard:
+            told.setdefault(one.saga.id, []).append(one.rows)
+        left = list(sagas)
         for _ in range(TRIES):
-            steps: dict[bytes, _Step] = {}
-            for saga, places in by_saga.items():
-                steps[saga] = await self._step([heard[place] for place in places])
-                waiting.difference_update(places)
-                waiting.update(places[index] for index in steps[saga].waiting)
-            lost = await self._write(worker, steps)
-            by_saga = {saga: by_saga[saga] for saga in lost}
-            if not by_saga:
-                return waiting
-        for places in by_saga.values():
-            waiting.update(places)
-        return waiting
+            left = await self._write(worker, {id_: self._step(sagas[id_], told[id_]) for id_ in left})
+            if not left:
+                return True
+        return False
 
-    async def _step(self, heard: Sequence[Heard]) -> _Step:
-        """What one saga is to be given."""
-        saga = heard[0].progress.saga
-        known = self._known.get(saga.id)
-        if known is None:  # one that begins is nearly always new; where it is not, its rows are there, and the same
-            begins = any(one.progress.first == 0 for one in heard)
-            known = Known() if begins else await self._load(saga.id)
-        pieces = [(one.progress.first, one.rows) for one in heard]
-        rows, waiting = fold(known.length, pieces)
-        if waiting:  # another may have written what is missing here
-            there = await self._load(saga.id)
-            if there.length > known.length:
-                known = there
-                rows, waiting = fold(known.length, pieces)
+    def _step(self, saga: Saga, told: Sequence[list[bytes]]) -> _Step:
+        """What one saga is to be given. One that is not known here may be there: then its rows are the same."""
+        known = self._known.get(saga.id, Known())
+        rows = fold(known.length, told)
         if not rows:
-            return _Step(known, [], waiting)
+            return _Step(known, [])
         try:
-            after = _after(known, rows)
-        except (ImpossibleTransition, LookupError) as error:
+            decoded = [(raw, journal.decode(raw)) for raw in rows]
+            after = _after(known, decoded)
+        except (ImpossibleTransition, LookupError, StoreDamaged) as error:
             _log.error("what is heard of the saga %s does not follow upon what is known: %s", saga.key, error)
-            return _Step(known, [], waiting)
-        return _Step(after, self._writes(saga, known, after, rows), waiting)
+            return _Step(known, [])
+        return _Step(after, self._writes(saga, known, after, decoded))
 
     def _writes(self, saga: Saga, known: Known, after: Known, rows: Sequence[tuple[bytes, journal.Row]]) -> list[Write]:
         state = after.state

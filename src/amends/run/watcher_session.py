@@ -3,9 +3,8 @@
 Its registration is its sign of life: with the plans of which it knows all that was told, so that silence means
 something; with none while it is behind.
 
-Guarantees: a message is acked once it is on disk, or once what it lacks has not come for `HELD_SECONDS`; then the
-saga's next whole history heals it. A database or broker that is away is waited for.
-Must not: hold more than `HELD_MAX` messages that wait for others.
+Guarantees: a message is acked once what it says is on disk. A database or broker that is away is waited for.
+Must not: hold anything that a later history would not bring again.
 """
 
 from __future__ import annotations
@@ -34,11 +33,10 @@ from amends.transport.open import Broker, transport_for
 
 BATCH = 500  # messages that are folded at once
 IN_FLIGHT = 2000
-HELD_MAX = 1000  # messages that wait for others before them
-HELD_SECONDS = 30.0
 PAUSE_SECONDS = 0.5  # between two tries, where something is away
 BEATS = 3  # in one lease
 CLOSE_SECONDS = 5.0
+HISTORIES, PRESENCE = "what is heard of choreographed sagas", "that the watcher is there"
 _log = logging.getLogger("amends.watcher")
 
 
@@ -52,12 +50,11 @@ class Seen(NamedTuple):
     patience: float | None
 
 
-class Held(NamedTuple):
-    """A message that is not on disk. until: when it is given up, by the loop's clock."""
+class Came(NamedTuple):
+    """A message that is not on disk."""
 
     heard: Heard
     delivery: Delivery
-    until: float
 
 
 class WatcherSession:
@@ -70,8 +67,7 @@ class WatcherSession:
         self.store: Store = store_of(config.database, config.namespace, migrate=config.migrate)
         self._watch = Watch(self.store, {name: saga.plan for name, saga in seen.sagas.items()})
         self._folder = Folder(self.store, self._watch, seen.patience)
-        self._came: deque[Held] = deque()
-        self._held: list[Held] = []  # what waits for others before it, the oldest first
+        self._came: deque[Came] = deque()
         self._soon = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -81,7 +77,7 @@ class WatcherSession:
         self._burying: set[asyncio.Task[None]] = set()
         self._worker = 0
         self._why_not = ""
-        self._away = ""
+        self._away: dict[str, str] = {}  # why what cannot be written
         self._pruned_at = 0.0
         self.folded: int = 0  # messages, since it was entered
 
@@ -149,13 +145,13 @@ class WatcherSession:
         await self._arranged.wait()
 
     async def idle(self) -> None:
-        """Wait until all that came is on disk, or waits for something else."""
+        """Wait until all that came is on disk."""
         await self._idle.wait()
 
     @property
     def trouble(self) -> str:
         """What keeps it from watching at the moment; empty if nothing does."""
-        return self._away or self._why_not or self._transport.away
+        return next(iter(self._away.values()), "") or self._why_not or self._transport.away
 
     async def _arrange(self) -> None:
         """Hear of every home, as soon as the broker is there."""
@@ -196,7 +192,7 @@ class WatcherSession:
                 self._burying.add(burying)
                 burying.add_done_callback(self._burying.discard)
             else:
-                self._came.append(Held(heard, delivery, loop.time() + HELD_SECONDS))
+                self._came.append(Came(heard, delivery))
         if self._came:
             self._idle.clear()
             self._soon.set()
@@ -212,55 +208,34 @@ class WatcherSession:
             if batch:
                 await self._fold(batch)
 
-    async def _fold(self, came: list[Held]) -> None:
-        """Write what is new, and ack; what lacks something is tried again with what comes next of its saga."""
-        sagas = {one.heard.progress.saga.id for one in came}
-        batch = [*(one for one in self._held if one.heard.progress.saga.id in sagas), *came]
-        self._held = [one for one in self._held if one.heard.progress.saga.id not in sagas]
-        waiting = await self._written(batch)
-        for place, one in enumerate(batch):
-            if place not in waiting:
-                self.folded += 1
-                await one.delivery.ack()
-        self._held += [batch[place] for place in sorted(waiting)]
-        await self._give_up(asyncio.get_running_loop().time())
-
-    async def _written(self, batch: Sequence[Held]) -> set[int]:
-        """Which of these have to wait, once the others are on disk."""
-        while True:
-            try:
-                waiting = await self._folder.fold(self._worker, [one.heard for one in batch])
-            except Retired:
-                await self._register_patiently()
-            except StoreError as error:
-                self._say_away(str(error))
-                await asyncio.sleep(PAUSE_SECONDS)
-            except Exception:  # noqa: BLE001  # what befalls one must not befall the others
-                _log.exception("what is heard of a choreographed saga cannot be written: this is a bug in amends")
-                return await self._written_apart(batch)
-            else:
-                self._away = ""
-                return waiting
-
-    async def _written_apart(self, batch: Sequence[Held]) -> set[int]:
-        """The same, one by one; what cannot be written alone is left to a later history."""
-        if len(batch) == 1:
-            return set()
-        return {place for place, one in enumerate(batch) if await self._written([one])}
-
-    def _say_away(self, why: str) -> None:
-        if why != self._away:
-            _log.warning("the watcher's database cannot be written: %s", why)
-        self._away = why
-
-    async def _give_up(self, now: float) -> None:
-        """What has waited for too long, or is too much: a later history has it all."""
-        surplus = max(len(self._held) - HELD_MAX, 0)
-        gone = [one for place, one in enumerate(self._held) if place < surplus or one.until <= now]
-        if gone:
-            self._held = [one for place, one in enumerate(self._held) if place >= surplus and one.until > now]
-        for one in gone:
+    async def _fold(self, batch: Sequence[Came]) -> None:
+        """Write what is new, and ack."""
+        while not await self._written(batch):
+            await asyncio.sleep(PAUSE_SECONDS)
+        self._away.pop(HISTORIES, None)
+        self.folded += len(batch)
+        for one in batch:
             await one.delivery.ack()
+
+    async def _written(self, batch: Sequence[Came]) -> bool:
+        """Write; whether that is done with. What befalls one message must not befall the others."""
+        try:
+            return await self._folder.fold(self._worker, [one.heard for one in batch])
+        except Retired:
+            return await self._registered() and await self._written(batch)
+        except StoreError as error:
+            self._say_away(HISTORIES, str(error))
+            return False
+        except Exception:  # noqa: BLE001  # left to a later history, where it is alone
+            if len(batch) == 1:
+                _log.exception("what is heard of a choreographed saga cannot be written: this is a bug in amends")
+                return True
+        return all([await self._written([one]) for one in batch])
+
+    def _say_away(self, what: str, why: str) -> None:
+        if why != self._away.get(what):
+            _log.warning("%s cannot be written: %s", what, why)
+        self._away[what] = why
 
     # Its sign of life
 
@@ -270,17 +245,16 @@ class WatcherSession:
             try:
                 await self._renew()
             except StoreError as error:
-                self._say_away(str(error))
+                self._say_away(PRESENCE, str(error))
             except Exception:  # noqa: BLE001  # next time, perhaps; no saga depends on it
                 _log.exception("the watcher cannot renew its registration: this is a bug in amends")
-            await self._give_up(asyncio.get_running_loop().time())
             await asyncio.sleep(self._config.settings.lease_seconds / BEATS)
 
     async def _renew(self) -> None:
         hears = await self._is_current()
         if not await self.store.renew(self._worker, self._info(hears=hears)):
             await self._register()
-        self._away = ""
+        self._away.pop(PRESENCE, None)
         await self._forget()
 
     async def _is_current(self) -> bool:
@@ -306,13 +280,14 @@ class WatcherSession:
                 await self.store.deregister(row.id, survived=False)
         self._worker = await self.store.register(self._info(hears=False))
 
-    async def _register_patiently(self) -> None:
-        while True:
-            try:
-                return await self._register()
-            except StoreError as error:
-                self._say_away(str(error))
-                await asyncio.sleep(PAUSE_SECONDS)
+    async def _registered(self) -> bool:
+        """Register anew; whether that could be done."""
+        try:
+            await self._register()
+        except StoreError as error:
+            self._say_away(HISTORIES, str(error))
+            return False
+        return True
 
     def _info(self, *, hears: bool) -> WorkerInfo:
         plans = self._watch.numbers if hears else ()
