@@ -19,12 +19,15 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from amends.decide.baton import progress_of
+from amends.decide.flows import FlowPlan
 from amends.decide.watching import Watched, watched_of
+from amends.decide.wire import KIND, Kind
 from amends.define.saga import Saga
 from amends.errors import DefinitionError, MessageRefused, StoreError
 from amends.run.config import Config
 from amends.run.database import store_of
 from amends.run.retention import LOOK_SECONDS, batches
+from amends.run.watcher_flows import Flows
 from amends.run.watcher_fold import Folder, Heard, Watch, heard_of
 from amends.store.base import Retired, Store, WorkerInfo
 from amends.transport import names
@@ -32,6 +35,7 @@ from amends.transport.base import Delivery, Destination, Listening
 from amends.transport.open import Broker, transport_for
 
 BATCH = 500  # messages that are folded at once
+GATHER_SECONDS = 0.05  # so long a message waits for company: nobody looks as often, and fewer commits are made
 IN_FLIGHT = 2000
 PAUSE_SECONDS = 0.5  # between two tries, where something is away
 BEATS = 3  # in one lease
@@ -48,6 +52,7 @@ class Seen(NamedTuple):
     broker: Broker
     group: str
     patience: float | None
+    flows: Sequence[FlowPlan] = ()
 
 
 class Came(NamedTuple):
@@ -67,6 +72,7 @@ class WatcherSession:
         self.store: Store = store_of(config.database, config.namespace, migrate=config.migrate)
         self._watch = Watch(self.store, {name: saga.plan for name, saga in seen.sagas.items()})
         self._folder = Folder(self.store, self._watch, seen.patience)
+        self._flows = Flows(self.store, seen.flows)
         self._came: deque[Came] = deque()
         self._soon = asyncio.Event()
         self._idle = asyncio.Event()
@@ -97,6 +103,8 @@ class WatcherSession:
             raise
         loop = asyncio.get_running_loop()
         jobs = (("arrange", self._arrange()), ("fold", self._run()), ("beat", self._beat()))
+        if self._seen.flows:
+            jobs = (*jobs, ("flows", self._flows.run(lambda: self._worker, self._registered)))
         self._tasks = [loop.create_task(job, name=f"amends-watcher-{name}") for name, job in jobs]
 
     async def _check_place(self) -> None:
@@ -116,7 +124,8 @@ class WatcherSession:
         ]
         if given:
             await self.store.add_plans(given)
-            await self._watch.learn()
+        await self._flows.register()
+        await self._watch.learn()
 
     async def close(self) -> None:
         """Hear nothing more, write what is in hand, and go."""
@@ -124,7 +133,7 @@ class WatcherSession:
             await listening.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
-                await self._idle.wait()
+                await self.idle()
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -147,15 +156,16 @@ class WatcherSession:
     async def idle(self) -> None:
         """Wait until all that came is on disk."""
         await self._idle.wait()
+        await self._flows.idle.wait()
 
     @property
     def trouble(self) -> str:
         """What keeps it from watching at the moment; empty if nothing does."""
-        return next(iter(self._away.values()), "") or self._why_not or self._transport.away
+        return next(iter(self._away.values()), "") or self._flows.away or self._why_not or self._transport.away
 
     async def _arrange(self) -> None:
         """Hear of every home, as soon as the broker is there."""
-        wanted = [names.progress_of(home) for home in self._seen.homes]
+        wanted = list(self._sources)
         while wanted:
             try:
                 await self._transport.prepare(wanted[:1])
@@ -171,6 +181,11 @@ class WatcherSession:
         self._why_not = ""
         self._arranged.set()
 
+    @property
+    def _sources(self) -> tuple[Destination, ...]:
+        """What it hears: the progress of its homes' sagas, and the events of its flows."""
+        return (*map(names.progress_of, self._seen.homes), *map(names.events_of, self._flows.services))
+
     def _say_why_not(self, source: Destination, why: str) -> None:
         if why != self._why_not:
             _log.warning("%s cannot be received yet: %s", source.name, why)
@@ -185,6 +200,9 @@ class WatcherSession:
             try:
                 if delivery.message is None:
                     raise MessageRefused(delivery.flaw)
+                if delivery.message.attributes.get(KIND) == Kind.EVENT:
+                    self._flows.hear(delivery, delivery.message)
+                    continue
                 heard = heard_of(progress_of(delivery.message))
             except MessageRefused as error:
                 _log.warning("a message is put aside: %s", error)
@@ -204,6 +222,8 @@ class WatcherSession:
                 self._idle.set()
                 await self._soon.wait()
             self._soon.clear()
+            if len(self._came) < BATCH:
+                await asyncio.sleep(GATHER_SECONDS)
             batch = [self._came.popleft() for _ in range(min(len(self._came), BATCH))]
             if batch:
                 await self._fold(batch)
@@ -261,8 +281,8 @@ class WatcherSession:
         """Whether all that was told is on disk."""
         if not self._arranged.is_set() or not self._idle.is_set() or self._transport.away:
             return False
-        lags = [await self._transport.lag(names.progress_of(home), self._seen.group) for home in self._seen.homes]
-        return not any(lags) and self._idle.is_set()
+        lags = [await self._transport.lag(source, self._seen.group) for source in self._sources]
+        return not any(lags) and self._idle.is_set() and self._flows.idle.is_set()
 
     async def _forget(self) -> None:
         """Sagas that ended long ago, if that is wanted."""
