@@ -12,7 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from amends.decide.choreography import obstacles
+from amends.decide.flows import FlowPlan
 from amends.define.contract import Service
+from amends.define.flow import Flow
 from amends.define.node import check_name
 from amends.define.policy import Duration, seconds
 from amends.define.saga import Saga
@@ -32,7 +34,8 @@ class Watcher:
     """Keeps what it hears of choreographed sagas where `amends list`, `show`, `graph` and `stuck` look.
 
     database: where it keeps that: a URL, a path or a store; else AMENDS_DATABASE, else `sqlite:///amends.db`.
-    homes: the services that start sagas. sagas: those that it is to know; others are listed, without their flow.
+    homes: the services that start sagas. flows: of events, what is expected of the services that tell them.
+    sagas: those that it is to know; others are listed, without their flow.
     broker: the services' own; none for those in this very process.
     namespace: a share of the database of its own, in which no orchestrator works.
     name: watchers of one name share what there is to hear; one with a database of its own needs a name of its own.
@@ -46,7 +49,8 @@ class Watcher:
         self,
         database: Database = None,
         *,
-        homes: Sequence[Service],
+        homes: Sequence[Service] = (),
+        flows: Sequence[Flow] = (),
         sagas: Sequence[Saga[Any, Any]] = (),
         broker: Broker = None,
         namespace: str = NAMESPACE,
@@ -60,7 +64,11 @@ class Watcher:
         self.broker: Broker = broker
         patience = None if silent_after is None else seconds(silent_after, "Watcher(silent_after=…)")
         group = check_name(name, "Watcher(name=…)")
-        self._seen = Seen(_homes(homes, group), _plans(sagas), broker, group, patience)
+        if not homes and not flows:
+            raise DefinitionError(
+                "Watcher(homes=[…]): name the services that start choreographed sagas, or flows, Watcher(flows=[…])"
+            )
+        self._seen = Seen(_homes(homes, group), _plans(sagas), broker, group, patience, _flows(flows))
         if broker is not None:
             try:
                 transport_for(broker)
@@ -128,9 +136,17 @@ def _homes(homes: Sequence[Service], group: str) -> tuple[str, ...]:
             group_at_broker(PREFIX, progress_of(home.name), group)
         except TransportRefused as error:
             raise DefinitionError(f"Watcher(name=…): {error}") from None
-    if not homes:
-        raise DefinitionError("Watcher(homes=[…]): name the services that start choreographed sagas")
     return tuple(dict.fromkeys(home.name for home in homes))
+
+
+def _flows(flows: Sequence[Flow]) -> tuple[FlowPlan, ...]:
+    """Their plain values. Raises DefinitionError."""
+    for flow in flows:
+        if not isinstance(flow, Flow):
+            raise DefinitionError(f"Watcher(flows=…): a Flow is expected, not {flow!r:.80}")
+    if len({flow.name for flow in flows}) < len(flows):
+        raise DefinitionError("Watcher(flows=…): two flows have one name")
+    return tuple(flow.plan for flow in flows)
 
 
 def _plans(sagas: Sequence[Saga[Any, Any]]) -> dict[str, Saga[Any, Any]]:
