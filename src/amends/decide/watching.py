@@ -18,6 +18,7 @@ from amends.decide.state import Action, State, Status, Undo
 R = TypeVar("R")
 GRACE_SECONDS = 5.0  # beyond the time that a service has: messages take a while, and clocks differ
 STRANGE_SECONDS = 60.0  # that a service has whose plan is not known
+FLOW = "flow-"  # how the fingerprint of a flow begins
 _MARK = "watched"
 _STRANGE = "strange"
 _NOBODY = "?"  # the service of a step whose plan is not known
@@ -30,6 +31,11 @@ class Watched(NamedTuple):
     home: str
     fingerprint: str
     known: bool = True
+
+    @property
+    def is_flow(self) -> bool:
+        """Whether it is no saga's: the events of services, held against what is expected of them."""
+        return self.fingerprint.startswith(FLOW)
 
     @property
     def text(self) -> str:

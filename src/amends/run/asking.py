@@ -102,6 +102,8 @@ class Asking:
         head = await self._patiently(lambda: self.store.head(key))
         row = None if head is None else self.plans.rows.get(head.plan)
         watched = None if row is None else watched_of(row.fingerprint)
+        if watched is not None and watched.is_flow:
+            raise Refused(f"{key}: it is what was told of a flow of events: nobody runs it or can act on it")
         if watched is not None:
             raise Refused(
                 f"{key}: it is choreographed, and this is only what a watcher has heard of it. Act at its home, the "

@@ -79,8 +79,9 @@ class Watcher:
 
     @property
     def homes(self) -> tuple[str, ...]:
-        """The services whose sagas it hears of."""
-        return self._seen.homes
+        """The services that it hears of: those that start sagas, and those whose events are in its flows."""
+        told = (service for flow in self._seen.flows for service in flow.services)
+        return tuple(dict.fromkeys((*self._seen.homes, *told)))
 
     async def __aenter__(self) -> Self:
         if self._entered:

@@ -19,7 +19,7 @@ from amends.decide.evolve import apply, evolve, replay
 from amends.decide.flow_rows import following, plan_of, seen_in
 from amends.decide.flows import FlowPlan, Seen, open_expectations
 from amends.decide.state import State
-from amends.decide.watching import GRACE_SECONDS, Watched, watched_of
+from amends.decide.watching import FLOW, GRACE_SECONDS, Watched, watched_of
 from amends.decide.wire import KIND, Kind
 from amends.errors import MessageRefused, StoreError
 from amends.message import Message
@@ -33,7 +33,6 @@ BATCH = 200  # events that are folded at once
 EVENTS_MAX = 1000  # of one correlation; what comes after is not looked at
 TRIES = 8  # for one correlation, against others who write it
 PAUSE_SECONDS = 0.5  # between two tries, where the database is away
-_FLOW = "flow-"  # how the fingerprint of a flow begins
 _log = logging.getLogger("amends.watcher")
 
 
@@ -76,9 +75,7 @@ class Flows:
             self._numbers[flow.name] = frozenset(
                 number
                 for number, name, watched in rows
-                if watched is not None
-                and (name, watched.home) == (flow.name, flow.first.service)
-                and watched.fingerprint.startswith(_FLOW)
+                if watched is not None and (name, watched.home) == (flow.name, flow.first.service) and watched.is_flow
             )
 
     def hear(self, delivery: Delivery, message: Message) -> None:
@@ -195,7 +192,7 @@ def _head(flow: FlowPlan, state: State, known: Sequence[Seen]) -> Head:
 
 
 def _text(flow: FlowPlan) -> str:
-    return Watched(flow.first.service, _FLOW + flow.fingerprint).text
+    return Watched(flow.first.service, FLOW + flow.fingerprint).text
 
 
 def _saga_id(flow: FlowPlan, correlation: str, at: float) -> bytes:

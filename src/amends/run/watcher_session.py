@@ -102,9 +102,9 @@ class WatcherSession:
             await self._let_go()
             raise
         loop = asyncio.get_running_loop()
-        jobs = (("arrange", self._arrange()), ("fold", self._run()), ("beat", self._beat()))
+        jobs = [("arrange", self._arrange()), ("fold", self._run()), ("beat", self._beat())]
         if self._seen.flows:
-            jobs = (*jobs, ("flows", self._flows.run(lambda: self._worker, self._registered)))
+            jobs.append(("flows", self._flows.run(lambda: self._worker, self._registered)))
         self._tasks = [loop.create_task(job, name=f"amends-watcher-{name}") for name, job in jobs]
 
     async def _check_place(self) -> None:
