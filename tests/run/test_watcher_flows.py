@@ -203,6 +203,27 @@ def test_a_watcher_that_was_away_catches_up(ground: Ground) -> None:
     asyncio.run(main())
 
 
+def test_two_watchers_of_one_name_write_what_each_of_them_hears_of_the_same_order(ground: Ground) -> None:
+    stage, other = Stage(ground, flow_of(300)), Stage(ground, flow_of(300))
+    ids = [f"o-{number}" for number in range(20)]
+
+    async def main() -> set[int]:
+        async with stage.open() as found, other.watcher:
+            await other.watcher.session.listening()
+            for id_ in ids:
+                await stage.tell("orders.placed", f"{id_}-1", amendscorrelation=id_)
+                await stage.tell("inventory.reserved", f"{id_}-2", f"{id_}-1", amendscorrelation=id_)
+                await stage.tell("billing.paid", f"{id_}-3", f"{id_}-2", amendscorrelation=id_)
+            lengths: set[int] = set()
+            for id_ in ids:
+                await shown(found, id_, "completed")
+                loaded = await stage.watcher.session.store.load(id_)
+                lengths.add(0 if loaded is None else len(loaded.rows))
+            return lengths
+
+    assert asyncio.run(main()) == {3}
+
+
 def test_two_flows_may_hear_of_the_same_events_and_each_has_a_line_of_its_own(ground: Ground) -> None:
     other = Flow("stock", placed.leads_to(short, within=300))
     stage = Stage(ground, flow_of(300), other)

@@ -21,7 +21,7 @@ from amends.decide.flows import FlowPlan, Seen, open_expectations
 from amends.decide.state import State
 from amends.decide.watching import FLOW, GRACE_SECONDS, Watched, watched_of
 from amends.decide.wire import KIND, Kind
-from amends.errors import MessageRefused, StoreError
+from amends.errors import MessageRefused, StoreError, StoreUnavailable
 from amends.message import Message
 from amends.run import journal
 from amends.run.session import input_hash
@@ -141,8 +141,8 @@ class Flows:
             for name, step in steps.items():
                 if all(fates[one.saga, one.seq] in (Fate.WRITTEN, Fate.REFUSED) for one in step):
                     del waiting[name]
-        for name in waiting:
-            _log.error("what is heard of %s with the correlation %s cannot be written: others write it, too", *name)
+        names = ", ".join(f"{flow} with the correlation {correlation:.80}" for flow, correlation in waiting)
+        raise StoreUnavailable(f"others write {names:.400} at the same time")
 
     async def _step(self, told: Sequence[Told]) -> list[Write]:
         """What one correlation is to be given."""
