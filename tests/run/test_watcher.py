@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from travels import PATIENCE_SECONDS, Ground, Order, Town, orders, place_order
+from travels import PATIENCE_SECONDS, Charge, Ground, Order, Town, charge_card, orders, place_order, reserve, ship
 
-from amends import Orchestrator, Park, Saga, Settings, Watcher
+from amends import Orchestrator, Park, Retry, Saga, Settings, Watcher, pivot
 from amends.errors import DefinitionError, Refused, UnknownSaga
 from amends.operate.operations import Operations, operations
 from amends.operate.values import SagaView, Trouble
 from amends.run import homes, hops, outbox
 from amends.run.config import Config
+from amends.store.base import Fate, Write
+from amends.store.sqlite import SqliteStore
 
 QUICK = Settings(lease_seconds=0.6)
 
@@ -146,6 +148,60 @@ def test_a_service_that_does_not_react_is_named_until_it_does(ground: Ground, mo
             async with town.open("payment"):
                 await shown(found, "o-1", "completed")
                 assert await silent(found) == []
+
+    asyncio.run(main())
+
+
+def test_one_that_waits_for_another_attempt_is_seen_waiting_and_is_not_silent(ground: Ground) -> None:
+    @charge_card.request(name="charge", retry=Retry(attempts=3, first_delay=60.0, cap=60.0, jitter=0.0))
+    def charge_later(order: Order) -> Charge:
+        return Charge(order.id, order.cents)
+
+    def says(what: str, order: str) -> None:
+        if what == "charge":
+            raise ValueError("flaky")
+
+    flow = Saga("place-order", reserve, charge_later, pivot(ship), input=Order, output=ship)
+    town, watcher = Town(ground, says, flow), watcher_on(ground, flow, silent_after=0.2)
+
+    async def main() -> SagaView:
+        async with watcher, town.open(), seen(watcher) as found:
+            await watcher.session.listening()
+            town.start(Order("o-1", 100))
+            view = await shown(found, "o-1", "running")
+            while view.steps[1].status != "waiting":
+                view = await shown(found, "o-1", "running")
+            return view
+
+    view = asyncio.run(main())
+    assert (view.steps[1].reason, view.line.silent) == ("ValueError: flaky", "")
+    assert view.steps[1].due_at is not None
+    assert view.steps[1].due_at - view.line.started_at > 50
+
+
+def test_nobody_is_accused_by_a_watcher_that_is_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("amends.decide.watching.GRACE_SECONDS", 0.1)
+    ground, real, stuck = Ground(tmp_path), SqliteStore.commit, asyncio.Event()
+    town, watcher = Town(ground), watcher_on(ground, place_order, silent_after=0.2)
+
+    async def commit(self: SqliteStore, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
+        if any(row.new is not None and row.new.key == "o-2" for row in writes):
+            await stuck.wait()
+        return await real(self, worker, writes)
+
+    monkeypatch.setattr(SqliteStore, "commit", commit)
+
+    async def main() -> None:
+        async with watcher, town.open("orders", "inventory"), seen(watcher) as found:
+            await watcher.session.listening()
+            town.start(Order("o-1", 100))
+            await silent(found, "o-1")
+            town.start(Order("o-2", 100))
+            assert await silent(found) == []
+            [finding] = [finding for finding in await found.doctor() if finding.what == "watchers"]
+            assert finding.detail.endswith("has not heard all yet, so none counts as silent")
+            stuck.set()
+            await silent(found, "o-1", "o-2")
 
     asyncio.run(main())
 

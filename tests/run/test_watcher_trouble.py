@@ -19,7 +19,7 @@ from amends.run import hops, outbox, watcher_session
 from amends.store.base import Fate, WorkerInfo, Write
 from amends.store.sqlite import SqliteStore
 from amends.testing.unreliable import MessageRates, Unreliable
-from amends.transport.base import Send
+from amends.transport.base import Destination, Send
 from amends.transport.local import LocalTransport
 from amends.transport.names import dead_of, progress_of
 
@@ -158,6 +158,33 @@ def test_one_that_was_taken_for_gone_registers_anew_and_goes_on(town: Town) -> N
             async with asyncio.timeout(30):
                 await check_all(town, watcher)
             assert len([row for row in await store.workers() if row.retired_at is None]) == 1
+
+    asyncio.run(main())
+
+
+def test_one_that_has_a_backlog_at_the_broker_does_not_count_as_hearing(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher, lag = watcher_of(town), 7
+
+    async def told(self: LocalTransport, source: Destination, group: str) -> int | None:
+        return lag
+
+    monkeypatch.setattr(LocalTransport, "lag", told)
+
+    async def main() -> None:
+        nonlocal lag
+        async with watcher:
+            await watcher.session.listening()
+            store = watcher.session.store
+            [begun] = await store.workers()
+            while (now := (await store.workers())[0]).expires_at == begun.expires_at:
+                await asyncio.sleep(0.02)
+            assert now.plans == ()
+            lag = 0
+            while not (now := (await store.workers())[0]).plans:
+                await asyncio.sleep(0.02)
+            assert now.plans == (1,)
 
     asyncio.run(main())
 

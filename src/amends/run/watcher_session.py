@@ -279,7 +279,7 @@ class WatcherSession:
 
     async def _is_current(self) -> bool:
         """Whether all that was told is on disk."""
-        if not self._arranged.is_set() or not self._idle.is_set() or self._transport.away:
+        if not self._arranged.is_set() or self._transport.away:
             return False
         lags = [await self._transport.lag(source, self._seen.group) for source in self._sources]
         return not any(lags) and self._idle.is_set() and self._flows.idle.is_set()
