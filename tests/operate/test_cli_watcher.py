@@ -69,8 +69,8 @@ def town(floor: Floor) -> Floor:
     return floor
 
 
-def begun(floor: Floor, *words: str, until: str = "the participant of") -> subprocess.Popen[str]:
-    """A worker that has said something."""
+def begun(floor: Floor, *words: str, until: str) -> str:
+    """Have a worker begin, until it has said something; gives all that it said."""
     process = floor.process("worker", *words)
     assert process.stderr is not None
     said = ""
@@ -78,7 +78,7 @@ def begun(floor: Floor, *words: str, until: str = "the participant of") -> subpr
         line = process.stderr.readline()
         assert line, said
         said += line
-    return process
+    return said
 
 
 def start(floor: Floor, *skus: str) -> None:
@@ -88,7 +88,7 @@ def start(floor: Floor, *skus: str) -> None:
 
 
 def test_a_choreographed_saga_is_listed_and_shown_and_drawn(town: Floor) -> None:
-    begun(town, "town:watcher", "town:desk", "town:stock", "town:bank", until="the participant of payment")
+    said = begun(town, "town:watcher", "town:desk", "town:stock", "town:bank", until="the participant of payment")
     start(town, "tea", "gold")
 
     def ended() -> bool:
@@ -116,6 +116,7 @@ def test_a_choreographed_saga_is_listed_and_shown_and_drawn(town: Floor) -> None
     assert (refused.code, "the service orders" in refused.err) == (5, True)
     [watchers] = [finding for finding in doctor["findings"] if finding["what"] == "watchers"]
     assert watchers["level"] == "ok"
+    assert "WARNING" not in said
 
 
 def test_a_service_that_is_not_there_is_named_among_the_stuck(town: Floor) -> None:

@@ -84,6 +84,7 @@ def _unasked(one: Asked, askers: Sequence[Asker], asked: Sequence[Asked]) -> str
         return ""
     near = [other.participant for other in asked if hub_of(other.participant.broker) == hub]
     asks = {name for other in askers if hub_of(other.config.broker) == hub for name in other.asked}
+    asks |= {name for other in near for name in other.asks}
     told = {other.service.name for other in near}
     missed = sorted(participant.hears - told)
     if service.commands and service.name not in asks:

@@ -337,6 +337,11 @@ class Participant:
         """The services whose events it has somebody for."""
         return frozenset(event.service.name for event, _ in self._built.handlers.events.values())
 
+    @property
+    def asks(self) -> frozenset[str]:
+        """The services that the choreographed sagas go to which it knows."""
+        return frozenset(service for route in self._built.routes.values() for service in route.plan.services)
+
     def transactions(self) -> Transactions | None:
         """Its database with the inbox and the outbox, not opened; None where it has none. Raises DefinitionError."""
         home = home_of(self._built.database, self._built.handlers)
