@@ -21,11 +21,13 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 from faststream import AckPolicy, Context, Depends
 from faststream.exceptions import AckMessage
 
+from amends.decide.chain import chain_of
 from amends.decide.wire import KIND, Kind
 from amends.define.contract import Event, Service
 from amends.define.handlers import On
 from amends.errors import DefinitionError, MessageRefused, TransportRefused, ValueRefused
 from amends.message import JSON, PERCENT_ENCODED, Message, from_headers, headers
+from amends.run.chaining import EVENT_HOPS, handles, told_here, too_many
 from amends.run.outbox_rows import event_row, message_of
 from amends.transport.base import Destination
 from amends.transport.base import Kind as To
@@ -80,7 +82,7 @@ class Bridge:
 
     async def publish(self, event: Event[E], value: E, /, *, id: str | None = None) -> str:
         """Tell an event of this service, now: it is in no transaction, and what commits beside it may be lost, or be
-        told of in vain. Gives its id.
+        told of in vain. In a handler of this bridge it comes of the event that is handled. Gives its id.
 
         id: the same for the same event told again, so that participants do it once; a new one by default.
 
@@ -88,7 +90,8 @@ class Bridge:
         """
         if event.service is not self.service:
             raise DefinitionError(f"{event!r} is an event of {event.service.name}, and this is {self.service.name}")
-        row = event_row(event, value, {})
+        chain = told_here(None)
+        row = event_row(event, value, {}, chain=chain._replace(correlation=chain.correlation or id or ""))
         message = message_of(row._replace(id=id or row.id, at=time.time()), self.service.name)
         refused = unfit(message)
         if refused is not None:
@@ -164,11 +167,17 @@ class _Hearing:
 
     async def _value(self, event: Event[Any], message: Any) -> Any:
         """The value of an event. One that does not fit its contract never will: it is put aside."""
-        told = envelope(message)
+        told, service = envelope(message), self._bridge.service.name
         try:
-            return event.told.decode(told.data or b"null")
+            value, chain = event.told.decode(told.data or b"null"), chain_of(told)
+            if chain.hops <= EVENT_HOPS:
+                handles(chain.after(told.id))
+                return value
+            why = too_many(chain, service, EVENT_HOPS)
         except ValueRefused as error:
-            why = f"it does not fit {event!r} as {self._bridge.service.name} knows it: {error}"
+            why = f"it does not fit {event!r} as {service} knows it: {error}"
+        except MessageRefused as error:
+            why = str(error)
         _log.error("the event %s %s is put aside: %s", told.type, told.id, why)
         await self._bridge.bury(self._source, told, why)
         raise AckMessage

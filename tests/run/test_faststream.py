@@ -164,6 +164,46 @@ def test_an_event_that_a_participant_tells_comes_to_faststream_as_its_value(url:
     asyncio.run(main())
 
 
+def test_what_is_told_in_a_handler_comes_of_what_it_hears_and_a_circle_ends(url: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        broker = faststream_broker(url)
+        bridge = Bridge(mailer, broker, url)
+        got: list[str] = []
+
+        @bridge.on(order_placed)
+        async def mail(event: OrderPlaced) -> None:
+            got.append(event.order)
+            await bridge.publish(mail_sent, MailSent(event.order), id=f"mail-{event.order}")
+
+        transport = transport_for(url)
+        heard, dead = list[Delivery](), list[Delivery]()
+        event = {"amendskind": "event", "amendscorrelation": "order-42", "amendshops": "50"}
+        last = Message(
+            "m-1", "orders.order-placed", "/amends/orders", b'{"order":"a"}', 1.0, key="all", attributes=event
+        )
+        beyond = last._replace(id="m-2", attributes=event | {"amendshops": "51"})
+        async with started(bridge, broker):
+            await transport.open()
+            await transport.listen(dead_of(events_of("orders")), "", dead.extend, in_flight=10)
+            await transport.listen(events_of("mailer"), "test", heard.extend, in_flight=10)
+            assert await transport.publish([Send(events_of("orders"), one) for one in (last, beyond)]) == [None] * 2
+            await until(lambda: bool(heard and dead))
+            await bridge.publish(mail_sent, MailSent("b"), id="mail-b")
+            await until(lambda: len(heard) == 2)
+            for delivery in (*heard, *dead):
+                await delivery.ack()
+            await transport.close()
+
+        assert got == ["a"]
+        assert dead[0].message is not None
+        assert "51 events led to it" in dead[0].message.attributes["amendsdeadreason"]
+        names = ("amendscorrelation", "amendscausation", "amendshops")
+        told = [[message.attributes.get(name, "") for name in names] for message in _messages(heard)]
+        assert told == [["order-42", "m-1", "51"], ["mail-b", "", ""]]
+
+    asyncio.run(main())
+
+
 def test_what_does_not_fit_is_put_aside_and_what_is_no_event_is_passed_over(url: str, tmp_path: Path) -> None:
     async def main() -> None:
         broker = faststream_broker(url)

@@ -14,6 +14,7 @@ from amends.errors import ValueRefused
 from amends.message import HEADER_UNFIT
 
 CORRELATION_CHARACTERS = 200
+EVENT_HOPS = 50  # how many events may have led to one, unless configured otherwise
 _NOTHING = Chain()
 _handled: ContextVar[Chain] = ContextVar("amends_chain", default=_NOTHING)
 
@@ -21,6 +22,15 @@ _handled: ContextVar[Chain] = ContextVar("amends_chain", default=_NOTHING)
 def handles(chain: Chain | None) -> None:
     """From here on, in this context, what is told comes of this. None: of nothing."""
     _handled.set(chain or _NOTHING)
+
+
+def too_many(chain: Chain, service: str, most: int) -> str:
+    """Why an event is put aside that came of too many others."""
+    return (
+        f"{chain.hops} events led to it, each to the next, and {service} takes one after at most {most} (event_hops): "
+        "they go round in a circle, which `amends graph --check` finds; "
+        f"they have the correlation {chain.correlation:.200}"
+    )
 
 
 def told_here(correlation: str | None) -> Chain:

@@ -27,6 +27,7 @@ from amends.define.values import describe
 from amends.errors import LimitExceeded, MessageRefused, ValueRefused
 from amends.message import Message
 from amends.run.barrier import Try, row_of
+from amends.run.chaining import too_many
 from amends.run.inbox import LOCK_SECONDS, Desk, Handling, Subject
 from amends.run.inbox_careful import Care, Poison
 from amends.run.outbox_rows import EventRow, event_row, given_to, numbered
@@ -188,7 +189,8 @@ class Events:
                 f"it does not fit {event!r} as {work.handlers.service.name} knows it: {error}"
             ) from None
         if chain.hops > work.settings.event_hops:
-            await self._aside(delivery, message, self._too_many(chain))
+            why = too_many(chain, work.handlers.service.name, work.settings.event_hops)
+            await self._aside(delivery, message, why)
             work.figures.circling += 1
             return
         lane = (message.source, message.key or message.id)
@@ -211,13 +213,6 @@ class Events:
         self._work.figures.buried += 1
         _log.error("the event %s %s is put aside: %s", message.type, message.id, why)
         await delivery.bury(why)
-
-    def _too_many(self, chain: Chain) -> str:
-        return (
-            f"{chain.hops} events led to it, each to the next, and {self._work.handlers.service.name} takes one after "
-            f"at most {self._work.settings.event_hops} (event_hops): they go round in a circle, which "
-            f"`amends graph --check` finds; they have the correlation {chain.correlation:.200}"
-        )
 
     def _care(self, times: int, handler: Handler, message: Message) -> Care | None:
         parts = ("event", self._work.handlers.service.name, message.source, message.id)

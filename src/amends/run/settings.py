@@ -12,6 +12,7 @@ from math import inf
 from amends.define.node import check_name
 from amends.define.values import PAYLOAD_BYTES_MAX
 from amends.errors import DefinitionError
+from amends.run.chaining import EVENT_HOPS
 
 ID_CHARACTERS_MAX = 200
 RETENTION_SECONDS_MIN = 3600.0  # a start whose answer was lost is sent again, and must find the saga it began
@@ -62,7 +63,7 @@ class Settings:
     answer_seconds: float = 30.0
     inbox_horizon_seconds: float = 7 * 24 * 3600.0
     events_kept_seconds: float = 7 * 24 * 3600.0
-    event_hops: int = 50
+    event_hops: int = EVENT_HOPS
     progress: bool = True
     retention_seconds: float | None = None
     reply_name: str | None = None
