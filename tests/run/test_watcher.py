@@ -266,6 +266,26 @@ def test_no_saga_notices_that_the_watcher_is_away_and_it_catches_up(ground: Grou
     assert town.done("payment") == [("charge", "o-1"), ("charge", "o-2")]
 
 
+def test_two_of_one_name_share_what_there_is_to_hear(ground: Ground) -> None:
+    town, one, other = Town(ground), watcher_on(ground, place_order), watcher_on(ground, place_order)
+    many = [Order(f"o-{number}", 100 + 1000 * (number % 2)) for number in range(20)]
+
+    async def main() -> tuple[int, int]:
+        async with one, other, town.open():
+            await one.session.listening()
+            await other.session.listening()
+            for order in many:
+                town.start(order)
+            async with seen(one) as found:
+                for order in many:
+                    view = await shown(found, order.id, "completed", "compensated")
+                    await town.until(lambda order=order: town.stand(order.id) == "ended")  # type: ignore[misc]
+                    assert view.state == town.state(order.id)
+            return one.session.folded, other.session.folded
+
+    assert min(asyncio.run(main())) > 0
+
+
 def test_one_that_never_ran_before_knows_a_saga_at_the_latest_when_it_ends(ground: Ground) -> None:
     go_on = threading.Event()
 
