@@ -14,11 +14,16 @@ import pytest
 from travels import PATIENCE_SECONDS, Ground
 
 from amends import Flow, Service, Settings, Watcher
-from amends.errors import DefinitionError, Refused, UnknownSaga
+from amends.decide import flow_rows
+from amends.decide.events import Event
+from amends.decide.flows import FlowPlan, Seen
+from amends.errors import DefinitionError, Refused, StoreUnavailable, UnknownSaga
 from amends.message import Message
 from amends.operate.operations import Operations, operations
 from amends.operate.values import SagaView, Trouble
 from amends.run import watcher_flows
+from amends.store.base import Fate, Retired, Write
+from amends.store.sqlite import SqliteStore
 from amends.transport.base import Send
 from amends.transport.local import LocalTransport
 from amends.transport.names import dead_of, events_of
@@ -222,6 +227,64 @@ def test_two_watchers_of_one_name_write_what_each_of_them_hears_of_the_same_orde
             return lengths
 
     assert asyncio.run(main()) == {3}
+
+
+class Troubled:
+    """A store whose commits go wrong for a while."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> None:
+        self.errors = list(errors)
+        real = SqliteStore.commit
+
+        async def commit(store: SqliteStore, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
+            if writes and self.errors:
+                raise self.errors.pop(0)
+            return await real(store, worker, writes)
+
+        monkeypatch.setattr(SqliteStore, "commit", commit)
+        monkeypatch.setattr(watcher_flows, "PAUSE_SECONDS", 0.01)
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("it is away"), Retired()], ids=["away", "retired"])
+def test_what_cannot_be_written_is_written_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    troubled = Troubled(monkeypatch, error, error, error)
+    stage = Stage(Ground(tmp_path), flow_of(300))
+
+    async def main() -> None:
+        async with stage.open() as found:
+            await stage.tell("orders.placed", "m-1")
+            await stage.tell("inventory.short", "m-2", "m-1")
+            await shown(found, "o-1", "completed")
+            await stage.written()
+            assert stage.watcher.trouble == ""
+
+    asyncio.run(main())
+    assert troubled.errors == []
+
+
+def test_an_event_that_can_never_be_written_keeps_no_other_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage = Stage(Ground(tmp_path), flow_of(300))
+
+    def following(flow: FlowPlan, state: Any, known: Sequence[Seen], new: Seen, correlation: str) -> list[Event]:
+        if correlation == "o-0":
+            raise RuntimeError("odd")
+        return flow_rows.following(flow, state, known, new, correlation)
+
+    monkeypatch.setattr(watcher_flows, "following", following)
+
+    async def main() -> None:
+        async with stage.open() as found:
+            for number in range(3):
+                await stage.tell("orders.placed", f"m-{number}", amendscorrelation=f"o-{number}")
+            for number in (1, 2):
+                await shown(found, f"o-{number}", "running")
+
+    asyncio.run(main())
+    assert "an event of a flow cannot be written: this is a bug in amends" in caplog.text
 
 
 def test_two_flows_may_hear_of_the_same_events_and_each_has_a_line_of_its_own(ground: Ground) -> None:
