@@ -18,7 +18,7 @@ from amends.errors import MessageRefused
 from amends.run import journal
 from amends.run.database import store_of
 from amends.run.watcher_fold import Folder, Heard, Watch, heard_of
-from amends.store.base import Filter, Retired, Store, WorkerInfo
+from amends.store.base import Filter, Head, NewSaga, Retired, Store, WorkerInfo, Write
 
 FLOW = plan(remote("a"), remote("b"))
 INFO = WorkerInfo("here", 1, (), 60.0)
@@ -158,6 +158,40 @@ def test_many_sagas_are_written_at_once_whatever_befalls_one(store: Store) -> No
             assert await folder_on(store).fold(worker, batch)
             assert len(await store.find(Filter(limit=100))) == len(many) - 1
             assert await written(store, "o-8") == []
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_what_is_written_stays_whatever_else_is_told_and_what_follows_upon_it_is_added(store: Store) -> None:
+    one, other_rows = saga(1, "o-1"), [ROWS[0], journal.encode(7.0, 0, journal.decode(ROWS[1]).events), *ROWS[2:]]
+
+    async def main() -> None:
+        worker = await opened(store)
+        try:
+            assert await folder_on(store).fold(worker, [heard(one, 3)])
+            assert await folder_on(store).fold(worker, [heard(one, 2, other_rows), heard(saga(2, "o-2"), 3)])
+            assert await folder_on(store).fold(worker, [heard(one, len(ROWS), other_rows)])
+            assert await written(store, "o-1") == ROWS
+            assert await written(store, "o-2") == ROWS[:3]
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_journal_that_cannot_be_read_holds_nobody_up(store: Store) -> None:
+    one, other = saga(1, "o-1"), saga(2, "o-2")
+
+    async def main() -> None:
+        worker = await opened(store)
+        try:
+            [plan_number] = await store.add_plans([(Watched("orders", FLOW.fingerprint).text, FLOW.name, FLOW.json)])
+            new, head = NewSaga("o-1", plan_number, b"", 0.0), Head("running", None, None)
+            await store.commit(worker, [Write(one.id, 0, 1, b'[1.0,0,[["from_the_future"]]]', new, head)])
+            assert await folder_on(store).fold(worker, [heard(one, 3), heard(other, 3)])
+            assert await written(store, "o-2") == ROWS[:3]
         finally:
             await store.close()
 

@@ -189,10 +189,18 @@ class Folder:
                 again.append(saga)
             elif Fate.REFUSED in became:
                 self._known.pop(saga, None)
-            else:
-                self._known[saga] = await self._load(saga)
+            elif await self._look(saga):
                 again.append(saga)
         return again
+
+    async def _look(self, saga: bytes) -> bool:
+        """Others have written it: learn what; whether that can be read."""
+        try:
+            self._known[saga] = await self._load(saga)
+        except (ImpossibleTransition, LookupError, StoreDamaged) as error:
+            _log.error("what is written of the saga %s cannot be read, and is left as it is: %s", saga.hex(), error)
+            return False
+        return True
 
     def _remember(self, saga: bytes, known: Known) -> None:
         self._known.pop(saga, None)
@@ -202,7 +210,7 @@ class Folder:
             self._known.popitem(last=False)
 
     async def _load(self, saga: bytes) -> Known:
-        """What is written of a saga, by its internal id. Raises StoreError."""
+        """What is written of a saga, by its internal id. Raises StoreError, ImpossibleTransition, LookupError."""
         number = int.from_bytes(saga, "big") + 1
         before = number.to_bytes(16, "big") if number < 1 << 128 else None
         rows = await self._store.find(Filter((), None, False, before, 1))  # the newest that is not newer
