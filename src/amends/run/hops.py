@@ -73,7 +73,7 @@ class Hop:
         self._hops = hops
         self._came = came
         self._at = at
-        self.journey = came
+        self.journey: Journey = came
         self.in_transaction = False  # whether what follows is written with what was done
         self.next: Next | None = None  # once something has happened
         self.told: list[EventRow] = []

@@ -78,7 +78,7 @@ class Journey:
         self, saga: Saga, route: Route, history: bytes, settings: Settings, marks: tuple[str, ...] = ()
     ) -> None:
         self.saga = saga
-        self.marks = marks  # those that were met
+        self.marks: tuple[str, ...] = marks  # those that were met
         self._route = route
         self._plan = route.plan
         self.replies: tuple[Reply, ...] = ()
