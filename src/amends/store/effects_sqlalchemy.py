@@ -185,6 +185,11 @@ class AsyncSqlalchemyLender(_Lender):
 
     async def lend(self) -> AsyncTransaction:
         connection = await self._given.engine.connect()
+        while _is_closed((await connection.get_raw_connection()).driver_connection):
+            # The other end is gone, and probably for the whole pool: SQLAlchemy does not hear of it from asyncpg.
+            await connection.invalidate()
+            await connection.close()
+            connection = await self._given.engine.connect()
         return AsyncTransaction(connection, self._given.sessions if self._session else None)
 
 
@@ -262,6 +267,11 @@ class AsyncTransaction(_Transaction):
 
     def interrupt(self) -> None:
         """A cancelled task cancels its statement by itself."""
+
+
+def _is_closed(below: Any) -> bool:
+    closed = getattr(below, "is_closed", None)
+    return bool(closed()) if callable(closed) else bool(getattr(below, "closed", False))
 
 
 def _numbered(values: Sequence[object]) -> dict[str, object]:
