@@ -25,6 +25,7 @@ from amends.store.effects_over import already_over, connection_of
 from amends.store.effects_postgres import SQL, Row
 from amends.store.effects_sql import named
 from amends.store.postgres_place import Place
+from amends.store.postgres_socket import LIBPQ, watch
 
 STATEMENTS = {name: sqlalchemy.text(named(text, ":{}")) for name, text in SQL.items()}
 JOIN = "create_savepoint"
@@ -71,13 +72,15 @@ def _engine(place: Place, size: int, *, awaited: bool) -> Any:
         options: dict[str, Any] = {**place.options(name="amends steps", settings={}), "command_timeout": None}
 
         async def creator() -> Any:
-            return await asyncpg.connect(**options)
+            connection = await asyncpg.connect(**options)
+            await watch(connection)
+            return connection
 
         return create_async_engine("postgresql+asyncpg://", async_creator=creator, **pool)
     import psycopg
 
     def connect() -> Any:
-        return psycopg.connect(place.dsn, application_name="amends steps")
+        return psycopg.connect(place.dsn, application_name="amends steps", **LIBPQ)
 
     return sqlalchemy.create_engine("postgresql+psycopg://", creator=connect, **pool)
 
