@@ -14,6 +14,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from amends.decide import messages as m
@@ -186,10 +187,8 @@ class Events:
         lane = (message.source, message.key or message.id)
         try:
             async with work.lane(lane):
-                why = await work.guarded(
-                    self._care(delivery.times, handler, message),
-                    lambda _: self._handled(transactions, event, handler, message),
-                )
+                care = self._care(delivery.times, handler, message)
+                why = await self._handled(transactions, event, handler, message, care)
         except Poison:
             work.figures.poison += 1
             why = POISON
@@ -205,14 +204,16 @@ class Events:
         parts = ("event", self._work.handlers.service.name, message.source, message.id)
         return None if times == 1 else Care(parts, times > 1, handler.timeout)
 
-    async def _handled(self, transactions: Transactions, event: Event[Any], handler: Handler, message: Message) -> str:
-        """Handle it, again and again as its policy says; why it came to nothing, if it did. Raises Leaving."""
+    async def _handled(
+        self, transactions: Transactions, event: Event[Any], handler: Handler, message: Message, care: Care | None
+    ) -> str:
+        """Handle it, again and again as its policy says; why it came to nothing, if it did. Care is taken of each try:
+        what waits for its next is in nobody's way. Raises Leaving and Poison."""
         work, policy = self._work, handler.retry.policy()
         attempt = 1
         while True:
             it = EventTry(work, event, handler, message, attempt)
-            async with work.room:
-                outcome = await work.passed(transactions, it, it.handling)
+            outcome = await work.guarded(care, partial(self._tried, transactions, it))
             if isinstance(outcome, m.Done):
                 if it.seen:
                     work.figures.repeated += 1
@@ -227,6 +228,10 @@ class Events:
             _log.warning("the event %s %s is tried again: %s", message.type, message.id, outcome.reason)
             await self._wait(policy.delay(attempt, work.share()) if outcome.after is None else outcome.after)
             attempt += 1
+
+    async def _tried(self, transactions: Transactions, it: EventTry, _: bool) -> Outcome:
+        async with self._work.room:
+            return await self._work.passed(transactions, it, it.handling)
 
     async def _wait(self, seconds: float) -> None:
         """Until it is tried again. Raises Leaving."""

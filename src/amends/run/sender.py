@@ -129,7 +129,9 @@ class Sender:
         pause = PAUSE_FIRST_SECONDS
         try:
             while lane.queue:
-                batch = [lane.queue.popleft() for _ in range(min(len(lane.queue), BATCH))]
+                batch = self._next(lane)
+                if not batch:
+                    break
                 fault.point("send.before")
                 told = await self._publish([entry.send for entry in batch])
                 fault.point("send.after")
@@ -147,6 +149,19 @@ class Sender:
             lane.pump = None
             if lane is not self._main and not lane.queue:
                 self._aside = {to: one for to, one in self._aside.items() if one is not lane}
+
+    def _next(self, lane: _Lane) -> list[_Entry]:
+        """What goes out together. What was put beside others for a destination that confirms nothing goes aside too."""
+        batch: list[_Entry] = []
+        while lane.queue and len(batch) < BATCH:
+            entry = lane.queue.popleft()
+            own = self._aside.get(entry.send.to, lane) if lane is self._main else lane
+            if own is lane:
+                batch.append(entry)
+            else:
+                own.queue.append(entry)
+                self._start(own)
+        return batch
 
     def _set_aside(self, lane: _Lane, left: list[_Entry]) -> None:
         """The broker is there, and these destinations have confirmed nothing: they no longer go with the others."""
