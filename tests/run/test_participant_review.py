@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from participant_scene import PATIENCE_SECONDS, SAGA, SQLITE_TX, Place, Stock, action, until
 
-from amends import Participant, Service
-from amends.decide.wire import Ended, command_message, ended_message
+from amends import Participant, Retry, Service
+from amends.decide.wire import KIND, Ended, command_message, ended_message
 from amends.errors import StoreUnavailable, TransportRefused
 from amends.message import Message
 from amends.operate.services import findings_of
@@ -183,3 +183,29 @@ def test_the_doctor_names_what_has_taken_its_process_down_and_not_what_is_merely
     innocent, guilty = asyncio.run(main())
     assert innocent == []
     assert guilty == ["1 message may have taken its process down; it is handled alone"]
+
+
+def test_an_event_between_two_tries_holds_up_nobody_and_the_deaths_at_it_stay_noted(stock: Stock) -> None:
+    stock.app.on(charged, retry=Retry(attempts=2, first_delay=30.0))(_fails)
+
+    async def main() -> tuple[list[Any], str]:
+        async with entered(stock.app) as app:
+            transactions = app.session.work.transactions
+            assert transactions is not None
+            care = Care(("event", "inventory", "/amends/payment", "e1"), again=True, timeout=1.0)
+            here, pid, _, mark = care.who.split(" ")
+            gone = f"{here} {pid} another-process {mark}"
+            await transactions.ask("take_carefully", care.what, gone, 1, "", 0.0)  # and who is at it is dead, too
+            event = Message("e1", "payment.charged", "/amends/payment", b'{"order":"1"}', attributes={KIND: "event"})
+            app.session.receive([Delivered(event, times=2)])
+            await until(lambda: app.figures.failed == 1, "it was tried once")
+            command = Delivered(command_message(action(), "c1", "/peer"), times=2)
+            app.session.receive([command])
+            await command.over.wait()
+            return stock.place.sql("SELECT deaths FROM amends.inbox_death"), command.how
+
+    assert asyncio.run(main()) == ([(2,)], "ack")
+
+
+def _fails(event: Charged, tx: sqlite3.Connection) -> None:
+    raise ValueError("the mail server is away")

@@ -25,7 +25,9 @@ from amends.transport.base import Destination, Forgetful, Send, Transport
 BATCH = 500
 PAUSE_FIRST_SECONDS = 0.05
 PAUSE_LAST_SECONDS = 2.0
-WAITING_MAX = 100_000  # beyond it the oldest are given up: whoever sent them sends them again by its own clock
+WAITING_MAX = (
+    100_000  # of a lane: beyond it the oldest are given up: whoever sent them sends them again by its own clock
+)
 _log = logging.getLogger("amends.sender")
 Told = asyncio.Future[Exception | None]
 Refused = Callable[[TransportRefused], object]
@@ -116,8 +118,9 @@ class Sender:
     def _put(self, entry: _Entry) -> None:
         lane = self._aside.get(entry.send.to, self._main)
         lane.queue.append(entry)
-        if self._closed or len(lane.queue) > self._waiting_max:
-            _give_up(lane, 1)
+        too_many = len(lane.queue) - (0 if self._closed else self._waiting_max)
+        if too_many > 0:
+            _give_up(lane, too_many)
         self._start(lane)
 
     def _start(self, lane: _Lane) -> None:
