@@ -25,7 +25,7 @@ from amends.transport.base import Destination, Forgetful, Send, Transport
 BATCH = 500
 PAUSE_FIRST_SECONDS = 0.05
 PAUSE_LAST_SECONDS = 2.0
-WAITING_MAX = (
+WAITING_MAX = 100_000  # of a lane; beyond it the oldest are given up: whoever sent them sends again by their own clock
     100_000  # of a lane: beyond it the oldest are given up: whoever sent them sends them again by its own clock
 )
 _log = logging.getLogger("amends.sender")
