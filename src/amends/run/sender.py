@@ -26,8 +26,6 @@ BATCH = 500
 PAUSE_FIRST_SECONDS = 0.05
 PAUSE_LAST_SECONDS = 2.0
 WAITING_MAX = 100_000  # of a lane; beyond it the oldest are given up: whoever sent them sends again by their own clock
-    100_000  # of a lane: beyond it the oldest are given up: whoever sent them sends them again by its own clock
-)
 _log = logging.getLogger("amends.sender")
 Told = asyncio.Future[Exception | None]
 Refused = Callable[[TransportRefused], object]
