@@ -32,7 +32,7 @@ RATES: dict[str, Any] = {
     "duplicated": 0.1, "redelivered": 0.1, "held": 0.1, "held_seconds": 0.1, "commands_lost": 0.03,
     "replies_lost": 0.05, "first_replies_lost": 0.03, "replies_late": 0.04, "late_seconds": 2.5, "acks_lost": 0.05,
     "confirms_lost": 0.05, "away": 0.03, "replayed": 0.05, "forged": 0.05, "garbage": 0.03, "unknown": 0.02,
-    "huge": 0.001, "actions_behind_undo": 0.08, "behind_seconds": 10.0,
+    "huge": 0.001, "actions_behind_undo": 0.08, "behind_seconds": 20.0,
 }  # fmt: skip
 
 

@@ -300,6 +300,25 @@ def test_a_destination_that_never_confirms_slows_the_others_down_once_and_no_mor
     assert 0 < waiting <= 5
 
 
+def test_what_is_queued_for_a_destination_that_confirms_nothing_goes_aside_with_it() -> None:
+    async def main() -> float:
+        transport: Any = Slow()
+        sender, loop = Sender(transport), asyncio.get_running_loop()
+        began = loop.time()
+        sender.post(Destination("stuck.commands"), Message("stuck", "t", "s"))
+        told = [sender.send(Destination("open.commands"), Message("open", "t", "s"))]
+        await asyncio.sleep(1.0)  # the first batch is on its way
+        for number in range(3):
+            sender.post(Destination("stuck.commands"), Message(f"stuck {number}", "t", "s"))
+            told.append(sender.send(Destination("open.commands"), Message(f"open {number}", "t", "s")))
+        await asyncio.gather(*told)
+        took = loop.time() - began
+        await sender.close()
+        return took
+
+    assert virtually(main()) < 15.0
+
+
 def test_a_destination_that_confirms_again_goes_with_the_others_again() -> None:
     async def main() -> Any:
         transport: Any = Picky()

@@ -126,7 +126,9 @@ def _said(sizes: Sizes) -> list[Finding]:
     text = f"{sizes.unpublished} events are not published yet{waits if level == 'warning' else ''}"
     found = [Finding(level, "outbox", text)]
     if sizes.careful:
-        text = f"{sizes.careful} messages may have taken their process down; they are handled one at a time"
+        text = "1 message may have taken its process down; it is handled alone"
+        if sizes.careful > 1:
+            text = f"{sizes.careful} messages may have taken their process down; they are handled one at a time"
         found.append(Finding("warning", "inbox", text))
     return found
 

@@ -22,7 +22,7 @@ from amends.errors import DefinitionError, StoreError
 from amends.run.config import Config
 from amends.run.database import check_database, is_postgres, masked, sqlite_path
 from amends.run.transactions import Transactions
-from amends.run.transactions_postgres import PostgresTransactions
+from amends.run.transactions_postgres import ASIDE, PostgresTransactions
 from amends.run.transactions_sqlite import SqliteTransactions
 from amends.store import effects_postgres
 from amends.store.base import Store
@@ -75,7 +75,7 @@ def transactions_of(config: Config, store: Store) -> Transactions | None:
 def on_postgres(source: Source, kinds: Iterable[str], size: int, *, migrate: bool) -> PostgresTransactions:
     """Transactions of these kinds. Raises DefinitionError where a driver is missing."""
     try:
-        lenders = {kind: lender_of(kind, source, size) for kind in kinds}
+        lenders = {kind: lender_of(kind, source, size + ASIDE) for kind in kinds}
     except ModuleNotFoundError as error:
         raise DefinitionError(
             f"a transaction needs the driver {error.name}: pip install {error.name}, or give an engine or a pool of "
@@ -87,7 +87,7 @@ def on_postgres(source: Source, kinds: Iterable[str], size: int, *, migrate: boo
 
 def own_inbox(place: Place) -> Transactions:
     """The inbox in a database, for whoever looks after it without any steps."""
-    return PostgresTransactions({"": lender_of("asyncpg.Connection", place, 1)}, str(place), 1, migrate=False)
+    return PostgresTransactions({"": lender_of("asyncpg.Connection", place, 1 + ASIDE)}, str(place), 1, migrate=False)
 
 
 async def upgrade_effects(config: Config, store: Store) -> list[int]:

@@ -10,7 +10,6 @@ import asyncio
 import json
 from typing import Any
 
-from amends.errors import StoreError
 from amends.run.transactions import Transactions
 
 BATCH = 500
@@ -41,7 +40,7 @@ class Gathering:
                 batch = {item: self._waiting.pop(item) for item in items}
                 try:
                     rows = await self._transactions.ask(self._name, json.dumps(items))
-                except StoreError as error:
+                except Exception as error:  # noqa: BLE001  # whatever it is, somebody waits for it
                     for told in batch.values():
                         told.set_exception(error)
                         told.exception()  # seen, also where nobody waits any more

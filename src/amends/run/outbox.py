@@ -121,6 +121,7 @@ class Outbox:
             return
         fault.point("publish.after")
         self.published += 1
+        self.refused = ""
         chain = self._chains.get(row.key) if row.key else None
         if chain is not None:
             chain.popleft()

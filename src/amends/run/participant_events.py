@@ -14,6 +14,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from amends.decide import messages as m
@@ -166,6 +167,14 @@ class EventTry(Try):
         return sorted({row.key for row in self.told if row.key})
 
 
+class _Again(Exception):
+    """A try that came to nothing, and is not the last."""
+
+    def __init__(self, failure: m.Failure) -> None:
+        super().__init__(failure.reason)
+        self.failure = failure
+
+
 class Events:
     """The way of an event through a service."""
 
@@ -196,10 +205,8 @@ class Events:
         lane = (message.source, message.key or message.id)
         try:
             async with work.lane(lane):
-                why = await work.guarded(
-                    self._care(delivery.times, handler, message),
-                    lambda _: self._handled(transactions, known, message, chain),
-                )
+                care = self._care(delivery.times, handler, message)
+                why = await self._handled(transactions, known, message, chain, care)
         except Poison:
             work.figures.poison += 1
             why = POISON
@@ -218,28 +225,47 @@ class Events:
         parts = ("event", self._work.handlers.service.name, message.source, message.id)
         return None if times == 1 else Care(parts, times > 1, handler.timeout)
 
-    async def _handled(self, transactions: Transactions, known: Known, message: Message, chain: Chain) -> str:
-        """Handle it, again and again as its policy says; why it came to nothing, if it did. Raises Leaving."""
+    async def _handled(
+        self, transactions: Transactions, known: Known, message: Message, chain: Chain, care: Care | None
+    ) -> str:
+        """Handle it, again and again as its policy says; why it came to nothing, if it did. Care is taken of each try:
+        what waits for its next is in nobody's way. Raises Leaving and Poison."""
         work, policy = self._work, known[1].retry.policy()
         attempt = 1
         while True:
             it = EventTry(work, known, message, chain, attempt)
-            async with work.room:
-                outcome = await work.passed(transactions, it, it.handling)
-            if isinstance(outcome, m.Done):
-                if it.seen:
-                    work.figures.repeated += 1
-                elif it.told and work.outbox is not None:
-                    work.outbox.committed(it.told, it.earlier)
-                return ""
+            try:
+                outcome = await work.guarded(care, partial(self._tried, transactions, it, policy.allows(attempt)))
+            except _Again as again:
+                failure = again.failure
+            else:
+                return self._ended(it, outcome)
             work.figures.failed += 1
-            if not isinstance(outcome, m.Failure):
-                return f"its handler says no: {getattr(outcome, 'reason', '')}"
-            if outcome.park or outcome.final or not policy.allows(attempt):
-                return outcome.reason
-            _log.warning("the event %s %s is tried again: %s", message.type, message.id, outcome.reason)
-            await self._wait(policy.delay(attempt, work.share()) if outcome.after is None else outcome.after)
+            _log.warning("the event %s %s is tried again: %s", message.type, message.id, failure.reason)
+            await self._wait(policy.delay(attempt, work.share()) if failure.after is None else failure.after)
             attempt += 1
+
+    async def _tried(self, transactions: Transactions, it: EventTry, more: bool, _: bool) -> Outcome:
+        """One try. Raises _Again where another is to come, so that what is noted of those who died at it stays."""
+        async with self._work.room:
+            outcome = await self._work.passed(transactions, it, it.handling)
+        if more and isinstance(outcome, m.Failure) and not (outcome.park or outcome.final):
+            raise _Again(outcome)
+        return outcome
+
+    def _ended(self, it: EventTry, outcome: Outcome) -> str:
+        """Why it came to nothing, if it did."""
+        work = self._work
+        if isinstance(outcome, m.Done):
+            if it.seen:
+                work.figures.repeated += 1
+            elif it.told and work.outbox is not None:
+                work.outbox.committed(it.told, it.earlier)
+            return ""
+        work.figures.failed += 1
+        if isinstance(outcome, m.Failure):
+            return outcome.reason
+        return f"its handler says no: {getattr(outcome, 'reason', '')}"
 
     async def _wait(self, seconds: float) -> None:
         """Until it is tried again. Raises Leaving."""

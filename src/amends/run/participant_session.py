@@ -214,6 +214,7 @@ class ParticipantSession:
         while self._upkeep is not None:
             try:
                 await self._upkeep.ended(notice)
+                self.work.trouble = ""
                 break
             except StoreUnavailable as error:
                 tries += 1

@@ -154,6 +154,7 @@ class Work:
         while True:
             try:
                 async with self.careful.done(care) as alone:
+                    self.trouble = ""
                     return await job(alone)
             except Held:
                 tries += 1
@@ -214,6 +215,7 @@ class Work:
                 if it.handling.stopping and not isinstance(message, m.Done):
                     raise Leaving
                 if message is not None:
+                    self.trouble = ""
                     return self._counted(it, message)
             async with self.room:
                 if self.transactions is None or (handler.readonly and not handler.call.transaction):

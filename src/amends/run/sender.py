@@ -25,7 +25,7 @@ from amends.transport.base import Destination, Forgetful, Send, Transport
 BATCH = 500
 PAUSE_FIRST_SECONDS = 0.05
 PAUSE_LAST_SECONDS = 2.0
-WAITING_MAX = 100_000  # beyond it the oldest are given up: whoever sent them sends them again by its own clock
+WAITING_MAX = 100_000  # of a lane; beyond it the oldest are given up: whoever sent them sends again by their own clock
 _log = logging.getLogger("amends.sender")
 Told = asyncio.Future[Exception | None]
 Refused = Callable[[TransportRefused], object]
@@ -116,8 +116,9 @@ class Sender:
     def _put(self, entry: _Entry) -> None:
         lane = self._aside.get(entry.send.to, self._main)
         lane.queue.append(entry)
-        if self._closed or len(lane.queue) > self._waiting_max:
-            _give_up(lane, 1)
+        too_many = len(lane.queue) - (0 if self._closed else self._waiting_max)
+        if too_many > 0:
+            _give_up(lane, too_many)
         self._start(lane)
 
     def _start(self, lane: _Lane) -> None:
@@ -129,7 +130,9 @@ class Sender:
         pause = PAUSE_FIRST_SECONDS
         try:
             while lane.queue:
-                batch = [lane.queue.popleft() for _ in range(min(len(lane.queue), BATCH))]
+                batch = self._next(lane)
+                if not batch:
+                    break
                 fault.point("send.before")
                 told = await self._publish([entry.send for entry in batch])
                 fault.point("send.after")
@@ -147,6 +150,19 @@ class Sender:
             lane.pump = None
             if lane is not self._main and not lane.queue:
                 self._aside = {to: one for to, one in self._aside.items() if one is not lane}
+
+    def _next(self, lane: _Lane) -> list[_Entry]:
+        """What goes out together. What was put beside others for a destination that confirms nothing goes aside too."""
+        batch: list[_Entry] = []
+        while lane.queue and len(batch) < BATCH:
+            entry = lane.queue.popleft()
+            own = self._aside.get(entry.send.to, lane) if lane is self._main else lane
+            if own is lane:
+                batch.append(entry)
+            else:
+                own.queue.append(entry)
+                self._start(own)
+        return batch
 
     def _set_aside(self, lane: _Lane, left: list[_Entry]) -> None:
         """The broker is there, and these destinations have confirmed nothing: they no longer go with the others."""

@@ -24,6 +24,7 @@ from amends.decide.barrier import Entry, Verdict
 from amends.decide.messages import Message
 from amends.define.policy import Park, Reject, RetryAfter
 from amends.errors import AmendsError, StoreError, StoreUnavailable
+from amends.run.aside import Aside
 from amends.run.attempt import Ended, contained, settled
 from amends.run.barrier import Try, entry_of, row_of
 from amends.run.batch_postgres import Undone, batch
@@ -44,6 +45,7 @@ from amends.store.effects_postgres import Found, Lender, Limits, Opened, complet
 
 T = TypeVar("T")
 _log = logging.getLogger("amends.transactions")
+ASIDE = 2  # questions at once, beside the handlers' transactions: a connection each
 ASK_SECONDS = 30.0  # for an answer outside of steps: a connection may hang for hours where its other end is gone
 GRACE_SECONDS = 1.0  # beyond its timeout, after which the server ends the session of a step that is silent
 PASSING_MAX = 100  # how often in a row a step may lose its transaction before that counts as a failed attempt
@@ -59,6 +61,7 @@ class PostgresTransactions(Transactions):
         self._place = place
         self._migrate = migrate
         self._room = asyncio.Semaphore(size)
+        self._aside = Aside(ASIDE)
 
     async def open(self) -> None:
         try:
@@ -86,16 +89,14 @@ class PostgresTransactions(Transactions):
             await lender.close()
 
     async def forget(self, namespace: str, sagas: Sequence[bytes], seconds: float) -> frozenset[bytes]:
-        async with self._room:
-            return await self._with_one(lambda lender: effects.clear_up(lender, namespace, sagas, seconds))
+        return await self._with_one(lambda lender: effects.clear_up(lender, namespace, sagas, seconds))
 
     async def ask(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
-        async with self._room:
-            try:
-                async with asyncio.timeout(ASK_SECONDS):
-                    return await self._with_one(lambda lender: effects.ask(lender, name, values))
-            except TimeoutError:
-                raise StoreUnavailable(f"{self._place}: no answer came within {ASK_SECONDS:g} s") from None
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return await self._with_one(lambda lender: effects.ask(lender, name, values))
+        except TimeoutError:
+            raise StoreUnavailable(f"{self._place}: no answer came within {ASK_SECONDS:g} s") from None
 
     async def batch(self, tries: Sequence[Try]) -> list[Message | None]:
         lender, first = self._lenders[tries[0].kind], tries[0]
@@ -118,8 +119,8 @@ class PostgresTransactions(Transactions):
         lender = next(iter(self._lenders.values()))
         try:
             if lender.awaited:
-                return await job(lender)
-            return await asyncio.to_thread(lambda: complete(job(lender)))
+                return await self._aside.awaited(lambda: job(lender))
+            return await self._aside.in_thread(lambda: job(lender))
         except AmendsError:
             raise
         except Exception as error:

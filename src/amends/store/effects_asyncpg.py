@@ -17,6 +17,7 @@ import asyncpg
 from amends.store.effects_over import already_over, connection_of
 from amends.store.effects_postgres import SQL, Row
 from amends.store.postgres_place import CONNECT_SECONDS, Place
+from amends.store.postgres_socket import watch
 
 CLOSE_SECONDS = 5.0
 
@@ -36,7 +37,7 @@ class AsyncpgLender:
         if self._place is not None and self._pool is None:
             options = self._place.options(name="amends steps", settings={})
             del options["command_timeout"]  # a step's own timeout is what bounds its statements
-            self._pool = asyncpg.create_pool(**options, min_size=0, max_size=self._size, reset=self._reset)
+            self._pool = asyncpg.create_pool(**options, min_size=0, max_size=self._size, init=watch, reset=self._reset)
         await self._pool  # a user's own need not be open yet either
 
     async def close(self) -> None:

@@ -24,6 +24,7 @@ from amends.errors import AmendsError
 from amends.store.effects_postgres import SQL, Row
 from amends.store.effects_sql import named
 from amends.store.postgres_place import CONNECT_SECONDS, Place
+from amends.store.postgres_socket import LIBPQ
 
 CANCEL_SECONDS = 5.0
 OPEN = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
@@ -281,6 +282,7 @@ def _options(place: Place | None) -> dict[str, Any]:
     name = {} if place is None or place.pooled else {"application_name": "amends steps"}
     # Prepared statements would belong to the object, which changes, and stay in the session.
     return {
+        **LIBPQ,
         "conninfo": dsn,
         "autocommit": True,
         "prepare_threshold": None,

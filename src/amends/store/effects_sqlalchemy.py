@@ -25,6 +25,7 @@ from amends.store.effects_over import already_over, connection_of
 from amends.store.effects_postgres import SQL, Row
 from amends.store.effects_sql import named
 from amends.store.postgres_place import Place
+from amends.store.postgres_socket import LIBPQ, watch
 
 STATEMENTS = {name: sqlalchemy.text(named(text, ":{}")) for name, text in SQL.items()}
 JOIN = "create_savepoint"
@@ -71,13 +72,15 @@ def _engine(place: Place, size: int, *, awaited: bool) -> Any:
         options: dict[str, Any] = {**place.options(name="amends steps", settings={}), "command_timeout": None}
 
         async def creator() -> Any:
-            return await asyncpg.connect(**options)
+            connection = await asyncpg.connect(**options)
+            await watch(connection)
+            return connection
 
         return create_async_engine("postgresql+asyncpg://", async_creator=creator, **pool)
     import psycopg
 
     def connect() -> Any:
-        return psycopg.connect(place.dsn, application_name="amends steps")
+        return psycopg.connect(place.dsn, application_name="amends steps", **LIBPQ)
 
     return sqlalchemy.create_engine("postgresql+psycopg://", creator=connect, **pool)
 
@@ -185,6 +188,11 @@ class AsyncSqlalchemyLender(_Lender):
 
     async def lend(self) -> AsyncTransaction:
         connection = await self._given.engine.connect()
+        while _is_closed((await connection.get_raw_connection()).driver_connection):
+            # The other end is gone, and probably for the whole pool: SQLAlchemy does not hear of it from asyncpg.
+            await connection.invalidate()
+            await connection.close()
+            connection = await self._given.engine.connect()
         return AsyncTransaction(connection, self._given.sessions if self._session else None)
 
 
@@ -262,6 +270,11 @@ class AsyncTransaction(_Transaction):
 
     def interrupt(self) -> None:
         """A cancelled task cancels its statement by itself."""
+
+
+def _is_closed(below: Any) -> bool:
+    closed = getattr(below, "is_closed", None)
+    return bool(closed()) if callable(closed) else bool(getattr(below, "closed", False))
 
 
 def _numbered(values: Sequence[object]) -> dict[str, object]:

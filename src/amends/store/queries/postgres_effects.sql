@@ -493,7 +493,7 @@ SELECT
     (SELECT coalesce(extract(epoch FROM clock_timestamp()) - (
         SELECT at FROM amends.outbox WHERE service = CAST($1 AS text) AND settled IS NULL ORDER BY number LIMIT 1
     ), 0)),
-    (SELECT count(*) FROM amends.inbox_death)
+    (SELECT count(*) FROM amends.inbox_death WHERE deaths > 0 OR parked > 0)
 
 -- name: now
 SELECT CAST(extract(epoch FROM clock_timestamp()) AS double precision)

@@ -273,7 +273,7 @@ SELECT
     coalesce((julianday('now') - 2440587.5) * 86400.0 - (
         SELECT at FROM amends_outbox WHERE service = ?1 AND settled IS NULL ORDER BY number LIMIT 1
     ), 0),
-    (SELECT count(*) FROM amends_inbox_death)
+    (SELECT count(*) FROM amends_inbox_death WHERE deaths > 0 OR parked > 0)
 
 -- name: now
 SELECT (julianday('now') - 2440587.5) * 86400.0
