@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import socket
+import time
 from abc import abstractmethod
 from pathlib import Path
 
@@ -91,6 +92,9 @@ class Broker(Server):
     def pause(self) -> None:
         """Let it do nothing any more, while every connection to it stays open."""
         self._send(signal.SIGSTOP)
+        paused, until = psutil.Process(self.pid), time.monotonic() + ANSWER_SECONDS
+        while paused.status() != psutil.STATUS_STOPPED and time.monotonic() < until:
+            time.sleep(0.001)  # it is stopped a moment after it is told to
 
     def resume(self) -> None:
         """Let it go on where it was paused."""

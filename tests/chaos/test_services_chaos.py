@@ -39,7 +39,17 @@ def test_services_lose_double_and_hang_nothing_whatever_happens_to_messages_proc
     need(postgres_bin)
     need(broker.find)
     kind = broker.name.lower()
-    told = [f"--broker={kind}", f"--seconds={SECONDS}", f"--seed={SEED}", f"--directory={tmp_path / 'chaos'}", "--json"]
+
+    report = _ran(kind, SEED, tmp_path / "chaos")
+    if report["invalid"]:  # nothing is wrong, and it proves too little: other dice
+        report = _ran(kind, SEED + 1, tmp_path / "again")
+
+    assert report["invalid"] == [], "\n".join([_again(kind, SEED + 1), "it proves nothing:", *report["invalid"]])
+
+
+def _ran(kind: str, seed: int, directory: Path) -> dict[str, Any]:
+    """One run, in which every promise was kept."""
+    told = [f"--broker={kind}", f"--seconds={SECONDS}", f"--seed={seed}", f"--directory={directory}", "--json"]
     child = subprocess.Popen(
         [sys.executable, str(CHAOS), *told],
         stdout=subprocess.PIPE,
@@ -52,14 +62,17 @@ def test_services_lose_double_and_hang_nothing_whatever_happens_to_messages_proc
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, 9)
         said, story = child.communicate()
-    again = f"again: python tests/chaos/services_chaos.py --broker {kind} --seconds {SECONDS:g} --seed {SEED}"
 
-    assert said, f"{again}\n{story}"
+    assert said, f"{_again(kind, seed)}\n{story}"
     report: dict[str, Any] = json.loads(said)
-    assert report["troubles"] == [], "\n".join([again, story, *report["troubles"]])
-    assert report["invalid"] == [], "\n".join([again, "this run proves nothing:", *report["invalid"], story])
-    assert child.returncode == 0, f"{again}\n{story}"
-    assert not _left_behind(child.pid), f"{again}: a process was left behind"
+    assert report["troubles"] == [], "\n".join([_again(kind, seed), story, *report["troubles"]])
+    assert child.returncode in (0, 2), f"{_again(kind, seed)}\n{story}"
+    assert not _left_behind(child.pid), f"{_again(kind, seed)}: a process was left behind"
+    return report
+
+
+def _again(kind: str, seed: int) -> str:
+    return f"again: python tests/chaos/services_chaos.py --broker {kind} --seconds {SECONDS:g} --seed {seed}"
 
 
 def _left_behind(group: int) -> bool:

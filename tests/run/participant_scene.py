@@ -13,7 +13,8 @@ import asyncio
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 import asyncpg
 import psycopg
 
-from amends import Context, Participant, Reject, Service, Settings
+from amends import Context, Participant, Reject, Service, Settings, fault
 from amends.decide.events import Phase
 from amends.decide.wire import Command, Ended, Reply, Word, command_message, ended_message, reply_of
 from amends.message import Message
@@ -219,6 +220,28 @@ def action(data: bytes = b'{"sku":"a","many":2}', **changes: Any) -> Command:
 def undo(*, known: bool = True, **changes: Any) -> Command:
     """The command to undo it. What it carries as data is not what was asked: the inbox knows better."""
     return action(b'{"sku":"forged","many":9}', phase=UNDO, known=known, **changes)
+
+
+def reserving(stock: Stock, reserve: Any, batch: int = 50) -> Participant:
+    """A participant whose handler is a test's own, in batches of up to so many; nothing is undone."""
+    app = Participant(stock.service, database=stock.place.url, migrate=True)
+
+    async def release(command: Any, reservation: Any, tx: Any) -> None: ...
+
+    sent, replied, tx = stock.reserve.sent.type, stock.reserve.replied.type, stock.place.tx
+    reserve.__annotations__ = {"command": sent, "tx": tx, "return": replied}
+    release.__annotations__ = {"command": sent, "reservation": replied, "tx": tx, "return": None}
+    app.handles(stock.reserve, batch=batch)(reserve)
+    app.compensates(stock.reserve)(release)
+    return app
+
+
+def points_passed() -> Iterator[Counter[str]]:
+    """The fault points that were passed, for a fixture."""
+    points: Counter[str] = Counter()
+    fault.hook = lambda name: points.update([name])
+    yield points
+    fault.hook = None
 
 
 @asynccontextmanager

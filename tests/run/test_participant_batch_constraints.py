@@ -8,11 +8,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-import asyncpg
 import pytest
-from participant_scene import POSTGRES_TX, Place, Stock, action, at_work
+from participant_scene import POSTGRES_TX, Place, Stock, action, at_work, points_passed, reserving
 
-from amends import Participant, fault
 from amends.decide.wire import Command, Word
 
 TABLES = (
@@ -34,10 +32,7 @@ def place(postgres_url: str) -> Place:
 @pytest.fixture
 def passed() -> Iterator[Counter[str]]:
     """The fault points that were passed."""
-    points: Counter[str] = Counter()
-    fault.hook = lambda name: points.update([name])
-    yield points
-    fault.hook = None
+    yield from points_passed()
 
 
 def commands(count: int) -> list[Command]:
@@ -51,19 +46,12 @@ def commands(count: int) -> list[Command]:
 def outcomes(place: Place, write: Write, sent: list[Command]) -> dict[str, Word]:
     """How each ended, in batches of up to 50."""
     stock = Stock(place)
-    app = Participant(stock.service, database=place.url, migrate=True)
 
     async def reserve(command: Any, tx: Any) -> Any:
         await write(command, tx)
         return stock.reserve.replied.type(command.sku)  # type: ignore[operator]
 
-    async def release(command: Any, reservation: Any, tx: Any) -> None: ...
-
-    sent_as, replied = stock.reserve.sent.type, stock.reserve.replied.type
-    reserve.__annotations__ = {"command": sent_as, "tx": asyncpg.Connection, "return": replied}
-    release.__annotations__ = {"command": sent_as, "reservation": replied, "tx": asyncpg.Connection, "return": None}
-    app.handles(stock.reserve, batch=50)(reserve)
-    app.compensates(stock.reserve)(release)
+    app = reserving(stock, reserve)
 
     async def main() -> dict[str, Word]:
         async with at_work(stock, app) as peer:

@@ -9,9 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from participant_scene import POSTGRES_TX, SQLITE_TX, Place, Stock, action, at_work, move, undo
+from participant_scene import (
+    POSTGRES_TX,
+    SQLITE_TX,
+    Place,
+    Stock,
+    action,
+    at_work,
+    move,
+    points_passed,
+    reserving,
+    undo,
+)
 
-from amends import Context, Participant, Reject, fault
+from amends import Context, Reject
 from amends.decide.wire import Command, Word
 
 
@@ -28,10 +39,7 @@ def stock(request: pytest.FixtureRequest, tmp_path: Path) -> Stock:
 @pytest.fixture
 def passed() -> Iterator[Counter[str]]:
     """The fault points that were passed."""
-    points: Counter[str] = Counter()
-    fault.hook = lambda name: points.update([name])
-    yield points
-    fault.hook = None
+    yield from points_passed()
 
 
 def many(count: int) -> list[Command]:
@@ -114,7 +122,6 @@ def test_a_lower_round_that_is_new_is_fenced_in_a_batch_by_a_higher_one(stock: S
 def test_a_batch_that_meets_a_serialization_failure_is_done_one_by_one(postgres_url: str) -> None:
     place = Place("postgres", postgres_url, POSTGRES_TX)
     stock = Stock(place)
-    app = Participant(stock.service, database=postgres_url, migrate=True)
     lost = [1]
 
     async def reserve(command: Any, tx: Any) -> Any:
@@ -124,17 +131,7 @@ def test_a_batch_that_meets_a_serialization_failure_is_done_one_by_one(postgres_
             await tx.execute("DO $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '40001'; END $$")
         return stock.reserve.replied.type(command.sku)  # type: ignore[operator]
 
-    async def release(command: Any, reservation: Any, tx: Any) -> None: ...
-
-    reserve.__annotations__ = {"command": stock.reserve.sent.type, "tx": place.tx, "return": stock.reserve.replied.type}
-    release.__annotations__ = {
-        "command": stock.reserve.sent.type,
-        "reservation": stock.reserve.replied.type,
-        "tx": place.tx,
-        "return": None,
-    }
-    app.handles(stock.reserve, batch=50)(reserve)
-    app.compensates(stock.reserve)(release)
+    app = reserving(stock, reserve)
 
     async def main() -> None:
         async with at_work(stock, app) as peer:
@@ -148,7 +145,6 @@ def test_a_batch_that_meets_a_serialization_failure_is_done_one_by_one(postgres_
 def test_a_function_that_ends_the_transaction_itself_parks_those_of_its_batch_with_words(postgres_url: str) -> None:
     place = Place("postgres", postgres_url, POSTGRES_TX)
     stock = Stock(place)
-    app = Participant(stock.service, database=postgres_url, migrate=True)
 
     async def reserve(command: Any, tx: Any) -> Any:
         await move(tx, command.sku, command.many)
@@ -156,17 +152,7 @@ def test_a_function_that_ends_the_transaction_itself_parks_those_of_its_batch_wi
             await tx.execute("COMMIT")
         return stock.reserve.replied.type(command.sku)  # type: ignore[operator]
 
-    async def release(command: Any, reservation: Any, tx: Any) -> None: ...
-
-    reserve.__annotations__ = {"command": stock.reserve.sent.type, "tx": place.tx, "return": stock.reserve.replied.type}
-    release.__annotations__ = {
-        "command": stock.reserve.sent.type,
-        "reservation": stock.reserve.replied.type,
-        "tx": place.tx,
-        "return": None,
-    }
-    app.handles(stock.reserve, batch=50)(reserve)
-    app.compensates(stock.reserve)(release)
+    app = reserving(stock, reserve)
 
     async def main() -> None:
         async with at_work(stock, app) as peer:

@@ -6,9 +6,8 @@ import asyncio
 from typing import Any
 
 import asyncpg
-from participant_scene import POSTGRES_TX, Place, Stock, action, at_work
+from participant_scene import POSTGRES_TX, Place, Stock, action, at_work, reserving
 
-from amends import Participant
 from amends.decide.wire import Word
 
 PATIENCE_SECONDS = 30.0
@@ -38,7 +37,6 @@ def test_a_batch_that_is_the_victim_of_a_deadlock_is_done_one_by_one(postgres_ur
     stock = Stock(place)
     place.sql("CREATE TABLE shelf (sku text PRIMARY KEY, taken integer NOT NULL DEFAULT 0)")
     place.sql("INSERT INTO shelf (sku) VALUES ('lamp'), ('piano')")
-    app = Participant(stock.service, database=postgres_url, migrate=True)
     calls: list[str] = []
     lost: list[str] = []
     crossed = asyncio.Event()
@@ -58,13 +56,7 @@ def test_a_batch_that_is_the_victim_of_a_deadlock_is_done_one_by_one(postgres_ur
             await watcher.close()
         return stock.reserve.replied.type(command.sku)  # type: ignore[operator]
 
-    async def release(command: Any, reservation: Any, tx: Any) -> None: ...
-
-    sent, replied = stock.reserve.sent.type, stock.reserve.replied.type
-    reserve.__annotations__ = {"command": sent, "tx": place.tx, "return": replied}
-    release.__annotations__ = {"command": sent, "reservation": replied, "tx": place.tx, "return": None}
-    app.handles(stock.reserve, batch=50)(reserve)
-    app.compensates(stock.reserve)(release)
+    app = reserving(stock, reserve)
     other: Any = None
     ready = asyncio.Event()
 

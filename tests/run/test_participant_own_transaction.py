@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import asyncpg
 import pytest
-from participant_scene import POSTGRES_TX, Place, Stock, action, at_work, move
+from participant_scene import POSTGRES_TX, Place, Stock, action, at_work, move, reserving
 
-from amends import Participant, Reject
+from amends import Reject
 from amends.decide.wire import Reply, Word
 
 ENDINGS = (
@@ -29,7 +28,6 @@ def test_a_handler_that_ends_its_transaction_is_told_of_as_neither_done_nor_reje
 ) -> None:
     place = Place("postgres", postgres_url, POSTGRES_TX)
     stock = Stock(place)
-    app = Participant(stock.service, database=postgres_url, migrate=True)
 
     async def reserve(command: Any, tx: Any) -> Any:
         await move(tx, command.sku, command.many)
@@ -38,13 +36,7 @@ def test_a_handler_that_ends_its_transaction_is_told_of_as_neither_done_nor_reje
             raise Reject("no")
         return stock.reserve.replied.type(command.sku)  # type: ignore[operator]
 
-    async def release(command: Any, reservation: Any, tx: Any) -> None: ...
-
-    sent, replied = stock.reserve.sent.type, stock.reserve.replied.type
-    reserve.__annotations__ = {"command": sent, "tx": asyncpg.Connection, "return": replied}
-    release.__annotations__ = {"command": sent, "reservation": replied, "tx": asyncpg.Connection, "return": None}
-    app.handles(stock.reserve, batch=batch)(reserve)
-    app.compensates(stock.reserve)(release)
+    app = reserving(stock, reserve, batch)
     commands = [action(saga=bytes([number]) * 16, key=str(number)) for number in range(3)]
 
     async def main() -> list[Reply]:

@@ -199,6 +199,19 @@ def test_an_action_comes_only_after_its_compensation_was_answered() -> None:
     assert count == 2
 
 
+def test_an_action_comes_behind_a_compensation_whose_answer_another_process_is_given() -> None:
+    async def main() -> tuple[list[str], list[str], int]:
+        async with Scene(MessageRates(actions_behind_undo=1.0, behind_seconds=1000.0)) as scene:
+            await scene.send(command(1))
+            await scene.send(command(1, UNDO))
+            await asyncio.sleep(10)
+            before = scene.ids.copy()
+            await asyncio.sleep(10)
+            return before, scene.ids, scene.network.counts["actions_behind_undo"]
+
+    assert virtually(main()) == (["undo-1"], ["undo-1", "action-1"], 1)
+
+
 def test_an_action_whose_compensation_never_comes_is_let_go_in_the_end() -> None:
     scene = played(MessageRates(actions_behind_undo=1.0, behind_seconds=5.0), lambda scene: scene.send(command(1)))
 

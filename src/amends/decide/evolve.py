@@ -240,14 +240,13 @@ def _apply_word(state: State, event: e.Retried | e.Closed | e.Late | e.Operated 
     match event:
         case e.Retried(address, phase, round_):
             _retry(state, event, address, phase, round_)
-        case e.Closed(address, Phase.ACTION, reason, result):
-            old = state.step(address).action
-            _set_action(state, event, Track(old.status, old.attempts, _given_up(state, event), reason=reason), result)
-            state.steps[address] = state.steps[address]._replace(closed=state.step(address).round)
-        case e.Closed(address, Phase.UNDO, reason):
-            _given_up(state, event)
-            _set_undo(state, event, _undo(state, address).attempts, None, reason)
-            state.steps[address] = state.steps[address]._replace(closed=state.step(address).round)
+        case e.Closed(address, phase, reason, result):
+            doubt, old = _given_up(state, event), state.step(address)
+            if phase is ACTION:
+                _set_action(state, event, Track(old.action.status, old.action.attempts, doubt, reason=reason), result)
+            else:
+                _set_undo(state, event, _undo(state, address).attempts, None, reason)
+            state.steps[address] = state.steps[address]._replace(closed=old.round)
         case e.Late(address, phase, _, result):
             _learn(state, address, phase, result)
         case e.Operated():

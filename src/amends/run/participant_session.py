@@ -22,6 +22,7 @@ from amends.run.outbox import republish
 from amends.run.participant_database import home_of, transactions_on
 from amends.run.participant_events import Events
 from amends.run.participant_work import Figures, Leaving, Work, kind_of
+from amends.run.saying import Said
 from amends.run.sender import Sender
 from amends.transport.base import Delivery, Destination, Listening
 from amends.transport.names import commands_of, events_of
@@ -147,7 +148,7 @@ class ParticipantSession:
         service = handlers.service
         in_flight = self._built.settings.handlers * UNACKED_PER_HANDLER
         tellers = dict.fromkeys(event.service.name for event, _ in handlers.events.values())
-        said: dict[Destination, str] = {}
+        said = Said(_log)
         wanted: list[Destination] = [commands_of(service.name), *map(events_of, tellers)]
         while wanted:
             try:
@@ -156,10 +157,7 @@ class ParticipantSession:
                     await self._transport.listen(wanted[0], service.name, self.receive, in_flight=in_flight)
                 )
             except Exception as error:  # noqa: BLE001  # whatever it is, this is what everything waits for
-                self._why_not = str(error) or type(error).__name__
-                if said.get(wanted[0]) != self._why_not:  # it is tried every second, and said once
-                    _log.warning("%s cannot be received yet: %s", wanted[0].name, self._why_not)
-                said[wanted[0]] = self._why_not
+                self._why_not = said.warn(f"{wanted[0].name} cannot be received yet", error)
                 wanted.append(wanted.pop(0))  # one that is not to be had holds up no other
                 await asyncio.sleep(ARRANGE_SECONDS)
             else:

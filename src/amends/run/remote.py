@@ -23,6 +23,7 @@ from amends.decide.wire import SAGAS_PER_NOTICE, Command, Ended, command_message
 from amends.errors import AmendsError, TransportRefused
 from amends.message import Message
 from amends.run.replies import Counts, Replies
+from amends.run.saying import Said
 from amends.run.sender import Sender
 from amends.run.tokens import Tokens
 from amends.store.base import Store, TokenKey
@@ -165,7 +166,7 @@ class Remote:
         holds up neither replies nor the others."""
         home = replies_of(self._name)
         room = self._worker.settings.in_flight
-        missing, said = list(map(commands_of, services.names)), _Said()
+        missing, said = list(map(commands_of, services.names)), Said(_log)
         while self._listening is None or missing:
             try:
                 if self._listening is None:
@@ -192,21 +193,7 @@ class Remote:
             yield commands_of(service), ended_message(ended, id_, self._source, at)
 
 
-class _Said:
-    """What was complained of: it is tried every second, and said once."""
-
-    def __init__(self) -> None:
-        self._said: dict[str, str] = {}
-
-    def warn(self, what: str, error: Exception) -> None:
-        """Say it, unless that is what was said of it last."""
-        why = str(error) or type(error).__name__
-        if self._said.get(what) != why:
-            _log.warning("%s: %s", what, why)
-        self._said[what] = why
-
-
-async def _prepared(transport: Transport, queue: Destination, said: _Said) -> bool:
+async def _prepared(transport: Transport, queue: Destination, said: Said) -> bool:
     """Whether a queue is there now."""
     try:
         await transport.prepare([queue])

@@ -34,6 +34,7 @@ from amends.transport.open import Broker, transport_for
 
 __all__ = ["MessageRates", "Unreliable"]
 REMEMBERED = 100_000  # halves of steps of which something is known
+ANSWERED_SECONDS = 12.0  # after which a compensation that went out from here counts as answered
 OLD_REPLIES = 500
 SETTLE_SECONDS = 5.0
 _COMMANDS = ("action", "undo")
@@ -177,6 +178,8 @@ class Unreliable:
         if it.kind == "reply" and self._happens("replies_late"):
             self._later.put(self.rates.late_seconds, lambda: self._post(send))
             return True
+        if it.kind == "undo" and it.step in self._behind:  # its reply may come to another process
+            self._later.put(ANSWERED_SECONDS, lambda: self._let_behind(it.step))
         if it.kind != "action" or it.step in self._undone or not self._chosen("actions_behind_undo", it.step):
             return False
         if len(self._behind) < REMEMBERED:
@@ -265,8 +268,12 @@ class Unreliable:
             self._replies.append(Send(source, real.message))
         if what == "replies" and it.phase == "undo":
             self._undone.add(it.step)
-            for go in self._behind.pop(it.step, ()):
-                self.counts["actions_behind_undo"] += go()
+            self._let_behind(it.step)
+
+    def _let_behind(self, step: tuple[str, ...]) -> None:
+        """The compensation is answered, as far as can be known here: let the action go."""
+        for go in self._behind.pop(step, ()):
+            self.counts["actions_behind_undo"] += go()
 
     # Chance
 

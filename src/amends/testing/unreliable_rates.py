@@ -24,8 +24,8 @@ class MessageRates:
     held: of messages and deliveries, that wait in a buffer of up to `held_max` for up to `held_seconds`, and leave it
         shuffled. commands_lost, replies_lost: that are said to be confirmed, and go nowhere.
     first_replies_lost: of commands, whose first reply goes nowhere. replies_late: that go `late_seconds` later.
-    actions_behind_undo: of steps, whose action comes only after its compensation has been answered, or
-        `behind_seconds` later.
+    actions_behind_undo: of steps, whose action comes only after its compensation has been answered here, or
+        twelve seconds after that went out from here, or `behind_seconds` later.
     acks_lost: so that the delivery comes again. confirms_lost: of messages that are sent, and nobody knows.
     away: of messages that are not sent, and whoever sends them is told that the broker is away.
 

@@ -108,19 +108,24 @@ async def _open(launch: Launch) -> Session:
             return session
         await session.close()
         session = Session(launch.config)
-    try:
-        await session.open(work=True)
-        return session
-    except WorkerRunning as error:
-        held = str(error)
-    session = Session(launch.config)
-    await session.open(work=False)
-    try:
-        await _check_known(session, launch.saga.name, held)
-    except BaseException:
-        await session.close()
-        raise
-    return session
+    until = asyncio.get_running_loop().time() + WORKER_APPEARS_SECONDS
+    while True:
+        try:
+            await session.open(work=True)
+            return session
+        except WorkerRunning as error:
+            held = str(error)
+        session = Session(launch.config)
+        await session.open(work=False)
+        try:
+            if await _is_run(session, launch.saga.name, held, until):
+                return session
+        except BaseException:
+            await session.close()
+            raise
+        await session.close()  # who held it may be gone
+        await asyncio.sleep(LOOK_SECONDS)
+        session = Session(launch.config)
 
 
 @asynccontextmanager
@@ -139,21 +144,19 @@ async def _services(launch: Launch, session: Session) -> AsyncGenerator[None, No
         yield
 
 
-async def _check_known(session: Session, name: str, held: str) -> None:
-    sight = Sight(session)
-    loop = asyncio.get_running_loop()
-    until = loop.time() + WORKER_APPEARS_SECONDS
-    while True:  # a worker that has just begun is not registered yet
-        known = await _known(sight)
-        if name in known:
-            return
-        if loop.time() > until:
-            runs = ", ".join(sorted(known)) or "nothing"
-            raise WorkerRunning(
-                f"the worker that holds this database does not run {name!r} (it runs: {runs}), and no second one may. "
-                f"Stop it, or give it that saga. {held}"
-            )
-        await asyncio.sleep(LOOK_SECONDS)
+async def _is_run(session: Session, name: str, held: str, until: float) -> bool:
+    """Whether a live worker runs a saga. One that has just begun is not registered yet, and one that leaves is not any
+    more. Raises WorkerRunning where that is so at the end, and where only others are run."""
+    known = await _known(Sight(session))
+    if name in known:
+        return True
+    if asyncio.get_running_loop().time() > until:
+        runs = ", ".join(sorted(known)) or "nothing"
+        raise WorkerRunning(
+            f"the worker that holds this database does not run {name!r} (it runs: {runs}), and no second one may. "
+            f"Stop it, or give it that saga. {held}"
+        )
+    return False
 
 
 async def _known(sight: Sight) -> set[str]:
