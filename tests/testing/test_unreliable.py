@@ -10,6 +10,20 @@ from typing import Any, TypeVar
 
 import pytest
 
+from amends.decide.baton import (
+    Answered,
+    Baton,
+    Mark,
+    Progress,
+    Saga,
+    Stand,
+    Told,
+    answer_message,
+    baton_message,
+    mark_message,
+    progress_message,
+    word_message,
+)
 from amends.decide.events import Phase
 from amends.decide.wire import Command, Reply, Word, command_message, reply_message, reply_of
 from amends.errors import DefinitionError, MessageRefused, TransportAway
@@ -367,3 +381,50 @@ def test_garbage_is_nothing_that_anybody_can_read_as_a_reply() -> None:
     for message in found:
         with pytest.raises(MessageRefused):
             reply_of(message)
+
+
+SAGA = Saga((7).to_bytes(16, "big"), "order-7", "buy", "0" * 32, "shop")
+TRAVELLERS = (
+    baton_message(Baton(SAGA, "stock.reserve", "reserve", ACTION, 1, b'[{"a":1}]', 1.0), "baton", "/shop"),
+    mark_message(Mark(SAGA, "1" * 32, "cancel", "", "", ""), "mark", "/shop", 1.0),
+    word_message(Told(SAGA, Stand.ENDED, "stock", b'[{"a":1}]'), "word", "/stock", 1.0),
+    answer_message(Answered(SAGA, "1" * 32, "accepted", ""), "answer", "/stock", 1.0),
+)
+
+
+@pytest.mark.parametrize("message", TRAVELLERS, ids=lambda message: message.id)
+def test_what_is_said_of_a_choreographed_saga_is_lost_like_a_command_or_a_reply(message: Message) -> None:
+    async def play(scene: Scene) -> None:
+        await scene.send(*(message._replace(id=f"{message.id}-{number}") for number in range(50)))
+
+    scene = played(MessageRates(commands_lost=0.5, replies_lost=0.5), play)
+
+    counts = scene.network.counts
+    assert counts["commands_lost"] + counts["replies_lost"] + len(scene.came) == 50
+    assert 10 < len(scene.came) < 40
+
+
+def test_what_watchers_are_told_is_never_lost_or_held() -> None:
+    told = progress_message(Progress(SAGA, "stock", b"[]"), "told", "/stock", 1.0)
+
+    async def play(scene: Scene) -> None:
+        await scene.send(told)
+        await asyncio.sleep(0)
+        assert scene.network.held == 0
+
+    scene = played(MessageRates(commands_lost=1.0, replies_lost=1.0, held=1.0, replies_late=1.0), play)
+
+    assert scene.ids == ["told"]
+
+
+@pytest.mark.parametrize("message", TRAVELLERS, ids=lambda message: message.id)
+def test_a_forged_baton_or_what_is_said_beside_it_contradicts_itself(message: Message) -> None:
+    async def play(scene: Scene) -> None:
+        await scene.send(*(message._replace(id=f"{message.id}-{number}") for number in range(50)))
+
+    scene = played(MessageRates(forged=1.0), play)
+
+    forged = [one.message for one in scene.came if one.message and one.message.source == "/forged"]
+    assert len(forged) == 50
+    for made in forged:
+        assert made.attributes != message.attributes or made.data == message.data[:-1]

@@ -7,8 +7,8 @@
 
 It wraps the transport of one process, an orchestrator's or a participant's, on both sides: what the process sends,
 and what is delivered to it. `counts` says what was really done, so that a test in which nothing happened is seen to
-be none. `heal()` ends it all and lets go what is held. An event is never lost or held on its way out, as nobody would
-send it again; commands and replies are whatever the rates say.
+be none. `heal()` ends it all and lets go what is held. An event, and what watchers are told, is never lost or held on
+its way out, as nobody would send it again; commands and replies are whatever the rates say.
 
 Guarantees: all chance comes from the seed, so the same messages in the same order meet the same fate; nothing is
 changed that one process says to another, other than in messages that are added and say so in their source.
@@ -28,16 +28,15 @@ from amends.run.sender import Sender
 from amends.testing import unreliable_strange as strange
 from amends.testing.unreliable_held import Later, Shuffled
 from amends.testing.unreliable_listening import UnreliableDelivery, UnreliableListening
-from amends.testing.unreliable_rates import About, MessageRates, about
+from amends.testing.unreliable_rates import ANSWERING, ASKING, TOLD, TRAVELLING, About, MessageRates, about
 from amends.transport.base import Delivery, Destination, Listening, Receive, Send, Transport
 from amends.transport.open import Broker, transport_for
 
 __all__ = ["MessageRates", "Unreliable"]
 REMEMBERED = 100_000  # halves of steps of which something is known
 ANSWERED_SECONDS = 12.0  # after which a compensation that went out from here counts as answered
-OLD_REPLIES = 500
+OLD_MESSAGES = 500
 SETTLE_SECONDS = 5.0
-_COMMANDS = ("action", "undo")
 
 
 class Unreliable:
@@ -61,7 +60,7 @@ class Unreliable:
         self._undone: _Memory = _Memory()  # steps whose compensation was answered
         self._answered: _Memory = _Memory()  # halves whose first reply is gone
         self._seen: _Memory = _Memory()
-        self._replies: deque[Send] = deque(maxlen=OLD_REPLIES)
+        self._old: deque[Send] = deque(maxlen=OLD_MESSAGES)
 
     @property
     def prefix(self) -> str:
@@ -151,7 +150,7 @@ class Unreliable:
     def _goes(self, send: Send) -> bool:
         """Whether a message goes out now. If it does not it is lost, or held."""
         it = about(send.message)
-        if it.kind == "event":
+        if it.kind in TOLD:
             self._copies(send)
             return True
         if self._is_lost(it):
@@ -165,9 +164,9 @@ class Unreliable:
         return True
 
     def _is_lost(self, it: About) -> bool:
-        if it.kind in _COMMANDS:
+        if it.kind in ASKING:
             return self._happens("commands_lost")
-        if it.kind != "reply":
+        if it.kind not in ANSWERING:
             return False
         if self._chosen("first_replies_lost", it.half) and self._answered.add(it.half):
             self.counts["first_replies_lost"] += 1
@@ -175,7 +174,7 @@ class Unreliable:
         return self._happens("replies_lost")
 
     def _waits(self, it: About, send: Send) -> bool:
-        if it.kind == "reply" and self._happens("replies_late"):
+        if it.kind in ANSWERING and self._happens("replies_late"):
             self._later.put(self.rates.late_seconds, lambda: self._post(send))
             return True
         if it.kind == "undo" and it.step in self._behind:  # its reply may come to another process
@@ -199,18 +198,18 @@ class Unreliable:
     def _add(self, send: Send) -> None:
         """What somebody else sends meanwhile."""
         it, dice, message = about(send.message), self._dice, send.message
-        if it.kind == "reply":
-            self._replies.append(send)
-        if self._replies and self._draws("replayed"):
-            old = dice.choice(self._replies)
+        if it.kind == "reply" or it.kind in TRAVELLING:
+            self._old.append(send)
+        if self._old and self._draws("replayed"):
+            old = dice.choice(self._old)
             self._post(old._replace(message=strange.copy_of(old.message, dice)), "replayed")
-        if self._replies and self._draws("forged"):
-            old = dice.choice(self._replies)
-            others = [other.message for other in self._replies]
-            self._post(old._replace(message=strange.forged_reply(old.message, others, dice)), "forged")
+        if self._old and self._draws("forged"):
+            old = dice.choice(self._old)
+            others = [other.message for other in self._old]
+            self._post(old._replace(message=strange.forged(old.message, others, dice)), "forged")
         if self._draws("garbage"):
             self._post(send._replace(message=strange.garbage(message, dice)), "garbage")
-        if it.kind not in _COMMANDS:
+        if it.kind not in ASKING:
             return
         if self._draws("unknown"):
             self._post(send._replace(message=strange.unknown_command(message, dice)), "unknown")
@@ -257,15 +256,15 @@ class Unreliable:
 
     def _note(self, it: About, real: Delivery, source: Destination) -> None:
         """Count what comes, and whether it came before; let an action go whose compensation is answered."""
-        if real.message is None or it.kind not in (*_COMMANDS, "reply"):
+        if real.message is None or it.kind not in (*ASKING, *ANSWERING):
             self.counts["other messages delivered"] += 1
             return
-        what = "replies" if it.kind == "reply" else "commands"
+        what = "replies" if it.kind in ANSWERING else "commands"
         self.counts[f"{what} delivered"] += 1
         if not self._seen.add((what, *it.half)):
             self.counts[f"{what} delivered again"] += 1
         if what == "replies":
-            self._replies.append(Send(source, real.message))
+            self._old.append(Send(source, real.message))
         if what == "replies" and it.phase == "undo":
             self._undone.add(it.step)
             self._let_behind(it.step)

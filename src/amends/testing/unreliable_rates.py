@@ -18,19 +18,21 @@ _SECONDS = ("held_seconds", "late_seconds", "behind_seconds")
 
 @dataclass
 class MessageRates:
-    """How often, as a share from 0 to 1. It may be changed while messages go.
+    """How often, as a share from 0 to 1. It may be changed while messages go. Batons and marks are commands, and words
+    to a home and answers to a mark are replies.
 
     duplicated: of messages, sent twice. redelivered: of deliveries, handed over twice.
     held: of messages and deliveries, that wait in a buffer of up to `held_max` for up to `held_seconds`, and leave it
         shuffled. commands_lost, replies_lost: that are said to be confirmed, and go nowhere.
     first_replies_lost: of commands, whose first reply goes nowhere. replies_late: that go `late_seconds` later.
     actions_behind_undo: of steps, whose action comes only after its compensation has been answered here, or
-        twelve seconds after that went out from here, or `behind_seconds` later.
+        twelve seconds after that went out from here, or `behind_seconds` later; not of batons.
     acks_lost: so that the delivery comes again. confirms_lost: of messages that are sent, and nobody knows.
     away: of messages that are not sent, and whoever sends them is told that the broker is away.
 
-    Of messages that somebody else adds for each one that is sent: replayed: an old reply, once more. forged: a reply
-    that looks like an old one and has no right token. garbage: bytes and attributes that mean nothing. unknown: a
+    Of messages that somebody else adds for each one that is sent: replayed: an old reply, once more, or an old message
+    of a choreographed saga. forged: a reply that looks like an old one and has no right token, or a baton, or what is
+    said beside it, that contradicts itself. garbage: bytes and attributes that mean nothing. unknown: a
     command that no service knows. poison: a command with `poison_data` for the service's own contract. huge: a body of
     `huge_bytes`.
     """
@@ -81,8 +83,15 @@ class MessageRates:
             setattr(self, name, 0.0)
 
 
+ASKING = ("action", "undo", "baton", "mark")
+ANSWERING = ("reply", "word", "answer")
+TOLD = ("event", "progress")
+TRAVELLING = ("baton", "word", "mark", "answer")
+
+
 class About(NamedTuple):
-    """What a message is about: its kind, and the half of a step that it asks for or answers."""
+    """What a message is about: its kind, and the half of a step that it asks for or answers; of what is said of a
+    choreographed saga, what it says."""
 
     kind: str
     step: tuple[str, str, str] = ("", "", "")  # saga, address, round
@@ -101,5 +110,8 @@ def about(message: Message | None) -> About:
     given = message.attributes
     kind = given.get("amendskind", "")
     step = (given.get("amendssaga", ""), given.get("amendsstep", ""), given.get("amendsround", "1"))
+    if kind in TRAVELLING:
+        beside = given.get("amendsmark", "") or given.get("amendsstand", "")
+        return About(kind, step, given.get("amendsphase", "") or f"{kind} {beside}")
     phase = given.get("amendsphase", "") if kind == "reply" else kind
     return About(kind, step, phase)

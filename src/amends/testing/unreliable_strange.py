@@ -1,4 +1,4 @@
-"""Messages that nobody should send: forged replies, garbage, commands that no service knows, poison, giants.
+"""Messages that nobody should send: forged ones, garbage, commands that no service knows, poison, giants.
 
 Guarantees: all chance comes from the given dice; none of them is a message that somebody honest could have sent.
 Must not: send anything.
@@ -16,6 +16,7 @@ _OUTCOMES = {
     "action": ("succeeded", "rejected", "failed", "fenced"),
     "undo": ("compensated", "void", "failed", "missing"),
 }
+_KINDS = ("action", "undo", "reply", "ended", "baton", "word", "mark", "answer")
 _DATA = (b"", b"\xff\xfe\x00", b"{", b"null", b'"\\ud800"', b"[" * 2000, b'{"a":1e999}', b"NaN")
 
 
@@ -30,6 +31,36 @@ def copy_of(message: Message, dice: Random) -> Message:
     if message.attributes.get("amendskind") == "event":
         return message
     return message._replace(id=new_id(dice))
+
+
+def forged(message: Message, others: list[Message], dice: Random) -> Message:
+    """What looks like an old message, and is not to be believed."""
+    if message.attributes.get("amendskind") == "reply":
+        return forged_reply(message, others, dice)
+    return contradicting(message, dice)
+
+
+def contradicting(message: Message, dice: Random) -> Message:
+    """A baton that is elsewhere than its history says, or whose history breaks off; a word, a mark or an answer that
+    none can be."""
+    given, data = dict(message.attributes), message.data
+    kind = given.get("amendskind", "")
+    if kind == "baton":
+        other_phase = "undo" if given.get("amendsphase") == "action" else "action"
+        changes: tuple[dict[str, str], ...] = (
+            {"amendsstep": "elsewhere"},
+            {"amendsphase": other_phase},
+            {"amendsround": "77"},
+            {},
+        )
+        change = dice.choice(changes)
+        given |= change
+        data = data if change else data[:-1]
+    elif kind == "word":
+        data = data[:-1]
+    else:
+        given["amendsmark"] = "none"
+    return message._replace(id=new_id(dice), source="/forged", time=time.time(), attributes=given, data=data)
 
 
 def forged_reply(reply: Message, others: list[Message], dice: Random) -> Message:
@@ -64,7 +95,7 @@ def garbage(like: Message, dice: Random) -> Message:
     given = {name: value for name, value in like.attributes.items() if dice.random() < 0.5}
     for name in [name for name in given if dice.random() < 0.4]:
         given[name] = dice.choice(("", "-1", "x" * 300, "\N{SNOWMAN}", "1e9", "../..", "'; DROP TABLE inbox; --"))
-    given["amendskind"] = dice.choice(("", "action", "undo", "reply", "ended", "nonsense"))
+    given["amendskind"] = dice.choice(("", *_KINDS, "nonsense"))
     given.pop("amendstoken", None)
     given = {name: value for name, value in given.items() if value}
     return Message(
@@ -73,7 +104,7 @@ def garbage(like: Message, dice: Random) -> Message:
 
 
 def unknown_command(like: Message, dice: Random) -> Message:
-    """A command of no contract, for a saga that there is not. like: a real one for that service."""
+    """A command of no contract, for a saga that there is not, or a baton of none. like: a real one for that service."""
     service = like.type.partition(".")[0]
     made = strange_command(like, dice)
     return made._replace(type=f"{service}.no-such-command")
@@ -87,7 +118,8 @@ def poison_command(like: Message, data: bytes, dice: Random) -> Message:
 def strange_command(like: Message, dice: Random) -> Message:
     """The command of a saga that there is not."""
     saga = new_id(dice)
-    given = {**like.attributes, "amendssaga": saga, "amendskey": f"strange-{saga[:8]}", "amendskind": "action"}
+    kind = "baton" if like.attributes.get("amendskind") == "baton" else "action"
+    given = {**like.attributes, "amendssaga": saga, "amendskey": f"strange-{saga[:8]}", "amendskind": kind}
     given.pop("amendsknown", None)
     return like._replace(id=new_id(dice), source="/strange", key=saga, time=time.time(), attributes=given)
 
