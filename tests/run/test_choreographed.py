@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -10,10 +11,14 @@ import pytest
 from travels import Ground, Order, Town, charge, place_order, reserve, ship
 
 from amends import Completed, Park, Parked, Retry, Saga, Settings, pivot
+from amends.decide.baton import baton_message
+from amends.decide.messages import Start
 from amends.decide.state import Status
 from amends.errors import IdConflict, UnknownSaga
 from amends.run import homes, hops, outbox
-from amends.run.homes import Word
+from amends.run.homes import Word, begun
+from amends.run.journey import Journey
+from amends.transport.names import commands_of
 
 
 @pytest.fixture(autouse=True)
@@ -343,3 +348,25 @@ def test_a_saga_that_has_become_too_large_to_be_carried_is_for_a_person(ground: 
     assert isinstance(outcome, Parked)
     assert "its baton would have" in outcome.reason
     assert "300 are allowed" in outcome.reason
+
+
+def test_a_baton_that_asks_for_another_command_than_its_history_says_is_put_aside(ground: Ground) -> None:
+    """Whoever it is from, it is none of ours: nothing is done for it."""
+    town = Town(ground)
+    going = town.apps["orders"].built.routes[place_order.name, place_order.plan.fingerprint]
+    saga = begun("orders", going, "nobody's", b'{"id":"o-1","cents":100}', Settings()).saga
+    journey = Journey(saga, going, b"[]", Settings())
+    journey.tell(Start(b'{"id":"o-1","cents":100}'), 1.0)
+    baton = journey.next("orders", time.time()).baton
+    assert baton is not None
+    strange = baton_message(baton._replace(type="inventory.no-such-command"), "strange", "/strange")
+
+    async def main() -> None:
+        async with town.open():
+            stock = town.apps["inventory"]
+            stock.session.work.sender.post(commands_of("inventory"), strange)
+            await town.until(lambda: stock.figures.refused == 1)
+
+    asyncio.run(main())
+    assert town.done("inventory") == []
+    assert town.sql("inventory", "SELECT 1 FROM amends_hop") == []

@@ -79,6 +79,8 @@ class Hops:
         command = journey.command(baton.sent_at)
         if at != (command.step, command.phase, command.round) or command.type.partition(".")[0] != self.service:
             raise MessageRefused(f"the saga {saga.key!r:.60} is at {command.step}, and its baton at {baton.step}")
+        if baton.type != command.type:
+            raise MessageRefused(f"the saga {saga.key!r:.60} is to do {command.type}, and its baton {baton.type!r:.60}")
         async with self._lane(saga):
             if times != 1 and await self._goes_out_again(saga, route, at):
                 return
