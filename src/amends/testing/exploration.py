@@ -1,0 +1,93 @@
+"""`explore`: a saga, run through every fault, until something is wrong or nothing is.
+
+    explore(place_order, Order("book", 1, 2_900), world=Shop, invariant=conserved)
+
+Guarantees: the same arguments give the same runs.
+Must not: reach a network, a database or a thread; the world is the user's fake of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from amends.define.nodes import Signal
+from amends.define.saga import Saga
+from amends.testing.explore_faults import read
+from amends.testing.explore_report import Report
+from amends.testing.explore_scene import Scene
+from amends.testing.explore_search import Progress, Search
+
+I = TypeVar("I")  # noqa: E741  # the input, as in the documented signatures
+RUNS = 2_000
+
+
+class Counterexample(AssertionError):
+    """A run in which something is wrong. `report` has it, and what was run before."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(str(report))
+        self.report = report
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """A saga and all that is needed to explore it, as a value that a command line can name.
+
+    saga, input: what is run. world: makes the fake of the outside that steps reach through their resources; a function
+        or class that is called for every run, or a value that is copied. invariant: is called with the world and the
+        outcome of every run; it raises, or returns False or a text, where something is wrong. signals: what the saga's
+        waits get. meanwhile: functions of yours that happen beside it, at any time. runs: how many at most; single
+        faults are always all run. seed: of what is drawn where there are more.
+    """
+
+    saga: Saga[Any, Any]
+    input: Any
+    world: object = None
+    invariant: Callable[[Any, Any], Any] | None = None
+    signals: Mapping[Signal[Any], Any] = field(default_factory=dict[Signal[Any], Any])
+    meanwhile: Sequence[Callable[..., Any]] = ()
+    runs: int = RUNS
+    seed: int = 0
+
+    def run(
+        self, *, only: str = "", runs: int | None = None, seed: int | None = None, told: Progress | None = None
+    ) -> Report:
+        """Explore; what is wrong is in the report. only: one run, with these faults. told: how far it is.
+
+        Raises DefinitionError, and ValueRefused for an input that cannot be stored.
+        """
+        chosen = replace(self, runs=self.runs if runs is None else runs, seed=self.seed if seed is None else seed)
+        scene = Scene(self.saga, self.input, self.world, self.signals, self.meanwhile)
+        try:
+            search = Search(scene, self.invariant, chosen.runs, chosen.seed, told)
+            return search.only(read(only, scene.program.signals, scene.acts)) if only else search.report()
+        finally:
+            scene.close()
+
+
+def explore(
+    saga: Saga[I, Any],
+    input: I,
+    /,
+    *,
+    world: object = None,
+    invariant: Callable[[Any, Any], Any] | None = None,
+    signals: Mapping[Signal[Any], Any] | None = None,
+    meanwhile: Sequence[Callable[..., Any]] = (),
+    runs: int = RUNS,
+    seed: int = 0,
+    only: str = "",
+) -> Report:
+    """Run a saga through every single fault, through pairs and more of them within a budget, and say what was met.
+
+    The parameters are those of `Exploration`. only: one run, with these faults, such as "charge_card:times-out".
+
+    Raises Counterexample, an AssertionError, for the first run in which something is wrong, made as small as it can be.
+    """
+    made = Exploration(saga, input, world, invariant, signals or {}, meanwhile, runs, seed)
+    report = made.run(only=only)
+    if not report.ok:
+        raise Counterexample(report)
+    return report

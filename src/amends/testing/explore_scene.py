@@ -1,0 +1,98 @@
+"""What all runs of one exploration share: the saga, its input, what makes worlds, what calls functions.
+
+Guarantees: built once; a run changes nothing in it but that it has a loop.
+Must not: hold anything of a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from amends.decide.events import Phase
+from amends.decide.plan import Plan, StepNode
+from amends.define.nodes import Signal
+from amends.define.program import Program
+from amends.define.saga import Saga
+from amends.errors import DefinitionError
+from amends.run.settings import Settings
+from amends.testing.explore_calls import Called, NeedsLoop, Try, call, end_loop, loopless, new_loop
+from amends.testing.explore_faults import Faults, Kind
+from amends.testing.explore_run import Point, Run
+from amends.testing.explore_world import Worlds
+from amends.testing.inline import SandboxLoop
+
+HISTORY_LINES = 300  # of a run; a step that fails without end behind the pivot parks then
+
+
+class Scene:
+    """The stage of every run. Raises DefinitionError, and ValueRefused for an input that cannot be stored."""
+
+    def __init__(
+        self,
+        saga: Saga[Any, Any],
+        value: Any,
+        world: object,
+        signals: Mapping[Signal[Any], Any] | None = None,
+        acts: Sequence[Callable[..., Any]] = (),
+    ) -> None:
+        self.saga: Saga[Any, Any] = saga
+        self.program: Program = saga.program
+        self.plan: Plan = saga.plan
+        self.settings: Settings = Settings(history_lines=HISTORY_LINES)
+        self.payload: bytes = self.program.input.admit(value, f"the input of {saga.name}", self.settings.payload_bytes)[
+            0
+        ]
+        self.worlds: Worlds = Worlds(world, self.program)
+        self.signals: list[tuple[str, bytes]] = [self.signal(*one) for one in (signals or {}).items()]
+        self.acts: dict[str, Callable[..., Any]] = {act.__name__: act for act in acts}
+        self.looped: bool = False
+        self._loop: SandboxLoop | None = None
+
+    def run(self, faults: Faults = ()) -> Run:
+        """One run, from its start to where nothing more happens. Raises what the user's `world` raises."""
+        while True:
+            made = Run(self, faults)
+            try:
+                with loopless(guarded=not self.looped):
+                    made.go()
+            except NeedsLoop:
+                if self.looped:
+                    raise
+                self.looped = True  # once for all: the runs so far waited for nothing, and are as they would be
+                continue
+            return made
+
+    def perform(self, attempt: Try) -> Called:
+        """Make an attempt, as the user wrote it."""
+        return call(attempt)
+
+    def send(self, run: Run, node: StepNode, address: str, phase: Phase) -> None:
+        """Send a command to its service."""
+        raise DefinitionError(f"{address} is done by the service {node.service}; explore knows none of its handlers")
+
+    def kinds(self, point: Point) -> Iterable[Kind]:
+        """What can go wrong with a command and its reply."""
+        return ()
+
+    def loop(self) -> SandboxLoop:
+        """For attempts that really wait."""
+        if self._loop is None:
+            self._loop = new_loop()
+        return self._loop
+
+    def close(self) -> None:
+        """Let go of the loop."""
+        if self._loop is not None:
+            with loopless(guarded=False):
+                end_loop(self._loop)
+            self._loop = None
+
+    def signal(self, signal: Signal[Any], value: Any) -> tuple[str, bytes]:
+        """A signal's name, and its value as it is stored. Raises DefinitionError and ValueRefused."""
+        name = signal.stored_name
+        codec = self.program.signals.get(name)
+        if codec is None:
+            known = ", ".join(self.program.signals) or "none"
+            raise DefinitionError(f"signals=: the saga {self.saga.name!r} waits for no {name!r}; it waits for {known}")
+        return name, codec.admit(value, f"the signal {name}", self.settings.payload_bytes)[0]

@@ -1,0 +1,147 @@
+"""The search: every single fault, then pairs, then longer lists from the seed; the first that is wrong, made small.
+
+Guarantees: the same scene, budget and seed give the same runs in the same order.
+Must not: stop before the single faults are through, whatever the budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+from time import perf_counter
+
+from amends.testing.explore_faults import Fault, Faults
+from amends.testing.explore_laws import Invariant, broken
+from amends.testing.explore_points import further, simpler
+from amends.testing.explore_report import Found, Report, found_in
+from amends.testing.explore_run import Run
+from amends.testing.explore_scene import Scene
+
+Progress = Callable[[int, int], None]
+LONGEST = 4  # faults in a list
+DRAWS_AT_ONCE = 50  # lists that turn out to be known, before the space counts as used up
+SHRINKS_MAX = 400
+
+
+@dataclass
+class Search:
+    """One exploration. runs: how many at most, every single fault in any case. told: how far it is, now and then."""
+
+    scene: Scene
+    invariant: Invariant | None
+    runs: int
+    seed: int
+    told: Progress | None = None
+    seen: set[Faults] = field(default_factory=set)
+
+    def report(self) -> Report:
+        """Run until something is wrong or the budget is spent."""
+        began = perf_counter()
+        report = Report(self.scene.saga.name, self.seed)
+        for run in self._all(report):
+            wrong = broken(run, self.invariant)
+            report.count(run)
+            if wrong:
+                report.counterexample = self._smallest(run, wrong)
+                break
+            if self.told is not None and report.runs % 100 == 0:
+                self.told(report.runs, max(self.runs, report.runs))
+        report.seconds = perf_counter() - began
+        report.cover(self.scene)
+        return report
+
+    def only(self, faults: Faults) -> Report:
+        """The one run with these faults."""
+        began = perf_counter()
+        report = Report(self.scene.saga.name, self.seed, only=faults)
+        run = self.scene.run(faults)
+        wrong = broken(run, self.invariant)
+        report.count(run)
+        report.unmet = tuple(fault for fault in faults if fault not in run.met)
+        report.shown = found_in(run, wrong)
+        report.counterexample = report.shown if wrong else None
+        report.seconds = perf_counter() - began
+        report.cover(self.scene)
+        return report
+
+    def _all(self, report: Report) -> Iterator[Run]:
+        base = self._run(())
+        yield base
+        singles = further(base)
+        behind: list[tuple[Faults, list[Fault]]] = []
+        for fault in singles:
+            run = self._run((fault,))
+            yield run
+            behind.append(((fault,), further(run)))
+        report.singles = len(singles)
+        pairs = [(*faults, fault) for faults, more in behind for fault in more]
+        report.pairs_of = len(pairs)
+        left = self.runs - report.runs
+        if len(pairs) > left:
+            chosen = set(Random(self.seed).sample(range(len(pairs)), max(left, 0)))
+            pairs = [pair for place, pair in enumerate(pairs) if place in chosen]
+        longer: list[tuple[Faults, list[Fault]]] = []
+        for pair in pairs:
+            run = self._run(pair)
+            yield run
+            report.pairs += 1
+            if report.pairs_of <= left:
+                longer.append((pair, further(run)))
+        yield from self._drawn(report, longer)
+
+    def _drawn(self, report: Report, known: list[tuple[Faults, list[Fault]]]) -> Iterator[Run]:
+        """Longer lists, as far as the budget goes."""
+        chance = Random(self.seed)
+        known = [(faults, more) for faults, more in known if more]
+        misses = 0
+        while known and report.runs < self.runs and misses < DRAWS_AT_ONCE:
+            faults, more = chance.choice(known)
+            longer = (*faults, chance.choice(more))
+            if longer in self.seen:
+                misses += 1
+                continue
+            misses = 0
+            run = self._run(longer)
+            yield run
+            report.longer += 1
+            further_on = further(run) if len(longer) < LONGEST else []
+            if further_on:
+                known.append((longer, further_on))
+
+    def _run(self, faults: Faults) -> Run:
+        self.seen.add(faults)
+        return self.scene.run(faults)
+
+    # Shrinking
+
+    def _smallest(self, run: Run, wrong: str) -> Found:
+        """The run made as small as it can be: without faults that do not matter, with the simplest kinds."""
+        self._left = SHRINKS_MAX
+        smaller = True
+        while smaller:
+            smaller = False
+            for faults in _reduced(run.faults):
+                again = self._still_wrong(faults)
+                if again is not None:
+                    (run, wrong), smaller = again, True
+                    break
+        return found_in(run, wrong)
+
+    def _still_wrong(self, faults: Faults) -> tuple[Run, str] | None:
+        if self._left <= 0:
+            return None
+        self._left -= 1
+        run = self.scene.run(faults)
+        if len(run.met) < len(faults):
+            return None
+        wrong = broken(run, self.invariant)
+        return (run, wrong) if wrong else None
+
+
+def _reduced(faults: Faults) -> Iterator[Faults]:
+    for place in range(len(faults)):
+        yield faults[:place] + faults[place + 1 :]
+    for place, fault in enumerate(faults):
+        for simple in simpler(fault):
+            yield (*faults[:place], simple, *faults[place + 1 :])
