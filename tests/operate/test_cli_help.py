@@ -38,7 +38,7 @@ def commands() -> list[tuple[str, click.Command]]:
 
 def test_the_verbs_are_those_of_the_documentation() -> None:
     named = (
-        "demo run worker start list show stuck signal cancel retry skip resolve compensate unpark graph contracts "
+        "demo run worker start list show stuck signal cancel retry skip resolve compensate unpark graph explore contracts "
         "outbox db doctor prune"
     )
 

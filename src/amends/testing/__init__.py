@@ -11,14 +11,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from amends.testing.by_hand import context
     from amends.testing.exploration import Counterexample, Exploration, explore
+    from amends.testing.explore_acts import Beside
+    from amends.testing.explore_report import Report
+    from amends.testing.explore_world import Clock
     from amends.testing.sandbox import NewSandbox, Sandbox, Started
 
-__all__ = ["Counterexample", "Exploration", "NewSandbox", "Sandbox", "Started", "context", "explore"]
+__all__ = [
+    "Beside",
+    "Clock",
+    "Counterexample",
+    "Exploration",
+    "NewSandbox",
+    "Report",
+    "Sandbox",
+    "Started",
+    "context",
+    "explore",
+]
 
 _MODULES = {
+    "Beside": "explore_acts",
+    "Clock": "explore_world",
     "Counterexample": "exploration",
     "Exploration": "exploration",
     "NewSandbox": "sandbox",
+    "Report": "explore_report",
     "Sandbox": "sandbox",
     "Started": "sandbox",
     "context": "by_hand",

@@ -96,13 +96,17 @@ class Run(Course):
 
     def follow(self, events: tuple[Event, ...], line: int) -> None:
         begun: list[tuple[str, Phase]] = []
+        adopted = False
         for event in events:
-            if isinstance(event, (e.Issued, e.Sent)):
-                begun.append((event.address, event.phase))
-            elif isinstance(event, e.Adopted):
-                begun += [one for one in in_flight(self.standing) if not self.plan.step(one[0]).remote]
-            elif isinstance(event, e.Waiting):
-                self._expect_signal(event, line)
+            kind = type(event)
+            if kind is e.Issued or kind is e.Sent:
+                begun.append((event.address, event.phase))  # type: ignore[union-attr]  # both have them
+            elif kind is e.Adopted:
+                adopted = True
+            elif kind is e.Waiting:
+                self._expect_signal(event, line)  # type: ignore[arg-type]
+        if adopted:  # what was issued and never began is in flight too
+            begun = [one for one in in_flight(self.standing) if not self.plan.step(one[0]).remote]
         if len(begun) > 1:
             self.swappable.append(line)
             if self._meets(Kind.SWAPPED, "", line):

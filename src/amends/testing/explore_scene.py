@@ -46,6 +46,7 @@ class Scene:
         self.worlds: Worlds = Worlds(world, self.program)
         self.signals: list[tuple[str, bytes]] = [self.signal(*one) for one in (signals or {}).items()]
         self.acts: dict[str, Callable[..., Any]] = {act.__name__: act for act in acts}
+        self.accounted: set[object] = set()  # journals that amends' own account has read
         self.looped: bool = False
         self._loop: SandboxLoop | None = None
 

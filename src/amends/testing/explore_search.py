@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from random import Random
 from time import perf_counter
 
-from amends.testing.explore_faults import Fault, Faults
+from amends.testing.explore_faults import SIMPLEST, Fault, Faults
 from amends.testing.explore_laws import Invariant, broken
 from amends.testing.explore_points import further, simpler
 from amends.testing.explore_report import Found, Report, found_in
@@ -19,7 +19,7 @@ from amends.testing.explore_run import Run
 from amends.testing.explore_scene import Scene
 
 Progress = Callable[[int, int], None]
-LONGEST = 4  # faults in a list
+LONGEST = 3  # faults in a list
 DRAWS_AT_ONCE = 50  # lists that turn out to be known, before the space counts as used up
 SHRINKS_MAX = 400
 
@@ -68,12 +68,12 @@ class Search:
     def _all(self, report: Report) -> Iterator[Run]:
         base = self._run(())
         yield base
-        singles = further(base)
+        singles = sorted(further(base), key=simplicity)
         behind: list[tuple[Faults, list[Fault]]] = []
         for fault in singles:
             run = self._run((fault,))
             yield run
-            behind.append(((fault,), further(run)))
+            behind.append(((fault,), sorted(further(run), key=simplicity)))
         report.singles = len(singles)
         pairs = [(*faults, fault) for faults, more in behind for fault in more]
         report.pairs_of = len(pairs)
@@ -145,3 +145,8 @@ def _reduced(faults: Faults) -> Iterator[Faults]:
     for place, fault in enumerate(faults):
         for simple in simpler(fault):
             yield (*faults[:place], simple, *faults[place + 1 :])
+
+
+def simplicity(fault: Fault) -> int:
+    """What is easy to understand comes first."""
+    return SIMPLEST[fault.kind]

@@ -36,6 +36,7 @@ VERBS: dict[str, Entry] = {
     "compensate": Entry("amends.operate.cli.acts:compensate", "Have a saga go back and undo what it did."),
     "unpark": Entry("amends.operate.cli.acts:unpark", "Have everything stuck in a parked saga tried again."),
     "graph": Entry("amends.operate.cli.graph:graph", "Draw a saga's flow."),
+    "explore": Entry("amends.testing.explore_verb:explore", "Run a saga through every fault, against a fake world."),
     "contracts": Entry("amends.operate.cli.contracts:contracts", "Show what services can be asked for and tell."),
     "outbox": Entry("amends.operate.cli.outbox:outbox", "Look after the events that a service publishes."),
     "db": Entry("amends.operate.cli.db:db", "Look after the database's schema."),
