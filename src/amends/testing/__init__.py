@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from amends.testing.explore_report import Report
     from amends.testing.explore_world import Clock
     from amends.testing.sandbox import NewSandbox, Sandbox, Started
+    from amends.testing.specification import (
+        cancels,
+        compensates,
+        fails,
+        given,
+        rejects,
+        replies,
+        runs,
+        signals,
+        undo,
+    )
 
 __all__ = [
     "Beside",
@@ -25,8 +36,17 @@ __all__ = [
     "Report",
     "Sandbox",
     "Started",
+    "cancels",
+    "compensates",
     "context",
     "explore",
+    "fails",
+    "given",
+    "rejects",
+    "replies",
+    "runs",
+    "signals",
+    "undo",
 ]
 
 _MODULES = {
@@ -38,8 +58,17 @@ _MODULES = {
     "Report": "explore_report",
     "Sandbox": "sandbox",
     "Started": "sandbox",
+    "cancels": "specification",
+    "compensates": "specification",
     "context": "by_hand",
     "explore": "exploration",
+    "fails": "specification",
+    "given": "specification",
+    "rejects": "specification",
+    "replies": "specification",
+    "runs": "specification",
+    "signals": "specification",
+    "undo": "specification",
 }
 
 

@@ -43,12 +43,16 @@ class Scene:
         self.payload: bytes = self.program.input.admit(value, f"the input of {saga.name}", self.settings.payload_bytes)[
             0
         ]
-        self.worlds: Worlds = Worlds(world, self.program)
+        self.worlds: Worlds = self.worlds_of(world)
         self.signals: list[tuple[str, bytes]] = [self.signal(*one) for one in (signals or {}).items()]
         self.acts: dict[str, Callable[..., Any]] = {act.__name__: act for act in acts}
         self.accounted: set[object] = set()  # journals that amends' own account has read
         self.looped: bool = False
         self._loop: SandboxLoop | None = None
+
+    def worlds_of(self, world: object) -> Worlds:
+        """What makes worlds. Raises DefinitionError."""
+        return Worlds(world, self.program)
 
     def run(self, faults: Faults = ()) -> Run:
         """One run, from its start to where nothing more happens. Raises what the user's `world` raises."""
