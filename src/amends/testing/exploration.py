@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from amends.define.nodes import Signal
 from amends.define.saga import Saga
@@ -18,9 +18,11 @@ from amends.testing.explore_faults import read
 from amends.testing.explore_report import Report
 from amends.testing.explore_scene import Scene
 from amends.testing.explore_search import Progress, Search
+from amends.testing.explore_services import Given
 
 I = TypeVar("I")  # noqa: E741  # the input, as in the documented signatures
 RUNS = 2_000
+Style = Literal["orchestrated", "choreographed"]
 
 
 class Counterexample(AssertionError):
@@ -37,9 +39,11 @@ class Exploration:
 
     saga, input: what is run. world: makes the fake of the outside that steps reach through their resources; a function
         or class that is called for every run, or a value that is copied. invariant: is called with the world and the
-        outcome of every run; it raises, or returns False or a text, where something is wrong. signals: what the saga's
-        waits get. meanwhile: functions of yours that happen beside it, at any time. runs: how many at most; single
-        faults are always all run. seed: of what is drawn where there are more.
+        outcome of every run; it raises, or returns False or a text, where something is wrong.
+    signals: what the saga's waits get. meanwhile: functions of yours that happen beside it, at any time.
+    services: who does its commands: participants, or fakes by command, `{reserve: (do, undo)}`, which are given what
+        they are about and the world. style: "orchestrated" or "choreographed".
+    runs: how many at most; single faults are always all run. seed: of what is drawn where there are more.
     """
 
     saga: Saga[Any, Any]
@@ -48,6 +52,8 @@ class Exploration:
     invariant: Callable[[Any, Any], Any] | None = None
     signals: Mapping[Signal[Any], Any] = field(default_factory=dict[Signal[Any], Any])
     meanwhile: Sequence[Callable[..., Any]] = ()
+    services: Given | None = None
+    style: Style = "orchestrated"
     runs: int = RUNS
     seed: int = 0
 
@@ -59,7 +65,7 @@ class Exploration:
         Raises DefinitionError, and ValueRefused for an input that cannot be stored.
         """
         chosen = replace(self, runs=self.runs if runs is None else runs, seed=self.seed if seed is None else seed)
-        scene = Scene(self.saga, self.input, self.world, self.signals, self.meanwhile)
+        scene = Scene(self.saga, self.input, self.world, self.signals, self.meanwhile, self.services, self.style)
         try:
             search = Search(scene, self.invariant, chosen.runs, chosen.seed, told)
             return search.only(read(only, scene.program.signals, scene.acts)) if only else search.report()
@@ -76,6 +82,8 @@ def explore(
     invariant: Callable[[Any, Any], Any] | None = None,
     signals: Mapping[Signal[Any], Any] | None = None,
     meanwhile: Sequence[Callable[..., Any]] = (),
+    services: Given | None = None,
+    style: Style = "orchestrated",
     runs: int = RUNS,
     seed: int = 0,
     only: str = "",
@@ -86,7 +94,7 @@ def explore(
 
     Raises Counterexample, an AssertionError, for the first run in which something is wrong, made as small as it can be.
     """
-    made = Exploration(saga, input, world, invariant, signals or {}, meanwhile, runs, seed)
+    made = Exploration(saga, input, world, invariant, signals or {}, meanwhile, services, style, runs, seed)
     report = made.run(only=only)
     if not report.ok:
         raise Counterexample(report)

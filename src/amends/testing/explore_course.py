@@ -55,7 +55,8 @@ class Course:
         self.now: float = START
         self.clock.seconds = START
         self.world: Any = scene.worlds.make(self.clock)
-        self.supply: Supply = Supply(scene.program, scene.worlds.resources(self.world), scene.settings)
+        self._resources = scene.worlds.resources(self.world)
+        self.supply: Supply = Supply(scene.program, self._resources, scene.settings)
         self.state: State | None = None
         self.rows: list[Row] = []
         self.story: list[tuple[float, Row | Note | CallOf]] = []
@@ -117,6 +118,11 @@ class Course:
         """Let time pass."""
         if instant > self.now:
             self.now = self.clock.seconds = instant
+
+    def restore(self, world: Any) -> None:
+        """The world is as it was: what happened in it since was rolled back."""
+        self.world = world
+        self._resources.update(self.scene.worlds.resources(world))
 
     def next_number(self) -> int:
         """A number that nothing else in this run has."""

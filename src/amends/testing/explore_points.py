@@ -64,7 +64,7 @@ def _kinds(run: Run, point: Point) -> Iterator[Kind]:
             yield Kind.SIGNAL_LATE
         return
     if node.remote:
-        yield from run.scene.kinds(point)
+        yield from run.scene.kinds(point, node)
         return
     undo = point.phase is Phase.UNDO
     policy = node.undo_retry if undo else node.retry

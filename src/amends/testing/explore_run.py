@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amends.decide import events as e
 from amends.decide import messages as m
+from amends.decide.barrier import Entry
 from amends.decide.events import Event, Phase
 from amends.decide.plan import Place, StepNode
 from amends.decide.state import Status, in_flight
@@ -58,6 +59,8 @@ class Run(Course):
         self.swappable: list[int] = []  # lines behind which siblings are called
         self.called: set[tuple[str, Phase]] = set()
         self.own_errors: dict[tuple[str, Phase], str] = {}  # of the last attempt, where nothing was put into it
+        self.inbox: dict[str, dict[int, Entry]] = {}  # what services keep of their commands
+        self.cut: set[tuple[str, Phase]] = set()  # halves of steps whose commands do not arrive any more
         self.mended: int = 0  # how often it was parked, and taken up again
         self._at = {(fault.name, fault.phase, fault.number): fault for fault in faults if fault.kind in ATTEMPTS}
         self._moments = {(fault.kind, fault.name, fault.number): fault for fault in faults if fault.kind in MOMENTS}
@@ -90,6 +93,7 @@ class Run(Course):
         if self.mended > len(self.faults) or self.standing.status is not Status.PARKED or unexplained(self):
             return False
         self.mended += 1
+        self.cut.clear()
         self.note("what was down works again, and a person says: unpark")
         self.tell(m.Operate("unpark", "unpark", "", "explore", "it works again"))
         return True
@@ -121,10 +125,10 @@ class Run(Course):
     def begin(self, address: str, phase: Phase, *, siblings: bool = False) -> None:
         """Start what was issued."""
         node = self.plan.step(address)
+        if self.crashed:
+            return  # whoever takes over sees in the journal that this was to begin
         if node.remote:
-            self.scene.send(self, node, address, phase)
-        elif self.crashed:
-            return
+            self.scene.send(self, node, address, phase, siblings=siblings)
         elif self.standing.careful:
             self._careful.append((address, phase))
         else:
@@ -168,7 +172,8 @@ class Run(Course):
         """An attempt at which a fault stands."""
         address, phase = attempt.address, attempt.phase
         if kind is Kind.CRASH_BEFORE:
-            self._crash(attempt, "is about to be called, and the worker dies")
+            self._note(attempt, "is about to be called")
+            self.crash("the worker dies")
         elif kind is Kind.REJECTS:
             self._note(attempt, "says no")
             self._hear(attempt, 0.0, m.No(address, phase, "it was made to say no", sure=attempt.readonly))
@@ -184,7 +189,8 @@ class Run(Course):
         self.called.add((attempt.address, attempt.phase))
         ended = _ended(called)
         if kind is Kind.CRASH_AFTER:
-            self._crash(attempt, f"{ended}, and the worker dies before that is written")
+            self._note(attempt, ended)
+            self.crash("the worker dies before that is written")
         elif kind is Kind.SLOW:
             self._took_note(attempt, called)
             self._note(attempt, f"{ended}, and is slow to say so")
@@ -217,8 +223,9 @@ class Run(Course):
     def _note(self, attempt: Try, word: str) -> None:
         self.story.append((self.now, CallOf(attempt.address, attempt.phase, attempt.number, word)))
 
-    def _crash(self, attempt: Try, word: str) -> None:
-        self._note(attempt, word)
+    def crash(self, word: str) -> None:
+        """The worker is gone, and with it whatever it knows."""
+        self.note(word)
         self.crashed = True
 
     def _adopt(self) -> None:
@@ -324,8 +331,12 @@ def may_say_no(node: StepNode, fn: Any, rejects: tuple[type[Exception], ...]) ->
     """Whether a rejection is a fault of this step: behind the pivot only where it says that it may."""
     if node.place is not Place.AFTER or rejects:
         return True
-    code = getattr(fn, "__code__", None)
-    return "Reject" in getattr(code, "co_names", ())
+    return says_no(fn)
+
+
+def says_no(fn: Any) -> bool:
+    """Whether a function's own code has a `Reject` in it."""
+    return "Reject" in getattr(getattr(fn, "__code__", None), "co_names", ())
 
 
 def _ended(called: Called) -> str:

@@ -9,24 +9,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from amends.decide.choreography import obstacles, travelling
 from amends.decide.events import Phase
 from amends.decide.plan import Plan, StepNode
 from amends.define.nodes import Signal
 from amends.define.program import Program
 from amends.define.saga import Saga
+from amends.define.step import Remote
 from amends.errors import DefinitionError
 from amends.run.settings import Settings
 from amends.testing.explore_calls import Called, NeedsLoop, Try, call, end_loop, loopless, new_loop
 from amends.testing.explore_faults import Faults, Kind
 from amends.testing.explore_run import Point, Run
+from amends.testing.explore_services import Given, Services
+from amends.testing.explore_wire import Wire
 from amends.testing.explore_world import Worlds
 from amends.testing.inline import SandboxLoop
 
+ORCHESTRATED, CHOREOGRAPHED = "orchestrated", "choreographed"
 HISTORY_LINES = 300  # of a run; a step that fails without end behind the pivot parks then
 
 
 class Scene:
     """The stage of every run. Raises DefinitionError, and ValueRefused for an input that cannot be stored."""
+
+    needs_services = True
 
     def __init__(
         self,
@@ -35,10 +42,12 @@ class Scene:
         world: object,
         signals: Mapping[Signal[Any], Any] | None = None,
         acts: Sequence[Callable[..., Any]] = (),
+        services: Given | None = None,
+        style: str = ORCHESTRATED,
     ) -> None:
         self.saga: Saga[Any, Any] = saga
         self.program: Program = saga.program
-        self.plan: Plan = saga.plan
+        self.plan: Plan = travelling(saga.plan) if style == CHOREOGRAPHED else saga.plan
         self.settings: Settings = Settings(history_lines=HISTORY_LINES)
         self.payload: bytes = self.program.input.admit(value, f"the input of {saga.name}", self.settings.payload_bytes)[
             0
@@ -46,9 +55,19 @@ class Scene:
         self.worlds: Worlds = self.worlds_of(world)
         self.signals: list[tuple[str, bytes]] = [self.signal(*one) for one in (signals or {}).items()]
         self.acts: dict[str, Callable[..., Any]] = {act.__name__: act for act in acts}
+        self.wire: Wire | None = None
+        if services is not None:
+            self.wire = Wire(Services(services, self.plan, self._remotes()), choreographed=style == CHOREOGRAPHED)
+        elif self.plan.remote and self.needs_services:
+            raise DefinitionError(f"{saga!r} has commands of services: say who does them, with services=")
+        _check_style(saga, style)
         self.accounted: set[object] = set()  # journals that amends' own account has read
         self.looped: bool = False
         self._loop: SandboxLoop | None = None
+
+    def _remotes(self) -> dict[str, Remote]:
+        steps = {address: step.step.body.remote for address, step in self.program.steps.items()}
+        return {address: remote for address, remote in steps.items() if remote is not None}
 
     def worlds_of(self, world: object) -> Worlds:
         """What makes worlds. Raises DefinitionError."""
@@ -72,13 +91,15 @@ class Scene:
         """Make an attempt, as the user wrote it."""
         return call(attempt)
 
-    def send(self, run: Run, node: StepNode, address: str, phase: Phase) -> None:
+    def send(self, run: Run, node: StepNode, address: str, phase: Phase, *, siblings: bool) -> None:
         """Send a command to its service."""
-        raise DefinitionError(f"{address} is done by the service {node.service}; explore knows none of its handlers")
+        if self.wire is None:
+            raise DefinitionError(f"{address} is a command of {node.service}: say who does it, with services=")
+        self.wire.send(run, node, address, phase, siblings=siblings)
 
-    def kinds(self, point: Point) -> Iterable[Kind]:
+    def kinds(self, point: Point, node: StepNode) -> Iterable[Kind]:
         """What can go wrong with a command and its reply."""
-        return ()
+        return () if self.wire is None else self.wire.kinds(point, node)
 
     def loop(self) -> SandboxLoop:
         """For attempts that really wait."""
@@ -101,3 +122,11 @@ class Scene:
             known = ", ".join(self.program.signals) or "none"
             raise DefinitionError(f"signals=: the saga {self.saga.name!r} waits for no {name!r}; it waits for {known}")
         return name, codec.admit(value, f"the signal {name}", self.settings.payload_bytes)[0]
+
+
+def _check_style(saga: Saga[Any, Any], style: str) -> None:
+    if style not in (ORCHESTRATED, CHOREOGRAPHED):
+        raise DefinitionError(f"style={style!r}: {ORCHESTRATED!r} or {CHOREOGRAPHED!r} is expected")
+    in_the_way = obstacles(saga.plan) if style == CHOREOGRAPHED else ()
+    if in_the_way:
+        raise DefinitionError(f"{saga!r} cannot be choreographed: {'; '.join(in_the_way)}")

@@ -57,6 +57,8 @@ class NoWorlds(Worlds):
 class ScriptedScene(Scene):
     """A saga whose steps answer as they are told to. script: by the step's name, and whether its undo is meant."""
 
+    needs_services = False
+
     def __init__(
         self,
         saga: Saga[Any, Any],
@@ -85,7 +87,7 @@ class ScriptedScene(Scene):
         answer = self._answer(attempt.address, attempt.phase, number)
         return Called(self._message(run, attempt.address, attempt.phase, answer), answer.seconds)
 
-    def send(self, run: Run, node: StepNode, address: str, phase: Phase) -> None:
+    def send(self, run: Run, node: StepNode, address: str, phase: Phase, *, siblings: bool) -> None:
         number, _ = run.fault_at(address, phase, node)
         answer = self._answer(address, phase, run.standing.step(address).track(phase).attempts)
         message = self._message(run, address, phase, answer)
