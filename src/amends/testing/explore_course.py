@@ -62,6 +62,7 @@ class Course:
         self.story: list[tuple[float, Row | Note | CallOf]] = []
         self.worker: int = 1
         self.crashed: bool = False
+        self.waiting_alone: list[tuple[str, Phase]] = []  # attempts to be made one at a time
         self.endless: bool = False
         self.problem: str = ""  # what a user's own code beside the saga raised
         self.acting: Acting = Acting(self)
@@ -98,7 +99,7 @@ class Course:
 
     def _turn(self) -> bool:
         """Let the next thing happen. False if there is none."""
-        if self.urgent():
+        if (self.crashed or self.waiting_alone) and self.urgent():
             return True
         if self._queue and (self._wake is None or self._queue[0][0] <= self._wake):
             at, _, _, do = heappop(self._queue)
@@ -135,7 +136,8 @@ class Course:
 
     def later(self, at: float, do: Callable[[], None], *, outside: bool = True) -> None:
         """Have something happen at an instant. outside: it outlives the worker."""
-        heappush(self._queue, (at, self.next_number(), outside, do))
+        self._count += 1
+        heappush(self._queue, (at, self._count, outside, do))
 
     def forget_what_the_worker_knew(self) -> None:
         """Only what comes from outside still happens."""

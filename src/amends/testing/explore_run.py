@@ -66,7 +66,6 @@ class Run(Course):
         self._moments = {(fault.kind, fault.name, fault.number): fault for fault in faults if fault.kind in MOMENTS}
         self._signals = {fault.name: fault for fault in faults if fault.kind in SIGNALS}
         self._tries: dict[tuple[str, Phase], int] = {}
-        self._careful: list[tuple[str, Phase]] = []
         self._alone: tuple[str, Phase] | None = None
 
     # The course of it
@@ -82,7 +81,7 @@ class Run(Course):
     def urgent(self) -> bool:
         if self.crashed:
             self._adopt()
-        elif self._careful and self._alone is None:
+        elif self.waiting_alone and self._alone is None:
             self._begin_alone()
         else:
             return False
@@ -116,13 +115,13 @@ class Run(Course):
             if self._meets(Kind.SWAPPED, "", line):
                 begun.reverse()
         for address, phase in begun:
-            self.begin(address, phase, siblings=len(begun) > 1 or self.busy)
+            self._begin(address, phase, siblings=len(begun) > 1 or self.busy)
         if self._moments:
             self._happen(line)
 
     # Attempts
 
-    def begin(self, address: str, phase: Phase, *, siblings: bool = False) -> None:
+    def _begin(self, address: str, phase: Phase, *, siblings: bool = False) -> None:
         """Start what was issued."""
         node = self.plan.step(address)
         if self.crashed:
@@ -130,13 +129,13 @@ class Run(Course):
         if node.remote:
             self.scene.send(self, node, address, phase, siblings=siblings)
         elif self.standing.careful:
-            self._careful.append((address, phase))
+            self.waiting_alone.append((address, phase))
         else:
             self._make(Try(self, self.scene.program.step(address), node, address, phase), siblings)
 
     def _begin_alone(self) -> None:
         """A saga whose workers died goes on one attempt at a time."""
-        address, phase = self._careful.pop(0)
+        address, phase = self.waiting_alone.pop(0)
         if (address, phase) not in in_flight(self.standing):
             return
         self._alone = (address, phase)
@@ -231,14 +230,14 @@ class Run(Course):
     def _adopt(self) -> None:
         """Another worker takes over. What the dead one knew and had not written is gone."""
         self.forget_what_the_worker_knew()
-        self._careful.clear()
+        self.waiting_alone.clear()
         self._alone, self.crashed = None, False
         gone, self.worker = self.worker, self.worker + 1
         self.pass_until(self.now + LEASE_SECONDS)
         self.note(f"worker {self.worker} takes over")
         for address, phase in in_flight(self.standing):
             if self.plan.step(address).remote:
-                self.begin(address, phase)
+                self._begin(address, phase)
         self.tell(m.Adopt(gone))
 
     # What happens beside it
