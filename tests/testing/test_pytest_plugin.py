@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,3 +77,38 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
     printed = pytest_in(tmp_path, SUITE, "-p", "no:amends")
 
     assert "fixture 'amends' not found" in printed
+
+
+EXPLORING = """
+from amends import Reject, Saga, step
+from amends.testing import explore
+
+
+@step(readonly=True)
+def look(name: str) -> int:
+    if name == "":
+        raise Reject("nothing")
+    return len(name)
+
+
+@step
+def keep(length: int) -> None: ...
+
+@keep.compensation
+def forget() -> None: ...
+
+
+measure = Saga("measure", look, keep, input=str)
+
+
+def test_it_says_how_many() -> None:
+    print("made", explore(measure, "four").runs, "and", explore(measure, "four", runs=50).runs)
+"""
+
+
+def test_the_budget_of_explorations_is_an_option(tmp_path: Path) -> None:
+    assert "made 60 and 50" in pytest_in(tmp_path, EXPLORING, "-s", "--amends-explore=60")
+    made = re.search(r"made (\d+) and 50", pytest_in(tmp_path, EXPLORING, "-s"))
+    assert made is not None
+    assert int(made[1]) > 500  # as many as there are
+    assert "a number from 1 on is expected" in pytest_in(tmp_path, EXPLORING, "--amends-explore=0")

@@ -9,11 +9,12 @@ Must not: reach a network, a database or a thread; the world is the user's fake 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from amends.define.nodes import Signal
 from amends.define.saga import Saga
+from amends.testing.explore_budget import BUDGET
 from amends.testing.explore_faults import read
 from amends.testing.explore_report import Report
 from amends.testing.explore_scene import Scene
@@ -21,7 +22,6 @@ from amends.testing.explore_search import Progress, Search
 from amends.testing.explore_services import Given
 
 I = TypeVar("I")  # noqa: E741  # the input, as in the documented signatures
-RUNS = 2_000
 Style = Literal["orchestrated", "choreographed"]
 
 
@@ -43,7 +43,8 @@ class Exploration:
     signals: what the saga's waits get. meanwhile: functions of yours that happen beside it, at any time.
     services: who does its commands: participants, or fakes by command, `{reserve: (do, undo)}`, which are given what
         they are about and the world. style: "orchestrated" or "choreographed".
-    runs: how many at most; single faults are always all run. seed: of what is drawn where there are more.
+    runs: how many at most, 2,000 unless `pytest --amends-explore` says otherwise; single faults are always all run.
+    seed: of what is drawn where there are more.
     """
 
     saga: Saga[Any, Any]
@@ -54,7 +55,7 @@ class Exploration:
     meanwhile: Sequence[Callable[..., Any]] = ()
     services: Given | None = None
     style: Style = "orchestrated"
-    runs: int = RUNS
+    runs: int | None = None
     seed: int = 0
 
     def run(
@@ -64,10 +65,10 @@ class Exploration:
 
         Raises DefinitionError, and ValueRefused for an input that cannot be stored.
         """
-        chosen = replace(self, runs=self.runs if runs is None else runs, seed=self.seed if seed is None else seed)
+        budget = next(given for given in (runs, self.runs, BUDGET.runs) if given is not None)
         scene = Scene(self.saga, self.input, self.world, self.signals, self.meanwhile, self.services, self.style)
         try:
-            search = Search(scene, self.invariant, chosen.runs, chosen.seed, told)
+            search = Search(scene, self.invariant, budget, self.seed if seed is None else seed, told)
             return search.only(read(only, scene.program.signals, scene.acts)) if only else search.report()
         finally:
             scene.close()
@@ -84,7 +85,7 @@ def explore(
     meanwhile: Sequence[Callable[..., Any]] = (),
     services: Given | None = None,
     style: Style = "orchestrated",
-    runs: int = RUNS,
+    runs: int | None = None,
     seed: int = 0,
     only: str = "",
 ) -> Report:
@@ -94,6 +95,7 @@ def explore(
 
     Raises Counterexample, an AssertionError, for the first run in which something is wrong, made as small as it can be.
     """
+    __tracebackhide__ = True
     made = Exploration(saga, input, world, invariant, signals or {}, meanwhile, services, style, runs, seed)
     report = made.run(only=only)
     if not report.ok:

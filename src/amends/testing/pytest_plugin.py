@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture `amends`, an orchestrator in memory on a virtual clock.
+"""The pytest plugin: the fixture `amends`, an orchestrator in memory on a virtual clock, and `--amends-explore`.
 
     def test_a_declined_card_releases_the_stock(amends: NewSandbox) -> None:
         app = amends([place_order], resources=[FakeShop()])
@@ -20,6 +20,25 @@ if TYPE_CHECKING:
     from amends.testing.sandbox import NewSandbox, Sandbox
 
 _MADE: pytest.StashKey[list[Sandbox]] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--amends-explore=RUNS`."""
+    words = "How many runs an exploration makes where the test does not say: 2,000 by itself, more at night."
+    parser.getgroup("amends").addoption("--amends-explore", type=int, metavar="RUNS", help=words)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Put the budget in force."""
+    runs = config.getoption("--amends-explore")
+    if runs is None:
+        return
+    if runs < 1:
+        raise pytest.UsageError(f"--amends-explore={runs}: a number from 1 on is expected")
+    from amends.testing.explore_budget import BUDGET
+
+    before, BUDGET.runs = BUDGET.runs, runs
+    config.add_cleanup(lambda: setattr(BUDGET, "runs", before))
 
 
 @pytest.fixture
