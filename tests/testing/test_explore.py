@@ -166,7 +166,9 @@ def test_a_fault_that_is_never_met_is_said() -> None:
     assert "never met: charge#7:fails" in str(report)
 
 
-@pytest.mark.parametrize("word", ["charge", "charge:explodes", "cancel@", "nonsense@3", "charge:cancel"])
+@pytest.mark.parametrize(
+    "word", ["charge", "charge:explodes", "cancel@", "nonsense@3", "charge:cancel", "charge:signal-lost", "pay:fails"]
+)
 def test_a_fault_that_is_none_is_refused_with_what_there_is(word: str) -> None:
     with pytest.raises(DefinitionError, match="the fault"):
         explore(place_order, ORDER, world=Shop, only=word)

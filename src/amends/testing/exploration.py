@@ -15,7 +15,6 @@ from typing import Any, Literal, TypeVar
 from amends.define.nodes import Signal
 from amends.define.saga import Saga
 from amends.testing.explore_budget import BUDGET
-from amends.testing.explore_faults import read
 from amends.testing.explore_report import Report
 from amends.testing.explore_scene import Scene
 from amends.testing.explore_search import Progress, Search
@@ -69,7 +68,7 @@ class Exploration:
         scene = Scene(self.saga, self.input, self.world, self.signals, self.meanwhile, self.services, self.style)
         try:
             search = Search(scene, self.invariant, budget, self.seed if seed is None else seed, told)
-            return search.only(read(only, scene.program.signals, scene.acts)) if only else search.report()
+            return search.only(scene.faults(only)) if only else search.report()
         finally:
             scene.close()
 

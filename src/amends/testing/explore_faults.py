@@ -73,6 +73,11 @@ class Fault(NamedTuple):
         again = f"#{self.number}" if self.number > 1 else ""
         return f"{undo}{self.name}{again}:{self.kind.removeprefix('signal-') if self.kind in SIGNALS else self.kind}"
 
+    @property
+    def label(self) -> str:
+        """What goes wrong, wherever it is."""
+        return self.name if self.kind is Kind.ACT else str(self.kind)
+
 
 Faults = tuple[Fault, ...]
 
@@ -104,7 +109,8 @@ def _one(word: str, signals: Iterable[str], acts: Iterable[str]) -> Fault:
         )
     undo, name, again, kind = attempt.groups()
     wanted = f"signal-{kind}" if name in signals and not undo else kind
-    if wanted not in set(Kind) or Kind(wanted) in MOMENTS:
-        known = ", ".join(kind for kind in Kind if kind not in MOMENTS and kind not in SIGNALS)
+    fitting = [known for known in Kind if known in (SIGNALS if wanted != kind else ATTEMPTS)]
+    if wanted not in fitting:
+        known = ", ".join(known.removeprefix("signal-") for known in fitting)
         raise DefinitionError(f"the fault {word!r}: {kind!r} is none of {known}")
     return Fault(Kind(wanted), name, Phase.UNDO if undo else Phase.ACTION, int(again or 1))

@@ -77,7 +77,7 @@ class Report:
         self.runs += 1
         self.outcomes["open" if run.state is None or not run.at_rest else str(run.state.status)] += 1
         for fault in run.met:
-            self.kinds[fault.kind] += 1
+            self.kinds[fault.label] += 1
         for address, phase in run.called:
             (self.compensations if phase is Phase.UNDO else self.steps).add(stem_of(address))
 

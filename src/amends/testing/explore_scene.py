@@ -6,12 +6,13 @@ Must not: hold anything of a run.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from amends.decide.choreography import obstacles, travelling
 from amends.decide.events import Phase
-from amends.decide.plan import Plan, StepNode
+from amends.decide.plan import Plan, StepNode, stem_of
 from amends.define.nodes import Signal
 from amends.define.program import Program
 from amends.define.saga import Saga
@@ -19,7 +20,7 @@ from amends.define.step import Remote
 from amends.errors import DefinitionError
 from amends.run.settings import Settings
 from amends.testing.explore_calls import Called, NeedsLoop, Try, call, end_loop, loopless, new_loop
-from amends.testing.explore_faults import Faults, Kind
+from amends.testing.explore_faults import MOMENTS, Faults, Kind, read
 from amends.testing.explore_run import Point, Run
 from amends.testing.explore_services import Given, Services
 from amends.testing.explore_wire import Wire
@@ -54,7 +55,7 @@ class Scene:
         ]
         self.worlds: Worlds = self.worlds_of(world)
         self.signals: list[tuple[str, bytes]] = [self.signal(*one) for one in (signals or {}).items()]
-        self.acts: dict[str, Callable[..., Any]] = {act.__name__: act for act in acts}
+        self.acts: dict[str, Callable[..., Any]] = _acts(acts)
         self.wire: Wire | None = None
         if services is not None:
             self.wire = Wire(Services(services, self.plan, self._remotes()), choreographed=style == CHOREOGRAPHED)
@@ -101,6 +102,15 @@ class Scene:
         """What can go wrong with a command and its reply."""
         return () if self.wire is None else self.wire.kinds(point, node)
 
+    def faults(self, text: str) -> Faults:
+        """Faults as they are written. Raises DefinitionError for what this saga cannot meet."""
+        found = read(text, self.program.signals, self.acts)
+        for fault in found:
+            if fault.kind not in MOMENTS and stem_of(fault.name) not in self.plan.by_address:
+                known = ", ".join(self.plan.by_address)
+                raise DefinitionError(f"the fault {fault}: the saga has no {fault.name!r}; it has: {known}")
+        return found
+
     def loop(self) -> SandboxLoop:
         """For attempts that really wait."""
         if self._loop is None:
@@ -122,6 +132,18 @@ class Scene:
             known = ", ".join(self.program.signals) or "none"
             raise DefinitionError(f"signals=: the saga {self.saga.name!r} waits for no {name!r}; it waits for {known}")
         return name, codec.admit(value, f"the signal {name}", self.settings.payload_bytes)[0]
+
+
+def _acts(acts: Sequence[Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
+    found: dict[str, Callable[..., Any]] = {}
+    for act in acts:
+        name = getattr(act, "__name__", "")
+        if not inspect.iscoroutinefunction(act) or not name.isidentifier():
+            raise DefinitionError(f"meanwhile=[{act!r:.80}]: async functions of the world and the saga are expected")
+        if name in found or name in (Kind.CANCEL, Kind.DEADLINE, Kind.SWAPPED):
+            raise DefinitionError(f"meanwhile=: {name!r} is taken; give the function another name")
+        found[name] = act
+    return found
 
 
 def _check_style(saga: Saga[Any, Any], style: str) -> None:

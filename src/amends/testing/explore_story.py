@@ -63,7 +63,7 @@ def _word(event: Event) -> str:
             return _word_of_saga(event)
 
 
-def _word_of_saga(event: Event) -> str:
+def _word_of_saga(event: Event) -> str:  # one word for each
     match event:
         case e.TurnedBack(cause):
             return f"the saga goes back ({cause})"
@@ -83,6 +83,12 @@ def _word_of_saga(event: Event) -> str:
             return f"taken over from worker {worker}"
         case e.Late(address, phase, outcome):
             return f"{_half(address, phase)}: late, {outcome}"
+        case e.Operated(verb, _, actor):
+            return f"{verb} by {actor}"
+        case e.Resumed() | e.ResumedBack():
+            return "the saga goes on"
+        case e.Retried(address, phase):
+            return f"{_half(address, phase)} is tried anew"
         case e.Kept(address):
             return f"the signal {address} is kept"
         case e.Abandoned(address):

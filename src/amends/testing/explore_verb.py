@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import click
@@ -26,7 +26,7 @@ from amends.operate.cli.safe import safe
 from amends.operate.cli.verb import Verb, json_option
 from amends.testing.exploration import Exploration
 from amends.testing.explore_faults import spelled
-from amends.testing.explore_report import Report
+from amends.testing.explore_report import Found, Report
 
 
 @click.command(
@@ -139,7 +139,6 @@ def _progress() -> Iterator[Callable[[int, int], None] | None]:
 
 def _shape(report: Report) -> dict[str, object]:
     """The report as JSON data."""
-    found = report.counterexample or report.shown
     return {
         "saga": report.saga,
         "ok": report.ok,
@@ -154,14 +153,11 @@ def _shape(report: Report) -> dict[str, object]:
         "steps": sorted(report.steps),
         "compensations": sorted(report.compensations),
         "unreached": list(report.unreached),
-        "counterexample": None
-        if found is None
-        else {
-            "faults": spelled(found.faults),
-            "wrong": found.wrong,
-            "outcome": str(found.outcome),
-            "timeline": list(found.timeline),
-            "world": found.world,
-            "command": report.command,
-        },
+        "counterexample": _run(report.counterexample),
+        "shown": _run(report.shown),
+        "command": report.command,
     }
+
+
+def _run(found: Found | None) -> dict[str, object] | None:
+    return None if found is None else {**asdict(found), "faults": spelled(found.faults), "outcome": str(found.outcome)}
