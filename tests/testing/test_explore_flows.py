@@ -134,7 +134,7 @@ def test_code_beside_a_saga_hears_what_its_cancel_is_told() -> None:
     def told_the_truth(desk: Desk, outcome: object) -> None:
         if "cancelled" in desk.letters:
             assert isinstance(outcome, Compensated)
-        if "too late" in desk.letters and "asked while running" in desk.letters:
+        elif "too late" in desk.letters and "asked while running" in desk.letters:
             assert isinstance(outcome, Completed)
         assert len(desk.letters) % 2 == 0  # whoever asked was answered
 
