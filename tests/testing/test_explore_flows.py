@@ -148,7 +148,7 @@ def test_code_beside_a_saga_hears_what_its_cancel_is_told() -> None:
     assert report.kinds["give_up"] > 10
     early, late = made.run(only="give_up@1"), made.run(only="give_up@9")
     assert "'asked while running', 'cancelled'" in str(early)
-    assert "'asked while completed', 'too late'" in str(late)
+    assert "'asked while running', 'too late'" in str(late)
 
 
 def test_an_error_in_code_beside_a_saga_is_told() -> None:
