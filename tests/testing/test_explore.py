@@ -167,7 +167,17 @@ def test_a_fault_that_is_never_met_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["charge", "charge:explodes", "cancel@", "nonsense@3", "charge:cancel", "charge:signal-lost", "pay:fails"]
+    "word",
+    [
+        "charge",
+        "charge:explodes",
+        "cancel@",
+        "nonsense@3",
+        "charge:cancel",
+        "charge:signal-lost",
+        "pay:fails",
+        "charge:reply-lost",
+    ],
 )
 def test_a_fault_that_is_none_is_refused_with_what_there_is(word: str) -> None:
     with pytest.raises(DefinitionError, match="the fault"):

@@ -133,7 +133,7 @@ def test_without_the_barrier_it_would_happen_twice(
     def always(*_: object) -> Ruling:
         return Ruling(Verdict.RUN)
 
-    monkeypatch.setattr("amends.testing.explore_services.arrives", always)
+    monkeypatch.setattr("amends.testing.explore_barrier.arrives", always)
 
     for fault in faults:
         with pytest.raises(Counterexample, match="the invariant does not hold"):

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import events as loops
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from math import inf
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from amends.decide import messages as m
@@ -35,6 +36,7 @@ from amends.testing.virtual import START, Stalled, close
 if TYPE_CHECKING:
     from amends.testing.explore_run import Run
 
+NONE: Mapping[str, Any] = MappingProxyType({})
 BARE_YIELDS_MAX = 10_000  # of `asyncio.sleep(0)`, in one attempt
 
 
@@ -138,10 +140,10 @@ class Called:
         self.error: BaseException | None = error
 
 
-def call(attempt: Try) -> Called:
-    """Make an attempt. Raises NeedsLoop."""
+def call(attempt: Try, transactions: Mapping[str, Any] = NONE) -> Called:
+    """Make an attempt. transactions: what the function is given for those that it takes. Raises NeedsLoop."""
     try:
-        given = attempt.arguments()
+        given = {**attempt.arguments(), **transactions} if transactions else attempt.arguments()
     except ValueRefused as error:
         refused = m.Failure(attempt.address, attempt.phase, describe(error), resolved=True, park=True)
         return Called(refused, error=error)

@@ -52,6 +52,7 @@ class Kind(StrEnum):
 MOMENTS = frozenset({Kind.CANCEL, Kind.DEADLINE, Kind.ACT, Kind.SWAPPED})
 SIGNALS = frozenset({Kind.SIGNAL_LOST, Kind.SIGNAL_EARLY, Kind.SIGNAL_TWICE, Kind.SIGNAL_LATE})
 ATTEMPTS = frozenset(Kind) - MOMENTS - SIGNALS
+TRAVELLING = frozenset(kind for kind in Kind if kind.startswith(("command-", "reply-")))
 SIMPLEST = {kind: place for place, kind in enumerate(Kind)}
 _ATTEMPT = re.compile(r"(?:(undo):)?([^:#@\s]+)(?:#(\d+))?:([a-z-]+)")
 _MOMENT = re.compile(r"([^:#@\s]+)@(\d+)")

@@ -12,22 +12,14 @@ from collections.abc import Iterator
 from amends.decide import events as e
 from amends.decide.events import Phase
 from amends.decide.state import Status
-from amends.testing.explore_faults import MOMENTS, SIGNALS, Fault, Kind
+from amends.testing.explore_faults import MOMENTS, SIGNALS, SIMPLEST, Fault, Kind
 from amends.testing.explore_run import Point, Run, may_say_no
+from amends.testing.explore_tx import TX
 
 Position = tuple[int, int, int]
 _BEFORE_ALL: Position = (-1, -1, -1)
-_LOCAL = (
-    Kind.REJECTS,
-    Kind.FAILS,
-    Kind.DOWN,
-    Kind.TIMES_OUT,
-    Kind.LOST,
-    Kind.CRASH_BEFORE,
-    Kind.CRASH_AFTER,
-    Kind.SLOW,
-)
 _ONCE = (Kind.FAILS, Kind.TIMES_OUT, Kind.CRASH_BEFORE, Kind.CRASH_AFTER)
+_ONCE_TX = (Kind.FAILS, Kind.CRASH_BEFORE, Kind.CRASH_AFTER)  # one that times out is rolled back: it fails
 
 
 def further(run: Run) -> list[Fault]:
@@ -70,10 +62,10 @@ def _kinds(run: Run, point: Point) -> Iterator[Kind]:
     policy = node.undo_retry if undo else node.retry
     if not undo and _may_say_no(run, point):
         yield Kind.REJECTS
-    yield from _ONCE
+    yield from _ONCE_TX if node.work == TX else _ONCE
     if point.number == 1 and policy.attempts is not None and policy.attempts > 1:
         yield Kind.DOWN
-        if not (undo or node.readonly):
+        if not (undo or node.readonly or node.work == TX):
             yield Kind.LOST
     if point.siblings:
         yield Kind.SLOW
@@ -105,10 +97,10 @@ def _moments(run: Run) -> Iterator[tuple[Position, Fault]]:
             yield (line, 1, 3 + place), Fault(Kind.ACT, name, number=line)
 
 
-def simpler(fault: Fault) -> Iterator[Fault]:
-    """Faults at the same place that are easier to understand."""
-    if fault.kind not in _LOCAL:
-        return
-    for kind in _LOCAL[: _LOCAL.index(fault.kind)]:
-        if not (kind is Kind.REJECTS and fault.phase is Phase.UNDO):
-            yield fault._replace(kind=kind)
+def simpler(run: Run, fault: Fault) -> Iterator[Fault]:
+    """Faults that could stand at the same place and are easier to understand."""
+    for point in run.points:
+        if point.node is not None and (point.name, point.phase, point.number) == fault[1:]:
+            kinds = sorted(_kinds(run, point), key=SIMPLEST.__getitem__)
+            yield from (fault._replace(kind=kind) for kind in kinds if SIMPLEST[kind] < SIMPLEST[fault.kind])
+            return

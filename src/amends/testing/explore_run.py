@@ -32,7 +32,6 @@ LEASE_SECONDS = 15.0  # a worker is gone, and another has noticed
 SIGNAL_SECONDS = 1.0  # somebody answers
 SLOW_SHARE = 0.9  # of its timeout
 _WITHOUT_EFFECT = frozenset({Kind.FAILS, Kind.DOWN})
-_EVER = {Kind.FAILS: "", Kind.DOWN: " every time"}
 _SILENT = {Kind.TIMES_OUT: "no answer comes", Kind.LOST: "no attempt is ever answered"}
 
 
@@ -174,14 +173,20 @@ class Run(Course):
             self._note(attempt, "is about to be called")
             self.crash("the worker dies")
         elif kind is Kind.REJECTS:
-            self._note(attempt, "says no")
-            self._hear(attempt, 0.0, m.No(address, phase, "it was made to say no", sure=attempt.readonly))
+            self._instead(attempt, m.No(address, phase, "it was made to say no", sure=attempt.readonly))
         elif kind in _WITHOUT_EFFECT:
-            self._note(attempt, f"fails{_EVER[kind]}, and nothing has happened")
-            failed = m.Failure(address, phase, "it was made to fail", attempt.readonly, final=kind is Kind.DOWN)
-            self._hear(attempt, 0.0, failed)
+            final = kind is Kind.DOWN
+            self._instead(attempt, m.Failure(address, phase, "it was made to fail", attempt.readonly, final=final))
         else:
             self._spoil_after(attempt, kind, self.scene.perform(attempt))
+
+    def _instead(self, attempt: Try, message: m.Message) -> None:
+        """The function is not called, and this is how its attempt ends; unless a barrier knows that it was done."""
+        called = self.scene.instead(attempt, message)
+        ever = " every time" if isinstance(message, m.Failure) and message.final else ""
+        said = {m.No: "says no", m.Failure: f"fails{ever}, and nothing has happened"}
+        self._note(attempt, said.get(type(called.message), f"{_ended(called)} already"))
+        self._hear(attempt, 0.0, called.message)
 
     def _spoil_after(self, attempt: Try, kind: Kind, called: Called) -> None:
         """It has happened, and something goes wrong with saying so."""

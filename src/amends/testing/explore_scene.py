@@ -12,7 +12,8 @@ from typing import Any
 
 from amends.decide.choreography import obstacles, travelling
 from amends.decide.events import Phase
-from amends.decide.plan import Plan, StepNode, stem_of
+from amends.decide.messages import Message
+from amends.decide.plan import EachNode, Plan, StepNode, stem_of
 from amends.define.nodes import Signal
 from amends.define.program import Program
 from amends.define.saga import Saga
@@ -20,9 +21,10 @@ from amends.define.step import Remote
 from amends.errors import DefinitionError
 from amends.run.settings import Settings
 from amends.testing.explore_calls import Called, NeedsLoop, Try, call, end_loop, loopless, new_loop
-from amends.testing.explore_faults import MOMENTS, Faults, Kind, read
+from amends.testing.explore_faults import ATTEMPTS, MOMENTS, TRAVELLING, Fault, Faults, Kind, read
 from amends.testing.explore_run import Point, Run
 from amends.testing.explore_services import Given, Services
+from amends.testing.explore_tx import TX, Transactional
 from amends.testing.explore_wire import Wire
 from amends.testing.explore_world import Worlds
 from amends.testing.inline import SandboxLoop
@@ -56,6 +58,7 @@ class Scene:
         self.worlds: Worlds = self.worlds_of(world)
         self.signals: list[tuple[str, bytes]] = [self.signal(*one) for one in (signals or {}).items()]
         self.acts: dict[str, Callable[..., Any]] = _acts(acts)
+        self.transactional: Transactional = Transactional(self.program)
         self.wire: Wire | None = None
         if services is not None:
             self.wire = Wire(Services(services, self.plan, self._remotes()), choreographed=style == CHOREOGRAPHED)
@@ -90,7 +93,11 @@ class Scene:
 
     def perform(self, attempt: Try) -> Called:
         """Make an attempt, as the user wrote it."""
-        return call(attempt)
+        return call(attempt) if attempt.node.work != TX else self.transactional.call(attempt)
+
+    def instead(self, attempt: Try, message: Message) -> Called:
+        """End an attempt without a call; one in a transaction is judged by the barrier all the same."""
+        return Called(message) if attempt.node.work != TX else self.transactional.call(attempt, message)
 
     def send(self, run: Run, node: StepNode, address: str, phase: Phase, *, siblings: bool) -> None:
         """Send a command to its service."""
@@ -109,7 +116,19 @@ class Scene:
             if fault.kind not in MOMENTS and stem_of(fault.name) not in self.plan.by_address:
                 known = ", ".join(self.plan.by_address)
                 raise DefinitionError(f"the fault {fault}: the saga has no {fault.name!r}; it has: {known}")
+            self._check_fits(fault)
         return found
+
+    def _check_fits(self, fault: Fault) -> None:
+        node = self.plan.by_address.get(stem_of(fault.name))
+        node = node.step if isinstance(node, EachNode) else node
+        if fault.kind not in ATTEMPTS or not isinstance(node, StepNode):
+            return
+        if node.work == TX and fault.kind in (Kind.TIMES_OUT, Kind.LOST):
+            raise DefinitionError(f"the fault {fault}: what takes a transaction is rolled back then; it is `fails`")
+        if fault.kind in (TRAVELLING if not node.remote else (Kind.TIMES_OUT, Kind.CRASH_AFTER)):
+            word = "is a command" if node.remote else "is no command"
+            raise DefinitionError(f"the fault {fault}: {fault.name} {word}, so this cannot befall it")
 
     def loop(self) -> SandboxLoop:
         """For attempts that really wait."""

@@ -128,7 +128,7 @@ class Search:
         smaller = True
         while smaller:
             smaller = False
-            for faults in _reduced(run.faults):
+            for faults in _reduced(run):
                 again = self._still_wrong(faults)
                 if again is not None:
                     (run, wrong), smaller = again, True
@@ -157,11 +157,12 @@ def seldom_collected() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-def _reduced(faults: Faults) -> Iterator[Faults]:
+def _reduced(run: Run) -> Iterator[Faults]:
+    faults = run.faults
     for place in range(len(faults)):
         yield faults[:place] + faults[place + 1 :]
     for place, fault in enumerate(faults):
-        for simple in simpler(fault):
+        for simple in simpler(run, fault):
             yield (*faults[:place], simple, *faults[place + 1 :])
 
 

@@ -7,19 +7,15 @@ Must not: know how messages travel; `explore_wire.py` does.
 
 from __future__ import annotations
 
-import copy
 import inspect
-import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from amends.decide import messages as m
-from amends.decide.barrier import Arrival, Entry, Kept, Verdict, answer, arrives
+from amends.decide.barrier import Arrival, Entry
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.decide.plan import EachNode, Plan, StepNode, walk
-from amends.decide.wire import Word
 from amends.define.bind import Kind
 from amends.define.context import Context, StillAttempt
 from amends.define.contract import Command
@@ -30,6 +26,7 @@ from amends.define.step import Remote
 from amends.define.values import describe
 from amends.errors import DefinitionError, LimitExceeded, ValueRefused
 from amends.run.participant import Participant
+from amends.testing.explore_barrier import through
 from amends.testing.explore_calls import NeedsLoop, driven
 from amends.testing.explore_run import INTERNAL_ID, NAMESPACE, SAGA_ID, Run
 from amends.testing.explore_run import says_no as function_says_no
@@ -76,26 +73,14 @@ class Services:
 
     def take(self, run: Run, asked: Asked, *, rejects: bool = False, fails: bool = False) -> tuple[Message, bool]:
         """A command arrives: what is answered, and whether it was answered before. rejects, fails: put into the run."""
-        rows: dict[int, Entry] = run.inbox.setdefault(asked.address, {})
         if asked.node.readonly:
             return self._told(asked, self._do(run, asked, None, rejects=rejects, fails=fails)), False
-        ruling = arrives(asked.arrival, rows, run.now)
-        round_ = asked.arrival.round
-        for lower in ruling.tombstones:
-            rows[lower] = Entry(Kept.TOMBSTONE)
-        entry = rows.get(round_)
-        if ruling.entry is not None:
-            rows[round_] = ruling.entry
-        if ruling.verdict is not Verdict.RUN:
-            return _again(asked, ruling.verdict, entry), ruling.verdict is Verdict.REPLAY
-        message = self._do(run, asked, entry, rejects=rejects, fails=fails)
-        if isinstance(message, m.Done) and asked.phase is Phase.UNDO and entry is not None:
-            rows[round_] = entry._replace(compensated=True)
-        elif isinstance(message, m.Done):
-            rows[round_] = Entry(Kept.SUCCEEDED, result=message.result, command=asked.payload)
-        elif isinstance(message, m.No) and asked.phase is Phase.ACTION:
-            rows[round_] = Entry(Kept.REJECTED, reason=message.reason)
-        return self._told(asked, message), False
+
+        def do(entry: Entry | None) -> Message:
+            return self._do(run, asked, entry, rejects=rejects, fails=fails)
+
+        message, again = through(run, asked.address, asked.arrival, asked.payload, do)
+        return self._told(asked, message), again
 
     def _told(self, asked: Asked, message: Message) -> Message:
         """As the orchestrator takes it: the barrier vouches for a no, and a compensation has none."""
@@ -115,12 +100,11 @@ class Services:
         half, remote = self._halves[asked.node.command, phase], self._remote(address)
         run.called.add((address, phase))
         try:
-            with _taken_back(run):
-                value = self._called(run, half, remote, asked, entry)
-                result = b"null"
-                if phase is Phase.ACTION:
-                    result = remote.replied.admit(value, f"the reply of {address}", run.scene.settings.payload_bytes)[0]
-                return m.Done(address, phase, result)
+            value = self._called(run, half, remote, asked, entry)
+            result = b"null"
+            if phase is Phase.ACTION:
+                result = remote.replied.admit(value, f"the reply of {address}", run.scene.settings.payload_bytes)[0]
+            return m.Done(address, phase, result)
         except (NeedsLoop, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001  # whatever a user's function raises is an outcome
@@ -215,43 +199,3 @@ def _failure(run: Run, asked: Asked, half: Half, error: BaseException) -> Messag
     final = isinstance(error, (ValueRefused, LimitExceeded))
     park = isinstance(error, Park)
     return m.Failure(address, phase, reason, resolved=True, final=final, park=park, attempt=attempt)
-
-
-def _again(asked: Asked, verdict: Verdict, entry: Entry | None) -> Message:
-    """What is said where the handler is not called."""
-    address, phase = asked.address, asked.phase
-    if verdict is Verdict.REPLAY and entry is not None:
-        if phase is Phase.ACTION and entry.action is Kept.REJECTED:
-            return m.No(address, phase, entry.reason, sure=True)
-        return m.Done(address, phase, (entry.result if phase is Phase.ACTION else None) or b"null")
-    word = answer(verdict, entry)
-    return m.Done(address, phase, void=True) if word is Word.VOID else m.Barred(address, phase, word)
-
-
-@contextmanager
-def _taken_back(run: Run) -> Iterator[None]:
-    """What a handler does to the world is taken back where it fails, as its transaction is in production."""
-    connections = [one for one in _parts(run.world) if isinstance(one, sqlite3.Connection)]
-    kept = None if connections else copy.deepcopy(run.world)
-    for connection in connections:
-        connection.execute("SAVEPOINT amends_explore")
-    try:
-        yield
-    except BaseException:
-        for connection in connections:
-            connection.execute("ROLLBACK TO amends_explore")
-        if not connections:
-            run.restore(kept)
-        raise
-    finally:
-        for connection in connections:
-            connection.execute("RELEASE amends_explore")
-
-
-def _parts(world: Any) -> list[Any]:
-    """The world, and what stands in it."""
-    if isinstance(world, Mapping):
-        return list(world.values())
-    if isinstance(world, (list, tuple)):
-        return list(world)
-    return [world, *getattr(world, "__dict__", {}).values()]

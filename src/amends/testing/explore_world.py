@@ -88,13 +88,8 @@ def _takes_a_clock(made: Callable[..., Any]) -> bool:
 
 def _wanted(program: Program) -> dict[Hashable, str]:
     wanted: dict[Hashable, str] = {}
-    for where, call in program.calls():
+    for _, call in program.calls():
         for argument in call.arguments:
-            if argument.kind is Kind.TX:
-                raise DefinitionError(
-                    f"{where}: it takes a transaction, and explore has no database; "
-                    "have the step ask for a Resource of your own, or test it with the fixture `amends`"
-                )
             if argument.kind is Kind.RESOURCE:
                 wanted[argument.key] = argument.label
     return wanted
