@@ -12,6 +12,7 @@ import pytest
 
 from amends.operate.cli.main import run
 from amends.testing import Exploration
+from bench.explore import EXPLORATION, PAIRS_ALL
 
 HERE = Path(__file__).parents[2] / "examples" / "ten_ways"
 PAGE = Path(__file__).parents[2] / "docs" / "guides" / "ten-ways-to-lose-money.md"
@@ -85,3 +86,11 @@ def test_every_example_stands_in_the_docs_as_it_is() -> None:
     missing = [path.name for path in sorted(HERE.glob("*.py")) if path.read_text().strip() not in page]
 
     assert missing == []
+
+
+def test_the_order_of_the_examples_keeps_its_law() -> None:
+    report = EXPLORATION.run(runs=PAIRS_ALL)
+
+    assert report.ok, str(report)
+    assert (report.pairs, report.pairs_of) == (PAIRS_ALL - 1 - report.singles, PAIRS_ALL - 1 - report.singles)
+    assert report.unreached == ()
