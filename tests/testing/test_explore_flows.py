@@ -188,6 +188,8 @@ class Script:
             raise ConnectionError
         if self.kind == "times-out" and desk.tries == 1:
             await asyncio.sleep(3600)
+        if self.kind == "dies" and desk.tries == 1:
+            await asyncio.sleep(2)
 
 
 def scripted(script: Script) -> Saga[Trip, None]:
@@ -251,3 +253,45 @@ def test_a_run_calls_what_the_engine_calls_and_ends_as_it_does(where: str, kind:
     assert report.shown is not None
     assert report.shown.outcome == ended
     assert without_keys(made[-1].calls) == without_keys(in_engine.calls)
+
+
+@pytest.mark.parametrize("where", ["first", "last"])
+def test_a_worker_that_dies_in_a_run_leaves_what_one_leaves_in_the_engine(where: str) -> None:
+    in_engine, made = Desk(), list[Desk]()
+
+    def desk() -> Desk:
+        made.append(Desk())
+        return made[-1]
+
+    saga = scripted(Script(where, "dies"))
+    with Sandbox([saga], resources=[in_engine]) as app:
+        started = app.start(saga, Trip(1))
+        app.advance(seconds=1)
+        app.kill_worker()
+        ended = started.outcome()
+
+    report = Exploration(scripted(Script(where, "none")), Trip(1), world=desk).run(only=f"{where}:crash-after-effect")
+
+    assert report.shown is not None
+    assert report.shown.outcome == ended
+    assert without_keys(made[-1].calls) == without_keys(in_engine.calls)
+    assert len([call for call in in_engine.calls if f"action {where} " in call]) == 2
+
+
+def test_a_saga_whose_workers_die_is_run_carefully_one_attempt_at_a_time() -> None:
+    made: list[Desk] = []
+
+    def desk() -> Desk:
+        made.append(Desk())
+        return made[-1]
+
+    saga = scripted(Script("", "none"))
+
+    report = Exploration(saga, Trip(1), world=desk).run(
+        only="left:crash-after-effect, left#2:crash-before-effect, left#3:fails"
+    )
+
+    assert report.unmet == ()
+    assert report.outcomes == {"completed": 1}
+    called = [call.split()[1:3] for call in made[-1].calls if "action" in call]
+    assert called == [["first", "1"], ["left", "1"], ["right", "3"], ["left", "4"], ["last", "1"]]

@@ -93,7 +93,7 @@ class Search:
             run = self._run(pair)
             yield run
             report.pairs += 1
-            if report.pairs_of <= left:
+            if report.pairs_of < left:
                 longer.append((pair, further(run)))
         yield from self._drawn(report, longer)
 
