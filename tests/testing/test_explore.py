@@ -11,6 +11,9 @@ import pytest
 from amends import Compensated, Completed, Context, Parked, Reject, Resource, Retry, Saga, parallel, pivot, step
 from amends.errors import DefinitionError
 from amends.testing import Counterexample, Exploration, explore
+from amends.testing.explore_laws import broken
+from amends.testing.explore_scene import Scene
+from amends.testing.explore_search import Search
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,18 @@ def test_a_counterexample_is_small_and_told_as_a_timeline() -> None:
     assert "the invariant does not hold: stock_is_kept says False" in str(caught.value)
     assert any("the undo of take is done" in line for line in found.timeline)
     assert found.timeline[-1].endswith("the undo of take succeeded; COMPENSATED")
+
+
+def test_what_does_not_matter_is_left_out_of_a_counterexample_and_the_rest_made_simple() -> None:
+    scene = Scene(broken_saga(), ORDER, Shop)
+    search = Search(scene, stock_is_kept, runs=1, seed=0)
+    run = scene.run(scene.faults("charge:fails, charge#2:lost, undo:charge:fails, undo:take:crash-after-effect"))
+    wrong = broken(run, stock_is_kept)
+    assert wrong
+
+    found = search.smallest(run, wrong)
+
+    assert ", ".join(map(str, found.faults)) == "charge:rejects, undo:take:times-out"
 
 
 def test_the_faults_of_a_counterexample_repeat_it() -> None:

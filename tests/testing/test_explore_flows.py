@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -295,3 +296,42 @@ def test_a_saga_whose_workers_die_is_run_carefully_one_attempt_at_a_time() -> No
     assert report.outcomes == {"completed": 1}
     called = [call.split()[1:3] for call in made[-1].calls if "action" in call]
     assert called == [["first", "1"], ["left", "1"], ["right", "3"], ["left", "4"], ["last", "1"]]
+
+
+def called_in(only: str) -> list[str]:
+    """The actions that a run calls, in order."""
+    made: list[Desk] = []
+
+    def desk() -> Desk:
+        made.append(Desk())
+        return made[-1]
+
+    report = Exploration(scripted(Script("", "none")), Trip(1), world=desk).run(only=only)
+
+    assert report.unmet == ()
+    return [call.split()[1] for call in made[-1].calls if "action" in call]
+
+
+def test_what_a_dead_worker_has_not_written_is_done_again() -> None:
+    assert called_in("right:crash-after-effect") == ["first", "left", "right", "left", "right", "last"]
+
+
+def test_siblings_are_called_in_the_other_order_too() -> None:
+    assert called_in("cancel@4") == ["first", "left", "right", "last"]
+    assert called_in("swapped@1") == ["first", "right", "left", "last"]
+
+
+def test_an_answer_that_is_slow_is_heard_after_what_its_siblings_do() -> None:
+    report = Exploration(scripted(Script("", "none")), Trip(1), world=Desk).run(only="left:slow")
+
+    heard = re.findall(r"(\w+) succeeded", str(report))
+    assert heard == ["first", "right", "left", "last"]
+
+
+def test_what_takes_its_worker_down_again_and_again_is_parked_and_goes_on_once_that_is_over() -> None:
+    deaths = ", ".join(f"left#{number}:crash-before-effect" for number in range(1, 6))
+
+    report = Exploration(scripted(Script("", "none")), Trip(1), world=Desk).run(only=deaths)
+
+    assert report.outcomes == {"completed": 1}
+    assert "it took its worker down 3 times, running alone" in str(report)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from time import perf_counter
 
-from amends.testing.explore_faults import SIMPLEST, Fault, Faults
+from amends.testing.explore_faults import MOMENTS, SIMPLEST, Fault, Faults
 from amends.testing.explore_laws import Invariant, broken
 from amends.testing.explore_points import further, simpler
 from amends.testing.explore_report import Found, Report, found_in
@@ -24,6 +24,7 @@ Progress = Callable[[int, int], None]
 LONGEST = 3  # faults in a list
 DRAWS_AT_ONCE = 50  # lists that turn out to be known, before the space counts as used up
 SHRINKS_MAX = 400
+LINES_LESS = 4  # that a journal may have without a fault
 COLLECT_AT = 50_000
 
 
@@ -37,6 +38,7 @@ class Search:
     seed: int
     told: Progress | None = None
     seen: set[Faults] = field(default_factory=set)
+    _left: int = 0  # runs that may still be spent on making a counterexample small
 
     def report(self) -> Report:
         """Run until something is wrong or the budget is spent."""
@@ -53,7 +55,7 @@ class Search:
             wrong = broken(run, self.invariant)
             report.count(run)
             if wrong:
-                report.counterexample = self._smallest(run, wrong)
+                report.counterexample = self.smallest(run, wrong)
                 break
             if self.told is not None and report.runs % 100 == 0:
                 self.told(report.runs, max(self.runs, report.runs))
@@ -122,14 +124,16 @@ class Search:
 
     # Shrinking
 
-    def _smallest(self, run: Run, wrong: str) -> Found:
+    def smallest(self, run: Run, wrong: str) -> Found:
         """The run made as small as it can be: without faults that do not matter, with the simplest kinds."""
         self._left = SHRINKS_MAX
+        tried: set[Faults] = set()
         smaller = True
         while smaller:
             smaller = False
             for faults in _reduced(run):
-                again = self._still_wrong(faults)
+                again = None if faults in tried else self._still_wrong(faults)
+                tried.add(faults)
                 if again is not None:
                     (run, wrong), smaller = again, True
                     break
@@ -158,12 +162,25 @@ def seldom_collected() -> Iterator[None]:
 
 
 def _reduced(run: Run) -> Iterator[Faults]:
+    """Smaller lists: a fault less, with those behind it where they are then; simpler kinds; earlier places."""
     faults = run.faults
-    for place in range(len(faults)):
-        yield faults[:place] + faults[place + 1 :]
+    for place, fault in enumerate(faults):
+        for lines in range(LINES_LESS):
+            yield faults[:place] + tuple(_moved(later, fault, lines) for later in faults[place + 1 :])
     for place, fault in enumerate(faults):
         for simple in simpler(run, fault):
             yield (*faults[:place], simple, *faults[place + 1 :])
+    for place, fault in enumerate(faults):
+        if fault.number > (0 if fault.kind in MOMENTS else 1):
+            yield (*faults[:place], fault._replace(number=fault.number - 1), *faults[place + 1 :])
+
+
+def _moved(fault: Fault, gone: Fault, lines: int) -> Fault:
+    """Where a fault stands once one before it is gone, and with it some lines of the journal and an attempt."""
+    if fault.kind in MOMENTS:
+        return fault._replace(number=max(fault.number - lines, 0))
+    same = (fault.name, fault.phase) == (gone.name, gone.phase)
+    return fault._replace(number=fault.number - 1) if same and lines and fault.number > 1 else fault
 
 
 def simplicity(fault: Fault) -> int:
