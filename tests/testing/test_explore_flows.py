@@ -309,6 +309,7 @@ def called_in(only: str) -> list[str]:
     report = Exploration(scripted(Script("", "none")), Trip(1), world=desk).run(only=only)
 
     assert report.unmet == ()
+    assert ": late, " not in str(report)  # nobody hears of what a dead worker knew
     return [call.split()[1] for call in made[-1].calls if "action" in call]
 
 
