@@ -158,7 +158,8 @@ def test_a_deadline_comes_where_steps_take_that_long() -> None:
 
 def test_conditions_are_asked_and_items_answered_one_by_one() -> None:
     @step
-    async def pick(item: int, shop: Resource[Shop]) -> str: ...
+    async def pick(item: int, shop: Resource[Shop]) -> str:
+        raise AssertionError("a specification calls no step")
 
     @pick.compensation
     async def unpick(item: int, shop: Resource[Shop]) -> None: ...

@@ -183,9 +183,7 @@ class Run(Course):
     def _instead(self, attempt: Try, message: m.Message) -> None:
         """The function is not called, and this is how its attempt ends; unless a barrier knows that it was done."""
         called = self.scene.instead(attempt, message)
-        ever = " every time" if isinstance(message, m.Failure) and message.final else ""
-        said = {m.No: "says no", m.Failure: f"fails{ever}, and nothing has happened"}
-        self._note(attempt, said.get(type(called.message), f"{_ended(called)} already"))
+        self._note(attempt, f"{_ended(called)} already" if isinstance(called.message, m.Done) else _unmade(message))
         self._hear(attempt, 0.0, called.message)
 
     def _spoil_after(self, attempt: Try, kind: Kind, called: Called) -> None:
@@ -341,6 +339,13 @@ def may_say_no(node: StepNode, fn: Any, rejects: tuple[type[Exception], ...]) ->
 def says_no(fn: Any) -> bool:
     """Whether a function's own code has a `Reject` in it."""
     return "Reject" in getattr(getattr(fn, "__code__", None), "co_names", ())
+
+
+def _unmade(message: m.Message) -> str:
+    """How an attempt ended whose function was not called."""
+    if isinstance(message, m.Failure):
+        return f"fails{' every time' if message.final else ''}, and nothing has happened"
+    return "says no"
 
 
 def _ended(called: Called) -> str:

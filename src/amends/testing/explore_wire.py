@@ -79,7 +79,7 @@ class Wire:
             run.crash("the worker dies before the command is sent")
         elif self.choreographed:
             self._pass_on(run, asked, number, kind)
-        elif kind in _GONE:
+        elif kind is not None and kind in _GONE:
             _note(run, asked, number, f"is asked of {node.service}: {_GONE[kind]}")
             if kind is not Kind.COMMAND_LOST:
                 run.cut.add((address, phase))

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from amends.define.bind import Kind
 from amends.define.hints import canonical
+from amends.define.names import type_name
 from amends.define.program import Program
 from amends.errors import DefinitionError
 
@@ -46,6 +47,7 @@ class Worlds:
         self._make = _maker(given)
         self._wanted = _wanted(program)
         self._getters: dict[Hashable, Getter] | None = None
+        self._others: dict[Hashable, Getter] = {}  # what handlers and transactions ask for
 
     def make(self, clock: Clock) -> Any:
         """A world that nobody has used."""
@@ -59,7 +61,10 @@ class Worlds:
 
     def find(self, world: Any, wanted: Any) -> Any:
         """What stands in a world for a type."""
-        return _getter(world, canonical(wanted), repr(wanted))(world)
+        key = canonical(wanted)
+        if key not in self._others:
+            self._others[key] = _getter(world, key, type_name(wanted))
+        return self._others[key](world)
 
 
 def _maker(given: object) -> Callable[[Clock], Any]:
@@ -102,10 +107,7 @@ def _getter(world: Any, key: Hashable, label: str) -> Getter:
     exact = [getter for getter, kind in found if canonical(kind) == key]
     if len(exact) == 1:
         return exact[0]
-    kinds = key if isinstance(key, type) else None
-    fits = [
-        getter for getter, kind in found if kinds is not None and isinstance(kind, type) and issubclass(kind, kinds)
-    ]
+    fits = [getter for getter, kind in found if isinstance(key, type) and _is_below(kind, key)]
     if not exact and len(fits) == 1:
         return fits[0]
     offered = ", ".join(sorted({getattr(kind, "__name__", repr(kind)) for _, kind in found}))
