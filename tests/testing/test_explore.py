@@ -10,7 +10,7 @@ import pytest
 
 from amends import Compensated, Completed, Context, Parked, Reject, Resource, Retry, Saga, parallel, pivot, step
 from amends.errors import DefinitionError
-from amends.testing import Counterexample, Exploration, explore
+from amends.testing import Clock, Counterexample, Exploration, explore
 from amends.testing.explore_laws import broken
 from amends.testing.explore_scene import Scene
 from amends.testing.explore_search import Search
@@ -310,3 +310,51 @@ def test_parked_is_never_an_invariants_last_word_where_the_fault_can_be_over() -
     explore(saga, ORDER, world=Shop, invariant=lambda _, outcome: seen.append(outcome))
 
     assert not any(isinstance(outcome, Parked) for outcome in seen)
+
+
+def test_a_law_or_a_world_that_would_have_to_be_awaited_is_refused() -> None:
+    async def law(shop: Shop, outcome: object) -> None:
+        raise AssertionError
+
+    async def world() -> Shop:
+        return Shop()
+
+    with pytest.raises(DefinitionError, match=r"invariant=.*a plain function"):
+        explore(place_order, ORDER, world=Shop, invariant=law)
+    with pytest.raises(DefinitionError, match=r"world=.*a plain function"):
+        explore(place_order, ORDER, world=world)
+
+
+def test_a_law_that_cannot_be_applied_does_not_hold() -> None:
+    def law(shop: Shop, outcome: object) -> None:
+        raise ZeroDivisionError("of nothing")
+
+    with pytest.raises(Counterexample, match="the invariant raised ZeroDivisionError: of nothing"):
+        explore(place_order, ORDER, world=Shop, invariant=law)
+
+
+def test_a_law_may_say_what_is_wrong_in_words() -> None:
+    def law(shop: Shop, outcome: object) -> str:
+        return "too few books" if shop.stock < 10 else ""
+
+    with pytest.raises(Counterexample, match="the invariant does not hold: too few books"):
+        explore(place_order, ORDER, world=Shop, invariant=law)
+
+
+def test_a_world_may_know_the_time_of_its_run() -> None:
+    seen: set[float] = set()
+
+    def world(clock: Clock) -> Shop:
+        seen.add(clock.now())
+        return Shop()
+
+    assert explore(place_order, ORDER, world=world, invariant=conserved, runs=1).ok
+    assert len(seen) == 1
+
+
+def test_a_world_that_needs_more_than_the_clock_is_refused() -> None:
+    def world(shop: Shop, clock: Clock) -> Shop:
+        return shop
+
+    with pytest.raises(DefinitionError, match="called with nothing, or with the Clock, and needs shop, clock"):
+        explore(place_order, ORDER, world=world)

@@ -10,9 +10,11 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 from random import Random
 from time import perf_counter
 
+from amends.errors import DefinitionError
 from amends.testing.explore_faults import MOMENTS, SIMPLEST, Fault, Faults
 from amends.testing.explore_laws import Invariant, broken
 from amends.testing.explore_points import further, simpler
@@ -39,6 +41,13 @@ class Search:
     told: Progress | None = None
     seen: set[Faults] = field(default_factory=set)
     _left: int = 0  # runs that may still be spent on making a counterexample small
+
+    def __post_init__(self) -> None:
+        """Raises DefinitionError."""
+        if self.invariant is not None and (not callable(self.invariant) or iscoroutinefunction(self.invariant)):
+            raise DefinitionError(
+                f"invariant={self.invariant!r:.80}: a plain function of the world and the outcome is expected"
+            )
 
     def report(self) -> Report:
         """Run until something is wrong or the budget is spent."""

@@ -71,6 +71,8 @@ def _maker(given: object) -> Callable[[Clock], Any]:
     if not callable(given):
         return lambda _: copy.deepcopy(given)
     made = cast("Callable[..., Any]", given)
+    if inspect.iscoroutinefunction(made):
+        raise DefinitionError(f"world={made!r:.80}: a plain function is expected, not an async one")
     if _takes_a_clock(made):
         return made
     return lambda _: made()
