@@ -358,3 +358,29 @@ def test_a_world_that_needs_more_than_the_clock_is_refused() -> None:
 
     with pytest.raises(DefinitionError, match="called with nothing, or with the Clock, and needs shop, clock"):
         explore(place_order, ORDER, world=world)
+
+
+def test_a_step_that_fails_without_any_fault_is_told_at_once() -> None:
+    @step(retry=Retry(attempts=2))
+    async def look_up(order: Order, shop: Resource[Shop]) -> None:
+        raise KeyError(order.sku)
+
+    @look_up.compensation
+    async def nothing(shop: Resource[Shop]) -> None: ...
+
+    with pytest.raises(Counterexample, match="without any fault, look_up failed by itself: KeyError: 'book'") as caught:
+        explore(Saga("wrong-world", look_up, input=Order), ORDER, world=Shop)
+
+    assert caught.value.report.runs == 1
+
+
+def test_a_step_that_is_right_at_the_second_try_has_not_failed_by_itself() -> None:
+    @step
+    async def knock(order: Order, shop: Resource[Shop], ctx: Context) -> None:
+        if ctx.attempt == 1:
+            raise Retry.after(5)
+
+    @knock.compensation
+    async def leave(shop: Resource[Shop]) -> None: ...
+
+    assert explore(Saga("knocking", knock, input=Order), ORDER, world=Shop, runs=50).ok

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from amends import Completed, Reject, Saga, step
+from amends import Completed, Context, Reject, Saga, step
 from amends.errors import DefinitionError
 from amends.testing import Counterexample, explore
 
@@ -83,9 +83,10 @@ def test_a_step_of_its_own_that_is_not_in_the_transaction_is_found() -> None:
         return {sqlite3.Connection: bank(), list: told}
 
     @step
-    def tell(transfer: Transfer, tx: sqlite3.Connection) -> None:
+    def tell(transfer: Transfer, tx: sqlite3.Connection, ctx: Context) -> None:
         told.append("a letter")  # beside the transaction
-        raise ConnectionError
+        if ctx.attempt == 1:
+            raise ConnectionError
 
     @tell.compensation
     def untell(transfer: Transfer, tx: sqlite3.Connection) -> None: ...

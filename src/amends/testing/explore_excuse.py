@@ -24,13 +24,17 @@ def unexplained(run: Run) -> str:
     said_no = {fault.name for fault in run.met if fault.kind is Kind.REJECTS}
     for address, phase, reason in _stuck(state):
         if (address, phase) in run.own_errors:
-            what = f"the undo of {address}" if phase is Phase.UNDO else address
-            return f"{what} failed by itself: {run.own_errors[address, phase]}"
+            return f"{half(address, phase)} failed by itself: {run.own_errors[address, phase]}"
         if phase is Phase.ACTION and address in said_no and state.passed:
             return f"{address} said no behind the pivot, where nothing is undone: {reason}"
         if phase is Phase.ACTION and not any(fault.name == address for fault in run.met):
             return f"{address}: {reason}"
     return ""
+
+
+def half(address: str, phase: Phase) -> str:
+    """A step's action or its undo, in words."""
+    return f"the undo of {address}" if phase is Phase.UNDO else address
 
 
 def _stuck(state: State) -> list[tuple[str, Phase, str]]:

@@ -15,7 +15,7 @@ from amends.define.outcome import Parked
 from amends.define.values import describe
 from amends.run.outcomes import Outcome, outcome_of
 from amends.testing.account import Account, Misconduct
-from amends.testing.explore_excuse import unexplained
+from amends.testing.explore_excuse import half, unexplained
 from amends.testing.explore_run import Run
 
 ACCOUNTED_MAX = 500  # journals of one saga; the simulation reads them by the hundred thousand
@@ -36,6 +36,9 @@ def broken(run: Run, invariant: Invariant | None) -> str:
     outcome = outcome_in(run)
     if outcome is None:
         return _waits(run)
+    if run.own_errors and not run.faults:  # else every other run would be about that alone
+        (address, phase), reason = next(iter(run.own_errors.items()))
+        return f"without any fault, {half(address, phase)} failed by itself: {reason}"
     misconduct = _misconduct(run)
     if misconduct:
         return f"amends broke a rule of its own, which is a bug: {misconduct}"

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from amends.decide import events as e
-from amends.decide.events import Event, Phase
+from amends.decide.events import Event
 from amends.run.journal import Row
 from amends.testing.explore_course import CallOf
+from amends.testing.explore_excuse import half
 from amends.testing.explore_run import Run
 from amends.testing.virtual import START
 
@@ -29,7 +30,7 @@ def story_of(run: Run) -> Iterator[str]:
             if words:
                 yield f"{when}  @{line:<3} {'; '.join(words)}"
         elif isinstance(entry, CallOf):
-            name = f"the undo of {entry.address}" if entry.phase is Phase.UNDO else entry.address
+            name = half(entry.address, entry.phase)
             again = f" (attempt {entry.attempt})" if entry.attempt > 1 else ""
             yield f"{when}         {name}{again} {entry.word}"
         else:
@@ -48,11 +49,11 @@ def _word(event: Event) -> str:
         case e.Rejected(address):
             return f"{address} is rejected"
         case e.Failed(address, phase, reason):
-            return f"{_half(address, phase)} failed ({reason}) and is tried again"
+            return f"{half(address, phase)} failed ({reason}) and is tried again"
         case e.Unknown(address, reason):
             return f"{address} is unknown ({reason})"
         case e.Stuck(address, phase, reason):
-            return f"{_half(address, phase)} is stuck ({reason})"
+            return f"{half(address, phase)} is stuck ({reason})"
         case e.Undone(address):
             return f"the undo of {address} succeeded"
         case e.Voided(address):
@@ -82,20 +83,16 @@ def _word_of_saga(event: Event) -> str:  # one word for each
         case e.Adopted(worker):
             return f"taken over from worker {worker}"
         case e.Late(address, phase, outcome):
-            return f"{_half(address, phase)}: late, {outcome}"
+            return f"{half(address, phase)}: late, {outcome}"
         case e.Operated(verb, _, actor):
             return f"{verb} by {actor}"
         case e.Resumed() | e.ResumedBack():
             return "the saga goes on"
         case e.Retried(address, phase):
-            return f"{_half(address, phase)} is tried anew"
+            return f"{half(address, phase)} is tried anew"
         case e.Kept(address):
             return f"the signal {address} is kept"
         case e.Abandoned(address):
             return f"{address} is given up"
         case _:
             return type(event).__name__.lower()
-
-
-def _half(address: str, phase: Phase) -> str:
-    return f"the undo of {address}" if phase is Phase.UNDO else address
