@@ -11,7 +11,9 @@ import pytest
 from amends import Compensated, Completed, Context, Parked, Reject, Resource, Retry, Saga, parallel, pivot, step
 from amends.errors import DefinitionError
 from amends.testing import Clock, Counterexample, Exploration, explore
+from amends.testing.explore_faults import Faults
 from amends.testing.explore_laws import broken
+from amends.testing.explore_run import Run
 from amends.testing.explore_scene import Scene
 from amends.testing.explore_search import Search
 
@@ -119,6 +121,21 @@ def test_every_single_fault_is_met_whatever_the_budget() -> None:
 
     assert report.runs == report.singles + 1
     assert report.pairs == 0 < report.pairs_of
+
+
+def test_no_list_of_faults_is_run_twice_and_every_fault_of_one_is_met() -> None:
+    class Recording(Scene):
+        def run(self, faults: Faults = ()) -> Run:
+            made = super().run(faults)
+            runs.append(made)
+            return made
+
+    runs: list[Run] = []
+
+    Search(Recording(place_order, ORDER, Shop), conserved, runs=900, seed=3).report()
+
+    assert len({frozenset(run.faults) for run in runs}) == len(runs) == 900
+    assert [run.faults for run in runs if run.met != set(run.faults)] == []
 
 
 def broken_saga() -> Saga[Order, None]:

@@ -1,7 +1,7 @@
 """Which faults could still be put into a run.
 
-Guarantees: the same run gives the same faults in the same order; a list of faults is reached in one way only, each
-fault standing behind the one before.
+Guarantees: the same run gives the same faults in the same order, each behind all that are in the run already; whatever
+is added is met.
 Must not: leave out a fault because it is dear.
 """
 

@@ -39,7 +39,7 @@ class Search:
     runs: int
     seed: int
     told: Progress | None = None
-    seen: set[Faults] = field(default_factory=set)
+    seen: set[frozenset[Fault]] = field(default_factory=set)
     _left: int = 0  # runs that may still be spent on making a counterexample small
 
     def __post_init__(self) -> None:
@@ -93,7 +93,8 @@ class Search:
             yield run
             behind.append(((fault,), sorted(further(run), key=simplicity)))
         report.singles = len(singles)
-        pairs = [(*faults, fault) for faults, more in behind for fault in more]
+        reached = [(*faults, fault) for faults, more in behind for fault in more]
+        pairs = list({frozenset(pair): pair for pair in reversed(reached)}.values())[::-1]
         report.pairs_of = len(pairs)
         left = self.runs - report.runs
         if len(pairs) > left:
@@ -116,7 +117,7 @@ class Search:
         while known and report.runs < self.runs and misses < DRAWS_AT_ONCE:
             faults, more = chance.choice(known)
             longer = (*faults, chance.choice(more))
-            if longer in self.seen:
+            if frozenset(longer) in self.seen:
                 misses += 1
                 continue
             misses = 0
@@ -128,7 +129,7 @@ class Search:
                 known.append((longer, further_on))
 
     def _run(self, faults: Faults) -> Run:
-        self.seen.add(faults)
+        self.seen.add(frozenset(faults))
         return self.scene.run(faults)
 
     # Shrinking
