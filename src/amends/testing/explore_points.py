@@ -38,7 +38,7 @@ def further(run: Run) -> list[Fault]:
 
 def _position(run: Run, fault: Fault) -> Position:
     if fault.kind in MOMENTS:
-        return (fault.number, 1, 0)
+        return _behind(run, fault)
     for index, point in enumerate(run.points):
         if (point.name, point.phase) == (fault.name, fault.phase) and (
             point.node is None or point.number == fault.number
@@ -81,20 +81,25 @@ def _moments(run: Run) -> Iterator[tuple[Position, Fault]]:
     state = run.state
     if state is None:
         return
+    found = [Fault(Kind.SWAPPED, number=line) for line in run.swappable]
     last = len(run.rows) - 1
-    for line in run.swappable:
-        yield (line, 1, 0), Fault(Kind.SWAPPED, number=line)
     forward = True
     for line, row in enumerate(run.rows):
         kinds = {type(event) for event in row.events}
         forward = forward and e.TurnedBack not in kinds and not (line == last and state.status is not Status.RUNNING)
         if forward:
-            yield (line, 1, 1), Fault(Kind.CANCEL, number=line)
+            found.append(Fault(Kind.CANCEL, number=line))
             if state.deadline is not None:
-                yield (line, 1, 2), Fault(Kind.DEADLINE, number=line)
+                found.append(Fault(Kind.DEADLINE, number=line))
         forward = forward and e.PivotPassed not in kinds
-        for place, name in enumerate(run.scene.acts):
-            yield (line, 1, 3 + place), Fault(Kind.ACT, name, number=line)
+        found += [Fault(Kind.ACT, name, number=line) for name in run.scene.acts]
+    yield from ((_behind(run, fault), fault) for fault in found)
+
+
+def _behind(run: Run, fault: Fault) -> Position:
+    """Of what happens behind a line, one kind after the other."""
+    act = list(run.scene.acts).index(fault.name) if fault.kind is Kind.ACT else 0
+    return (fault.number, 1, SIMPLEST[fault.kind] + act)
 
 
 def simpler(run: Run, fault: Fault) -> Iterator[Fault]:
