@@ -41,7 +41,8 @@ MEANING: dict[Exit, str] = {
     Exit.STORE: "the database or the broker cannot be reached; or the database is damaged, or its schema does not fit",
     Exit.WORKER_RUNNING: "another worker holds this database",
     Exit.NOT_ANSWERED: "nothing came in time; what was asked or started is kept and goes on",
-    Exit.TROUBLE: "`stuck --exit-code`, `contracts --check` or `explore` found something; `doctor`: a warning is the worst",
+    Exit.TROUBLE: "`stuck --exit-code`, `contracts --check` or `explore` found something; "
+    "`doctor`: a warning is the worst",
     Exit.ERRORS: "`doctor`: an error is the worst",
     Exit.INTERRUPTED: "interrupted from the keyboard; a saga that was started goes on",
     Exit.BROKEN_PIPE: "whoever read the output has gone",
