@@ -292,6 +292,22 @@ def test_a_step_that_takes_longer_than_its_timeout_fails_as_it_does_in_productio
     assert "it took longer than 5 s" in str(report)
 
 
+@pytest.mark.parametrize("seconds", [3600, None])
+def test_a_step_that_does_not_stop_when_asked_is_still_running_as_in_production(seconds: float | None) -> None:
+    @step(timeout=5)
+    async def stubborn(order: Order, shop: Resource[Shop]) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await (asyncio.get_running_loop().create_future() if seconds is None else asyncio.sleep(seconds))
+
+    @stubborn.compensation
+    async def nothing(shop: Resource[Shop]) -> None: ...
+
+    with pytest.raises(Counterexample, match="stubborn: still running|stubborn failed by itself: it does not return"):
+        explore(Saga("stubborn", stubborn, input=Order), ORDER, world=Shop)
+
+
 def test_explore_works_inside_a_running_loop() -> None:
     async def main() -> Any:
         report = explore(place_order, ORDER, world=Shop, invariant=conserved, runs=1)

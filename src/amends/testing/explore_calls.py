@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from amends.testing.explore_run import Run
 
 NONE: Mapping[str, Any] = MappingProxyType({})
+GRACES = 2  # its timeout, and the grace behind it
 BARE_YIELDS_MAX = 10_000  # of `asyncio.sleep(0)`, in one attempt
 
 
@@ -159,13 +160,20 @@ def call(attempt: Try, transactions: Mapping[str, Any] = NONE) -> Called:
     except (NeedsLoop, KeyboardInterrupt):
         raise
     except Stalled:
-        overdue = m.Overdue(attempt.address, attempt.phase, attempt.run.worker)
-        return Called(overdue, 2 * attempt.timeout)
+        return _overdue(attempt)
     except BaseException as error:  # whatever a user's function raises is an outcome
         if isinstance(error, RuntimeError) and _wants_a_loop(error) and not attempt.run.scene.looped:
             raise NeedsLoop from error
         return Called(failure(attempt, error, DICE), attempt.timeout if attempt.cancelled else 0.0, error)
+    if waited > GRACES * attempt.timeout:
+        return _overdue(attempt)
     return Called(returned(attempt, result), waited)
+
+
+def _overdue(attempt: Try) -> Called:
+    """It was asked to stop, and did not within its grace."""
+    overdue = m.Overdue(attempt.address, attempt.phase, attempt.run.worker)
+    return Called(overdue, GRACES * attempt.timeout)
 
 
 def driven(coroutine: Coroutine[Any, Any, Any]) -> Any:
