@@ -81,6 +81,21 @@ def test_whoever_holds_the_baton_is_killed_and_it_goes_on(street: Street, servic
     check(street)
 
 
+@pytest.mark.parametrize("point", ["hop.before", "hop.after"])
+def test_whoever_keeps_a_saga_for_another_attempt_is_killed_and_it_goes_on(street: Street, point: str) -> None:
+    street.process("orders")
+    street.process("payment")
+    dying = street.process("inventory", point)
+    street.town.start(Order("flaky", 100))
+    assert dying.wait() == -9
+
+    street.process("inventory")
+
+    street.ends("flaky")
+    assert street.town.state("flaky").status is Status.COMPLETED
+    assert street.town.done("inventory") == [("reserve", "flaky"), ("ship", "flaky")]
+
+
 def test_two_services_that_are_down_at_once_hold_sagas_up_and_lose_none(street: Street) -> None:
     street.process("orders")
     first = [street.process("inventory", "tx.after"), street.process("payment")]

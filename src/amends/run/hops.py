@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from amends import fault
 from amends.decide import messages as m
 from amends.decide.baton import (
     Baton,
@@ -105,7 +106,9 @@ class Hops:
         else:
             return
         if not hop.in_transaction:
+            fault.point("hop.before")
             hop.sent(await self._asked("hop_keep", *hop.written))
+            fault.point("hop.after")
         assert hop.next is not None  # noqa: S101  # something has happened
         if hop.next.wake is not None:
             self._wake_at(hop.next.wake)
