@@ -87,12 +87,13 @@ class Mark(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """What the holder says to a mark. word: `accepted`, `refused` or `too late`."""
+    """What the holder says to a mark. word: `accepted`, `refused` or `too late`. service: who says it."""
 
     saga: Saga
     mark: str
     word: str
     detail: str
+    service: str
 
 
 class Told(NamedTuple):
@@ -186,6 +187,7 @@ def answer_message(answered: Answered, id_: str, source: str, at: float) -> Mess
         **_attributes(answered.saga),
         "amendsmark": answered.mark,
         "amendsanswer": answered.word,
+        "amendsservice": answered.service,
     }
     data = json.dumps({"detail": answered.detail}).encode()
     saga = answered.saga
@@ -199,7 +201,8 @@ def answer_of(message: Message) -> Answered:
     word = wire.text_in(given, "amendsanswer")
     if word not in _ANSWERS:
         raise MessageRefused(f"amendsanswer is {word!r:.40}: {' or '.join(_ANSWERS)} is expected")
-    return Answered(_saga_of(given), _fitting(given, "amendsmark", _MARK), word, _said(message).get("detail", ""))
+    mark, service = _fitting(given, "amendsmark", _MARK), _fitting(given, "amendsservice", _SERVICE)
+    return Answered(_saga_of(given), mark, word, _said(message).get("detail", ""), service)
 
 
 def _said(message: Message) -> dict[str, str]:

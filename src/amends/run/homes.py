@@ -24,13 +24,13 @@ from amends.define.program import Program
 from amends.errors import IdConflict, StoreError, StoreUnavailable, UnknownSaga
 from amends.message import Message
 from amends.run.chance import Chance
-from amends.run.hops import mark_row
 from amends.run.journey import Journey, Name, Route, length_of, state_of_text
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.participant_work import Work
 from amends.run.settings import Settings
 from amends.run.transactions import Transactions
+from amends.run.wanted import ACCEPTED, HAS_ENDED, TOO_LATE, Act, Waits, Word, keep
 from amends.transport.base import Delivery
 from amends.transport.names import commands_of
 
@@ -39,18 +39,9 @@ BATCH = 100
 NOTICE_SECONDS = 1.0  # ended sagas are told of together
 AGAIN_SECONDS = 5.0  # until what somebody wants goes out again, where nobody has answered
 LOOK_SECONDS = 0.5
-HAS_ENDED = "the saga has ended"
-ACCEPTED = "accepted"
 GRACE_SECONDS = 5.0  # beyond all the time that the services may take
 CHANCE = Chance()
 _log = logging.getLogger("amends.homes")
-
-
-class Word(NamedTuple):
-    """What the holder of a saga says to what somebody wants: `accepted`, `refused` or `too late`."""
-
-    word: str
-    detail: str
 
 
 class Begun(NamedTuple):
@@ -113,13 +104,13 @@ class Homes:
 
     def __init__(self, work: Work, transactions: Transactions, routes: Mapping[Name, Route]) -> None:
         self._work = work
-        self._service = work.handlers.service.name
+        self.service: str = work.handlers.service.name
         self._transactions = transactions
         self._routes = routes
         self._ended: dict[str, list[bytes]] = {}
         self._notice: asyncio.TimerHandle | None = None
         self._told = asyncio.Event()
-        self._heard: dict[str, asyncio.Event] = {}  # by mark, of those that are waited for here
+        self._waits = Waits()
 
     async def word(self, delivery: Delivery, message: Message) -> None:
         """Take what the holder says, ack. Raises Leaving, MessageRefused."""
@@ -135,35 +126,13 @@ class Homes:
 
     async def act(self, key: str, verb: str, *, address: str, actor: str, reason: str, result: bytes | None) -> Word:
         """Have a saga cancelled, or an operator's act done, by whoever holds it; gives what that says. Raises
-        UnknownSaga and StoreError."""
-        found = await self._transactions.ask("home_at", json.dumps({"service": self._service, "key": key}))
-        if not found:
-            raise UnknownSaga(f"the service {self._service} has started no saga {key!r}")
-        id_, plan, fingerprint, stand, _, _ = found[0]
-        if stand == Stand.ENDED:
-            return Word("too late", HAS_ENDED)
-        saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, self._service)
-        mark = Mark(saga, uuid.uuid4().hex, verb, address, actor, reason, result)
-        await self._transactions.ask("mark_keep", mark_row(mark, self._service, at_home=True, seconds=AGAIN_SECONDS))
-        self._send(mark)
-        return await self._word(mark)
-
-    async def _word(self, mark: Mark) -> Word:
-        """What is said to a mark, once it is."""
-        heard = self._heard.setdefault(mark.id, asyncio.Event())
-        try:
-            while True:
-                heard.clear()
-                word, detail = (await self._transactions.ask("mark_word", mark.saga.id.hex(), self._service, mark.id))[
-                    0
-                ]
-                if word:
-                    return Word(word, detail)
-                with suppress(TimeoutError):  # another process of this service may be who hears it
-                    async with asyncio.timeout(LOOK_SECONDS):
-                        await heard.wait()
-        finally:
-            self._heard.pop(mark.id, None)
+        UnknownSaga, Refused for what cannot be carried, and StoreError."""
+        act = Act(verb, address, actor, reason, result)
+        kept = await keep(self._transactions, self.service, key, act, seconds=AGAIN_SECONDS)
+        if isinstance(kept, Word):
+            return kept
+        self._send(kept)
+        return await self._waits.word(self._transactions, kept, LOOK_SECONDS)
 
     def _send(self, mark: Mark) -> None:
         """To every service of the plan, whoever holds it."""
@@ -176,11 +145,11 @@ class Homes:
         """Take what the holder says to a mark, ack. Raises Leaving, MessageRefused."""
         answered = answer_of(message)
         saga = answered.saga
-        await self._asked("mark_answered", saga.id.hex(), self._service, answered.mark, answered.word, answered.detail)
+        detail = answered.detail or (f"{answered.service} has the saga" if answered.word == ACCEPTED else "")
+        await self._asked("mark_answered", saga.id.hex(), self.service, answered.mark, answered.word, detail)
         if answered.word == ACCEPTED:
             await self._asked("home_reopen", saga.id.hex(), GRACE_SECONDS)
-        if (heard := self._heard.get(answered.mark)) is not None:
-            heard.set()
+        self._waits.hear(answered.mark)
         await delivery.ack()
 
     async def outcome(self, program: Program, key: str, timeout: float | None) -> Outcome:
@@ -197,9 +166,9 @@ class Homes:
         return found
 
     async def _outcome(self, program: Program, key: str) -> Outcome | None:
-        rows = await self._transactions.ask("home_at", json.dumps({"service": self._service, "key": key}))
+        rows = await self._transactions.ask("home_at", json.dumps({"service": self.service, "key": key}))
         if not rows or rows[0][1] != program.plan.name:
-            raise UnknownSaga(f"the service {self._service} has started no saga {key!r} of {program.plan.name}")
+            raise UnknownSaga(f"the service {self.service} has started no saga {key!r} of {program.plan.name}")
         if rows[0][3] not in (Stand.ENDED, Stand.PARKED):
             return None
         return outcome_of(program, state_of_text(rows[0][5]))
@@ -218,31 +187,31 @@ class Homes:
     async def sweep(self) -> bool:
         """Send the first baton of those of which nothing was heard; whether there may be more. Raises StoreError."""
         longest = max((patience(route.program.plan) for route in self._routes.values()), default=GRACE_SECONDS)
-        rows = await self._transactions.ask("home_due", self._service, BATCH, longest)
+        rows = await self._transactions.ask("home_due", self.service, BATCH, longest)
         messages = [row for one in rows for row in self._first(*one)]
         if messages:
-            written = await self._transactions.ask("publish", given_to(messages, self._service))
+            written = await self._transactions.ask("publish", given_to(messages, self.service))
             numbers = {str(id_): int(number) for number, id_ in written}
             if self._work.outbox is not None:
                 now = time.time()
                 self._work.outbox.committed([row._replace(number=numbers[row.id], at=now) for row in messages], {})
-        marks = await self._transactions.ask("mark_due", self._service, BATCH, AGAIN_SECONDS)
+        marks = await self._transactions.ask("mark_due", self.service, BATCH, AGAIN_SECONDS)
         for id_, key, plan, fingerprint, stand, mark, verb, address, actor, reason, result in marks:
-            saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, self._service)
+            saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, self.service)
             wanted = Mark(saga, mark, verb, address, actor, reason, None if result is None else result.encode())
             if stand == Stand.ENDED:  # nobody holds it any more, and an answer would be here by now
-                await self._transactions.ask("mark_answered", id_, self._service, mark, "too late", HAS_ENDED)
+                await self._transactions.ask("mark_answered", id_, self.service, mark, TOO_LATE, HAS_ENDED)
             else:
                 self._send(wanted)
         return len(rows) == BATCH or len(marks) == BATCH
 
     def _first(self, id_: str, key: str, plan: str, fingerprint: str, first: str) -> list[EventRow]:
-        saga, now = Saga(bytes.fromhex(id_), key, plan, fingerprint, self._service), time.time()
+        saga, now = Saga(bytes.fromhex(id_), key, plan, fingerprint, self.service), time.time()
         route = self._route(saga)
         if route is None:
             _log.error("the saga %s is of a plan %s that is not known here any more", key, plan)
             return []
-        following = Journey(saga, route, first.encode(), self._work.settings).next(self._service, now)
+        following = Journey(saga, route, first.encode(), self._work.settings).next(self.service, now)
         baton: Baton | None = following.baton
         if baton is None:
             return []
@@ -266,7 +235,7 @@ class Homes:
         ended, self._ended = self._ended, {}
         for service, sagas in ended.items():
             for start in range(0, len(sagas), SAGAS_PER_NOTICE):
-                notice = Ended(self._service, tuple(sagas[start : start + SAGAS_PER_NOTICE]))
+                notice = Ended(self.service, tuple(sagas[start : start + SAGAS_PER_NOTICE]))
                 message = ended_message(notice, self._work.new_id(), self._work.source, time.time())
                 self._work.sender.post(commands_of(service), message)
 

@@ -155,7 +155,7 @@ def rows_of(work: Work, journey: Journey, following: Next) -> list[EventRow]:
         message = word_message(following.told, work.new_id(), work.source, now)
         rows.append(row_of_message(message, journey.saga.home))
     for mail, word, detail in journey.replies:
-        answered = Answered(journey.saga, mail, word.value, detail)
+        answered = Answered(journey.saga, mail, word.value, detail, work.handlers.service.name)
         message = answer_message(answered, work.new_id(), work.source, now)
         rows.append(row_of_message(message, journey.saga.home))
     return rows
