@@ -16,14 +16,25 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from amends.decide.baton import Baton, Mark, Saga, Stand, answer_of, baton_message, mark_message, word_of
+from amends.decide.baton import (
+    Baton,
+    Mark,
+    Saga,
+    Stand,
+    answer_of,
+    baton_message,
+    mark_message,
+    word_message,
+    word_of,
+)
 from amends.decide.messages import Start
 from amends.decide.plan import Plan, StepNode, walk
 from amends.decide.wire import SAGAS_PER_NOTICE, Ended, ended_message
 from amends.define.program import Program
-from amends.errors import IdConflict, StoreError, StoreUnavailable, UnknownSaga
+from amends.errors import IdConflict, LimitExceeded, Refused, StoreError, StoreUnavailable, UnknownSaga
 from amends.message import Message
 from amends.run.chance import Chance
+from amends.run.hop import BATON_SHARE, rows_of
 from amends.run.journey import Journey, Name, Route, length_of, state_of_text
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.outcomes import Outcome, outcome_of
@@ -70,12 +81,23 @@ def _input_of(history: str) -> bytes:
 
 
 def begun(service: str, route: Route, key: str, payload: bytes, settings: Settings) -> Begun:
-    """A saga that begins at a service. key: the user's id. Raises what the plan's own functions raise."""
+    """A saga that begins at a service. key: the user's id. Raises LimitExceeded, and Refused for one that would need a
+    person before it has begun."""
     plan, now = route.program.plan, time.time()
     saga = Saga(CHANCE.uuid7(now), key, plan.name, plan.fingerprint, service)
     journey = Journey(saga, route, b"[]", settings)
     journey.tell(Start(payload), now)
     following = journey.next(service, now)
+    messages: list[EventRow] = []
+    if following.baton is not None:
+        _check_size(following.baton, settings)
+        message = baton_message(following.baton, uuid.uuid4().hex, f"/amends/{service}")
+        messages.append(row_of_message(message, following.to))
+    elif following.told is not None and following.told.stand is Stand.ENDED:  # nobody has anything to do for it
+        message = word_message(following.told, uuid.uuid4().hex, f"/amends/{service}", now)
+        messages.append(row_of_message(message, service))
+    else:
+        raise Refused(f"the saga {key!r} of {plan.name} cannot begin: {journey.state.parked}")
     row = {
         "saga": saga.id.hex(),
         "service": service,
@@ -86,11 +108,16 @@ def begun(service: str, route: Route, key: str, payload: bytes, settings: Settin
         "length": journey.length,
         "seconds": patience(plan),
     }
-    messages: list[EventRow] = []
-    if following.baton is not None:
-        message = baton_message(following.baton, uuid.uuid4().hex, f"/amends/{service}")
-        messages.append(row_of_message(message, following.to))
     return Begun(saga, payload, json.dumps(row), messages)
+
+
+def _check_size(baton: Baton, settings: Settings) -> None:
+    limit = settings.payload_bytes // BATON_SHARE
+    if len(baton.history) > limit:
+        raise LimitExceeded(
+            f"the saga {baton.saga.key!r:.60} cannot begin: its baton would have {len(baton.history):,} bytes, and "
+            f"{limit:,} are allowed (payload_bytes); have the services find what is large by a reference"
+        )
 
 
 def patience(plan: Plan) -> float:
@@ -211,11 +238,8 @@ class Homes:
         if route is None:
             _log.error("the saga %s is of a plan %s that is not known here any more", key, plan)
             return []
-        following = Journey(saga, route, first.encode(), self._work.settings).next(self.service, now)
-        baton: Baton | None = following.baton
-        if baton is None:
-            return []
-        return [row_of_message(baton_message(baton, self._work.new_id(), self._work.source), following.to)]
+        journey = Journey(saga, route, first.encode(), self._work.settings)
+        return rows_of(self._work, journey, journey.next(self.service, now))
 
     def _route(self, saga: Saga) -> Route | None:
         return self._routes.get((saga.plan, saga.fingerprint))

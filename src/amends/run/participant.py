@@ -202,7 +202,7 @@ class Participant(Acts):
 
         id: yours; the same saga with the same input may be started twice, and is one.
 
-        Raises ValueRefused, LimitExceeded, IdConflict and NotEnlisted.
+        Raises ValueRefused, LimitExceeded, IdConflict, NotEnlisted, and Refused where the first request falls over.
         """
         going = self._built.routes.get((saga.name, saga.plan.fingerprint))
         if going is None or going.program is not saga.program:
