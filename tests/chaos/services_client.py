@@ -46,7 +46,7 @@ class Desk(Protocol):
     async def start(self, saga: Saga[Any, Any], order: shop.Order, saga_id: str, *, commit: bool = True) -> Waits:
         """Start one; what waits for its outcome."""
 
-    async def cancel(self, saga_id: str) -> object:
+    async def cancel(self, saga_id: str) -> None:
         """Have one cancelled. Raises TooLate."""
 
 
@@ -64,9 +64,9 @@ class Orchestrated:
         handle = await shop.orchestrator.start(saga, order, id=saga_id)
         return lambda: handle.outcome(timeout=OUTCOME_SECONDS)
 
-    async def cancel(self, saga_id: str) -> object:
+    async def cancel(self, saga_id: str) -> None:
         """By mail."""
-        return await shop.orchestrator.cancel(saga_id, reason="chaos")
+        await shop.orchestrator.cancel(saga_id, reason="chaos")
 
 
 class Choreographed:
@@ -95,10 +95,10 @@ class Choreographed:
             await (transaction.commit() if commit else transaction.rollback())
         return lambda: shop.orders_app.outcome(saga, saga_id, timeout=OUTCOME_SECONDS)
 
-    async def cancel(self, saga_id: str) -> object:
+    async def cancel(self, saga_id: str) -> None:
         """Whoever holds it says so."""
         async with asyncio.timeout(OUTCOME_SECONDS):
-            return await shop.orders_app.cancel(saga_id, reason="chaos")
+            await shop.orders_app.cancel(saga_id, reason="chaos")
 
 
 class Client:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 from services_books import placed
+from services_check import ENDS
 from services_yard import Yard
 
 from amends.decide.state import ENDED, State, Status
@@ -114,9 +115,11 @@ def check_watched(watched: Mapping[str, Watched], sagas: Mapping[str, HomeView],
         home = sagas.get(name)
         if home is None:
             yield f"W1 {name}: the watcher has it, and its home has not"
-        elif seen.rows != home.rows[: len(seen.rows)]:
+        elif (both := min(len(seen.rows), len(home.rows))) and seen.rows[:both] != home.rows[:both]:
             yield f"W1 {name}: the watcher has {seen.rows}, and its home {home.rows}"
-        elif seen.status in ("completed", "compensated", "parked") and seen.status != home.line.status:
+        elif len(seen.rows) > len(home.rows) and home.line.status in ENDS:
+            yield f"W1 {name}: it is {home.line.status}, and the watcher has more of it: {seen.rows[len(home.rows) :]}"
+        elif seen.status in ENDS and seen.status != home.line.status:
             yield f"W1 {name}: the watcher has it {seen.status}, and its home {home.line.status}"
     for name, home in sagas.items():
         if home.at > since and name not in watched:
