@@ -456,6 +456,22 @@ FROM amends.home AS o
 JOIN jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, key text)
     ON o.service = h.service AND o.key = h.key
 
+-- Of a service, newest first: for people.
+-- name: home_list
+SELECT replace(CAST(o.saga AS text), '-', ''), o.plan, o.fingerprint, o.stand, o.first, o.history, o.key
+FROM amends.home AS o
+JOIN jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, stands jsonb, plans jsonb, before uuid)
+    ON o.service = h.service
+WHERE jsonb_exists(h.stands, o.stand)
+    AND (h.plans IS NULL OR jsonb_typeof(h.plans) = 'null' OR jsonb_exists(h.plans, o.plan))
+    AND (h.before IS NULL OR o.saga < h.before)
+ORDER BY o.saga DESC LIMIT CAST($2 AS integer)
+
+-- name: home_marks
+SELECT id, verb, address, actor, reason, word, detail, at FROM amends.mark
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND at_home
+ORDER BY at
+
 -- What the holder says. A saga that has ended stays so.
 -- name: home_told
 UPDATE amends.home SET stand = CAST($2 AS text), length = CAST($3 AS integer), history = CAST($4 AS text), due = NULL,

@@ -249,6 +249,18 @@ RETURNING 1
 SELECT saga, plan, fingerprint, stand, first, history FROM amends_home, (SELECT ?1 AS h)
 WHERE service = json_extract(h, '$.service') AND key = json_extract(h, '$.key')
 
+-- Of a service, newest first: for people.
+-- name: home_list
+SELECT saga, plan, fingerprint, stand, first, history, key FROM amends_home, (SELECT ?1 AS h)
+WHERE service = json_extract(h, '$.service') AND stand IN (SELECT value FROM json_each(h, '$.stands'))
+    AND (json_extract(h, '$.plans') IS NULL OR plan IN (SELECT value FROM json_each(h, '$.plans')))
+    AND (json_extract(h, '$.before') IS NULL OR saga < json_extract(h, '$.before'))
+ORDER BY saga DESC LIMIT ?2
+
+-- name: home_marks
+SELECT id, verb, address, actor, reason, word, detail, at FROM amends_mark WHERE saga = ?1 AND service = ?2 AND at_home
+ORDER BY at
+
 -- name: home_told
 UPDATE amends_home SET stand = ?2, length = ?3, history = ?4, due = NULL, at = (julianday('now') - 2440587.5) * 86400.0
 WHERE saga = ?1 AND stand <> 'ended' AND (length < ?3 OR (length = ?3 AND stand = 'open'))
