@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from travels import Ground, Order, Town, charge, place_order, reserve, ship
@@ -15,7 +16,7 @@ from amends.decide.baton import baton_message
 from amends.decide.messages import Start
 from amends.decide.state import Status
 from amends.errors import IdConflict, TooLate, UnknownSaga
-from amends.run import homes, hops, outbox
+from amends.run import homes, hop, hops, outbox
 from amends.run.homes import begun
 from amends.run.journey import Journey
 from amends.run.wanted import Word
@@ -276,12 +277,17 @@ def test_a_service_that_does_not_know_the_plan_yet_keeps_the_saga_until_it_does(
     assert new.done("payment") == [("charge", "o-1")]
 
 
-def test_a_saga_past_its_deadline_turns_back_where_it_is(ground: Ground) -> None:
+def test_a_saga_past_its_deadline_turns_back_where_it_is(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = [0.0]
+    for module in (hop, hops):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: time.time() + later[0]))
+
     def says(what: str, order: str) -> None:
         if what == "charge":
+            later[0] = 1000.0
             raise Retry.after(0.05)
 
-    hasty = Saga("hasty", reserve, charge, pivot(ship), input=Order, output=ship, deadline=0.3)
+    hasty = Saga("hasty", reserve, charge, pivot(ship), input=Order, output=ship, deadline=600.0)
     town = Town(ground, says, saga=hasty)
 
     async def main() -> None:
