@@ -102,12 +102,13 @@ def chaos(directory: Path, kind: str, seconds: float, seed: int, style: str) -> 
 def faults(yard: Any, seconds: float) -> None:
     """All kinds once, in random order, then any."""
     from services_faults import FAULTS
+    from services_report import SHORT_SECONDS
 
     _worth_it(yard, 60.0)
     began = time.monotonic()
     kinds = list(dict.fromkeys(FAULTS[yard.style]))
     todo = yard.dice.sample(kinds, len(kinds))
-    while time.monotonic() - began < seconds or (todo and seconds >= 50):
+    while time.monotonic() - began < seconds or (todo and seconds >= SHORT_SECONDS):
         fault = todo.pop(0) if todo else yard.dice.choice(FAULTS[yard.style])
         _worth_it(yard, WORTH_SECONDS)
         fault(yard)

@@ -13,7 +13,7 @@ from typing import Any
 PORTION_LEAST = 0.2  # of all sagas, that completed, and that were compensated
 OVERLAPS_LEAST = 20  # sagas in flight that all faults met, together
 SAGAS_LEAST = 50
-SHORT_SECONDS = 50.0  # a shorter run cannot meet every kind of fault
+SHORT_SECONDS = 30.0  # a shorter run cannot meet every kind of fault
 SEEN_IN_BOTH = (
     "duplicated",
     "redelivered",
