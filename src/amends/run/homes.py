@@ -173,9 +173,9 @@ class Homes:
         answered = answer_of(message)
         saga = answered.saga
         detail = answered.detail or (f"{answered.service} has the saga" if answered.word == ACCEPTED else "")
-        await self._asked("mark_answered", saga.id.hex(), self.service, answered.mark, answered.word, detail)
-        if answered.word == ACCEPTED:
+        if answered.word == ACCEPTED:  # before anybody hears of it: what becomes of the saga now is still to come
             await self._asked("home_reopen", saga.id.hex(), GRACE_SECONDS)
+        await self._asked("mark_answered", saga.id.hex(), self.service, answered.mark, answered.word, detail)
         self._waits.hear(answered.mark)
         await delivery.ack()
 
