@@ -34,7 +34,7 @@ OPTIONS = {  # so that what must pass passes soon
     "redis": "claim_seconds=2",
 }
 BOUND_SECONDS = 60.0  # after the last fault everything is at rest, a backlog of asking again included
-HANG_SECONDS = 120.0  # a run is called hanging only then, so that the report says what hangs
+HANG_SECONDS = 60.0  # a run is called hanging only so long after that, so that the report says what hangs
 CALM_SECONDS = 3.0
 STILL_LOOKS = 40  # a NATS that was killed may count messages that it gives nobody, as it knows them acked
 MANY, WORTH_SECONDS = 6, 8.0  # sagas in flight that a fault is worth
@@ -128,14 +128,17 @@ def ending(yard: Any, seconds: float) -> dict[str, Any]:
     """No more faults, time, and the questions."""
     from services_books import calls, entries, lines, unbalanced
     from services_check import Evidence, check, words
-    from services_homes import ends_of_homes
+    from services_homes import ends_of_homes, longest_wait
     from services_report import counted, invalid
     from services_shop import SERVICES
 
     yard.calm()
     if yard.style == "choreographed":
         yard.rest(CALM_SECONDS)  # some sagas go undisturbed, and the watcher is to know all of them
-    sagas, rest, troubles = asyncio.run(_in_the_end(yard))
+    bound = BOUND_SECONDS
+    if yard.style == "choreographed":
+        bound += longest_wait(yard.databases["orders"])
+    sagas, rest, troubles = asyncio.run(_in_the_end(yard, bound))
     troubles += yard.stop()
     ledgers = {name: entries(yard.databases[name]) for name in SERVICES}
     called = calls(yard.books)
@@ -163,14 +166,14 @@ def ending(yard: Any, seconds: float) -> dict[str, Any]:
         "messages": {name: count for name, count in sorted(counts.items()) if count},
         "effects": sum(len(ledger) for ledger in ledgers.values()),
         "calls": len(called),
-        "bound": BOUND_SECONDS,
+        "bound": bound,
         "rest": rest,
         "troubles": troubles,
     }
     return {**report, "invalid": list(invalid(report))}
 
 
-async def _in_the_end(yard: Any) -> tuple[dict[str, Any], float, list[str]]:
+async def _in_the_end(yard: Any, bound: float) -> tuple[dict[str, Any], float, list[str]]:
     """Everything comes to rest in bounded time; then what is there is gathered."""
     from chaos_check import views
     from services_homes import homes_of
@@ -179,14 +182,14 @@ async def _in_the_end(yard: Any) -> tuple[dict[str, Any], float, list[str]]:
 
     loop, began, troubles = asyncio.get_running_loop(), time.monotonic(), []
     await loop.run_in_executor(None, yard.end_clients)
-    while (rest := time.monotonic() - began) < HANG_SECONDS:
+    while (rest := time.monotonic() - began) < bound + HANG_SECONDS:
         yard.oversee()
         moving = yard.live()
         if not moving:
             break
         await asyncio.sleep(0.2)
-    if rest > BOUND_SECONDS:
-        troubles.append(f"L1 all was at rest only {rest:.1f} s after the last fault; the bound is {BOUND_SECONDS:g} s")
+    if rest > bound:
+        troubles.append(f"L1 all was at rest only {rest:.1f} s after the last fault; the bound is {bound:.1f} s")
     troubles += [f"L1 {saga} hangs" for saga in moving]
     if moving:
         await _seen(yard, moving)

@@ -26,6 +26,9 @@ _WATCHED = """
 SELECT s.key, s.status, array_agg(j.row ORDER BY j.seq) FROM amends.saga s
 JOIN amends.journal j ON (j.ns, j.saga) = (s.ns, s.id) GROUP BY s.key, s.status
 """
+_LATEST = """
+SELECT coalesce(max(due) - extract(epoch FROM clock_timestamp()), 0) FROM amends.home WHERE stand <> 'ended'
+"""
 _REVIVED = "SELECT count(*) FROM amends.home WHERE tries > 0"
 SETTLED_SECONDS = 10.0  # after a broker or the watcher was harmed, what was under way has come or is lost
 
@@ -73,9 +76,19 @@ def _view(plan: str, stand: str, history: str, at: float) -> HomeView:
 
 def revived_at(url: str) -> int:
     """How many were sent again from their beginning, as nothing was heard of them."""
+    return int(_number(url, _REVIVED))
+
+
+def longest_wait(url: str) -> float:
+    """In how many seconds the last of those that are open is sent again from its beginning: the longer nothing was
+    heard of one, the later that is."""
+    return max(_number(url, _LATEST), 0.0)
+
+
+def _number(url: str, query: str) -> float:
     with psycopg.connect(url, autocommit=True) as connection:
-        found = connection.execute(_REVIVED).fetchone()
-        return 0 if found is None else int(found[0])
+        found = connection.execute(query.encode()).fetchone()
+        return 0.0 if found is None else float(found[0])
 
 
 class Watched(NamedTuple):

@@ -100,7 +100,7 @@ def table(report: dict[str, Any]) -> str:
         "|---|---:|",
         f"| calls of handlers | {report['calls']:,} |",
         f"| effects, done and undone | {report['effects']:,} |",
-        f"| all at rest after the last fault, seconds (bound {report['bound']:g}) | {report['rest']:.1f} |",
+        f"| all at rest after the last fault, seconds (bound {report['bound']:.0f}) | {report['rest']:.1f} |",
         f"| violations | {len(report['troubles'])} |",
     ]
     return "\n".join(lines)

@@ -42,7 +42,7 @@ def _ran(kind: str, seconds: float, seed: int, directory: Path, style: str) -> d
         start_new_session=True,
     )
     try:
-        said, story = child.communicate(timeout=seconds + SPARE_SECONDS)
+        said, story = child.communicate(timeout=2 * seconds + SPARE_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, 9)
         said, story = child.communicate()

@@ -38,12 +38,13 @@ from amends import (
     pivot,
 )
 from amends.errors import NotRunning
-from amends.run import homes
+from amends.run import homes, hops, outbox
 from amends.testing.unreliable import MessageRates, Unreliable
 
 REPLY_SECONDS = float(os.environ.get("SHOP_REPLY_SECONDS", "0.7"))
 HANDLER_SECONDS = 3.0  # also what a frozen process may hold its transaction for
 LEASE_SECONDS = 2.0
+CLAIM_SECONDS = 4.0  # of rows that wait or are to go out: a process that is frozen may sleep past it
 COUNT_SECONDS = 0.2
 POISON_MOOD = "poison"
 FAIL_TIMES = 2  # of what is flaky
@@ -283,6 +284,7 @@ if _TOLD:
     _options: dict[str, Any] = {"resources": [counting]}
     if os.environ.get("SHOP_STYLE") == "choreographed":
         homes.GRACE_SECONDS = 1.0  # so that what is lost is soon revived
+        hops.CLAIM_SECONDS = outbox.CLAIM_SECONDS = CLAIM_SECONDS
         _options["sagas"] = CHOREOGRAPHED
         watcher = Watcher(
             _place.databases["watcher"], homes=[orders], sagas=CHOREOGRAPHED, broker=_broker, migrate=True
