@@ -19,6 +19,7 @@ from travels import FEW, Charge, Ground, Order, Reserve, Says, Town, charge, cha
 
 from amends import Compensated, Completed, Park, Parked, Reject, Retry, Saga, Settings, pivot, when
 from amends.decide.state import Status
+from amends.decide.wire import KIND
 from amends.errors import IdConflict, LimitExceeded, Refused, TooLate
 from amends.run import homes, hop, hops, outbox
 from amends.transport.base import Send
@@ -492,3 +493,47 @@ def test_an_input_whose_baton_could_not_be_carried_is_refused_at_the_door(ground
 
     asyncio.run(main())
     assert town.stand("o-1") == ""
+
+
+# Plans that are not known everywhere
+
+
+def test_a_saga_that_somebody_wants_to_go_back_is_kept_also_where_its_plan_is_not_known(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hops, "CLAIM_SECONDS", 0.2)
+    original = LocalTransport.publish
+
+    async def publish(transport: LocalTransport, sends: Sequence[Send]) -> list[Exception | None]:
+        """What is wanted is heard by the bank before the saga comes there, and by the stock never."""
+        heard = [
+            send
+            for send in sends
+            if (send.message.attributes.get(KIND), send.to.name) != ("mark", "inventory.commands")
+        ]
+        return [None] * (len(sends) - len(heard)) + await original(transport, heard)
+
+    monkeypatch.setattr(LocalTransport, "publish", publish)
+
+    async def wants(town: Town) -> None:
+        act = town.apps["orders"].session.homes.act
+        await act("o-1", "cancel", address="", actor="ada", reason="changed my mind", result=None)
+
+    async def before(town: Town) -> None:
+        async with town.open("orders", "payment"):
+            town.start(ORDER)
+            wanted = asyncio.create_task(wants(town))
+            await town.until(lambda: town.sql("payment", "SELECT 1 FROM amends_mark WHERE service = 'payment'") != [])
+            async with town.open("inventory"):
+                await town.until(lambda: town.stand("o-1") == "unknown-plan")
+            wanted.cancel()
+
+    async def after(town: Town) -> None:
+        async with town.open():
+            await town.until(lambda: town.stand("o-1") == "ended")
+
+    old, town = Town(ground, knows={"payment": []}), Town(ground)
+    asyncio.run(before(old))
+    asyncio.run(after(town))
+    assert town.state("o-1").status is Status.COMPENSATED
+    assert done(town) == ["reserve", "release"]

@@ -359,7 +359,7 @@ WITH kept AS (
         saga uuid, address text, phase text, round integer, service text, stand text, due double precision, key text,
         plan text, fingerprint text, home text, marks text, length integer, history text
     )
-    WHERE NOT EXISTS (
+    WHERE h.stand = 'unknown-plan' OR NOT EXISTS (
         SELECT 1 FROM amends.mark AS m
         WHERE m.saga = h.saga AND m.service = h.service AND NOT m.at_home AND position(m.id IN h.marks) = 0
     )

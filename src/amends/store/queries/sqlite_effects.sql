@@ -174,7 +174,7 @@ SELECT json_extract(?1, '$.saga'), json_extract(?1, '$.address'), json_extract(?
     json_extract(?1, '$.stand'), json_extract(?1, '$.due'), json_extract(?1, '$.key'), json_extract(?1, '$.plan'),
     json_extract(?1, '$.fingerprint'), json_extract(?1, '$.home'), json_extract(?1, '$.marks'), json_extract(?1, '$.length'),
     json_extract(?1, '$.history'), (julianday('now') - 2440587.5) * 86400.0
-WHERE NOT EXISTS (
+WHERE json_extract(?1, '$.stand') = 'unknown-plan' OR NOT EXISTS (
     SELECT 1 FROM amends_mark AS m
     WHERE m.saga = json_extract(?1, '$.saga') AND m.service = json_extract(?1, '$.service') AND NOT m.at_home
         AND instr(json_extract(?1, '$.marks'), m.id) = 0
