@@ -6,18 +6,21 @@ import asyncio
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 from types import SimpleNamespace
 
 import pytest
 from travels import Ground, Order, Town, charge, place_order, reserve, ship
 
 from amends import Completed, Park, Parked, Retry, Saga, Settings, pivot
-from amends.decide.baton import baton_message
+from amends.decide.baton import Mark, baton_message
 from amends.decide.messages import Start
 from amends.decide.state import Status
 from amends.errors import IdConflict, TooLate, UnknownSaga
 from amends.run import homes, hop, hops, outbox
 from amends.run.homes import begun
+from amends.run.hop import At
+from amends.run.hops import Hops, mark_row
 from amends.run.journey import Journey
 from amends.run.wanted import Word
 from amends.transport.names import commands_of
@@ -378,3 +381,30 @@ def test_a_baton_that_asks_for_another_command_than_its_history_says_is_put_asid
     asyncio.run(main())
     assert town.done("inventory") == []
     assert town.sql("inventory", "SELECT 1 FROM amends_hop") == []
+
+
+def test_what_is_wanted_while_something_else_that_is_wanted_is_met_is_met_as_well(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each time the service is about to write what follows, somebody wants something more."""
+    town = Town(ground)
+    goes_on, wanted = Hops._goes_on, list[Mark]()
+
+    async def disturbed(self: Hops, came: Journey, at: At, *rest: Any) -> None:
+        if at[0] == "charge" and len(wanted) < 2:
+            wanted.append(Mark(came.saga, f"{len(wanted):032x}", "cancel", "", "ada", "changed my mind"))
+            await self._asked("mark_keep", mark_row(wanted[-1], self.service, at_home=False))
+        await goes_on(self, came, at, *rest)
+
+    monkeypatch.setattr(Hops, "_goes_on", disturbed)
+
+    async def main() -> None:
+        async with town.open():
+            town.start(Order("o-1", 100))
+            await town.until(lambda: town.stand("o-1") == "ended")
+
+    asyncio.run(main())
+    assert len(wanted) == 2
+    assert town.state("o-1").status is Status.COMPENSATED
+    assert town.done("payment") == []
+    assert "bug in amends" not in caplog.text

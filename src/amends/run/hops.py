@@ -47,6 +47,7 @@ from amends.transport.base import Delivery
 CLAIM_SECONDS = 30.0  # so long nobody else takes a hop that is due
 SWEEP_SECONDS = 2.5
 BATCH = 100
+STALE_MAX = 20  # acts that come one by one, each while what follows from the one before is written
 _log = logging.getLogger("amends.hops")
 
 
@@ -85,11 +86,17 @@ class Hops:
         async with self._lane(saga):
             if times != 1 and await self._goes_out_again(saga, route, at):
                 return
-            try:
-                await self._goes_on(journey, at, baton.sent_at, times)
-            except Stale:
-                if not await self._goes_out_again(saga, route, at):  # then somebody wants something
-                    await self._goes_on(journey, at, baton.sent_at, times, await self._marks(journey))
+            marks: Sequence[Mark] = ()
+            for left in reversed(range(STALE_MAX)):
+                try:
+                    await self._goes_on(journey, at, baton.sent_at, times, marks)
+                    return
+                except Stale:  # another process was faster, or somebody wants something
+                    if await self._goes_out_again(saga, route, at):
+                        return
+                    if not left:
+                        raise
+                    marks = await self._marks(journey)
 
     async def _goes_on(self, came: Journey, at: At, sent_at: float, times: int, marks: Sequence[Mark] = ()) -> None:
         """Let the saga go on from where it is, with what is wanted of it: do what is next, if that is here, and write
