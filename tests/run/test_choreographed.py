@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from travels import Ground, Order, Town, charge, place_order, reserve, ship
