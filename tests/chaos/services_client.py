@@ -39,6 +39,7 @@ class Desk(Protocol):
     """Where sagas are started."""
 
     sagas: Sequence[Saga[Any, Any]]
+    cancels: float  # of those that it starts
 
     def open(self) -> Any:
         """Be there, for the length of a block."""
@@ -54,6 +55,7 @@ class Orchestrated:
     """At an orchestrator."""
 
     sagas: Sequence[Saga[Any, Any]] = shop.SAGAS
+    cancels = 0.1
 
     def open(self) -> Any:
         """As a client of its database."""
@@ -73,6 +75,7 @@ class Choreographed:
     """At their home, of which this is a process."""
 
     sagas: Sequence[Saga[Any, Any]] = shop.CHOREOGRAPHED
+    cancels = 0.2  # many are never answered, as both sides are harmed
 
     def __init__(self) -> None:
         self._pool: Any = None
@@ -146,7 +149,7 @@ class Client:
         if self.dice.random() < 0.1:
             await self._desk.start(saga, order, saga_id)
             self.note("started", saga_id, cents=order.cents)
-        if self.dice.random() < 0.1:
+        if self.dice.random() < self._desk.cancels:
             await asyncio.sleep(self.dice.random())
             try:
                 await self._desk.cancel(saga_id)
