@@ -81,6 +81,7 @@ class HomeOperations:
             stands &= {Stand.PARKED, Stand.UNKNOWN_PLAN}
         older = None if before is None else (await self._row(before)).saga.id.hex()
         found: list[SagaLine] = []
+        more = False
         for _ in range(PAGES_MAX):
             rows, more = await self._rows(stands, sagas, older)
             lines = [line_of(row) for row in rows]
