@@ -80,13 +80,13 @@ def _input_of(history: str) -> bytes:
     return state_of_text(history).input
 
 
-def begun(service: str, route: Route, key: str, payload: bytes, settings: Settings) -> Begun:
-    """A saga that begins at a service. key: the user's id. Raises LimitExceeded, and Refused for one that would need a
-    person before it has begun."""
+def begun(service: str, route: Route, key: str, payload: bytes, settings: Settings, hops: int = 0) -> Begun:
+    """A saga that begins at a service. key: the user's id. hops: how many events led to it, each to the next.
+    Raises LimitExceeded, and Refused for one that would need a person before it has begun."""
     plan, now = route.program.plan, time.time()
     saga = Saga(CHANCE.uuid7(now), key, plan.name, plan.fingerprint, service)
     journey = Journey(saga, route, b"[]", settings)
-    journey.tell(Start(payload), now)
+    journey.tell(Start(payload, hops=hops), now)
     following = journey.next(service, now)
     messages: list[EventRow] = []
     if following.baton is not None:

@@ -21,6 +21,7 @@ from amends.decide.baton import (
     baton_message,
     word_message,
 )
+from amends.decide.chain import Chain
 from amends.decide.events import Phase
 from amends.decide.messages import Message as Outcome
 from amends.decide.wire import Command, Word
@@ -92,6 +93,7 @@ class HopTry(CommandTry):
 
     def __init__(self, work: Work, handled: Handled, handler: Handler, command: Command, hop: Hop) -> None:
         super().__init__(work, handled, handler, command)
+        self.chain = Chain(command.key, hops=hop.journey.state.hops)
         self._hop = hop
 
     def kept(self, message: m.Done, rows: list[InboxRow]) -> InboxRow:

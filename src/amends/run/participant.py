@@ -210,7 +210,7 @@ class Participant(Acts):
         settings = self._built.settings
         payload, _ = saga.program.input.admit(input, f"the input of {saga.name}", settings.payload_bytes)
         key = uuid.uuid4().hex if id is None else check_id(id)
-        start = begun(self.service.name, going, key, payload, settings)
+        start = begun(self.service.name, going, key, payload, settings, told_here(None).hops)
         given, written = write_within(start.write(), within)
         if not inspect.isawaitable(written):
             self._published(given, written)
