@@ -199,6 +199,7 @@ def test_a_service_that_does_not_know_the_plan_is_named_at_home(tmp_path: Path) 
                 view, stuck = await people.show("o-1"), await people.stuck()
 
         assert view.line.status == "running"
+        assert [act.verb for act in view.acts] == ["cancel"]
         assert view.line.holder == "payment, which does not know its definition yet"
         assert [(line.trouble, line.why) for line in stuck.lines] == [
             (Trouble.STALLED, "payment does not know this version of its definition yet, and keeps it")

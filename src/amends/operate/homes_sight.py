@@ -108,11 +108,14 @@ def _holder(row: HomeRow) -> str:
 
 
 def possible(row: HomeRow) -> tuple[Act, ...]:
-    """The acts that would be accepted, if the home knows all. Of one that moves, that is not more than a cancel."""
+    """The acts that would be accepted, if the home knows all. Of one that moves it knows too little to offer more than
+    a cancel."""
     if row.state.ended or row.route is None:
         return ()
     found = acts(row.plan, row.state, time(), frozenset())
-    return found if row.stand == Stand.PARKED else tuple(act for act in found if act.verb == "cancel")
+    if row.stand == Stand.PARKED:
+        return found
+    return (Act("cancel", ""),) if any(act.verb in ("cancel", "compensate") for act in found) else ()
 
 
 def mails_of(marks: Iterable[Sequence[Any]]) -> tuple[MailRow, ...]:
