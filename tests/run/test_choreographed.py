@@ -408,3 +408,26 @@ def test_what_is_wanted_while_something_else_that_is_wanted_is_met_is_met_as_wel
     assert town.state("o-1").status is Status.COMPENSATED
     assert town.done("payment") == []
     assert "bug in amends" not in caplog.text
+
+
+def test_a_saga_that_its_home_sends_again_while_it_waits_for_an_attempt_makes_none_before_that(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(homes, "patience", lambda plan: 1.5)
+    asked = Counter[str]()
+
+    def says(what: str, order: str) -> None:
+        asked[what] += 1
+        if what == "charge":
+            raise Retry.after(60.0)
+
+    town = Town(ground, says)
+
+    async def main() -> None:
+        async with town.open():
+            town.start(Order("o-1", 100))
+            payment = town.apps["payment"]
+            await town.until(lambda: payment.figures.repeated >= 2)
+
+    asyncio.run(main())
+    assert asked == {"reserve": 1, "charge": 1}

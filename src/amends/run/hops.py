@@ -47,6 +47,7 @@ from amends.transport.base import Delivery
 CLAIM_SECONDS = 30.0  # so long nobody else takes a hop that is due
 SWEEP_SECONDS = 2.5
 BATCH = 100
+AT_ONCE_SECONDS = 1.0  # a baton that goes out so long after its last row was written may have been here before
 STALE_MAX = 20  # acts that come one by one, each while what follows from the one before is written
 _log = logging.getLogger("amends.hops")
 
@@ -84,7 +85,8 @@ class Hops:
         if baton.type != command.type:
             raise MessageRefused(f"the saga {saga.key!r:.60} is to do {command.type}, and its baton {baton.type!r:.60}")
         async with self._lane(saga):
-            if times != 1 and await self._goes_out_again(saga, route, at):
+            again = times != 1 or baton.sent_at > journey.written_at + AT_ONCE_SECONDS
+            if again and await self._goes_out_again(saga, route, at):
                 return
             marks: Sequence[Mark] = ()
             for left in reversed(range(STALE_MAX)):

@@ -87,8 +87,10 @@ class Journey:
         try:
             self._parts = [bytes(row) for row in _rows(history)]
             self._state: State | None = None
+            self.written_at: float = 0.0  # when the last of the rows that came was
             if self._parts:
-                self._state = replay(event for row in self._parts for event in journal.decode(row).events)
+                rows = [journal.decode(row) for row in self._parts]
+                self._state, self.written_at = replay(event for row in rows for event in row.events), rows[-1].at
         except (msgspec.MsgspecError, StoreDamaged, ImpossibleTransition, LookupError) as error:
             raise MessageRefused(f"the history of the saga {saga.key!r:.60} cannot be read: {error}") from None
         self.wake: float | None = None
