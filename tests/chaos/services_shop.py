@@ -38,7 +38,7 @@ from amends import (
     pivot,
 )
 from amends.errors import NotRunning
-from amends.run import homes, hops, outbox
+from amends.run import hops, outbox
 from amends.testing.unreliable import MessageRates, Unreliable
 
 REPLY_SECONDS = float(os.environ.get("SHOP_REPLY_SECONDS", "0.7"))
@@ -283,7 +283,6 @@ if _TOLD:
     _handlers = Handlers(_place)
     _options: dict[str, Any] = {"resources": [counting]}
     if os.environ.get("SHOP_STYLE") == "choreographed":
-        homes.GRACE_SECONDS = 1.0  # so that what is lost is soon revived
         hops.CLAIM_SECONDS = outbox.CLAIM_SECONDS = CLAIM_SECONDS
         _options["sagas"] = CHOREOGRAPHED
         watcher = Watcher(
