@@ -44,14 +44,15 @@ class Stale(AmendsError):
 
 
 class Hop:
-    """One saga's stay at a service. at: the half of a step that it came for. journey: the saga as it came, and after
-    what has just happened."""
+    """One saga's stay at a service. at: the half of a step that it came for. base: how many rows its history had when
+    it came, or was last written here. journey: the saga as it came, and after what has just happened."""
 
-    def __init__(self, work: Work, came: Journey, at: At) -> None:
+    def __init__(self, work: Work, came: Journey, at: At, base: int) -> None:
         self._work = work
         self._service = work.handlers.service.name
         self._came = came
         self._at = at
+        self._base = base
         self.journey: Journey = came
         self.in_transaction = False  # whether what follows is written with what was done
         self.next: Next | None = None  # once something has happened
@@ -78,7 +79,8 @@ class Hop:
     def written(self) -> tuple[str, str]:
         """What the database is to have of it, and what goes out with that."""
         assert self.next is not None  # noqa: S101  # only what has happened is written
-        return hop_row(self._service, self._at, self.journey, self.next), given_to(self.told, self._service)
+        row = hop_row(self._service, self._at, self.journey, self.next)
+        return json.dumps({**row, "base": self._base}), given_to(self.told, self._service)
 
     def sent(self, rows: Sequence[Sequence[Any]]) -> None:
         """It is written, and so is what goes out. Raises Stale where it is not."""
@@ -163,12 +165,12 @@ def rows_of(work: Work, journey: Journey, following: Next) -> list[EventRow]:
     return rows
 
 
-def hop_row(service: str, at: At, journey: Journey, following: Next) -> str:
+def hop_row(service: str, at: At, journey: Journey, following: Next) -> dict[str, object]:
     """What the database is to have of a hop."""
     stand = "passed" if following.baton is not None else "waiting"
     if following.told is not None:
         stand = following.told.stand.value
-    row = {
+    return {
         **place_of(journey.saga, at, service),
         "stand": stand,
         "due": following.wake,
@@ -176,7 +178,6 @@ def hop_row(service: str, at: At, journey: Journey, following: Next) -> str:
         "length": journey.length,
         "history": journey.history.decode(),
     }
-    return json.dumps(row)
 
 
 def place_of(saga: Saga, at: At, service: str) -> dict[str, object]:

@@ -107,10 +107,10 @@ class Hops:
         for mark in marks:
             journey.meet(mark, now)
         journey.begin(now)
-        hop, following = Hop(self.work, journey, at), next_hop(journey.state)
+        hop, following = Hop(self.work, journey, at, came.length), next_hop(journey.state)
         if following is not None and (*following, journey.state.step(following[0]).round) == at:
             await self._do(hop, journey.command(sent_at), times)
-        elif journey.length > came.length:
+        elif journey.length > came.length or journey.replies:
             hop.settle(now)
         else:
             return
@@ -269,6 +269,7 @@ class Hops:
             "due": now + CLAIM_SECONDS,
             "marks": ",".join(baton.marks),
             "length": 0,
+            "base": -1,  # nothing that is there already
             "history": baton.history.decode(),
         }
         told_home = given_to([row_of_message(message, saga.home)], self.service)

@@ -346,8 +346,8 @@ WHERE number IN (
 )
 RETURNING 1
 
--- Where a choreographed saga stands in a service, unless more is known there already, or somebody wants something of it
--- that was not met; and, only then, what is sent.
+-- Where a choreographed saga stands in a service, unless it has gone on from `base` there already (so many rows has the
+-- history that this was decided on), or somebody wants something of it that was not met; and, only then, what is sent.
 -- name: hop_keep
 WITH kept AS (
     INSERT INTO amends.hop (
@@ -366,7 +366,8 @@ WITH kept AS (
     ON CONFLICT (saga, service, address, phase, round) DO UPDATE SET stand = excluded.stand, due = excluded.due,
         length = excluded.length, history = excluded.history, marks = excluded.marks,
         fingerprint = excluded.fingerprint, at = excluded.at
-    WHERE amends.hop.length < excluded.length
+    WHERE amends.hop.length = CAST(CAST(CAST($1 AS text) AS jsonb) ->> 'base' AS integer)
+        OR (amends.hop.length = 0 AND excluded.length > 0)
     RETURNING 1
 ), sent AS (
     INSERT INTO amends.outbox (service, id, type, key, data, attributes, destination, at)

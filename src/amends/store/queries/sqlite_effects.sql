@@ -182,7 +182,7 @@ WHERE json_extract(?1, '$.stand') = 'unknown-plan' OR NOT EXISTS (
 ON CONFLICT (saga, service, address, phase, round) DO UPDATE SET stand = excluded.stand, due = excluded.due,
     length = excluded.length, history = excluded.history, marks = excluded.marks,
     fingerprint = excluded.fingerprint, at = excluded.at
-WHERE amends_hop.length < excluded.length
+WHERE amends_hop.length = json_extract(?1, '$.base') OR (amends_hop.length = 0 AND excluded.length > 0)
 RETURNING 0, ''
 
 -- name: hop_at

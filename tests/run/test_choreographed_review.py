@@ -1,0 +1,220 @@
+"""What an adversary does to a saga with nobody in the middle: stale batons, lost answers, two hands on one hop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from travels import Ground, Order, Town, charge, reserve, ship
+
+from amends import Completed, Park, Retry, Saga, Settings, fault, pivot
+from amends.decide.state import Status
+from amends.decide.wire import KIND
+from amends.message import Message
+from amends.run import homes, hop, hops, outbox
+from amends.transport.base import Send
+from amends.transport.local import LocalTransport
+from amends.transport.names import commands_of
+
+ORDER, DEAR = Order("o-1", 100), Order("o-1", 5000)
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long."""
+    for module in (hops, homes, outbox):
+        monkeypatch.setattr(module, "SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr(outbox, "GRACE_SECONDS", 0.2)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
+    """Either database."""
+    return Ground(tmp_path, request.getfixturevalue("postgres_url") if request.param == "postgres" else "")
+
+
+class Post:
+    """All that is sent, kept; and, where it is said so, lost."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: list[Send] = []
+        self.loses: Callable[[Send], bool] = lambda send: False
+        original = LocalTransport.publish
+
+        async def publish(transport: LocalTransport, sends: Sequence[Send]) -> list[Exception | None]:
+            self.sent += sends
+            there = [send for send in sends if not self.loses(send)]
+            told = iter(await original(transport, there) if there else [])
+            return [next(told) if send in there else None for send in sends]
+
+        monkeypatch.setattr(LocalTransport, "publish", publish)
+
+    def batons(self, step: str, phase: str = "action") -> list[Send]:
+        """Those that were sent for a half of a step."""
+        return [send for send in self.sent if is_baton(send.message, step, phase)]
+
+
+def kind(send: Send) -> str:
+    """Of a message."""
+    return send.message.attributes.get(KIND, "")
+
+
+def is_baton(message: Message, step: str, phase: str = "action") -> bool:
+    """Whether a message is that of a half of a step."""
+    given = message.attributes
+    return (given.get(KIND), given.get("amendsstep"), given.get("amendsphase")) == ("baton", step, phase)
+
+
+def done(town: Town) -> Counter[str]:
+    """All that was done."""
+    return Counter(what for service in ("inventory", "payment") for what, _ in town.done(service))
+
+
+def later(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """By how many seconds the clocks of those who hold a saga are ahead."""
+    by = [0.0]
+    for module in (hop, hops):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: time.time() + by[0]))
+    return by
+
+
+async def settled(town: Town, condition: Callable[[], bool], seconds: float = 8.0) -> bool:
+    """Whether a condition comes to hold in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await town.until(condition)
+    except TimeoutError:
+        return False
+    return True
+
+
+# Two ways from one hop
+
+
+def test_a_baton_that_comes_again_after_the_deadline_undoes_nothing_of_a_completed_saga(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by = later(monkeypatch)
+    post = Post(monkeypatch)
+    saga = Saga("timely", reserve, charge, pivot(ship), input=Order, output=ship, deadline=600.0)
+    town = Town(ground, saga=saga)
+
+    async def main() -> None:
+        async with town.open():
+            town.start(ORDER)
+            await town.until(lambda: town.stand("o-1") == "ended")
+            by[0] = 1000.0
+            stale = post.batons("reserve")[0]
+            await town.apps["orders"].session.work.sender.send(stale.to, stale.message)
+            town.start(Order("o-2", 100))
+            await town.until(lambda: town.stand("o-2") == "ended")
+            await settled(town, lambda: "release" in done(town), 3.0)
+
+    asyncio.run(main())
+    assert town.state("o-1").status is Status.COMPLETED
+    assert [what for what, who in town.done("inventory") if who == "o-1"] == ["reserve", "ship"]
+
+
+def test_a_home_that_sends_the_first_baton_again_after_the_deadline_turns_nothing_that_has_passed_its_pivot(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(monkeypatch)
+    monkeypatch.setattr(homes, "patience", lambda plan: 3.0)
+    closed = [True]
+
+    def says(what: str, order: str) -> None:
+        if what == "ship" and closed[0]:
+            raise Retry.after(5.0)
+
+    saga = Saga("timely", reserve, pivot(charge), ship, input=Order, output=ship, deadline=2.0)
+    town = Town(ground, says, saga=saga)
+
+    async def main() -> Any:
+        async with town.open():
+            town.start(ORDER)
+            await town.until(lambda: town.done("payment") != [])
+            sent = len(post.batons("reserve"))
+            await town.until(lambda: len(post.batons("reserve")) > sent)
+            await settled(town, lambda: town.stand("o-1") == "ended", 1.0)
+            closed[0] = False
+            return await town.apps["orders"].outcome(saga, "o-1", timeout=30.0)
+
+    assert asyncio.run(main()) == Completed("parcel of r-o-1")
+    assert done(town) == {"reserve": 1, "charge": 1, "ship": 1}
+
+
+def test_who_is_about_to_commit_and_who_cancels_in_another_process_do_not_both_pass_it_on(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process is stopped between the hop's row and its COMMIT; the mark comes to another of the same service."""
+    tries, stopped, going = Counter[str](), threading.Event(), threading.Event()
+
+    def says(what: str, order: str) -> None:
+        tries[what] += 1
+        if what == "charge" and tries[what] == 1:
+            raise Retry.after(0.5)
+
+    def hook(name: str) -> None:
+        if name == "tx.before" and tries["charge"] == 2 and not stopped.is_set():
+            stopped.set()
+            going.wait(20.0)
+
+    monkeypatch.setattr(fault, "hook", hook)
+    post = Post(monkeypatch)
+    post.loses = lambda send: kind(send) == "mark" and send.to != commands_of("payment")  # it is late elsewhere
+    town = Town(Ground(tmp_path, postgres_url), says)
+    other = Town(Ground(tmp_path, postgres_url), says)
+
+    async def main() -> None:
+        async with town.open():
+            town.start(ORDER)
+            assert await settled(town, stopped.is_set, 20.0)
+            async with other.apps["payment"] as app:  # and it alone hears the mark
+                for listening in town.apps["payment"].session._listening:
+                    await listening.stop()
+                await app.session.listening()
+                people = town.apps["orders"]
+                asking = [asyncio.ensure_future(people.retry("o-1", "nowhere"))]  # refused: a row of its own
+                await town.until(lambda: len(town.sql("payment", "SELECT 1 FROM amends_mark WHERE NOT at_home")) == 1)
+                asking.append(asyncio.ensure_future(people.cancel("o-1", reason="changed my mind")))
+                await town.until(lambda: len(town.sql("payment", "SELECT 1 FROM amends_mark WHERE NOT at_home")) == 2)
+                blocked = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%hop%'"
+                await settled(town, lambda: bool(town.sql("payment", blocked)), 5.0)
+                going.set()
+                await asyncio.wait(asking, timeout=8.0)
+                await settled(town, lambda: town.stand("o-1") == "ended")
+                await settled(town, lambda: "release" in done(town), 3.0)
+                for one in asking:
+                    one.cancel()
+                await asyncio.wait(asking)
+
+    asyncio.run(main())
+    did, status = done(town), town.state("o-1").status
+    way = {"reserve": 1, "charge": 1, "ship": 1} if status is Status.COMPLETED else {"reserve": 1, "release": 1}
+    assert did == way or did == {"reserve": 1, "release": 1, "charge": 1, "refund": 1}
+
+
+# What is asked
+
+
+def test_a_cancel_of_what_is_parked_on_its_way_back_is_answered(ground: Ground) -> None:
+    def says(what: str, order: str) -> None:
+        if what == "release":
+            raise Park("the shelf is locked")
+
+    town = Town(ground, says, settings=Settings(answer_seconds=8.0))
+
+    async def main() -> Any:
+        async with town.open():
+            town.start(DEAR)
+            await town.until(lambda: town.stand("o-1") == "parked")
+            return await town.apps["orders"].cancel("o-1", reason="changed my mind")
+
+    assert asyncio.run(main()) == ("accepted", "the saga was going back already")
