@@ -201,6 +201,55 @@ def test_who_is_about_to_commit_and_who_cancels_in_another_process_do_not_both_p
     assert did == way or did == {"reserve": 1, "release": 1, "charge": 1, "refund": 1}
 
 
+# Beyond the horizon
+
+
+def test_a_baton_older_than_what_is_remembered_does_nothing(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    post = Post(monkeypatch)
+    town = Town(ground, settings=Settings(inbox_horizon_seconds=2.0, events_kept_seconds=0.1))
+
+    async def main() -> None:
+        async with town.open():
+            town.start(ORDER)
+            await town.until(lambda: town.stand("o-1") == "ended")
+            await town.until(lambda: town.sql("payment", "SELECT 1 FROM amends_inbox_ended") != [])
+            await town.until(lambda: town.sql("inventory", "SELECT 1 FROM amends_inbox_ended") != [])
+            await asyncio.sleep(2.2)  # it is the database that looks at its clock
+            for app in town.apps.values():
+                await app.session.clean()
+            assert town.sql("inventory", "SELECT 1 FROM amends_inbox") == []
+            stale = post.batons("reserve")[0]
+            await town.apps["orders"].session.work.sender.send(stale.to, stale.message)
+            await settled(town, lambda: done(town)["reserve"] > 1, 3.0)
+
+    asyncio.run(main())
+    assert done(town) == {"reserve": 1, "charge": 1, "ship": 1}
+
+
+def test_a_service_that_has_not_forgotten_does_not_freshen_what_others_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The word that the saga has ended did not come to the first service; the others have forgotten it."""
+    post = Post(monkeypatch)
+    post.loses = lambda send: kind(send) == "ended" and send.to == commands_of("inventory")
+    town = Town(Ground(tmp_path), settings=Settings(inbox_horizon_seconds=2.0, events_kept_seconds=0.1))
+
+    async def main() -> None:
+        async with town.open():
+            town.start(ORDER)
+            await town.until(lambda: town.stand("o-1") == "ended")
+            await town.until(lambda: town.sql("payment", "SELECT 1 FROM amends_inbox_ended") != [])
+            await asyncio.sleep(2.2)  # as above
+            for app in town.apps.values():
+                await app.session.clean()
+            stale = post.batons("reserve")[0]
+            await town.apps["orders"].session.work.sender.send(stale.to, stale.message)
+            await settled(town, lambda: done(town)["charge"] > 1, 3.0)
+
+    asyncio.run(main())
+    assert done(town) == {"reserve": 1, "charge": 1, "ship": 1}
+
+
 # What is asked
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from amends import fault
 from amends.decide import messages as m
+from amends.decide.barrier import expired
 from amends.decide.baton import (
     Baton,
     Mark,
@@ -68,6 +69,10 @@ class Hops:
     async def baton(self, delivery: Delivery, message: Message) -> None:
         """Take a saga, do what is next, pass it on, ack. Raises Leaving where it is left to others, MessageRefused."""
         baton = baton_of(message)
+        if expired(baton.sent_at, time.time(), self.work.horizon_seconds):  # what it led to may be forgotten
+            raise MessageRefused(
+                f"a baton of the saga {baton.saga.key!r:.60} is too old; its home sends another, if open"
+            )
         route = self._route(baton.saga)
         if route is None:
             await self._set_aside(baton)
