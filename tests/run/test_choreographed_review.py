@@ -250,6 +250,65 @@ def test_a_service_that_has_not_forgotten_does_not_freshen_what_others_have(
     assert done(town) == {"reserve": 1, "charge": 1, "ship": 1}
 
 
+# Lost for good
+
+
+def test_a_baton_lost_after_a_service_did_not_know_the_plan_is_revived(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hops, "CLAIM_SECONDS", 0.2)
+    monkeypatch.setattr(homes, "patience", lambda plan: 0.3)
+    post = Post(monkeypatch)
+    old = Town(ground, knows={"payment": []})
+    new = Town(ground)
+
+    async def before() -> None:
+        async with old.open():
+            old.start(ORDER)
+            await old.until(lambda: old.stand("o-1") == "unknown-plan")
+
+    async def after() -> bool:
+        post.loses = lambda send: is_baton(send.message, "ship")
+        async with new.open():
+            await new.until(lambda: post.batons("ship") != [])
+            post.loses = lambda send: False
+            return await settled(new, lambda: new.stand("o-1") == "ended", 10.0)
+
+    asyncio.run(before())
+    assert asyncio.run(after()), new.stand("o-1")
+
+
+def test_a_baton_lost_after_a_person_had_it_go_on_is_revived(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker loses all that it has at that moment: the baton, and the answer to the person."""
+    monkeypatch.setattr(homes, "patience", lambda plan: 0.3)
+    monkeypatch.setattr(homes, "AGAIN_SECONDS", 0.3)
+    post = Post(monkeypatch)
+    locked = [True]
+
+    def says(what: str, order: str) -> None:
+        if what == "charge" and locked[0]:
+            raise Park("the till is locked")
+
+    town = Town(ground, says)
+
+    async def main() -> bool:
+        async with town.open():
+            town.start(ORDER)
+            await town.until(lambda: town.stand("o-1") == "parked")
+            locked[0] = False
+            post.loses = lambda send: kind(send) == "answer" or is_baton(send.message, "ship")
+            asking = asyncio.ensure_future(town.apps["orders"].retry("o-1", "charge"))
+            await town.until(lambda: post.batons("ship") != [] and any(kind(send) == "answer" for send in post.sent))
+            await town.until(lambda: town.sql("payment", "SELECT 1 FROM amends_outbox") == [])
+            post.loses = lambda send: False
+            ended = await settled(town, lambda: town.stand("o-1") == "ended", 10.0)
+            asking.cancel()
+            await asyncio.wait([asking])
+            return ended
+
+    assert asyncio.run(main()), town.stand("o-1")
+
+
 # What is asked
 
 

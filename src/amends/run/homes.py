@@ -143,7 +143,9 @@ class Homes:
         """Take what the holder says, ack. Raises Leaving, MessageRefused."""
         told = word_of(message)
         length = length_of(told.history)
-        values = (told.saga.id.hex(), told.stand.value, length, told.history.decode())
+        route = self._route(told.saga)
+        seconds = GRACE_SECONDS if route is None else patience(route.program.plan)
+        values = (told.saga.id.hex(), told.stand.value, length, told.history.decode(), seconds)
         if await self._asked("home_told", *values) and told.stand is Stand.ENDED:
             self._tell_soon(told.saga)
         self._told.set()

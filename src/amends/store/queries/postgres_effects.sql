@@ -473,9 +473,11 @@ SELECT id, verb, address, actor, reason, word, detail, at FROM amends.mark
 WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND at_home
 ORDER BY at
 
--- What the holder says. A saga that has ended stays so.
+-- What the holder says. A saga that has ended stays so; one that rests may go on, and be lost, before its home hears.
 -- name: home_told
-UPDATE amends.home SET stand = CAST($2 AS text), length = CAST($3 AS integer), history = CAST($4 AS text), due = NULL,
+UPDATE amends.home SET stand = CAST($2 AS text), length = CAST($3 AS integer), history = CAST($4 AS text),
+    due = CASE WHEN CAST($2 AS text) <> 'ended'
+        THEN extract(epoch FROM clock_timestamp()) + CAST($5 AS double precision) END,
     at = extract(epoch FROM clock_timestamp())
 WHERE saga = CAST(CAST($1 AS text) AS uuid) AND stand <> 'ended'
     AND (length < CAST($3 AS integer) OR (length = CAST($3 AS integer) AND stand = 'open'))

@@ -262,7 +262,9 @@ SELECT id, verb, address, actor, reason, word, detail, at FROM amends_mark WHERE
 ORDER BY at
 
 -- name: home_told
-UPDATE amends_home SET stand = ?2, length = ?3, history = ?4, due = NULL, at = (julianday('now') - 2440587.5) * 86400.0
+UPDATE amends_home SET stand = ?2, length = ?3, history = ?4,
+    due = CASE WHEN ?2 <> 'ended' THEN (julianday('now') - 2440587.5) * 86400.0 + ?5 END,
+    at = (julianday('now') - 2440587.5) * 86400.0
 WHERE saga = ?1 AND stand <> 'ended' AND (length < ?3 OR (length = ?3 AND stand = 'open'))
 RETURNING service
 
