@@ -326,3 +326,30 @@ def test_a_cancel_of_what_is_parked_on_its_way_back_is_answered(ground: Ground) 
             return await town.apps["orders"].cancel("o-1", reason="changed my mind")
 
     assert asyncio.run(main()) == ("accepted", "the saga was going back already")
+
+
+# Whatever else
+
+
+@pytest.mark.parametrize("duty", ["_hops", "_homes"])
+def test_what_goes_wrong_once_in_a_sweep_does_not_end_all_sweeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, duty: str
+) -> None:
+    town = Town(Ground(tmp_path))
+    swept = Counter[str]()
+
+    async def main() -> bool:
+        async with town.open("orders"):
+            of = getattr(town.apps["orders"].session, duty)
+            original = of.sweep
+
+            async def sweep() -> bool:
+                swept["times"] += 1
+                if swept["times"] == 1:
+                    raise LookupError("whatever it is")
+                return bool(await original())
+
+            of.sweep = sweep
+            return await settled(town, lambda: swept["times"] > 1, 3.0)
+
+    assert asyncio.run(main())

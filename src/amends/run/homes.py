@@ -210,6 +210,9 @@ class Homes:
             except StoreError as error:
                 full = False
                 _log.warning("the sagas that began here cannot be looked at: %s", error)
+            except Exception:  # noqa: BLE001  # whatever it is, all sagas that are lost wait for this
+                full = False
+                _log.exception("the sagas that began here cannot be looked at: this is a bug in amends")
             if not full:
                 await asyncio.sleep(SWEEP_SECONDS)
 

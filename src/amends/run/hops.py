@@ -217,6 +217,9 @@ class Hops:
             except StoreError as error:
                 full = False
                 _log.warning("what waits for another attempt cannot be looked at: %s", error)
+            except Exception:  # noqa: BLE001  # whatever it is, all that waits here waits for this
+                full = False
+                _log.exception("what waits for another attempt cannot be looked at: this is a bug in amends")
             if not full:
                 await self._pause()
 
