@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
+import psycopg.rows
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -73,6 +74,31 @@ def unbalanced(url: str) -> list[int]:
     """The entries whose debits and credits differ."""
     with psycopg.connect(url, autocommit=True) as connection:
         return [row[0] for row in connection.execute(_UNBALANCED).fetchall()]
+
+
+def everything_of(url: str, sagas: Iterable[str]) -> str:
+    """All rows of amends and of the ledger that name these sagas, and what every session does: to see why they hang."""
+    told = []
+    with psycopg.connect(url, autocommit=True, row_factory=psycopg.rows.dict_row) as connection:
+        tables = connection.execute(
+            "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
+            " WHERE schemaname = 'amends' OR tablename IN ('entry')"
+        ).fetchall()
+        for table in tables:
+            for saga in sagas:
+                found = connection.execute(
+                    f"SELECT t::text AS row FROM {table['name']} t"  # noqa: S608
+                    " WHERE strpos(t::text, %s) > 0 OR strpos(t::text, encode(%s::bytea, 'hex')) > 0".encode(),
+                    (saga, saga.encode()),
+                ).fetchall()
+                told += [f"{table['name']} {row['row']}" for row in found]
+            if table["name"].endswith("inbox_death"):
+                told += [str(row) for row in connection.execute(f"TABLE {table['name']}".encode()).fetchall()]
+        sessions = connection.execute(
+            "SELECT pid, state, wait_event, xact_start, query FROM pg_stat_activity WHERE datname = current_database()"
+        )
+        told += [str(row) for row in sessions.fetchall()]
+    return "\n".join(told)
 
 
 class Calls:

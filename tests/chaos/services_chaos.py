@@ -173,9 +173,22 @@ async def _in_the_end(yard: Any) -> tuple[dict[str, Any], float, list[str]]:
                 f"L1 all was at rest only {rest:.1f} s after the last fault; the bound is {BOUND_SECONDS:g} s"
             )
         troubles += [f"L1 {line.id} hangs: {line}" for line in moving.sagas]
+        if moving.sagas:
+            await _seen(yard, [line.id for line in moving.sagas])
         if not await _delivered(yard):
             troubles.append("L3 messages are still under way long after the last fault")
         return await views(people), rest, troubles
+
+
+async def _seen(yard: Any, hanging: list[str]) -> None:
+    """Keep what is known of sagas that hang: where processes wait, what databases say."""
+    from services_books import everything_of
+    from services_shop import HANGS
+
+    (yard.books / HANGS).touch()
+    for name, url in yard.databases.items():
+        (yard.books / f"hangs-{name}.txt").write_text(everything_of(url, hanging))
+    await asyncio.sleep(1.0)  # they look a few times in a second
 
 
 async def _delivered(yard: Any) -> bool:

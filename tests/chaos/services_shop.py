@@ -33,6 +33,7 @@ LEASE_SECONDS = 2.0
 COUNT_SECONDS = 0.2
 POISON_MOOD = "poison"
 FAIL_TIMES = 2  # of what is flaky
+HANGS = "hangs"  # this file among the books asks every process where it waits
 SERVICES = ("inventory", "payment", "delivery")
 
 
@@ -213,6 +214,18 @@ def _network(place: Place) -> Any:
     return Unreliable(place.broker, seed=int(os.environ.get("SHOP_SEED", "0")), rates=MessageRates(**told))
 
 
+def _where(path: Path) -> None:
+    """Write down where every task waits: something hangs."""
+    with path.open("w") as log:
+        for task in asyncio.all_tasks():
+            awaited: Any = task.get_coro()
+            log.write(f"{task.get_name()}\n")
+            while (frame := getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)) is not None:
+                log.write(f"  {frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}\n")
+                awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "ag_await", None)
+            log.write(f"  {awaited!r}\n")
+
+
 if _TOLD:
     _place = _here()
     _broker = _network(_place)
@@ -234,9 +247,13 @@ if _TOLD:
             beside.replace(path)
 
         async def now_and_then() -> None:
+            told = False
             while True:
                 if isinstance(_broker, Unreliable) and (_place.books / "calm").exists():
                     _broker.heal()
+                if not told and (_place.books / HANGS).exists():
+                    told = True
+                    _where(_place.books / f"tasks-{os.getpid()}.txt")
                 write()
                 await asyncio.sleep(COUNT_SECONDS)
 
