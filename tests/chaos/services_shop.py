@@ -134,7 +134,7 @@ class Handlers:
         word, _, step = mood.partition(" ")
         self._tries[op, ctx.saga_id, ctx.step] += 1
         again = self._tries[op, ctx.saga_id, ctx.step] > FAIL_TIMES
-        if word == "flaky" and not again:
+        if word == "flaky" and ctx.attempt <= FAIL_TIMES:  # whichever process it is that tries
             raise RuntimeError("it failed once more, and all that was written is to be forgotten")
         if word == "slow" and (not step or step == ctx.step) and not again:
             await asyncio.sleep(REPLY_SECONDS * 1.3)
