@@ -41,6 +41,7 @@ RATES: dict[str, Any] = {
     "confirms_lost": 0.05, "away": 0.03, "replayed": 0.05, "forged": 0.05, "garbage": 0.03, "unknown": 0.02,
     "huge": 0.001, "actions_behind_undo": 0.08, "behind_seconds": 20.0,
 }  # fmt: skip
+YOUNG_SECONDS = 15.0  # in which a process on a busy machine may still be importing what it needs
 
 
 @dataclass
@@ -56,6 +57,7 @@ class Unit:
     armed: str = ""  # and of this one
     lives: int = 0
     not_before: float = 0.0  # it is to be down until then
+    began: float = 0.0  # its life
 
     @property
     def alive(self) -> bool:
@@ -69,6 +71,7 @@ class Unit:
         given |= {"AMENDS_FAULT": self.fault} if self.fault else {}
         self.armed, self.fault = self.fault, ""
         self.lives += 1
+        self.began = time.monotonic()
         with (self.yard.books / f"stderr-{self.name}.txt").open("ab") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, *self.command],
@@ -242,7 +245,8 @@ class Yard:
         self.clients.clear()
 
     def stop(self) -> list[str]:
-        """SIGTERM; those that do not leave well."""
+        """SIGTERM; those that do not leave well. One that has hardly begun ends by the signal itself."""
+        young = {unit.name for unit in self.units if time.monotonic() - unit.began < YOUNG_SECONDS}
         for unit in self.units:
             unit.terminate()
         found = []
@@ -254,7 +258,8 @@ class Yard:
             except subprocess.TimeoutExpired:
                 unit.kill()
                 code = None
-            found += [f"{unit.name} ended with {code} when it was asked to stop"] if code != 0 else []
+            if code != 0 and not (code == -signal.SIGTERM and unit.name in young):
+                found.append(f"{unit.name} ended with {code} when it was asked to stop")
         return found
 
     def close(self) -> None:
