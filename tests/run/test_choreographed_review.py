@@ -6,7 +6,8 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from travels import Ground, Order, Town, charge, reserve, ship
 from amends import Completed, Park, Retry, Saga, Settings, fault, pivot
 from amends.decide.state import Status
 from amends.decide.wire import KIND
+from amends.errors import StoreUnavailable
 from amends.message import Message
 from amends.run import homes, hop, hops, outbox
 from amends.transport.base import Send
@@ -353,3 +355,41 @@ def test_what_goes_wrong_once_in_a_sweep_does_not_end_all_sweeps(
             return await settled(town, lambda: swept["times"] > 1, 3.0)
 
     assert asyncio.run(main())
+
+
+def test_what_a_participant_leaves_in_hand_is_no_attempt_where_something_is_around_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database is away when it leaves; an `around` must not turn `Leaving`, or `Stale`, into a failed attempt."""
+
+    @asynccontextmanager
+    async def around(ctx: Any) -> AsyncGenerator[None, None]:
+        yield
+
+    told: list[Any] = []
+    original = hop.Hop.happens
+
+    def happens(self: hop.Hop, outcome: Any) -> None:
+        told.append(outcome)
+        original(self, outcome)
+
+    monkeypatch.setattr(hop.Hop, "happens", happens)
+    town = Town(Ground(tmp_path))
+    object.__setattr__(town.apps["inventory"]._built, "around", (around,))
+
+    async def main() -> None:
+        async with town.open():
+            work = town.apps["inventory"].session.work
+            assert work.transactions is not None
+            asked = asyncio.Event()
+
+            async def once(it: Any) -> Any:
+                asked.set()
+                raise StoreUnavailable("it is away")
+
+            monkeypatch.setattr(work.transactions, "once", once)
+            town.start(ORDER)
+            await asyncio.wait_for(asked.wait(), 20.0)
+
+    asyncio.run(main())
+    assert [type(one).__name__ for one in told] == []
