@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from travels import Ground, Order, Town, charge, reserve, ship
+from travels import Ground, Order, Reserve, Town, charge, reserve, ship
 
-from amends import Completed, Park, Retry, Saga, Settings, fault, pivot
+from amends import Completed, Park, Participant, Retry, Saga, Service, Settings, fault, pivot
 from amends.decide.state import Status
 from amends.decide.wire import KIND
 from amends.errors import StoreUnavailable
@@ -393,3 +394,29 @@ def test_what_a_participant_leaves_in_hand_is_no_attempt_where_something_is_arou
 
     asyncio.run(main())
     assert [type(one).__name__ for one in told] == []
+
+
+def test_a_service_whose_name_has_a_dot_takes_its_batons(tmp_path: Path) -> None:
+    service = Service("eu.parcels")
+    command = service.command("send", Reserve, reply=str, compensation=False)
+
+    @command.request
+    def ask(order: Order) -> Reserve:
+        return Reserve(order.id)
+
+    saga = Saga("dotted", pivot(ask), input=Order)
+    file = tmp_path / "parcels.db"
+    app = Participant(service, database=f"sqlite:///{file}", sagas=[saga])
+
+    @app.handles(command)
+    def send(command: Reserve, tx: sqlite3.Connection) -> str:
+        return "sent"
+
+    async def main() -> Any:
+        async with app:
+            await app.session.listening()
+            with closing(sqlite3.connect(file, timeout=30)) as connection, connection:
+                app.start(saga, ORDER, within=connection, id="o-1")
+            return await app.outcome(saga, "o-1", timeout=30.0)
+
+    assert asyncio.run(main()) == Completed(None)

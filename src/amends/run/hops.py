@@ -85,7 +85,7 @@ class Hops:
         saga, at = baton.saga, (baton.step, baton.phase, baton.round)
         journey = Journey(saga, route, baton.history, self.work.settings, baton.marks)
         command = journey.command(baton.sent_at)
-        if at != (command.step, command.phase, command.round) or command.type.partition(".")[0] != self.service:
+        if at != (command.step, command.phase, command.round) or route.plan.step(command.step).service != self.service:
             raise MessageRefused(f"the saga {saga.key!r:.60} is at {command.step}, and its baton at {baton.step}")
         if baton.type != command.type:
             raise MessageRefused(f"the saga {saga.key!r:.60} is to do {command.type}, and its baton {baton.type!r:.60}")
