@@ -13,7 +13,6 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from amends.decide.baton import (
@@ -33,6 +32,7 @@ from amends.decide.wire import SAGAS_PER_NOTICE, Ended, ended_message
 from amends.define.program import Program
 from amends.errors import IdConflict, LimitExceeded, Refused, StoreError, StoreUnavailable, UnknownSaga
 from amends.message import Message
+from amends.run.awaited import Awaited, Settled
 from amends.run.chance import Chance
 from amends.run.hop import BATON_SHARE, rows_of
 from amends.run.journey import Journey, Name, Route, length_of, state_of_text
@@ -136,7 +136,7 @@ class Homes:
         self._routes = routes
         self._ended: dict[str, list[bytes]] = {}
         self._notice: asyncio.TimerHandle | None = None
-        self._told = asyncio.Event()
+        self._awaited = Awaited(transactions, self.service)
         self._waits = Waits()
 
     async def word(self, delivery: Delivery, message: Message) -> None:
@@ -146,9 +146,11 @@ class Homes:
         route = self._route(told.saga)
         seconds = GRACE_SECONDS if route is None else patience(route.program.plan)
         values = (told.saga.id.hex(), told.stand.value, length, told.history.decode(), seconds)
-        if await self._asked("home_told", *values) and told.stand is Stand.ENDED:
-            self._tell_soon(told.saga)
-        self._told.set()
+        if await self._asked("home_told", *values):
+            if told.stand is Stand.ENDED:
+                self._tell_soon(told.saga)
+            if told.stand in (Stand.ENDED, Stand.PARKED):
+                self._awaited.hear(told.saga.key, Settled(told.stand, told.history.decode()))
         await delivery.ack()
 
     # What somebody wants
@@ -184,23 +186,25 @@ class Homes:
     async def outcome(self, program: Program, key: str, timeout: float | None) -> Outcome:
         """What becomes of a saga, once it has ended or is parked; it is looked at once however short the timeout.
         Raises TimeoutError, UnknownSaga and StoreError."""
-        found = await self._outcome(program, key)
-        async with asyncio.timeout(timeout):
-            while found is None:
-                with suppress(TimeoutError):  # another process of this service may be who hears it
-                    async with asyncio.timeout(LOOK_SECONDS):
-                        await self._told.wait()
-                self._told.clear()
-                found = await self._outcome(program, key)
-        return found
+        with self._awaited.waiting(key) as told:
+            found = await self._look(program, key)
+            if found is None:
+                async with asyncio.timeout(timeout):
+                    found = await told
+        outcome = outcome_of(program, state_of_text(found.history))
+        assert outcome is not None  # noqa: S101  # of what has ended, or is parked
+        return outcome
 
-    async def _outcome(self, program: Program, key: str) -> Outcome | None:
+    async def _look(self, program: Program, key: str) -> Settled | None:
         rows = await self._transactions.ask("home_at", json.dumps({"service": self.service, "key": key}))
         if not rows or rows[0][1] != program.plan.name:
             raise UnknownSaga(f"the service {self.service} has started no saga {key!r} of {program.plan.name}")
-        if rows[0][3] not in (Stand.ENDED, Stand.PARKED):
-            return None
-        return outcome_of(program, state_of_text(rows[0][5]))
+        _, _, _, stand, _, history = rows[0]
+        return Settled(stand, history) if stand in (Stand.ENDED, Stand.PARKED) else None
+
+    async def close(self) -> None:
+        """Nobody waits any more."""
+        await self._awaited.close()
 
     async def run(self) -> None:
         """Send again what nothing was heard of, until cancelled."""

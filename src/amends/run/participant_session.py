@@ -120,6 +120,7 @@ class ParticipantSession:
         await self._until_done(STOP_SECONDS)
         if self._homes is not None:
             self._homes.tell_ended()
+            await self._homes.close()
         if self.work.outbox is not None:
             await self.work.outbox.drain(STOP_SECONDS)
             await self.work.outbox.close()

@@ -457,6 +457,14 @@ FROM amends.home AS o
 JOIN jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, key text)
     ON o.service = h.service AND o.key = h.key
 
+-- Of those with these ids, which have ended or are parked.
+-- name: home_settled
+SELECT o.key, o.stand, o.history
+FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, keys jsonb)
+CROSS JOIN LATERAL jsonb_array_elements_text(h.keys) AS k (key)
+JOIN amends.home AS o ON o.service = h.service AND o.key = k.key
+WHERE o.stand IN ('ended', 'parked')
+
 -- Of a service, newest first: for people.
 -- name: home_list
 SELECT replace(CAST(o.saga AS text), '-', ''), o.plan, o.fingerprint, o.stand, o.first, o.history, o.key

@@ -249,6 +249,12 @@ RETURNING 1
 SELECT saga, plan, fingerprint, stand, first, history FROM amends_home, (SELECT ?1 AS h)
 WHERE service = json_extract(h, '$.service') AND key = json_extract(h, '$.key')
 
+-- Of those with these ids, which have ended or are parked.
+-- name: home_settled
+SELECT key, stand, history FROM amends_home, (SELECT ?1 AS h)
+WHERE service = json_extract(h, '$.service') AND key IN (SELECT value FROM json_each(h, '$.keys'))
+    AND stand IN ('ended', 'parked')
+
 -- Of a service, newest first: for people.
 -- name: home_list
 SELECT saga, plan, fingerprint, stand, first, history, key FROM amends_home, (SELECT ?1 AS h)
