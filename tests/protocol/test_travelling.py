@@ -37,12 +37,12 @@ WRITE: dict[str, Callable[[Any, Message], Message]] = {
 NAMES = [
     *("amendskind", "amendssaga", "amendskey", "amendsplan", "amendsfingerprint", "amendshome", "amendsstep"),
     *("amendsphase", "amendsround", "amendsmarks", "amendsmark", "amendsverb", "amendsanswer", "amendsstand"),
-    *("amendsservice", "other"),
+    *("amendsservice", "amendslength", "other"),
 ]
 HEX = "0f" * 16
 WORDS = [HEX, f"{HEX},{HEX}", f",{HEX},,", f"{HEX},x", "x" * 201, "a.b-c", "7up", "a b", "cancel", "a" * 21, "Cancel"]
 OTHERS = ["action", "undo", "1", "0", "01", "10000", "10001", "ended", "parked", "unknown-plan", "accepted", "refused"]
-VALUES = st.sampled_from([*WORDS, *READ, *OTHERS, "too late", "", ",", " ", "\n"]) | st.text(
+VALUES = st.sampled_from([*WORDS, *READ, *OTHERS, "999999", "1000000", "too late", "", ",", " ", "\n"]) | st.text(
     st.characters(exclude_categories=["Cs"]), max_size=6
 )
 PAGE = (DOCS / "protocol.md").read_text()

@@ -7,23 +7,20 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from travelpost import Post, is_baton, kind
 from travels import Ground, Order, Reserve, Town, charge, reserve, ship
 
 from amends import Completed, Park, Participant, Retry, Saga, Service, Settings, fault, pivot
 from amends.decide.state import Status
-from amends.decide.wire import KIND
 from amends.errors import StoreUnavailable
-from amends.message import Message
 from amends.run import homes, hop, hops, outbox
-from amends.transport.base import Send
-from amends.transport.local import LocalTransport
 from amends.transport.names import commands_of
 
 ORDER, DEAR = Order("o-1", 100), Order("o-1", 5000)
@@ -41,38 +38,6 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
     """Either database."""
     return Ground(tmp_path, request.getfixturevalue("postgres_url") if request.param == "postgres" else "")
-
-
-class Post:
-    """All that is sent, kept; and, where it is said so, lost."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.sent: list[Send] = []
-        self.loses: Callable[[Send], bool] = lambda send: False
-        original = LocalTransport.publish
-
-        async def publish(transport: LocalTransport, sends: Sequence[Send]) -> list[Exception | None]:
-            self.sent += sends
-            there = [send for send in sends if not self.loses(send)]
-            told = iter(await original(transport, there) if there else [])
-            return [next(told) if send in there else None for send in sends]
-
-        monkeypatch.setattr(LocalTransport, "publish", publish)
-
-    def batons(self, step: str, phase: str = "action") -> list[Send]:
-        """Those that were sent for a half of a step."""
-        return [send for send in self.sent if is_baton(send.message, step, phase)]
-
-
-def kind(send: Send) -> str:
-    """Of a message."""
-    return send.message.attributes.get(KIND, "")
-
-
-def is_baton(message: Message, step: str, phase: str = "action") -> bool:
-    """Whether a message is that of a half of a step."""
-    given = message.attributes
-    return (given.get(KIND), given.get("amendsstep"), given.get("amendsphase")) == ("baton", step, phase)
 
 
 def done(town: Town) -> Counter[str]:

@@ -12,7 +12,7 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from amends.decide.baton import (
@@ -20,12 +20,14 @@ from amends.decide.baton import (
     Mark,
     Saga,
     Stand,
+    Told,
     answer_of,
     baton_message,
     mark_message,
     word_message,
     word_of,
 )
+from amends.decide.events import Phase
 from amends.decide.messages import Start
 from amends.decide.plan import Plan, StepNode, walk
 from amends.decide.wire import SAGAS_PER_NOTICE, Ended, ended_message
@@ -34,8 +36,8 @@ from amends.errors import IdConflict, LimitExceeded, Refused, StoreError, StoreU
 from amends.message import Message
 from amends.run.awaited import Awaited, Settled
 from amends.run.chance import Chance
-from amends.run.hop import BATON_SHARE, rows_of
-from amends.run.journey import Journey, Name, Route, length_of, state_of_text
+from amends.run.hop import BATON_SHARE
+from amends.run.journey import Journey, Route, length_of, state_of_text
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.participant_work import Work
@@ -48,6 +50,8 @@ from amends.transport.names import commands_of
 SWEEP_SECONDS = 2.5
 BATCH = 100
 NOTICE_SECONDS = 1.0  # ended sagas are told of together
+TOLD_SECONDS = 30.0  # until they are told of again, where nobody knows whether all services were reached
+PATIENCE_SECONDS_MAX = 3600.0  # what nothing is heard of goes out again as often as this, or as its plan says
 AGAIN_SECONDS = 5.0  # until what somebody wants goes out again, where nobody has answered
 LOOK_SECONDS = 0.5
 GRACE_SECONDS = 5.0  # beyond all the time that the services may take
@@ -98,12 +102,15 @@ def begun(service: str, route: Route, key: str, payload: bytes, settings: Settin
         messages.append(row_of_message(message, service))
     else:
         raise Refused(f"the saga {key!r} of {plan.name} cannot begin: {journey.state.parked}")
+    baton = following.baton
+    way = {"to": following.to, "step": baton.step, "type": baton.type} if baton is not None else {}
     row = {
         "saga": saga.id.hex(),
         "service": service,
         "key": key,
         "plan": plan.name,
         "fingerprint": plan.fingerprint,
+        "way": json.dumps({**way, "services": plan.services}),
         "history": journey.history.decode(),
         "length": journey.length,
         "seconds": patience(plan),
@@ -127,14 +134,13 @@ def patience(plan: Plan) -> float:
 
 
 class Homes:
-    """Of one participant. routes: the sagas that it knows, by name and fingerprint."""
+    """Of one participant. It needs no plan of the sagas that began here: their rows have what it does for them."""
 
-    def __init__(self, work: Work, transactions: Transactions, routes: Mapping[Name, Route]) -> None:
+    def __init__(self, work: Work, transactions: Transactions) -> None:
         self._work = work
         self.service: str = work.handlers.service.name
         self._transactions = transactions
-        self._routes = routes
-        self._ended: dict[str, list[bytes]] = {}
+        self._ended: dict[str, Sequence[str]] = {}  # sagas whose services are to hear of it
         self._notice: asyncio.TimerHandle | None = None
         self._awaited = Awaited(transactions, self.service)
         self._waits = Waits()
@@ -142,13 +148,11 @@ class Homes:
     async def word(self, delivery: Delivery, message: Message) -> None:
         """Take what the holder says, ack. Raises Leaving, MessageRefused."""
         told = word_of(message)
-        length = length_of(told.history)
-        route = self._route(told.saga)
-        seconds = GRACE_SECONDS if route is None else patience(route.program.plan)
-        values = (told.saga.id.hex(), told.stand.value, length, told.history.decode(), seconds)
-        if await self._asked("home_told", *values):
+        id_, length = told.saga.id.hex(), length_of(told.history)
+        values = (told.stand.value, length, told.history.decode(), ",".join(told.marks), TOLD_SECONDS)
+        for (way,) in await self._asked("home_told", id_, *values):
             if told.stand is Stand.ENDED:
-                self._tell_soon(told.saga)
+                self._tell_soon(id_, json.loads(way)["services"])
             if told.stand in (Stand.ENDED, Stand.PARKED):
                 self._awaited.hear(told.saga.key, Settled(told.stand, told.history.decode()))
         await delivery.ack()
@@ -162,13 +166,13 @@ class Homes:
         kept = await keep(self._transactions, self.service, key, act, seconds=AGAIN_SECONDS)
         if isinstance(kept, Word):
             return kept
-        self._send(kept)
+        for (way,) in await self._transactions.ask("home_way", kept.saga.id.hex(), self.service):
+            self._send(kept, json.loads(way)["services"])
         return await self._waits.word(self._transactions, kept, LOOK_SECONDS)
 
-    def _send(self, mark: Mark) -> None:
+    def _send(self, mark: Mark, services: Sequence[str]) -> None:
         """To every service of the plan, whoever holds it."""
-        route = self._route(mark.saga)
-        for service in () if route is None else route.program.plan.services:
+        for service in services:
             message = mark_message(mark, self._work.new_id(), self._work.source, time.time())
             self._work.sender.post(commands_of(service), message)
 
@@ -177,9 +181,8 @@ class Homes:
         answered = answer_of(message)
         saga = answered.saga
         detail = answered.detail or (f"{answered.service} has the saga" if answered.word == ACCEPTED else "")
-        if answered.word == ACCEPTED:  # before anybody hears of it: what becomes of the saga now is still to come
-            await self._asked("home_reopen", saga.id.hex(), GRACE_SECONDS)
-        await self._asked("mark_answered", saga.id.hex(), self.service, answered.mark, answered.word, detail)
+        values = (answered.mark, answered.word, detail, answered.length)
+        await self._asked("mark_answered", saga.id.hex(), self.service, *values)
         self._waits.hear(answered.mark)
         await delivery.ack()
 
@@ -221,10 +224,13 @@ class Homes:
                 await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> bool:
-        """Send the first baton of those of which nothing was heard; whether there may be more. Raises StoreError."""
-        longest = max((patience(route.program.plan) for route in self._routes.values()), default=GRACE_SECONDS)
-        rows = await self._transactions.ask("home_due", self.service, BATCH, longest)
-        messages = [row for one in rows for row in self._first(*one)]
+        """Send the first baton of those of which nothing was heard, and what somebody wants and nobody has answered;
+        whether there may be more. Raises StoreError."""
+        rows = await self._transactions.ask("home_due", self.service, BATCH, PATIENCE_SECONDS_MAX)
+        messages = [self._first(*one) for one in rows if one[4] != Stand.ENDED]
+        for one in rows:
+            if one[4] == Stand.ENDED:
+                self._tell_soon(one[0], json.loads(one[5])["services"])
         if messages:
             written = await self._transactions.ask("publish", given_to(messages, self.service))
             numbers = {str(id_): int(number) for number, id_ in written}
@@ -232,31 +238,28 @@ class Homes:
                 now = time.time()
                 self._work.outbox.committed([row._replace(number=numbers[row.id], at=now) for row in messages], {})
         marks = await self._transactions.ask("mark_due", self.service, BATCH, AGAIN_SECONDS)
-        for id_, key, plan, fingerprint, stand, mark, verb, address, actor, reason, result in marks:
+        for id_, key, plan, fingerprint, stand, met, way, mark, verb, address, actor, reason, result in marks:
             saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, self.service)
             wanted = Mark(saga, mark, verb, address, actor, reason, None if result is None else result.encode())
-            if stand == Stand.ENDED:  # nobody holds it any more, and an answer would be here by now
-                await self._transactions.ask("mark_answered", id_, self.service, mark, TOO_LATE, HAS_ENDED)
+            if stand == Stand.ENDED and mark not in met:  # nobody has met it, and nobody will
+                await self._transactions.ask("mark_answered", id_, self.service, mark, TOO_LATE, HAS_ENDED, 0)
             else:
-                self._send(wanted)
+                self._send(wanted, json.loads(way)["services"])
         return len(rows) == BATCH or len(marks) == BATCH
 
-    def _first(self, id_: str, key: str, plan: str, fingerprint: str, first: str) -> list[EventRow]:
-        saga, now = Saga(bytes.fromhex(id_), key, plan, fingerprint, self.service), time.time()
-        route = self._route(saga)
-        if route is None:
-            _log.error("the saga %s is of a plan %s that is not known here any more", key, plan)
-            return []
-        journey = Journey(saga, route, first.encode(), self._work.settings)
-        return rows_of(self._work, journey, journey.next(self.service, now))
+    def _first(self, id_: str, key: str, plan: str, fingerprint: str, _: str, way: str, first: str) -> EventRow:
+        """The first that was ever sent of a saga, once more."""
+        saga, now, where = Saga(bytes.fromhex(id_), key, plan, fingerprint, self.service), time.time(), json.loads(way)
+        if "step" not in where:  # it ended as it began
+            told = Told(saga, Stand.ENDED, self.service, first.encode())
+            return row_of_message(word_message(told, self._work.new_id(), self._work.source, now), self.service)
+        baton = Baton(saga, where["type"], where["step"], Phase.ACTION, 1, first.encode(), now)
+        return row_of_message(baton_message(baton, self._work.new_id(), self._work.source), where["to"])
 
-    def _route(self, saga: Saga) -> Route | None:
-        return self._routes.get((saga.plan, saga.fingerprint))
+    # The end
 
-    def _tell_soon(self, saga: Saga) -> None:
-        route = self._route(saga)
-        for service in () if route is None else route.plan.services:
-            self._ended.setdefault(service, []).append(saga.id)
+    def _tell_soon(self, id_: str, services: Sequence[str]) -> None:
+        self._ended[id_] = services
         if self._notice is None:
             self._notice = self._work.loop.call_later(NOTICE_SECONDS, self.tell_ended)
 
@@ -266,11 +269,30 @@ class Homes:
             self._notice.cancel()
         self._notice = None
         ended, self._ended = self._ended, {}
-        for service, sagas in ended.items():
+        if ended:
+            self._work.spawn(self._tell(ended))
+
+    async def _tell(self, ended: Mapping[str, Sequence[str]]) -> None:
+        """They are told again, after a while, unless all of them could be."""
+        told = [self._work.sender.send(commands_of(to), message) for to, message in self._notices(ended)]
+        try:
+            refused = [error for error in await asyncio.gather(*told) if error is not None]
+            if not refused:
+                await self._transactions.ask("home_closed", json.dumps(list(ended)))
+        except StoreError as error:
+            refused = [error]
+        if refused:
+            _log.warning("services are told later that sagas have ended: %s", refused[0])
+
+    def _notices(self, ended: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Message]]:
+        by_service: dict[str, list[bytes]] = {}
+        for id_, services in ended.items():
+            for service in services:
+                by_service.setdefault(service, []).append(bytes.fromhex(id_))
+        for service, sagas in by_service.items():
             for start in range(0, len(sagas), SAGAS_PER_NOTICE):
                 notice = Ended(self.service, tuple(sagas[start : start + SAGAS_PER_NOTICE]))
-                message = ended_message(notice, self._work.new_id(), self._work.source, time.time())
-                self._work.sender.post(commands_of(service), message)
+                yield service, ended_message(notice, self._work.new_id(), self._work.source, time.time())
 
     async def _asked(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
         tries = 0

@@ -159,7 +159,7 @@ def rows_of(work: Work, journey: Journey, following: Next) -> list[EventRow]:
         message = word_message(following.told, work.new_id(), work.source, now)
         rows.append(row_of_message(message, journey.saga.home))
     for mail, word, detail in journey.replies:
-        answered = Answered(journey.saga, mail, word.value, detail, work.handlers.service.name)
+        answered = Answered(journey.saga, mail, word.value, detail, work.handlers.service.name, journey.length)
         message = answer_message(answered, work.new_id(), work.source, now)
         rows.append(row_of_message(message, journey.saga.home))
     return rows
@@ -170,6 +170,7 @@ def hop_row(service: str, at: At, journey: Journey, following: Next) -> dict[str
     stand = "passed" if following.baton is not None else "waiting"
     if following.told is not None:
         stand = following.told.stand.value
+    answers = [{"id": mail, "word": word.value, "detail": detail} for mail, word, detail in journey.replies]
     return {
         **place_of(journey.saga, at, service),
         "stand": stand,
@@ -177,6 +178,7 @@ def hop_row(service: str, at: At, journey: Journey, following: Next) -> dict[str
         "marks": ",".join(journey.marks),
         "length": journey.length,
         "history": journey.history.decode(),
+        **({"answers": answers} if answers else {}),
     }
 
 

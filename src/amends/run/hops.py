@@ -21,11 +21,13 @@ from amends import fault
 from amends.decide import messages as m
 from amends.decide.barrier import expired
 from amends.decide.baton import (
+    Answered,
     Baton,
     Mark,
     Saga,
     Stand,
     Told,
+    answer_message,
     baton_of,
     mark_of,
     word_message,
@@ -44,11 +46,13 @@ from amends.run.outbox_rows import given_to, row_of_message
 from amends.run.participant_work import POISON, Leaving, Work
 from amends.run.transactions import Transactions
 from amends.transport.base import Delivery
+from amends.transport.names import commands_of
 
 CLAIM_SECONDS = 30.0  # so long nobody else takes a hop that is due
 SWEEP_SECONDS = 2.5
 BATCH = 100
 AT_ONCE_SECONDS = 1.0  # a baton that goes out so long after its last row was written may have been here before
+WAITING_MAX = 10_000  # that are remembered; a database has all
 STALE_MAX = 20  # acts that come one by one, each while what follows from the one before is written
 _log = logging.getLogger("amends.hops")
 
@@ -63,6 +67,7 @@ class Hops:
         self._routes = routes
         self._soon = asyncio.Event()
         self._due: float | None = None  # when the next of those that wait is due, as far as it is known
+        self._waiting: dict[tuple[bytes, At], None] = {}  # those that began to wait in this process last
 
     # A baton
 
@@ -90,7 +95,7 @@ class Hops:
         if baton.type != command.type:
             raise MessageRefused(f"the saga {saga.key!r:.60} is to do {command.type}, and its baton {baton.type!r:.60}")
         async with self._lane(saga):
-            again = times != 1 or baton.sent_at > journey.written_at + AT_ONCE_SECONDS
+            again = times != 1 or baton.sent_at > journey.written_at + AT_ONCE_SECONDS or (saga.id, at) in self._waiting
             if again and await self._goes_out_again(saga, route, at):
                 return
             marks: Sequence[Mark] = ()
@@ -124,7 +129,9 @@ class Hops:
             hop.sent(await self._asked("hop_keep", *hop.written))
             fault.point("hop.after")
         assert hop.next is not None  # noqa: S101  # something has happened
+        self._waiting.pop((came.saga.id, at), None)
         if hop.next.wake is not None:
+            self._remember(came.saga, at)
             self._wake_at(hop.next.wake)
             self.work.teller.waits(hop.journey, self.work.new_id())
         if self.work.outbox is not None:
@@ -191,10 +198,18 @@ class Hops:
         """Keep what somebody wants for whoever holds the saga: at once, if that is here. Ack. Raises Leaving,
         MessageRefused."""
         mark = mark_of(message)
-        await self._asked("mark_keep", mark_row(mark, self.service, at_home=False))
+        if not await self._asked("mark_keep", mark_row(mark, self.service, at_home=False)):
+            await self._say_again(mark)
         for row in await self._asked("hop_held", mark.saga.id.hex(), self.service):
             self.work.spawn(self._again(row))
         await delivery.ack()
+
+    async def _say_again(self, mark: Mark) -> None:
+        """Its home has not heard what was said to it, if anything was."""
+        for word, detail, length in await self._asked("mark_said", mark.saga.id.hex(), self.service, mark.id):
+            answered = Answered(mark.saga, mark.id, word, detail, self.service, length)
+            message = answer_message(answered, self.work.new_id(), self.work.source, time.time())
+            self.work.sender.post(commands_of(mark.saga.home), message)
 
     async def _marks(self, journey: Journey) -> list[Mark]:
         """What is wanted of a saga, and not met yet."""
@@ -232,15 +247,17 @@ class Hops:
 
     async def _again(self, row: Sequence[Any]) -> None:
         """A saga that is here goes on: another attempt is due, or somebody wants something."""
-        id_, key, plan, fingerprint, home, address, phase, round_, history, marks = row
-        saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, home)
+        id_, key, plan, fingerprint, home, address, phase, round_, history, marks, stand, length, due = row
+        saga, at = Saga(bytes.fromhex(id_), key, plan, fingerprint, home), (address, Phase(phase), int(round_))
         route = self._route(saga)
-        if route is None:
-            return
         try:
             async with self._lane(saga):
+                if route is None:
+                    if stand == "waiting":  # what is parked is with a person, and what is unknown is told
+                        told = Told(saga, Stand.UNKNOWN_PLAN, self.service, history.encode(), _listed(marks))
+                        await self._keep_unknown(told, at, due, base=int(length))
+                    return
                 journey = Journey(saga, route, history.encode(), self.work.settings, _listed(marks))
-                at = (address, Phase(phase), int(round_))
                 await self._goes_on(journey, at, time.time(), 0, await self._marks(journey))
         except (Stale, Leaving):
             return
@@ -255,6 +272,12 @@ class Hops:
         except TimeoutError:
             return
 
+    def _remember(self, saga: Saga, at: At) -> None:
+        """Its baton, should it come again, does not make the next attempt before that is due."""
+        self._waiting[saga.id, at] = None
+        if len(self._waiting) > WAITING_MAX:
+            del self._waiting[next(iter(self._waiting))]
+
     def _wake_at(self, instant: float) -> None:
         if self._due is None or instant < self._due:
             self._due = instant
@@ -263,22 +286,27 @@ class Hops:
     # What is not known here
 
     async def _set_aside(self, baton: Baton) -> None:
-        """Nobody here knows the plan: it waits until somebody does, and the home is told."""
-        saga, now = baton.saga, time.time()
+        """It has come, and nobody here knows its plan."""
+        told = Told(baton.saga, Stand.UNKNOWN_PLAN, self.service, baton.history, baton.marks)
+        await self._keep_unknown(told, (baton.step, baton.phase, baton.round), 0.0, base=None)
+
+    async def _keep_unknown(self, told: Told, at: At, due: float, *, base: int | None) -> None:
+        """Nobody here knows the plan: it waits until somebody does, and the home is told. base: so many rows are here;
+        None where it has just come."""
+        saga, now = told.saga, time.time()
         _log.error(
             "the saga %s is of a plan %s (%s) that the service %s does not know: it waits here until it does",
             *(saga.key, saga.plan, saga.fingerprint, self.service),
         )
-        told = Told(saga, Stand.UNKNOWN_PLAN, self.service, baton.history)
         message = word_message(told, self.work.new_id(), self.work.source, now)
         row = {
-            **place_of(saga, (baton.step, baton.phase, baton.round), self.service),
+            **place_of(saga, at, self.service),
             "stand": Stand.UNKNOWN_PLAN.value,
-            "due": now + CLAIM_SECONDS,
-            "marks": ",".join(baton.marks),
-            "length": 0,
-            "base": -1,  # nothing that is there already
-            "history": baton.history.decode(),
+            "due": max(due, now + CLAIM_SECONDS),
+            "marks": ",".join(told.marks),
+            "length": base or 0,
+            "base": -1 if base is None else base,  # -1: nothing that is there already
+            "history": told.history.decode(),
         }
         told_home = given_to([row_of_message(message, saga.home)], self.service)
         await self._asked("hop_keep", json.dumps(row), told_home)

@@ -178,7 +178,7 @@ class Journey:
             return Next(baton, node.service)
         if state.status in ENDED or state.status is Status.PARKED:
             stand = Stand.ENDED if state.status in ENDED else Stand.PARKED
-            return Next(told=Told(self.saga, stand, service, self.history))
+            return Next(told=Told(self.saga, stand, service, self.history, self.marks))
         return Next(wake=now if self.wake is None else self.wake)
 
 

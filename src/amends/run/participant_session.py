@@ -56,7 +56,7 @@ class ParticipantSession:
         self._homes: Homes | None = None
         if self._transactions is not None:
             self._hops = Hops(self.work, self._transactions, built.routes)
-            self._homes = Homes(self.work, self._transactions, built.routes)
+            self._homes = Homes(self.work, self._transactions)
         service, settings = built.handlers.service.name, built.settings
         self._upkeep: Upkeep | None = None
         if self._transactions is not None:
