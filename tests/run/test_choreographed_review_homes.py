@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 from travelpost import Post, kind
-from travels import Ground, Order, Town
+from travels import Charge, Ground, Order, Town, charge_card, place_order, reserve, ship
 
-from amends import Park, Retry
+from amends import Park, Parked, Retry, Saga, Settings, pivot
 from amends.decide.state import Status
-from amends.errors import TooLate
+from amends.errors import Refused, TooLate
 from amends.run import homes, hops, outbox
 
 ORDER = Order("o-1", 100)
@@ -33,6 +33,11 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
     """Either database."""
     return Ground(tmp_path, request.getfixturevalue("postgres_url") if request.param == "postgres" else "")
+
+
+def done(town: Town) -> Counter[str]:
+    """All that was done."""
+    return Counter(what for service in ("inventory", "payment") for what, _ in town.done(service))
 
 
 async def settled(town: Town, condition: Callable[[], bool], seconds: float = 8.0) -> bool:
@@ -242,3 +247,87 @@ def test_silence_is_broken_at_the_latest_after_an_hour_or_what_the_plan_says(
             return due - time.time()
 
     assert asyncio.run(main()) == pytest.approx(most, abs=60.0)
+
+
+@charge_card.request(retry=Retry(attempts=1000, first_delay=0.01, factor=1.0, jitter=0.0))
+def charge_stubbornly(order: Order) -> Charge:
+    """It has long breath."""
+    return Charge(order.id, order.cents)
+
+
+def sizes(post: Post) -> int:
+    """How many bytes the largest message had."""
+    return max(len(send.message.data) for send in post.sent)
+
+
+@pytest.mark.parametrize("bytes_", range(1600, 3200, 400))
+def test_what_could_not_be_carried_is_taken_back_told_at_home_and_can_go_back(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, bytes_: int
+) -> None:
+    post, long = Post(monkeypatch), "o" * 150
+    town = Town(ground, settings=Settings(payload_bytes=bytes_))
+
+    async def main() -> tuple[object, Counter[str]]:
+        async with town.open():
+            orders = town.apps["orders"]
+            town.start(Order(long, 100))
+            await town.until(lambda: town.stand(long) == "parked")
+            there = done(town)
+            parked = await orders.outcome(place_order, long, timeout=30.0)
+            await orders.compensate(long, reason="too large")
+            await town.until(lambda: town.stand(long) == "ended")
+            return parked, there
+
+    parked, there = asyncio.run(main())
+    assert isinstance(parked, Parked)
+    assert "its baton would have" in parked.reason
+    assert town.state(long).status is Status.COMPENSATED
+    assert done(town) == there + Counter(release=there["reserve"], refund=there["charge"])
+    assert sizes(post) <= bytes_
+
+
+def test_attempts_that_fail_and_fail_end_before_nobody_could_be_told(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = Post(monkeypatch)
+
+    def says(what: str, order: str) -> None:
+        if what == "charge":
+            raise OSError("no line to the bank " * 10)
+
+    saga: Saga[Any, Any] = Saga("stubborn", reserve, charge_stubbornly, pivot(ship), input=Order)
+    town = Town(ground, says, saga=saga, settings=Settings(payload_bytes=8000))
+
+    async def main() -> None:
+        async with town.open():
+            town.start(ORDER)
+            await town.until(lambda: town.stand("o-1") == "parked")
+            await town.apps["orders"].compensate("o-1", reason="enough")
+            await town.until(lambda: town.stand("o-1") == "ended")
+
+    asyncio.run(main())
+    assert town.state("o-1").status is Status.COMPENSATED
+    assert sizes(post) <= 8000
+
+
+def test_a_result_by_hand_that_could_not_be_carried_is_refused(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    post = Post(monkeypatch)
+
+    def says(what: str, order: str) -> None:
+        if what == "charge":
+            raise Park("the till is locked")
+
+    town = Town(ground, says, settings=Settings(payload_bytes=3000))
+
+    async def main() -> None:
+        async with town.open():
+            orders = town.apps["orders"]
+            town.start(ORDER)
+            await town.until(lambda: town.stand("o-1") == "parked")
+            with pytest.raises(Refused, match="2,250 are allowed"):
+                await orders.resolve("o-1", "charge", reason="by hand", result=b'{"id": "' + b"z" * 2500 + b'"}')
+            await orders.resolve("o-1", "charge", reason="by hand", result=b'{"id": "z"}')
+            await town.until(lambda: town.stand("o-1") == "ended")
+
+    asyncio.run(main())
+    assert sizes(post) <= 3000

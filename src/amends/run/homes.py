@@ -36,7 +36,6 @@ from amends.errors import IdConflict, LimitExceeded, Refused, StoreError, StoreU
 from amends.message import Message
 from amends.run.awaited import Awaited, Settled
 from amends.run.chance import Chance
-from amends.run.hop import BATON_SHARE
 from amends.run.journey import Journey, Route, length_of, state_of_text
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.outcomes import Outcome, outcome_of
@@ -94,7 +93,10 @@ def begun(service: str, route: Route, key: str, payload: bytes, settings: Settin
     following = journey.next(service, now)
     messages: list[EventRow] = []
     if following.baton is not None:
-        _check_size(following.baton, settings)
+        if why := journey.too_large(ahead=True):
+            raise LimitExceeded(
+                f"the saga {saga.key!r:.60} cannot begin: {why}; have the services find what is large by a reference"
+            )
         message = baton_message(following.baton, uuid.uuid4().hex, f"/amends/{service}")
         messages.append(row_of_message(message, following.to))
     elif following.told is not None and following.told.stand is Stand.ENDED:  # nobody has anything to do for it
@@ -116,15 +118,6 @@ def begun(service: str, route: Route, key: str, payload: bytes, settings: Settin
         "seconds": patience(plan),
     }
     return Begun(saga, payload, json.dumps(row), messages)
-
-
-def _check_size(baton: Baton, settings: Settings) -> None:
-    limit = settings.payload_bytes // BATON_SHARE
-    if len(baton.history) > limit:
-        raise LimitExceeded(
-            f"the saga {baton.saga.key!r:.60} cannot begin: its baton would have {len(baton.history):,} bytes, and "
-            f"{limit:,} are allowed (payload_bytes); have the services find what is large by a reference"
-        )
 
 
 def patience(plan: Plan) -> float:

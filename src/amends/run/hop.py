@@ -35,7 +35,6 @@ from amends.store import effects
 from amends.store.effects_postgres import Opened
 from amends.store.effects_rows import InboxRow
 
-BATON_SHARE = 2  # of what a payload may have: headers, and a last row, come to it
 At = tuple[str, Phase, int]  # a step, which half of it, and its round
 
 
@@ -56,22 +55,28 @@ class Hop:
         self.journey: Journey = came
         self.in_transaction = False  # whether what follows is written with what was done
         self.next: Next | None = None  # once something has happened
+        self.too_large = ""  # why it could not be carried, had that happened
         self.told: list[EventRow] = []
 
     def happens(self, outcome: Outcome) -> None:
-        """Decide what follows; said again where its transaction came to nothing."""
+        """Decide what follows; said again where its transaction came to nothing. Attempts that fail and fail end before
+        nobody could be told of them."""
         now = time.time()
         self.journey = self._came.copy()
         self.journey.tell(outcome, now)
+        if isinstance(outcome, m.Failure) and (why := self.journey.too_large(ahead=outcome.phase is Phase.ACTION)):
+            self.journey = self._came.copy()
+            self.journey.tell(outcome._replace(reason=why, park=True), now)
         self.settle(now)
 
     def settle(self, now: float) -> None:
         """What follows from how the saga stands. One that has become too large to be carried is for a person."""
         self.next = self.journey.next(self._service, now)
-        baton, limit = self.next.baton, self._work.payload_bytes // BATON_SHARE
-        if baton is not None and len(baton.history) > limit:
-            why = f"its baton would have {len(baton.history):,} bytes, and {limit:,} are allowed (payload_bytes)"
-            self.journey.tell(m.Failure(baton.step, baton.phase, why, resolved=True, park=True), now)
+        baton = self.next.baton
+        self.too_large = self.journey.too_large(ahead=baton is not None and baton.phase is Phase.ACTION)
+        if baton is not None and self.too_large:
+            failure = m.Failure(baton.step, baton.phase, self.too_large, resolved=True, park=True)
+            self.journey.tell(failure, now)
             self.next = self.journey.next(self._service, now)
         self.told = rows_of(self._work, self.journey, self.next)
 
@@ -98,10 +103,16 @@ class HopTry(CommandTry):
         self.chain = Chain(command.key, hops=hop.journey.state.hops)
         self._hop = hop
 
-    def kept(self, message: m.Done, rows: list[InboxRow]) -> InboxRow:
-        """The row that says that the handler has done it."""
-        self._hop.happens(message)
-        return super().kept(message, rows)
+    def returned(self, result: Any) -> Outcome:
+        """The handler has returned. What could not be carried on is taken back, for a person: the saga may still go
+        back then, and its home be told."""
+        message = super().returned(result)
+        if isinstance(message, m.Done):
+            self._hop.happens(message)
+            if self._hop.too_large and message.phase is Phase.ACTION:
+                why, self._hop.next = self._hop.too_large, None
+                return m.Failure(message.address, message.phase, why, resolved=True, park=True)
+        return message
 
     def refused(self, message: m.No) -> InboxRow | None:
         """The row of a rejection, which is sure: the barrier vouches for every attempt before."""

@@ -13,7 +13,7 @@ import msgspec
 
 from amends.decide.baton import Baton, Mark, Saga, Stand, Told
 from amends.decide.choreography import next_hop, travelling
-from amends.decide.draft import Reply
+from amends.decide.draft import Reply, Word
 from amends.decide.events import ACTION
 from amends.decide.evolve import replay
 from amends.decide.messages import Cancel, Failure, Message, Operate, Tick
@@ -28,6 +28,9 @@ from amends.run.settings import Settings
 from amends.run.supply import Supply
 
 Name = tuple[str, str]  # of a plan: with its fingerprint
+# Of what a payload may have, a history that goes forward may have half, and any other three quarters: so there is room
+# to go back, and for the word to the home, with a last row and the headers.
+BATON_SHARE, HISTORY_SHARE = 1 / 2, 3 / 4
 _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -112,6 +115,18 @@ class Journey:
         """How many rows there are."""
         return len(self._parts)
 
+    @property
+    def size(self) -> int:
+        """How many bytes they have."""
+        return sum(map(len, self._parts)) + len(self._parts) + 1
+
+    def too_large(self, *, ahead: bool) -> str:
+        """Why it cannot be carried; empty if it can. ahead: to a step that is to be done."""
+        size, limit = self.size, int(self._settings.payload_bytes * (BATON_SHARE if ahead else HISTORY_SHARE))
+        if size <= limit:
+            return ""
+        return f"its baton would have {size:,} bytes, and {limit:,} are allowed (payload_bytes)"
+
     def copy(self) -> Journey:
         """Another at the same place, with the same answers to give."""
         other = Journey(self.saga, self._route, self.history, self._settings, self.marks)
@@ -129,9 +144,13 @@ class Journey:
             self.tell(halt, now)
 
     def meet(self, mark: Mark, now: float) -> None:
-        """Let what somebody wants have its effect."""
+        """Let what somebody wants have its effect, unless it could not be carried then."""
+        before = self._state, self.wake, list(self._parts), self.replies
         self.marks = (*self.marks, mark.id)
         self.tell(_message_of(mark, self._route.program), now)
+        if why := self.too_large(ahead=False):
+            self._state, self.wake, self._parts, replies = before
+            self.replies = (*replies, Reply(mark.id, Word.REFUSED, why))
 
     def begin(self, now: float) -> None:
         """Look at the clock before the half of a step that is next. What was never begun, in a saga that goes back,
