@@ -36,6 +36,7 @@ BATCH = 500
 MEMORY_MAX = 10_000  # events that wait in memory for their turn; the rest is left to the sweep
 REMEMBERED_MAX = 20_000  # settled ones that a later row may still have seen open
 LOOKS_SECONDS = (0.02, 0.1, 0.5)  # when to look for events of a transaction that says nothing when it commits
+COMPANY_SECONDS = 0.1  # what was published is struck out together; after a crash it only goes out once more
 TOLD_SECONDS = (0.001, *LOOKS_SECONDS)  # and of one that does, though perhaps a moment before
 SETTLE_PAUSE_SECONDS = 0.5
 Earlier = Mapping[str, Iterable[int]]
@@ -52,7 +53,7 @@ class Outbox:
         self._service = service
         self._teller = teller
         self._to = events_of(service)
-        self._settling = Gathering(transactions, "settle")
+        self._settling = Gathering(transactions, "settle", COMPANY_SECONDS)
         self._open: set[int] = set()  # in memory, not settled
         self._chains: dict[str, deque[EventRow]] = {}  # by key; the first of each is on its way
         self._settled: OrderedDict[int, None] = OrderedDict()
