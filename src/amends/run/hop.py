@@ -6,11 +6,12 @@ Must not: begin anything; `hops.py` does.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from amends.decide import messages as m
 from amends.decide.barrier import Entry, Kept, Verdict, answer
@@ -85,7 +86,7 @@ class Hop:
         """What the database is to have of it, and what goes out with that."""
         assert self.next is not None  # noqa: S101  # only what has happened is written
         row = hop_row(self._service, self._at, self.journey, self.next)
-        return json.dumps({**row, "base": self._base}), given_to(self.told, self._service)
+        return msgspec.json.encode({**row, "base": self._base}).decode(), given_to(self.told, self._service)
 
     def sent(self, rows: Sequence[Sequence[Any]]) -> None:
         """It is written, and so is what goes out. Raises Stale where it is not."""

@@ -7,6 +7,7 @@ Must not: read or write a database, or send.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import NamedTuple
 
 import msgspec
@@ -129,8 +130,9 @@ class Journey:
 
     def copy(self) -> Journey:
         """Another at the same place, with the same answers to give."""
-        other = Journey(self.saga, self._route, self.history, self._settings, self.marks)
-        other.replies = self.replies
+        other = copy(self)  # nothing but the core changes a state, and that makes another
+        other._parts = list(self._parts)
+        other._supply = Supply(self._route.program, {}, self._settings)
         return other
 
     def tell(self, message: Message, now: float) -> None:

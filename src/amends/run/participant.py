@@ -31,6 +31,7 @@ from amends.run.asking import check_id
 from amends.run.chaining import told_here
 from amends.run.homes import Homes, begun
 from amends.run.journey import Name, Route, route
+from amends.run.outbox import TOLD_SECONDS
 from amends.run.outbox_rows import event_row, published, write_within
 from amends.run.participant_acts import Acts
 from amends.run.participant_database import home_of, transactions_on
@@ -229,9 +230,9 @@ class Participant(Acts):
         within_handler = publishing.get()
         if within_handler is not None:
             within_handler.extend(numbers)
-        elif self._session is not None:
-            look = partial(self._session.look_soon, numbers)
-            if given is None or not given.after_commit(look):
+        elif (session := self._session) is not None:
+            look = partial(session.look_soon, numbers)
+            if given is None or not given.after_commit(partial(look, TOLD_SECONDS)):
                 look()
 
     async def outcome(

@@ -18,7 +18,7 @@ from amends.errors import MessageRefused, NotRunning, StoreUnavailable
 from amends.run.homes import Homes
 from amends.run.hops import Hops
 from amends.run.inbox_upkeep import Sizes, Upkeep
-from amends.run.outbox import republish
+from amends.run.outbox import LOOKS_SECONDS, republish
 from amends.run.participant_database import home_of, transactions_on
 from amends.run.participant_events import Events
 from amends.run.participant_work import Figures, Leaving, Work, kind_of
@@ -233,12 +233,12 @@ class ParticipantSession:
         """What has happened since it was entered."""
         return self.work.figures
 
-    def look_soon(self, numbers: Sequence[int]) -> None:
+    def look_soon(self, numbers: Sequence[int], delays: Sequence[float] = LOOKS_SECONDS) -> None:
         """A transaction with these events commits about now; from any thread."""
         outbox, loop = self.work.outbox, self.work.loop
         if outbox is not None:
             with suppress(RuntimeError):  # the loop is closed, and the sweep of the next comes
-                loop.call_soon_threadsafe(outbox.look_soon, numbers)
+                loop.call_soon_threadsafe(outbox.look_soon, numbers, delays)
 
     async def asked(self, job: Coroutine[Any, Any, T]) -> T:
         """Have something done that no broker delivered: to its end, whether or not who asked is still there, and
