@@ -21,7 +21,7 @@ from services.nats import Nats
 from services.rabbitmq import Rabbitmq
 from services.redis import Redis
 
-SECONDS = float(os.environ.get("AMENDS_CHAOS_SERVICES_SECONDS", "60"))
+SECONDS = float(os.environ.get("AMENDS_CHAOS_SERVICES_SECONDS", "50"))
 
 
 @pytest.mark.skipif(SECONDS <= 0, reason="AMENDS_CHAOS_SERVICES_SECONDS=0")

@@ -21,7 +21,7 @@ from services.nats import Nats
 from services.rabbitmq import Rabbitmq
 from services.redis import Redis
 
-SECONDS = float(os.environ.get("AMENDS_CHAOS_CHOREOGRAPHED_SECONDS", "35"))
+SECONDS = float(os.environ.get("AMENDS_CHAOS_CHOREOGRAPHED_SECONDS", "20"))
 
 
 @pytest.mark.skipif(SECONDS <= 0, reason="AMENDS_CHAOS_CHOREOGRAPHED_SECONDS=0")
