@@ -165,7 +165,7 @@ def test_what_may_wait_for_company_goes_together() -> None:
         while gathering._pump is None:
             await asyncio.sleep(0)
         await asyncio.sleep(0)  # the first waits by now
-        return await asyncio.gather(first, gathering.of(2), gathering.of(3))
+        return list(await asyncio.gather(first, gathering.of(2), gathering.of(3)))
 
     assert asyncio.run(asyncio.wait_for(main(), SECONDS)) == [True, True, True]
     assert asked == ["[1, 2, 3]"]
