@@ -4,8 +4,8 @@
 
 Each round runs fresh seeds of the simulation, a deeper state machine of the core, the large model of
 the barrier, the long crash sweeps, a quarter of an hour of chaos on PostgreSQL, and five minutes each on
-a file and of services over every broker. It ends at the first failure, whose text holds the command that
-repeats it.
+a file and of services over every broker, in both styles. It ends at the first failure, whose text holds
+the command that repeats it.
 
 Guarantees: ends by itself; the last line says how much was run.
 Must not: run what `make test` would not understand.
@@ -23,7 +23,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SEEDS_A_ROUND = 2_000
 FLEET_SECONDS = "900"
-SERVICES = ("tests/chaos/test_services_brokers.py", "tests/chaos/test_services_chaos.py")
+SERVICES = tuple(f"tests/chaos/test_services_{name}.py" for name in ("brokers", "chaos", "choreographed"))
+SERVICES_SECONDS = ("AMENDS_CHAOS_SERVICES_SECONDS", "AMENDS_CHAOS_CHOREOGRAPHED_SECONDS")
 EACH = "300"  # seconds
 
 
@@ -45,7 +46,7 @@ def one_round(first: int, jobs: int) -> bool:
         and run(python, "-m", "pytest", "-n", str(jobs), "tests/run/test_crash_sweep.py", AMENDS_SWEEP="full")
         and run(python, "tests/chaos/fleet.py", "--seconds", FLEET_SECONDS, "--seed", str(first % 1_000_000_007))
         and run(python, "-m", "pytest", "tests/chaos/test_chaos.py", AMENDS_CHAOS_SECONDS=EACH)
-        and run(python, "-m", "pytest", *SERVICES, AMENDS_CHAOS_SERVICES_SECONDS=EACH)
+        and run(python, "-m", "pytest", *SERVICES, **dict.fromkeys(SERVICES_SECONDS, EACH))
     )
 
 

@@ -24,6 +24,7 @@ from typing import Any
 from bench.contender import _fastest_loop
 from bench.cpu import used
 from bench.measure import Window, drive, run_many
+from bench.services import weight
 
 LONGEST_SECONDS = 10.0
 OURS = ("amends", "choreographed")
@@ -111,7 +112,12 @@ class Orchestrating:
 
     async def counts(self, _: dict[str, Any]) -> dict[str, Any]:
         """So far."""
-        return {"sent": self._sent(), "ran": self._ran, "went_wrong": self._went_wrong}
+        return {"sent": self._sent(), "ran": self._ran, "went_wrong": self._went_wrong, **weight.told(weight.weighed)}
+
+    async def weigh(self, _: dict[str, Any]) -> dict[str, Any]:
+        """From now on."""
+        weight.begin()
+        return {}
 
 
 class Participating:
@@ -122,7 +128,12 @@ class Participating:
 
     async def counts(self, _: dict[str, Any]) -> dict[str, Any]:
         """So far."""
-        return {"sent": self._sent()}
+        return {"sent": self._sent(), **weight.told(weight.weighed)}
+
+    async def weigh(self, _: dict[str, Any]) -> dict[str, Any]:
+        """From now on."""
+        weight.begin()
+        return {}
 
 
 def _busy(pid: int) -> float:

@@ -136,6 +136,18 @@ class Scene:
         each = {name: (after[name] - before[name]) / sagas for name in after if name != "ran"}
         return {**sample, **sample["notes"], **each}
 
+    def weight(self, sagas: int) -> dict[str, float]:
+        """What the messages of so many sagas weigh: bytes per saga, and of the largest."""
+        everybody = [self.orchestrator, *self.participants]
+        for child in everybody:
+            child.ask("weigh")
+        self.orchestrator.ask("warm", in_flight=min(sagas, 20), sagas=sagas)
+        counts = [child.ask("counts") for child in everybody]
+        return {
+            "bytes": sum(count["bytes"] for count in counts) / sagas,
+            "largest": max(count["largest"] for count in counts),
+        }
+
     def check(self) -> None:
         """Every saga was completed, and had one effect in each service. Raises RuntimeError."""
         told = self.orchestrator.ask("counts")

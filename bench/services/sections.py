@@ -17,7 +17,7 @@ from importlib.metadata import version
 
 from bench import facts
 from bench.postgres.server import Server, serving
-from bench.services import away, latency, participant, steps
+from bench.services import away, latency, participant, steps, styles
 from bench.services.scene import LOCAL, Place
 from services.broker import Broker
 from services.found import ServiceMissing
@@ -60,6 +60,7 @@ class Sections:
             tables[f"services {kind}"] = lambda kind=kind: self._steps(kind)  # type: ignore[misc]
         if not self.options.broker or "services participant" in (self.options.only or ()):  # it needs none
             tables["services participant"] = self._participant
+        tables["services styles"] = lambda: self._styles(kinds)
         tables["services latency"] = lambda: self._latency(kinds)
         tables["services away"] = lambda: self._away([kind for kind in kinds if kind != LOCAL])
         return tables
@@ -75,6 +76,10 @@ class Sections:
     def _latency(self, kinds: list[str]) -> list[str]:
         places = [self.place(kind) for kind in kinds]
         return latency.lines(latency.measure(places, self.options.rounds, self.options.scale, WINDOW_SECONDS))
+
+    def _styles(self, kinds: list[str]) -> list[str]:
+        places = [self.place(kind) for kind in kinds]
+        return styles.lines(styles.measure(places, self.options.rounds, self.options.scale, WINDOW_SECONDS))
 
     def _away(self, kinds: list[str]) -> list[str]:
         plan = away.Plan() if self.options.scale >= 0.5 else away.SHORT

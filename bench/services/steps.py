@@ -13,10 +13,10 @@ from statistics import median
 from typing import Any
 
 from bench.postgres.throughput import verdict
-from bench.services.scene import AMENDS, BARE, BARE_ONE, BATCHED, CHOREOGRAPHED, Place, Way, scene
+from bench.services.scene import AMENDS, BARE, BARE_ONE, BATCHED, Place, Way, scene
 
 IN_FLIGHT = (1, 20, 100)
-WAYS = (BARE_ONE, BARE, AMENDS, BATCHED, CHOREOGRAPHED)
+WAYS = (BARE_ONE, BARE, AMENDS, BATCHED)
 OURS = (AMENDS, BATCHED)
 WARM_SECONDS = 0.5  # each scene has run hundreds of sagas by then
 WARM_SAGAS = 500
@@ -64,14 +64,13 @@ def lines(table: Table, *, judged: bool) -> list[str]:
 def _speeds(table: Table, in_flight: Sequence[int]) -> list[str]:
     titles = " | ".join(way.title for way in WAYS)
     found = [
-        f"| sagas/s | in flight | {titles} | amends ÷ bare | amends, batch=50 ÷ bare | choreographed ÷ orchestrated |",
-        "|---" * (len(WAYS) + 5) + "|",
+        f"| sagas/s | in flight | {titles} | amends ÷ bare | amends, batch=50 ÷ bare |",
+        "|---" * (len(WAYS) + 4) + "|",
     ]
     for each in in_flight:
         rates = " | ".join(f"{table.of(way, each, 'sagas_per_second'):,.0f}" for way in WAYS)
         shares = " | ".join(f"{table.ratio(way, each):.0%}" for way in OURS)
-        styles = f"{table.ratio(CHOREOGRAPHED, each, AMENDS):.0%}"
-        found.append(f"| happy | {each} | {rates} | {shares} | {styles} |")
+        found.append(f"| happy | {each} | {rates} | {shares} |")
     found += ["", f"| p50 / p99, ms | in flight | {titles} |", "|---" * (len(WAYS) + 2) + "|"]
     for each in in_flight:
         times = [f"{table.of(way, each, 'p50'):.1f} / {table.of(way, each, 'p99'):.1f}" for way in WAYS]

@@ -33,6 +33,8 @@ POINTS: dict[str, str] = {
     "mail.after": "a signal, cancel or act is in the mailbox, nobody has taken it",
     "migrate.inside": "a migration is applied, its transaction still open",
     "reply.after": "a service's reply is confirmed by the broker, its command not acked",
+    "hop.before": "what follows from a hop that had no effect is decided, nothing is written",
+    "hop.after": "what follows from a hop that had no effect is on disk, nothing of it has gone out",
     "publish.after": "an event is confirmed by the broker, its outbox row not settled",
     "drain.before": "the worker was asked to stop",
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
+import psycopg.rows
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -29,6 +30,7 @@ CREATE TABLE IF NOT EXISTS entry (
 );
 CREATE TABLE IF NOT EXISTS posting (seq bigint NOT NULL, account text NOT NULL, cents bigint NOT NULL);
 CREATE INDEX IF NOT EXISTS of_entry ON posting (seq);
+CREATE TABLE IF NOT EXISTS placed (id text PRIMARY KEY, cents bigint NOT NULL);
 """
 _WRITE = """
 WITH made AS (
@@ -37,6 +39,8 @@ WITH made AS (
 )
 INSERT INTO posting SELECT seq, 'customer', -cents FROM made UNION ALL SELECT seq, step, cents FROM made
 """
+PLACE = "INSERT INTO placed (id, cents) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+"""An order, in the database of the service that starts its saga and in the same transaction."""
 WRITE_ASYNCPG = _WRITE.format("$1", "$2", "$3", "$4", "$5")
 WRITE_PSYCOPG = _WRITE.format(*["%s"] * 5)
 _UNBALANCED = """
@@ -69,10 +73,41 @@ def entries(url: str, sagas: str = "") -> list[Entry]:
         return [Entry._make(row) for row in connection.execute(query, (sagas,)).fetchall()]
 
 
+def placed(url: str) -> dict[str, int]:
+    """The orders that were placed with a saga, by its id, and their cents."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        return dict(connection.execute("SELECT id, cents FROM placed").fetchall())
+
+
 def unbalanced(url: str) -> list[int]:
     """The entries whose debits and credits differ."""
     with psycopg.connect(url, autocommit=True) as connection:
         return [row[0] for row in connection.execute(_UNBALANCED).fetchall()]
+
+
+def everything_of(url: str, sagas: Iterable[str]) -> str:
+    """All rows of amends and of the ledger that name these sagas, and what every session does: to see why they hang."""
+    told = []
+    with psycopg.connect(url, autocommit=True, row_factory=psycopg.rows.dict_row) as connection:
+        tables = connection.execute(
+            "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
+            " WHERE schemaname = 'amends' OR tablename IN ('entry')"
+        ).fetchall()
+        for table in tables:
+            for saga in sagas:
+                found = connection.execute(
+                    f"SELECT t::text AS row FROM {table['name']} t"  # noqa: S608
+                    " WHERE strpos(t::text, %s) > 0 OR strpos(t::text, encode(%s::bytea, 'hex')) > 0".encode(),
+                    (saga, saga.encode()),
+                ).fetchall()
+                told += [f"{table['name']} {row['row']}" for row in found]
+            if table["name"].endswith("inbox_death"):
+                told += [str(row) for row in connection.execute(f"TABLE {table['name']}".encode()).fetchall()]
+        sessions = connection.execute(
+            "SELECT pid, state, wait_event, xact_start, query FROM pg_stat_activity WHERE datname = current_database()"
+        )
+        told += [str(row) for row in sessions.fetchall()]
+    return "\n".join(told)
 
 
 class Calls:

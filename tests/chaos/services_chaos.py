@@ -1,7 +1,9 @@
 """Chaos of services: orchestrators, participants of three services, clients and a broker under all faults at once.
 
     python tests/chaos/services_chaos.py --broker nats --seconds 60 --seed 7
+    python tests/chaos/services_chaos.py --broker nats --seconds 60 --seed 7 --style choreographed
 
+In the choreographed style a service starts the sagas, nobody is in the middle, and a watcher looks on.
 Prints a table, or with --json one JSON object. `troubles` are broken promises; `invalid` says why a run proves
 nothing. The exit code is 0 where there is neither, 1 where a promise is broken, 2 where the run is invalid.
 """
@@ -23,6 +25,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "run"), str(HERE.parents[1])]
+STYLES = ("orchestrated", "choreographed")
 KINDS = ("kafka", "rabbitmq", "nats", "redis")
 OPTIONS = {  # so that what must pass passes soon
     "kafka": "partitions=4&session_seconds=3",
@@ -31,7 +34,8 @@ OPTIONS = {  # so that what must pass passes soon
     "redis": "claim_seconds=2",
 }
 BOUND_SECONDS = 60.0  # after the last fault everything is at rest, a backlog of asking again included
-HANG_SECONDS = 120.0  # a run is called hanging only then, so that the report says what hangs
+HANG_SECONDS = 60.0  # a run is called hanging only so long after that, so that the report says what hangs
+CALM_SECONDS = 3.0
 STILL_LOOKS = 40  # a NATS that was killed may count messages that it gives nobody, as it knows them acked
 MANY, WORTH_SECONDS = 6, 8.0  # sagas in flight that a fault is worth
 
@@ -39,6 +43,7 @@ MANY, WORTH_SECONDS = 6, 8.0  # sagas in flight that a fault is worth
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--broker", choices=KINDS, default="nats")
+    parser.add_argument("--style", choices=STYLES, default=STYLES[0])
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--directory", type=Path, help="keep the records here; by default they go when all is well")
@@ -49,8 +54,10 @@ def main() -> int:
     directory.mkdir(parents=True, exist_ok=True)
     again = (
         f"python tests/chaos/services_chaos.py --broker {given.broker} --seconds {given.seconds:g} --seed {given.seed}"
+        + (f" --style {given.style}" if given.style != STYLES[0] else "")
     )
-    report = {"broker": given.broker, "seed": given.seed, **chaos(directory, given.broker, given.seconds, given.seed)}
+    found = chaos(directory, given.broker, given.seconds, given.seed, given.style)
+    report = {"broker": given.broker, "seed": given.seed, **found}
     from services_report import table
 
     sys.stdout.write(json.dumps(report) + "\n" if given.json else f"{table(report)}\n\nAgain: `{again}`\n")
@@ -64,7 +71,7 @@ def main() -> int:
     return code
 
 
-def chaos(directory: Path, kind: str, seconds: float, seed: int) -> dict[str, Any]:
+def chaos(directory: Path, kind: str, seconds: float, seed: int, style: str) -> dict[str, Any]:
     """A start, faults until the time is over, then peace, then the questions."""
     from services_books import make_books
     from services_shop import SERVICES
@@ -80,10 +87,11 @@ def chaos(directory: Path, kind: str, seconds: float, seed: int) -> dict[str, An
     brokers: dict[str, Any] = {"kafka": Kafka, "rabbitmq": Rabbitmq, "nats": Nats, "redis": Redis}
     with Postgres() as server, brokers[kind]() as broker:
         databases = Databases(server.admin_url)
-        places = {name: databases.create() for name in ("orders", *SERVICES)}
-        for name in SERVICES:
+        others = ("watcher",) if style == "choreographed" else ()
+        places = {name: databases.create() for name in ("orders", *SERVICES, *others)}
+        for name in ("orders", *SERVICES):
             make_books(places[name])
-        yard = Yard(directory, seed, broker, f"{broker.url}?{OPTIONS[kind]}", places)
+        yard = Yard(directory, seed, broker, f"{broker.url}?{OPTIONS[kind]}", places, style)
         try:
             faults(yard, seconds)
             return ending(yard, seconds)
@@ -94,13 +102,14 @@ def chaos(directory: Path, kind: str, seconds: float, seed: int) -> dict[str, An
 def faults(yard: Any, seconds: float) -> None:
     """All kinds once, in random order, then any."""
     from services_faults import FAULTS
+    from services_report import SHORT_SECONDS
 
     _worth_it(yard, 60.0)
     began = time.monotonic()
-    kinds = list(dict.fromkeys(FAULTS))
+    kinds = list(dict.fromkeys(FAULTS[yard.style]))
     todo = yard.dice.sample(kinds, len(kinds))
-    while time.monotonic() - began < seconds or (todo and seconds >= 50):
-        fault = todo.pop(0) if todo else yard.dice.choice(FAULTS)
+    while time.monotonic() - began < seconds or (todo and seconds >= SHORT_SECONDS):
+        fault = todo.pop(0) if todo else yard.dice.choice(FAULTS[yard.style])
         _worth_it(yard, WORTH_SECONDS)
         fault(yard)
         last = yard.records[-1]
@@ -119,11 +128,17 @@ def ending(yard: Any, seconds: float) -> dict[str, Any]:
     """No more faults, time, and the questions."""
     from services_books import calls, entries, lines, unbalanced
     from services_check import Evidence, check, words
+    from services_homes import ends_of_homes, longest_wait
     from services_report import counted, invalid
     from services_shop import SERVICES
 
     yard.calm()
-    sagas, rest, troubles = asyncio.run(_in_the_end(yard))
+    if yard.style == "choreographed":
+        yard.rest(CALM_SECONDS)  # some sagas go undisturbed, and the watcher is to know all of them
+    bound = BOUND_SECONDS
+    if yard.style == "choreographed":
+        bound += longest_wait(yard.databases["orders"])
+    sagas, rest, troubles = asyncio.run(_in_the_end(yard, bound))
     troubles += yard.stop()
     ledgers = {name: entries(yard.databases[name]) for name in SERVICES}
     called = calls(yard.books)
@@ -138,7 +153,12 @@ def ending(yard: Any, seconds: float) -> dict[str, Any]:
         counts.update(json.loads(path.read_text()))
     refusals = (path.read_text(errors="replace") for path in yard.books.glob("stderr-orchestrator-*.txt"))
     counts["replies refused"] = sum(text.count("a reply is refused") for text in refusals)
+    if yard.style == "choreographed":
+        more, seen = ends_of_homes(yard, sagas, told)
+        troubles += more
+        counts.update(seen)
     report: dict[str, Any] = {
+        "style": yard.style,
         "seconds": seconds,
         "lives": sum(unit.lives for unit in yard.units),
         "sagas": Counter(view.line.status for view in sagas.values()),
@@ -146,51 +166,68 @@ def ending(yard: Any, seconds: float) -> dict[str, Any]:
         "messages": {name: count for name, count in sorted(counts.items()) if count},
         "effects": sum(len(ledger) for ledger in ledgers.values()),
         "calls": len(called),
-        "bound": BOUND_SECONDS,
+        "bound": bound,
         "rest": rest,
         "troubles": troubles,
     }
     return {**report, "invalid": list(invalid(report))}
 
 
-async def _in_the_end(yard: Any) -> tuple[dict[str, Any], float, list[str]]:
+async def _in_the_end(yard: Any, bound: float) -> tuple[dict[str, Any], float, list[str]]:
     """Everything comes to rest in bounded time; then what is there is gathered."""
     from chaos_check import views
+    from services_homes import homes_of
 
     from amends.operate.operations import operations
 
     loop, began, troubles = asyncio.get_running_loop(), time.monotonic(), []
     await loop.run_in_executor(None, yard.end_clients)
+    while (rest := time.monotonic() - began) < bound + HANG_SECONDS:
+        yard.oversee()
+        moving = yard.live()
+        if not moving:
+            break
+        await asyncio.sleep(0.2)
+    if rest > bound:
+        troubles.append(f"L1 all was at rest only {rest:.1f} s after the last fault; the bound is {bound:.1f} s")
+    troubles += [f"L1 {saga} hangs" for saga in moving]
+    if moving:
+        await _seen(yard, moving)
+    if not await _delivered(yard):
+        troubles.append("L3 messages are still under way long after the last fault")
+    if yard.style == "choreographed":
+        return homes_of(yard.databases["orders"]), rest, troubles
     async with operations(yard.databases["orders"], answer_seconds=20) as people:
-        while (rest := time.monotonic() - began) < HANG_SECONDS:
-            yard.oversee()
-            moving = await people.find(statuses=["running", "compensating"], limit=1000)
-            if not moving.sagas:
-                break
-            await asyncio.sleep(0.2)
-        if rest > BOUND_SECONDS:
-            troubles.append(
-                f"L1 all was at rest only {rest:.1f} s after the last fault; the bound is {BOUND_SECONDS:g} s"
-            )
-        troubles += [f"L1 {line.id} hangs: {line}" for line in moving.sagas]
-        if not await _delivered(yard):
-            troubles.append("L3 messages are still under way long after the last fault")
         return await views(people), rest, troubles
+
+
+async def _seen(yard: Any, hanging: list[str]) -> None:
+    """Keep what is known of sagas that hang: where processes wait, what databases say."""
+    from services_books import everything_of
+    from services_shop import HANGS
+
+    (yard.books / HANGS).touch()
+    for name, url in yard.databases.items():
+        (yard.books / f"hangs-{name}.txt").write_text(everything_of(url, hanging))
+    await asyncio.sleep(1.0)  # they look a few times in a second
 
 
 async def _delivered(yard: Any) -> bool:
     """Wait until nothing is under way to any service, so that what came late has had its say."""
     from services_shop import SERVICES
 
-    from amends.transport.names import commands_of
+    from amends.transport.names import commands_of, progress_of
     from amends.transport.open import transport_for
 
+    queues = [(commands_of(name), name) for name in SERVICES]
+    if yard.style == "choreographed":
+        queues += [(commands_of("orders"), "orders"), (progress_of("orders"), "watcher")]
     asker, until, looks, still = transport_for(yard.url), time.monotonic() + 60.0, 0, 0
     before: list[int | None] = []
     await asker.open()
     while looks < 10 and still < STILL_LOOKS and time.monotonic() < until:
         yard.oversee()
-        lags = [await asker.lag(commands_of(name), name) for name in SERVICES]
+        lags = [await asker.lag(*queue) for queue in queues]
         looks = 0 if any(lags) else looks + 1
         still = 0 if lags != before else still + 1
         before = lags

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
-from services_shop import HANDLER_SECONDS, LEASE_SECONDS
+from services_shop import HANDLER_SECONDS, LEASE_SECONDS, SERVICES
 from services_yard import Yard
 
 Fault = Callable[[Yard], None]
@@ -20,8 +20,13 @@ TERMINATE = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY random() LIMIT 2
 """
-SERVICE_POINTS = ("tx.before", "tx.after", "reply.after", "send.before", "send.after")
+SERVICE_POINTS = {
+    "orchestrated": ("tx.before", "tx.after", "reply.after", "send.before", "send.after"),
+    "choreographed": ("tx.before", "tx.after", "hop.before", "hop.after", "send.before", "send.after", "publish.after"),
+}
+RARELY_PASSED = {"hop.before": 3, "hop.after": 3}  # so often at most, where others are passed thirty times
 SETTLED_SECONDS, SETTLING_SECONDS = 1.5, 5.0
+DOWN_SECONDS = (2.0, 4.0)  # from, to
 ORCHESTRATOR_POINTS = ("commit.before", "commit.after", "send.before", "send.after", "reply.written", "mail.after")
 
 
@@ -34,7 +39,8 @@ def kill_a_service(yard: Yard) -> None:
 def kill_a_service_at_a_point(yard: Yard) -> None:
     """Its next life ends before or after a commit, or with a reply on its way."""
     unit = yard.dice.choice(yard.services)
-    unit.fault = f"{yard.dice.choice(SERVICE_POINTS)}:{yard.dice.randrange(1, 30)}"
+    point = yard.dice.choice(SERVICE_POINTS[yard.style])
+    unit.fault = f"{point}:{yard.dice.randrange(1, RARELY_PASSED.get(point, 30))}"
     yard.note("kill -9 of a participant, at a fault point", unit.fault)
     unit.kill()
 
@@ -120,18 +126,54 @@ def terminate_sessions(yard: Yard) -> None:
         yard.rest(0.1)
 
 
-FAULTS: tuple[Fault, ...] = (
+def take_two_services_down(yard: Yard) -> None:
+    """All processes of both, for some seconds."""
+    yard.note("two services down at once, with all their processes")
+    until = time.monotonic() + yard.dice.uniform(*DOWN_SECONDS)
+    for service in yard.dice.sample(("orders", *SERVICES), 2):
+        for unit in yard.processes_of(service):
+            unit.not_before = until
+            unit.kill()
+    yard.rest(until - time.monotonic())
+
+
+def kill_the_watcher(yard: Yard) -> None:
+    """At any instant."""
+    yard.note("kill -9 of the watcher, at any instant")
+    yard.watcher.kill()
+
+
+def wipe_the_watcher(yard: Yard) -> None:
+    """All that it kept is gone, and it begins anew."""
+    yard.note("the watcher killed with -9, its store wiped, and started")
+    yard.watcher.kill()
+    with psycopg.connect(yard.databases["watcher"], autocommit=True) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS amends CASCADE")
+
+
+ON_ANY_STYLE: tuple[Fault, ...] = (
     kill_a_service,
     kill_a_service_at_a_point,
     kill_a_service_at_a_point,
-    kill_an_orchestrator,
-    kill_an_orchestrator_at_a_point,
     freeze_a_service,
-    freeze_an_orchestrator,
     ask_to_stop,
     kill_the_broker,
     wipe_the_broker,
     pause_the_broker,
     terminate_sessions,
 )
-KINDS = len(set(FAULTS))
+FAULTS: dict[str, tuple[Fault, ...]] = {
+    "orchestrated": (
+        *ON_ANY_STYLE,
+        kill_an_orchestrator,
+        kill_an_orchestrator_at_a_point,
+        freeze_an_orchestrator,
+    ),
+    "choreographed": (
+        *ON_ANY_STYLE,
+        take_two_services_down,
+        kill_the_watcher,
+        wipe_the_watcher,
+    ),
+}
+KINDS = {style: len(set(faults)) for style, faults in FAULTS.items()}

@@ -2,7 +2,8 @@
 
 What it is: inventory, payment and delivery, each with a PostgreSQL database of its own, a ledger in it, and handlers
 that write there in the barrier's transaction before anything goes wrong, so that whatever goes wrong has to take it
-back. `amends worker services_shop:orchestrator` and its kin run them as processes; the environment says where.
+back. An orchestrator runs their sagas, or a fourth service starts them and nobody is in the middle.
+`amends worker services_shop:orchestrator` and its kin run them as processes; the environment says where.
 Guarantees: what an order wants to happen stands in its mood.
 Must not: repair anything.
 """
@@ -23,16 +24,31 @@ import asyncpg
 import psycopg
 from services_books import WRITE_ASYNCPG, WRITE_PSYCOPG, Calls
 
-from amends import Context, Orchestrator, Participant, Reject, Retry, Saga, Service, Settings, parallel, pivot
+from amends import (
+    Context,
+    Orchestrator,
+    Participant,
+    Reject,
+    Retry,
+    Saga,
+    Service,
+    Settings,
+    Watcher,
+    parallel,
+    pivot,
+)
 from amends.errors import NotRunning
+from amends.run import hops, outbox
 from amends.testing.unreliable import MessageRates, Unreliable
 
 REPLY_SECONDS = float(os.environ.get("SHOP_REPLY_SECONDS", "0.7"))
 HANDLER_SECONDS = 3.0  # also what a frozen process may hold its transaction for
 LEASE_SECONDS = 2.0
+CLAIM_SECONDS = 4.0  # of rows that wait or are to go out: a process that is frozen may sleep past it
 COUNT_SECONDS = 0.2
 POISON_MOOD = "poison"
 FAIL_TIMES = 2  # of what is flaky
+HANGS = "hangs"  # this file among the books asks every process where it waits
 SERVICES = ("inventory", "payment", "delivery")
 
 
@@ -59,6 +75,7 @@ class Taken:
     cents: int
 
 
+orders = Service("orders")  # the home of choreographed sagas
 inventory, payment, delivery = (Service(name) for name in SERVICES)
 reserve = inventory.command("reserve", Take, reply=Taken)
 charge = payment.command("charge", Take, reply=Taken)
@@ -85,10 +102,12 @@ buy = Saga("buy", _reserve, _charge, _book, pivot, _ship, input=Order, output=_s
 pair = Saga("pair", parallel(_reserve, _charge), _book, pivot, _ship, input=Order, output=_ship)
 hasty = Saga("hasty", _hasty_reserve, _hasty_charge, _hasty_book, pivot, _hasty_ship, input=Order, output=_hasty_ship)
 SAGAS = (buy, pair, hasty)
+CHOREOGRAPHED = (buy, hasty)  # nobody can be at two services at once
 
 
 class Place(NamedTuple):
-    """Where everything is. databases: `orders`, and one of each service. books: the directory of the logs."""
+    """Where everything is. databases: `orders`, one of each service, and one of the watcher where there is one. books:
+    the directory of the logs."""
 
     broker: str
     databases: Mapping[str, str]
@@ -133,7 +152,7 @@ class Handlers:
         word, _, step = mood.partition(" ")
         self._tries[op, ctx.saga_id, ctx.step] += 1
         again = self._tries[op, ctx.saga_id, ctx.step] > FAIL_TIMES
-        if word == "flaky" and not again:
+        if word == "flaky" and ctx.attempt <= FAIL_TIMES:  # whichever process it is that tries
             raise RuntimeError("it failed once more, and all that was written is to be forgotten")
         if word == "slow" and (not step or step == ctx.step) and not again:
             await asyncio.sleep(REPLY_SECONDS * 1.3)
@@ -213,6 +232,18 @@ def _network(place: Place) -> Any:
     return Unreliable(place.broker, seed=int(os.environ.get("SHOP_SEED", "0")), rates=MessageRates(**told))
 
 
+def _where(path: Path) -> None:
+    """Write down where every task waits: something hangs."""
+    with path.open("w") as log:
+        for task in asyncio.all_tasks():
+            awaited: Any = task.get_coro()
+            log.write(f"{task.get_name()}\n")
+            while (frame := getattr(awaited, "cr_frame", None) or getattr(awaited, "ag_frame", None)) is not None:
+                log.write(f"  {frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}\n")
+                awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "ag_await", None)
+            log.write(f"  {awaited!r}\n")
+
+
 if _TOLD:
     _place = _here()
     _broker = _network(_place)
@@ -234,9 +265,13 @@ if _TOLD:
             beside.replace(path)
 
         async def now_and_then() -> None:
+            told = False
             while True:
                 if isinstance(_broker, Unreliable) and (_place.books / "calm").exists():
                     _broker.heal()
+                if not told and (_place.books / HANGS).exists():
+                    told = True
+                    _where(_place.books / f"tasks-{os.getpid()}.txt")
                 write()
                 await asyncio.sleep(COUNT_SECONDS)
 
@@ -246,8 +281,16 @@ if _TOLD:
         write()
 
     _handlers = Handlers(_place)
-    inventory_app = participant(inventory, _place, _broker, _handlers, resources=[counting])
-    payment_app = participant(payment, _place, _broker, _handlers, resources=[counting])
-    delivery_app = participant(delivery, _place, _broker, _handlers, resources=[counting])
-    _apps += [inventory_app, payment_app, delivery_app]
+    _options: dict[str, Any] = {"resources": [counting]}
+    if os.environ.get("SHOP_STYLE") == "choreographed":
+        hops.CLAIM_SECONDS = outbox.CLAIM_SECONDS = CLAIM_SECONDS
+        _options["sagas"] = CHOREOGRAPHED
+        watcher = Watcher(
+            _place.databases["watcher"], homes=[orders], sagas=CHOREOGRAPHED, broker=_broker, migrate=True
+        )
+    orders_app = participant(orders, _place, _broker, _handlers, **_options)
+    inventory_app = participant(inventory, _place, _broker, _handlers, **_options)
+    payment_app = participant(payment, _place, _broker, _handlers, **_options)
+    delivery_app = participant(delivery, _place, _broker, _handlers, **_options)
+    _apps += [orders_app, inventory_app, payment_app, delivery_app]
     orchestrator = orchestrator_of(_place, _broker, resources=[counting])

@@ -118,9 +118,16 @@ def report(**changes: Any) -> dict[str, Any]:
     """A run that was eventful."""
     from services_faults import FAULTS
 
-    faults = {fault.__name__: {"times": 1, "sagas": 9} for fault in FAULTS}
-    messages = dict.fromkeys((*SEEN_IN_EACH, "commands delivered"), 1) | {"commands delivered": 999}
-    made = {"seconds": 60.0, "sagas": {"completed": 50, "compensated": 30}, "faults": faults, "messages": messages}
+    style = changes.get("style", "orchestrated")
+    faults = {fault.__name__: {"times": 1, "sagas": 9} for fault in FAULTS[style]}
+    messages = dict.fromkeys((*SEEN_IN_EACH[style], "commands delivered"), 1) | {"commands delivered": 999}
+    made = {
+        "style": style,
+        "seconds": 60.0,
+        "sagas": {"completed": 50, "compensated": 30},
+        "faults": faults,
+        "messages": messages,
+    }
     return {**made, "effects": 200, "calls": 300, **changes}
 
 

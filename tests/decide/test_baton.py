@@ -32,7 +32,7 @@ AT = 1_772_359_200.25
 SAGA = Saga(bytes(range(16)), "order-1", "place-order", "0123456789abcdef" * 2, "orders")
 BATON = Baton(SAGA, "payment.charge-card", "charge_card", ACTION, 1, b'[[1.5,0,[["started",{},null]]]]', AT)
 MARK = Mark(SAGA, "0f" * 16, "resolve", "charge_card", "ada", "it is done, ticket 812", b'{"id":1}')
-ANSWERED = Answered(SAGA, "0f" * 16, "too late", "it has passed its pivot")
+ANSWERED = Answered(SAGA, "0f" * 16, "too late", "it has passed its pivot", "payment", 7)
 TOLD = Told(SAGA, Stand.PARKED, "payment", b"[]")
 
 

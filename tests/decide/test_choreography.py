@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-from told import ACTION, UNDO, Story, each, go, look, parallel, plan, remote, step
+from dataclasses import replace
 
-from amends.decide.choreography import next_hop, obstacles
-from amends.decide.plan import Node, PivotNode, SleepNode, WaitNode, WhenNode
+import pytest
+from told import ACTION, UNDO, Story, each, go, look, parallel, plan, remote, sequence, step
+
+from amends.decide.choreography import next_hop, obstacles, travelling
+from amends.decide.plan import Node, PivotNode, SleepNode, StepNode, WaitNode, WhenNode, walk
 
 
 def test_commands_in_a_row_can_be_choreographed() -> None:
@@ -57,3 +59,26 @@ def test_a_saga_that_waits_for_another_attempt_is_with_nobody_else() -> None:
 
     assert next_hop(saga.state) is None
     assert saga.wake is not None
+
+
+def test_a_travelling_saga_waits_for_no_reply_and_is_the_same_saga_otherwise() -> None:
+    choice = WhenNode("if", "function f", remote("b"), sequence(remote("c"), remote("d")))
+    given = plan(remote("a"), choice, WhenNode("or", "function g", remote("e")), PivotNode(), remote("f"))
+
+    travels = travelling(given)
+
+    named = {node.address: node for node in walk(given.root) if isinstance(node, StepNode)}
+    seen = {node.address: node for node in walk(travels.root) if isinstance(node, StepNode)}
+    assert list(seen) == list(named) == ["a", "b", "c", "d", "e", "f"]
+    for address, node in seen.items():
+        assert min(node.timeout, node.undo_timeout) > 90 * 365 * 86_400
+        assert replace(node, timeout=10.0, undo_timeout=10.0) == named[address]
+
+
+def test_a_message_that_takes_a_year_is_no_outcome_of_a_travelling_saga() -> None:
+    saga = Story(travelling(plan(remote("a"), remote("b"))))
+
+    saga.tick(at=365 * 86_400.0)
+
+    assert next_hop(saga.state) == ("a", ACTION)
+    assert saga.state.step("a").action.attempts == 1

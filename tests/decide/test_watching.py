@@ -124,3 +124,4 @@ def test_a_plan_that_is_watched_is_never_taken_for_one_that_is_run() -> None:
     assert watched_of(strange.text) == strange
     assert known.text != strange.text
     assert watched_of("ab" * 16) is None
+    assert (known.is_flow, Watched("orders", "flow-" + "ab" * 16).is_flow) == (False, True)

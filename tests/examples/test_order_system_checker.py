@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from order_system.books import Books, Goods, Money, Said, Shelf
+from order_system.books import Books, Goods, Money, Shelf
 from order_system.checker import Trouble, check, totals
-from order_system.orders import Order
+from order_system.saga import Order
+from order_system.sagas import Said
 
 BOUGHT = Order("bought", "book", 1, 2_900, "4000-0001")
 DECLINED = Order("declined", "lamp", 2, 4_500, "4000-0002")

@@ -101,6 +101,7 @@ def test_the_shape_of_a_list(floor: Floor) -> None:
                 "stranded": None,
                 "home": None,
                 "silent": None,
+                "holder": None,
             }
         ],
         "more": False,
@@ -127,6 +128,7 @@ def test_the_shape_of_a_saga(floor: Floor) -> None:
         "stranded": "no worker is alive",
         "home": None,
         "silent": None,
+        "holder": None,
         "version": None,
         "fingerprint": "…",
         "deadline": None,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from engine import Order, database, engine, virtually
 
 from amends import Compensated, Completed, Context, Park, Parked, Reject, Retry, Saga, pivot, step
+from amends.run.attempt import contained, settled
 from amends.store.memory import MemoryDatabase
 
 TWICE = Retry(attempts=2, first_delay=1, jitter=0)
@@ -342,3 +345,25 @@ def test_around_is_entered_in_order_and_left_in_reverse_for_compensations_too() 
     wanted = ["a in", "b in", "b out", "a out"]
     assert [line for line in seen if line.endswith("action")][:4] == [f"{what} action" for what in wanted]
     assert [line for line in seen if line.endswith("undo")] == [f"{what} undo" for what in wanted]
+
+
+def test_a_call_that_is_cancelled_before_it_began_leaves_nothing_that_was_never_awaited() -> None:
+    async def play() -> list[str]:
+        called: list[str] = []
+
+        async def call() -> None:
+            called.append("called")
+
+        task = asyncio.ensure_future(contained(call))
+        task.cancel()
+        await settled(task)
+        assert task.cancelled()
+        return called
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        called = asyncio.run(play())
+        gc.collect()
+
+    assert called == []
+    assert said == []

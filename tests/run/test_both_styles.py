@@ -236,8 +236,8 @@ def test_a_cancel_after_the_end_is_too_late(style: type[Play], ground: Ground) -
 
 
 def test_a_deadline_before_the_pivot_undoes(style: type[Play], ground: Ground) -> None:
-    hasty = Saga("hasty", reserve, charge, pivot(ship), input=Order, output=ship, deadline=0.5)
-    town = Town(ground, failing("charge", lambda: Retry.after(0.2)), saga=hasty)
+    hasty = Saga("hasty", reserve, charge, pivot(ship), input=Order, output=ship, deadline=2.0)
+    town = Town(ground, failing("charge", lambda: Retry.after(2.5)), saga=hasty)
 
     state = told(style, town, run_to_its_end)
 

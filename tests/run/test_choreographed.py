@@ -6,18 +6,23 @@ import asyncio
 import time
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from travels import Ground, Order, Town, charge, place_order, reserve, ship
 
 from amends import Completed, Park, Parked, Retry, Saga, Settings, pivot
-from amends.decide.baton import baton_message
+from amends.decide.baton import Mark, baton_message
 from amends.decide.messages import Start
 from amends.decide.state import Status
-from amends.errors import IdConflict, UnknownSaga
-from amends.run import homes, hops, outbox
-from amends.run.homes import Word, begun
+from amends.errors import IdConflict, TooLate, UnknownSaga
+from amends.run import homes, hop, hops, outbox
+from amends.run.homes import begun
+from amends.run.hop import At
+from amends.run.hops import Hops, mark_row
 from amends.run.journey import Journey
+from amends.run.wanted import Word
 from amends.transport.names import commands_of
 
 
@@ -209,7 +214,7 @@ def test_a_cancel_turns_the_baton_round_before_the_point_of_no_return(ground: Gr
             await town.until(lambda: town.stand("o-1") == "ended")
             return word
 
-    assert asyncio.run(main()).word == "accepted"
+    assert asyncio.run(main()) == ("accepted", "payment has the saga")
     assert town.state("o-1").status is Status.COMPENSATED
     assert town.done("inventory") == [("reserve", "o-1"), ("release", "o-1")]
     assert town.done("payment") == []
@@ -218,13 +223,14 @@ def test_a_cancel_turns_the_baton_round_before_the_point_of_no_return(ground: Gr
 def test_a_cancel_that_comes_too_late_says_so(ground: Ground) -> None:
     town = Town(ground)
 
-    async def main() -> Word:
+    async def main() -> None:
         async with town.open():
             town.start(Order("o-1", 100))
             await town.until(lambda: town.stand("o-1") == "ended")
-            return await town.apps["orders"].cancel("o-1")
+            with pytest.raises(TooLate, match="o-1: the saga has ended"):
+                await town.apps["orders"].cancel("o-1", reason="too late")
 
-    assert asyncio.run(main()) == ("too late", "the saga has ended")
+    asyncio.run(main())
 
 
 def test_an_operator_acts_at_home_and_the_act_travels_to_whoever_holds_the_saga(ground: Ground) -> None:
@@ -274,12 +280,17 @@ def test_a_service_that_does_not_know_the_plan_yet_keeps_the_saga_until_it_does(
     assert new.done("payment") == [("charge", "o-1")]
 
 
-def test_a_saga_past_its_deadline_turns_back_where_it_is(ground: Ground) -> None:
+def test_a_saga_past_its_deadline_turns_back_where_it_is(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = [0.0]
+    for module in (hop, hops):
+        monkeypatch.setattr(module, "time", SimpleNamespace(time=lambda: time.time() + later[0]))
+
     def says(what: str, order: str) -> None:
         if what == "charge":
+            later[0] = 1000.0
             raise Retry.after(0.05)
 
-    hasty = Saga("hasty", reserve, charge, pivot(ship), input=Order, output=ship, deadline=0.3)
+    hasty = Saga("hasty", reserve, charge, pivot(ship), input=Order, output=ship, deadline=600.0)
     town = Town(ground, says, saga=hasty)
 
     async def main() -> None:
@@ -370,3 +381,53 @@ def test_a_baton_that_asks_for_another_command_than_its_history_says_is_put_asid
     asyncio.run(main())
     assert town.done("inventory") == []
     assert town.sql("inventory", "SELECT 1 FROM amends_hop") == []
+
+
+def test_what_is_wanted_while_something_else_that_is_wanted_is_met_is_met_as_well(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each time the service is about to write what follows, somebody wants something more."""
+    town = Town(ground)
+    goes_on, wanted = Hops._goes_on, list[Mark]()
+
+    async def disturbed(self: Hops, came: Journey, at: At, *rest: Any) -> None:
+        if at[0] == "charge" and len(wanted) < 2:
+            wanted.append(Mark(came.saga, f"{len(wanted):032x}", "cancel", "", "ada", "changed my mind"))
+            await self._asked("mark_keep", mark_row(wanted[-1], self.service, at_home=False))
+        await goes_on(self, came, at, *rest)
+
+    monkeypatch.setattr(Hops, "_goes_on", disturbed)
+
+    async def main() -> None:
+        async with town.open():
+            town.start(Order("o-1", 100))
+            await town.until(lambda: town.stand("o-1") == "ended")
+
+    asyncio.run(main())
+    assert len(wanted) == 2
+    assert town.state("o-1").status is Status.COMPENSATED
+    assert town.done("payment") == []
+    assert "bug in amends" not in caplog.text
+
+
+def test_a_saga_that_its_home_sends_again_while_it_waits_for_an_attempt_makes_none_before_that(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(homes, "patience", lambda plan: 1.5)
+    asked = Counter[str]()
+
+    def says(what: str, order: str) -> None:
+        asked[what] += 1
+        if what == "charge":
+            raise Retry.after(60.0)
+
+    town = Town(ground, says)
+
+    async def main() -> None:
+        async with town.open():
+            town.start(Order("o-1", 100))
+            payment = town.apps["payment"]
+            await town.until(lambda: payment.figures.repeated >= 2)
+
+    asyncio.run(main())
+    assert asked == {"reserve": 1, "charge": 1}

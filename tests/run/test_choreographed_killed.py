@@ -12,6 +12,7 @@ from processes import Process
 from travels import Ground, Order, Town
 
 from amends.decide.state import Status
+from amends.run.inbox_careful import DEATHS_MAX
 
 PROGRAM = str(Path(__file__).parent / "travel_process.py")
 PATIENCE_SECONDS = 60.0
@@ -27,12 +28,13 @@ class Street:
         self._broker = broker
         self._stack = stack
 
-    def process(self, service: str, fault: str = "") -> Process:
-        """A service that listens, and may be about to die."""
+    def process(self, service: str, fault: str = "", *, waits: bool = True) -> Process:
+        """A service that listens, and may be about to die; before anybody sees it listen, where nobody waits."""
         given = {"AMENDS_FAULT": fault} if fault else {}
         made = Process(PROGRAM, self._broker, self.town.ground.postgres, service, database=Path("unused"), **given)
         self._stack.callback(made.close)
-        made.until("listening")
+        if waits:
+            made.until("listening")
         return made
 
     def ends(self, *orders: str) -> None:
@@ -81,6 +83,21 @@ def test_whoever_holds_the_baton_is_killed_and_it_goes_on(street: Street, servic
     check(street)
 
 
+@pytest.mark.parametrize("point", ["hop.before", "hop.after"])
+def test_whoever_keeps_a_saga_for_another_attempt_is_killed_and_it_goes_on(street: Street, point: str) -> None:
+    street.process("orders")
+    street.process("payment")
+    dying = street.process("inventory", point)
+    street.town.start(Order("flaky", 100))
+    assert dying.wait() == -9
+
+    street.process("inventory")
+
+    street.ends("flaky")
+    assert street.town.state("flaky").status is Status.COMPLETED
+    assert street.town.done("inventory") == [("reserve", "flaky"), ("ship", "flaky")]
+
+
 def test_two_services_that_are_down_at_once_hold_sagas_up_and_lose_none(street: Street) -> None:
     street.process("orders")
     first = [street.process("inventory", "tx.after"), street.process("payment")]
@@ -94,3 +111,21 @@ def test_two_services_that_are_down_at_once_hold_sagas_up_and_lose_none(street: 
 
     street.ends("good", "dear")
     check(street)
+
+
+def test_a_saga_that_takes_its_service_down_each_time_is_parked_and_the_others_go_on(street: Street) -> None:
+    street.process("orders")
+    street.process("payment")
+    dying, deaths = street.process("inventory"), 0
+    street.town.start(Order("poison", 100))
+    street.town.start(Order("good", 100))
+
+    until = time.monotonic() + 2 * PATIENCE_SECONDS
+    while (street.town.stand("poison"), street.town.stand("good")) != ("parked", "ended"):
+        assert time.monotonic() < until, (deaths, street.town.stand("poison"), street.town.stand("good"))
+        if dying.child.poll() is not None:
+            dying, deaths = street.process("inventory", waits=False), deaths + 1
+        time.sleep(0.05)
+
+    assert DEATHS_MAX <= deaths <= DEATHS_MAX + 2  # the first, of which nobody had a note, and one beside others
+    assert street.town.done("inventory") == [("reserve", "good"), ("ship", "good")]

@@ -23,7 +23,15 @@ from amends.fault import POINTS
 SWEEP = Path(__file__).with_name("sweep.py")
 SWEEP_POSTGRES = Path(__file__).with_name("sweep_postgres.py")
 # Those of services are passed where there is a broker: test_participant_killed.py, chaos/test_services_processes.py.
-BETWEEN_SERVICES = {"send.before", "send.after", "reply.written", "reply.after", "publish.after"}
+BETWEEN_SERVICES = {
+    "send.before",
+    "send.after",
+    "reply.written",
+    "reply.after",
+    "publish.after",
+    "hop.before",
+    "hop.after",
+}
 HERE = set(POINTS) - {"migrate.inside"} - BETWEEN_SERVICES
 MATRIX = ("sequence-forward", "sequence-backward", "parallel-forward", "parallel-backward")
 FULL = os.environ.get("AMENDS_SWEEP") == "full"

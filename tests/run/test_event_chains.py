@@ -343,6 +343,8 @@ def test_a_compensating_event_that_comes_again_undoes_once_and_leads_to_nothing_
                 service = again.type.split(".")[0]
                 assert await street.local.publish([Send(events_of(service), again)]) == [None]
             await until(lambda: street.store.figures.repeated == 2, "they came again")
+            unsettled = "SELECT 1 FROM amends.outbox WHERE settled IS NULL"
+            await until(lambda: street.place.sql(unsettled) == [], "the outbox knows that all is published")
             await street.shop.session.republish(0.0)
             await until(lambda: street.store.figures.repeated >= 4, "and were published again")
 

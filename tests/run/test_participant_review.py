@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
@@ -166,6 +167,33 @@ def test_a_service_whose_event_was_refused_once_is_ready_when_one_is_published(
     before, after = asyncio.run(main())
     assert "too large" in before
     assert after == ""
+
+
+def test_a_command_that_is_asked_for_again_and_again_has_the_database_looked_at_once(stock: Stock) -> None:
+    async def main() -> tuple[list[str], Counter[str]]:
+        async with entered(stock.app) as app:
+            work = app.session.work
+            assert work.transactions is not None
+            real = work.transactions.ask
+            asked: Counter[str] = Counter()
+
+            async def ask(name: str, *values: object) -> Any:
+                asked[name] += 1
+                return await real(name, *values)
+
+            work.transactions.ask = ask  # type: ignore[method-assign]
+            again = [Delivered(command_message(action(attempt=n), f"c{n}", "/peer")) for n in range(2, 12)]
+            async with work.lane((action().namespace, action().saga, action().step)):  # the first is at work
+                app.session.receive(again)
+                await until(lambda: any(lane._wanted == len(again) for lane in work._lanes.values()), "all wait")
+            for one in again:
+                await one.over.wait()
+            return [one.how for one in again], asked
+
+    hows, asked = asyncio.run(main())
+    assert hows == ["ack"] * 10
+    assert asked["look_carefully"] == 0
+    assert stock.place.moved == [("a", 2)]
 
 
 def test_the_doctor_names_what_has_taken_its_process_down_and_not_what_is_merely_in_hand(stock: Stock) -> None:

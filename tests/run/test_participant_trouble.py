@@ -571,7 +571,7 @@ async def died(stock: Stock) -> None:
     work = stock.app.session.work
     assert work.careful is not None
     assert work.transactions is not None
-    care = work._care(2, action())
+    care = work.care(2, action())
     assert care is not None
     here, pid, _, mark = care.who.split(" ")
     care.who = f"{here} {pid} another-process {mark}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from contextlib import suppress
 from typing import Any, cast
@@ -38,6 +39,37 @@ def test_a_question_waits_for_no_handler_s_transaction(postgres_url: str) -> Non
     asyncio.run(asyncio.wait_for(main(), SECONDS))
 
 
+def test_a_question_through_asyncpg_is_one_way_there_and_back_and_leaves_nothing_in_its_session(
+    postgres_url: str,
+) -> None:
+    async def main() -> tuple[list[str], str]:
+        transactions = on_postgres(place_of(postgres_url), ["asyncpg.Connection"], 1, migrate=True)
+        await transactions.open()
+        lender = transactions._lenders["asyncpg.Connection"]
+        handler = await lender.lend()
+        said: list[str] = []
+        handler.given.add_query_logger(lambda record: said.append(record.query))
+        await handler.begin()
+        await handler.execute("SET search_path = somewhere")
+        await handler.commit()
+        await handler.give_back(sound=True)
+        said.clear()
+
+        await transactions.ask("now")
+        asked = list(said)
+        rows = await lender.once("now")
+        assert rows is not None
+        again = await lender.lend()
+        path: str = await again.given.fetchval("SHOW search_path")
+        await again.give_back(sound=False)
+        await transactions.close()
+        return asked, path
+
+    asked, path = asyncio.run(asyncio.wait_for(main(), SECONDS))
+    assert len(asked) == 1
+    assert path != "somewhere"
+
+
 def test_questions_given_up_hang_no_more_threads_than_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transactions_postgres, "ASK_SECONDS", 0.05)
     hung, answers = threading.Semaphore(0), threading.Event()
@@ -45,6 +77,9 @@ def test_questions_given_up_hang_no_more_threads_than_their_own(monkeypatch: pyt
 
     class Hanging:
         awaited = False
+
+        async def once(self, name: str, *values: object) -> None:
+            return None
 
         async def lend(self) -> Any:
             asked.append(threading.current_thread().name)
@@ -114,3 +149,23 @@ def test_whoever_waits_for_many_as_one_is_told_whatever_goes_wrong() -> None:
             await Gathering(cast("Transactions", Broken()), "settle").of(1)
 
     asyncio.run(asyncio.wait_for(main(), SECONDS))
+
+
+def test_what_may_wait_for_company_goes_together() -> None:
+    asked: list[str] = []
+
+    class Asked:
+        async def ask(self, name: str, *values: object) -> Any:
+            asked.append(str(values[0]))
+            return [(item,) for item in json.loads(str(values[0]))]
+
+    async def main() -> list[bool]:
+        gathering = Gathering(cast("Transactions", Asked()), "settle", 0.2)
+        first = asyncio.ensure_future(gathering.of(1))
+        while gathering._pump is None:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the first waits by now
+        return list(await asyncio.gather(first, gathering.of(2), gathering.of(3)))
+
+    assert asyncio.run(asyncio.wait_for(main(), SECONDS)) == [True, True, True]
+    assert asked == ["[1, 2, 3]"]

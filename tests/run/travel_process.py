@@ -6,6 +6,7 @@ It says `listening` once it hears from the broker.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -17,7 +18,16 @@ from amends.run import homes
 async def serve(broker: str, database: str, service: str) -> None:
     """Work until killed."""
     homes.patience = lambda plan: 2.0  # so that what is lost is soon revived
-    town = Town(Ground(Path(), database), broker=broker)
+    seen = set[str]()
+
+    def says(what: str, order: str) -> None:
+        if (what, order) == ("reserve", "poison"):
+            os._exit(137)
+        if order == "flaky" and what not in seen:
+            seen.add(what)
+            raise ValueError("once, in each life")
+
+    town = Town(Ground(Path(), database), says, broker=broker)
     async with town.open(service):
         print("listening", flush=True)  # noqa: T201  # what the test waits for
         await asyncio.Event().wait()

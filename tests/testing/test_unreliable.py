@@ -388,7 +388,7 @@ TRAVELLERS = (
     baton_message(Baton(SAGA, "stock.reserve", "reserve", ACTION, 1, b'[{"a":1}]', 1.0), "baton", "/shop"),
     mark_message(Mark(SAGA, "1" * 32, "cancel", "", "", ""), "mark", "/shop", 1.0),
     word_message(Told(SAGA, Stand.ENDED, "stock", b'[{"a":1}]'), "word", "/stock", 1.0),
-    answer_message(Answered(SAGA, "1" * 32, "accepted", ""), "answer", "/stock", 1.0),
+    answer_message(Answered(SAGA, "1" * 32, "accepted", "", "stock", 1), "answer", "/stock", 1.0),
 )
 
 

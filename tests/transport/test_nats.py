@@ -7,16 +7,20 @@ Must not: repeat the suite.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterator
+from typing import Any
 
 import nats
 import pytest
+import uvloop
 
 from amends.errors import TransportAway, TransportRefused
 from amends.testing.transport_suite.rig import QUIET_SECONDS, Broker, Rig, eventually, text_of
 from amends.transport.base import Send
 from amends.transport.names import at_broker
 from amends.transport.nats import NatsTransport
+from amends.transport.nats_client import NatsClient, pub
 from amends.transport.nats_link import Link
 from amends.transport.open import transport_for
 from services.broker import USER
@@ -283,6 +287,35 @@ def test_of_several_servers_one_that_is_away_is_passed_over(nats_server: Nats) -
             await eventually(lambda: transport.away == "")
 
     asyncio.run(play())
+
+
+def test_a_connection_that_breaks_with_something_left_to_say_ends_without_a_word_in_the_log(
+    nats_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(str(context)))
+        gone = asyncio.Event()
+        client = NatsClient(insist_on_tls=False)
+
+        async def closed() -> None:
+            gone.set()
+
+        async def trouble(error: Exception) -> None:
+            client.put([pub("somewhere")])
+
+        await client.connect([nats_url], allow_reconnect=False, closed_cb=closed, error_cb=trouble)
+        transport: Any = client._transport
+        transport._io_writer.transport.abort()
+        async with asyncio.timeout(30.0):
+            await gone.wait()
+
+    told: list[str] = []
+    with caplog.at_level("WARNING"):
+        uvloop.run(play())  # to asyncio's own loop, a write to what is closed is no error
+        gc.collect()  # a task that failed says so when it goes
+
+    assert told == []
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("options", ["claim_seconds=0", "keep_days=x", "replicas=0", "credentials=/x", "cafile=/none"])

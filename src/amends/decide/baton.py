@@ -28,6 +28,7 @@ _MARK = re.compile(r"[0-9a-f]{32}")
 _VERB = re.compile(r"[a-z]{1,20}")
 _ANSWERS = ("accepted", "refused", "too late")
 _NAME_MAX = 200
+LENGTH_MAX = 999_999  # rows of a history
 
 
 class Kind(StrEnum):
@@ -87,21 +88,25 @@ class Mark(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """What the holder says to a mark. word: `accepted`, `refused` or `too late`."""
+    """What the holder says to a mark. word: `accepted`, `refused` or `too late`. service: who says it. length: of the
+    history, with what has come of it."""
 
     saga: Saga
     mark: str
     word: str
     detail: str
+    service: str
+    length: int
 
 
 class Told(NamedTuple):
-    """A word to the home. service: who says it. history: all rows."""
+    """A word to the home. service: who says it. history: all rows. marks: those that were met."""
 
     saga: Saga
     stand: Stand
     service: str
     history: bytes
+    marks: tuple[str, ...] = ()
 
 
 class Progress(NamedTuple):
@@ -120,7 +125,7 @@ def baton_message(baton: Baton, id_: str, source: str) -> Message:
         "amendsstep": baton.step,
         "amendsphase": baton.phase.value,
         "amendsround": str(baton.round),
-        **({"amendsmarks": ",".join(baton.marks)} if baton.marks else {}),
+        **_met(baton.marks),
         **baton.trace,
     }
     saga = baton.saga
@@ -186,6 +191,8 @@ def answer_message(answered: Answered, id_: str, source: str, at: float) -> Mess
         **_attributes(answered.saga),
         "amendsmark": answered.mark,
         "amendsanswer": answered.word,
+        "amendsservice": answered.service,
+        "amendslength": str(answered.length),
     }
     data = json.dumps({"detail": answered.detail}).encode()
     saga = answered.saga
@@ -199,7 +206,9 @@ def answer_of(message: Message) -> Answered:
     word = wire.text_in(given, "amendsanswer")
     if word not in _ANSWERS:
         raise MessageRefused(f"amendsanswer is {word!r:.40}: {' or '.join(_ANSWERS)} is expected")
-    return Answered(_saga_of(given), _fitting(given, "amendsmark", _MARK), word, _said(message).get("detail", ""))
+    mark, service = _fitting(given, "amendsmark", _MARK), _fitting(given, "amendsservice", _SERVICE)
+    length = wire.number_in(given, "amendslength", 1, LENGTH_MAX)
+    return Answered(_saga_of(given), mark, word, _said(message).get("detail", ""), service, length)
 
 
 def _said(message: Message) -> dict[str, str]:
@@ -212,8 +221,12 @@ def _said(message: Message) -> dict[str, str]:
     return said
 
 
+def _met(marks: tuple[str, ...]) -> dict[str, str]:
+    return {"amendsmarks": ",".join(marks)} if marks else {}
+
+
 def _marks(given: Mapping[str, str]) -> tuple[str, ...]:
-    """Those that were met; a baton has few."""
+    """Those that were met; a saga has few."""
     marks = tuple(filter(None, given.get("amendsmarks", "").split(",")))
     if not all(map(_MARK.fullmatch, marks)):
         raise MessageRefused(f"amendsmarks is {given['amendsmarks']!r:.60}, which none can be")
@@ -227,6 +240,7 @@ def word_message(told: Told, id_: str, source: str, at: float) -> Message:
         **_attributes(told.saga),
         "amendsstand": told.stand.value,
         "amendsservice": told.service,
+        **_met(told.marks),
     }
     return Message(id_, "amends.word", source, told.history, at, told.saga.key, told.saga.id.hex(), attributes)
 
@@ -238,7 +252,8 @@ def word_of(message: Message) -> Told:
     stand = given.get("amendsstand", "")
     if stand not in _STANDS:
         raise MessageRefused(f"amendsstand is {stand!r:.40}: {' or '.join(_STANDS)} is expected")
-    return Told(_saga_of(given), _STANDS[stand], _fitting(given, "amendsservice", _SERVICE), message.data)
+    service = _fitting(given, "amendsservice", _SERVICE)
+    return Told(_saga_of(given), _STANDS[stand], service, message.data, _marks(given))
 
 
 def progress_message(progress: Progress, id_: str, source: str, at: float) -> Message:

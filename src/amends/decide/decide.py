@@ -61,7 +61,8 @@ def decide(plan: Plan, state: State | None, message: Message, now: float) -> Dec
 def _start(plan: Plan, message: Message, now: float) -> Decision:
     if not isinstance(message, m.Start):
         raise ImpossibleTransition(f"a saga begins with a start, not with {message!r}: this is a bug in amends")
-    started = e.Started(message.input, None if plan.deadline is None else now + plan.deadline)
+    deadline = None if plan.deadline is None else now + plan.deadline
+    started = e.Started(message.input, deadline, message.hops)
     draft = Draft(plan, begin(started), now)
     draft.events.append(started)
     if not message.hold:

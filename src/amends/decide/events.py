@@ -25,10 +25,11 @@ ACTION, UNDO = Phase.ACTION, Phase.UNDO
 
 
 class Started(NamedTuple):
-    """The saga exists. `input` is encoded, `deadline` an instant."""
+    """The saga exists. `input` is encoded, `deadline` an instant. hops: of events that led to it, each to the next."""
 
     input: bytes
     deadline: float | None = None
+    hops: int = 0
 
 
 class Issued(NamedTuple):

@@ -13,10 +13,12 @@ from amends.decide.wire import Word
 
 
 class Start(NamedTuple):
-    """A new saga with its encoded input; with `hold` its first steps wait for whoever claims it."""
+    """A new saga with its encoded input; with `hold` its first steps wait for whoever claims it. hops: how many events
+    led to it, each to the next."""
 
     input: bytes
     hold: bool = False
+    hops: int = 0
 
 
 class Tick(NamedTuple):

@@ -208,6 +208,7 @@ class State:
         "deaths",
         "fingerprint",
         "groups",
+        "hops",
         "input",
         "kept",
         "kills",
@@ -224,6 +225,7 @@ class State:
     status: Status
     input: bytes
     deadline: float | None
+    hops: int  # events that led to its start, each to the next
     passed: bool  # the pivot is behind
     turned: Turn | None
     parked: str  # why, while it is
@@ -247,6 +249,7 @@ class State:
         new.status = self.status
         new.input = self.input
         new.deadline = self.deadline
+        new.hops = self.hops
         new.passed = self.passed
         new.turned = self.turned
         new.parked = self.parked
@@ -294,6 +297,7 @@ def begin(event: e.Started) -> State:
     state.status = Status.RUNNING
     state.input = event.input
     state.deadline = event.deadline
+    state.hops = event.hops
     state.passed = False
     state.turned = None
     state.parked = ""

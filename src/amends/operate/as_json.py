@@ -63,6 +63,7 @@ def saga(line: SagaLine) -> Json:
         "stranded": line.stranded or None,
         "home": line.home or None,
         "silent": line.silent or None,
+        "holder": line.holder or None,
     }
 
 

@@ -75,7 +75,10 @@ async def check_sagas(database: Database) -> None:
     if not found.version:
         other = ""
         if has_inbox(store.path):
-            other = "; it has the inbox of a service, for which there is `amends outbox status`"
+            other = (
+                "; it has the inbox of a service, for which there is `amends outbox status`; the choreographed sagas "
+                "that it has started are found by --app=MODULE:NAME, its participant"
+            )
         raise SchemaMismatch(f"{store.path} has no tables of amends for sagas{other}")
     if found.version < found.code:
         raise SchemaMismatch(

@@ -100,7 +100,7 @@ def _counted(state: State, word: Word) -> tuple[int, int]:
 
 def _word(plan: Plan, state: State, event: Event, senders: Mapping[str, Sender], at: float) -> Word:
     match event:
-        case e.Started(input, deadline):
+        case e.Started(input, deadline, _):
             limit = "" if deadline is None else f"; to be done by {_instant(deadline)}"
             return Word(f"started{limit}", value=input)
         case e.Issued() | e.Begun() | e.Succeeded() | e.Rejected() | e.Failed() | e.Unknown() | e.Stuck():

@@ -64,13 +64,13 @@ def keeping_at(url: str, service: str) -> Keeping:
 
 async def sizes_of(keeping: Keeping) -> Sizes:
     """What the inbox and the outbox hold. Raises StoreError."""
-    async with _open(keeping) as transactions:
+    async with opened(keeping) as transactions:
         return await Upkeep(transactions, keeping.service, 0.0, 0.0).sizes()
 
 
 async def republish_since(keeping: Keeping, seconds: float) -> int:
     """Have what was published in the last `seconds` published again; gives how many events. Raises StoreError."""
-    async with _open(keeping) as transactions:
+    async with opened(keeping) as transactions:
         now = float((await transactions.ask("now"))[0][0])
         return await republish(transactions, keeping.service, now - seconds)
 
@@ -80,13 +80,13 @@ async def upgrade_tables(keeping: Keeping) -> int:
     server. A file is brought there by whoever opens it. Raises StoreError."""
     if isinstance(keeping.transactions, PostgresTransactions):
         return len(await keeping.transactions.upgrade())
-    async with _open(keeping, must_exist=False):
+    async with opened(keeping, must_exist=False):
         return 0
 
 
 async def check_tables(keeping: Keeping) -> None:
     """See that this code can work with them as they are. Raises SchemaMismatch, StoreUnavailable."""
-    async with _open(keeping):
+    async with opened(keeping):
         return
 
 
@@ -134,7 +134,8 @@ def _said(sizes: Sizes) -> list[Finding]:
 
 
 @asynccontextmanager
-async def _open(keeping: Keeping, *, must_exist: bool = True) -> AsyncGenerator[Transactions, None]:
+async def opened(keeping: Keeping, *, must_exist: bool = True) -> AsyncGenerator[Transactions, None]:
+    """The database of a service, open. must_exist: a file is not made by being asked. Raises StoreError."""
     if keeping.path is not None and must_exist and not (keeping.path.exists() and has_inbox(keeping.path.absolute())):
         raise StoreUnavailable(f"{keeping.path}: there is no such file, or it has no inbox and no outbox")
     await keeping.transactions.open()

@@ -22,7 +22,8 @@ class SagaLine(NamedTuple):
     id: the user's. saga: the name of its definition. reason: why it went back or is parked.
     stuck: its first stuck step. stalled: why the worker that looked cannot run it. stranded: why no
     live worker runs it. due_at: when an unowned one goes on. home: of a choreographed one, which is only watched here,
-    the service that started it. silent: who did not react.
+    the service that started it. silent: who did not react. holder: of a choreographed one, seen at its home: which
+    service has it, as far as its home was told, in words; empty of all others.
     """
 
     id: str
@@ -38,6 +39,7 @@ class SagaLine(NamedTuple):
     stranded: str
     home: str = ""
     silent: str = ""
+    holder: str = ""
 
 
 class Page(NamedTuple):

@@ -107,7 +107,8 @@ class Asking:
         if watched is not None:
             raise Refused(
                 f"{key}: it is choreographed, and this is only what a watcher has heard of it. Act at its home, the "
-                f"service {watched.home}, through its participant: `await app.cancel({key!r})`"
+                f"service {watched.home}: the same command with --app=MODULE:NAME, its participant, or in its code the "
+                f"participant's method of that name, such as `await app.cancel({key!r}, reason=…)`"
             )
 
     async def _why_not(self, key: str) -> str:

@@ -254,10 +254,11 @@ async def _called(attempt: Tried, runner: Runner, given: dict[str, Any]) -> Any:
     return result
 
 
-async def contained(awaited: Awaitable[Any]) -> Ended:
-    """What a coroutine returns or raises, as a value: in a task of its own, SystemExit would end the loop."""
+async def contained(call: Callable[[], Awaitable[Any]]) -> Ended:
+    """What an async call returns or raises, as a value: in a task of its own, SystemExit would end the loop. Where the
+    task is cancelled before it began, nothing was called."""
     try:
-        return await awaited, None
+        return await call(), None
     except BaseException as error:  # noqa: BLE001  # handed to whoever waits
         return None, error
 

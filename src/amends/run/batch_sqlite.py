@@ -73,7 +73,7 @@ class Batch:
         if not it.call.is_async:
             return await self._thread.run(lambda connection: _in_thread(connection, it, given))
         effects.lend(self._connection, it)
-        task = asyncio.ensure_future(contained(it.call.fn(**given)))
+        task = asyncio.ensure_future(contained(lambda: it.call.fn(**given)))
         attempt.task = task
         attempt.start_clock()
         await settled(task)

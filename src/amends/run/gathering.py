@@ -1,6 +1,7 @@
 """Many small writes as few: what is asked for while a statement is on its way goes with the next one.
 
-Guarantees: nothing waits for company; whoever asked hears once it is committed, or why it is not.
+Guarantees: nothing waits for company, but for as long as whoever made it said; whoever asked hears once it is
+committed, or why it is not.
 Must not: try again; whoever asked does.
 """
 
@@ -16,11 +17,13 @@ BATCH = 500
 
 
 class Gathering:
-    """Of one statement, which takes a list and gives those of it that it has changed."""
+    """Of one statement, which takes a list and gives those of it that it has changed. company_seconds: for how long
+    the first waits for others."""
 
-    def __init__(self, transactions: Transactions, name: str) -> None:
+    def __init__(self, transactions: Transactions, name: str, company_seconds: float = 0.0) -> None:
         self._transactions = transactions
         self._name = name
+        self._company_seconds = company_seconds
         self._waiting: dict[Any, asyncio.Future[bool]] = {}
         self._pump: asyncio.Task[None] | None = None
 
@@ -36,6 +39,8 @@ class Gathering:
     async def _run(self) -> None:
         try:
             while self._waiting:
+                if self._company_seconds:
+                    await asyncio.sleep(self._company_seconds)
                 items = list(self._waiting)[:BATCH]
                 batch = {item: self._waiting.pop(item) for item in items}
                 try:

@@ -12,45 +12,50 @@ import json
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from amends.decide.baton import Baton, Mark, Saga, Stand, answer_of, baton_message, mark_message, word_of
+from amends.decide.baton import (
+    Baton,
+    Mark,
+    Saga,
+    Stand,
+    Told,
+    answer_of,
+    baton_message,
+    mark_message,
+    word_message,
+    word_of,
+)
+from amends.decide.events import Phase
 from amends.decide.messages import Start
 from amends.decide.plan import Plan, StepNode, walk
 from amends.decide.wire import SAGAS_PER_NOTICE, Ended, ended_message
 from amends.define.program import Program
-from amends.errors import IdConflict, StoreError, StoreUnavailable, UnknownSaga
+from amends.errors import IdConflict, LimitExceeded, Refused, StoreError, StoreUnavailable, UnknownSaga
 from amends.message import Message
+from amends.run.awaited import Awaited, Settled
 from amends.run.chance import Chance
-from amends.run.hops import mark_row
-from amends.run.journey import Journey, Name, Route, length_of, state_of_text
+from amends.run.journey import Journey, Route, length_of, state_of_text
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.participant_work import Work
 from amends.run.settings import Settings
 from amends.run.transactions import Transactions
+from amends.run.wanted import ACCEPTED, HAS_ENDED, TOO_LATE, Act, Waits, Word, keep
 from amends.transport.base import Delivery
 from amends.transport.names import commands_of
 
 SWEEP_SECONDS = 2.5
 BATCH = 100
 NOTICE_SECONDS = 1.0  # ended sagas are told of together
+TOLD_SECONDS = 30.0  # until they are told of again, where nobody knows whether all services were reached
+PATIENCE_SECONDS_MAX = 3600.0  # what nothing is heard of goes out again as often as this, or as its plan says
 AGAIN_SECONDS = 5.0  # until what somebody wants goes out again, where nobody has answered
 LOOK_SECONDS = 0.5
-HAS_ENDED = "the saga has ended"
-ACCEPTED = "accepted"
 GRACE_SECONDS = 5.0  # beyond all the time that the services may take
 CHANCE = Chance()
 _log = logging.getLogger("amends.homes")
-
-
-class Word(NamedTuple):
-    """What the holder of a saga says to what somebody wants: `accepted`, `refused` or `too late`."""
-
-    word: str
-    detail: str
 
 
 class Begun(NamedTuple):
@@ -78,27 +83,40 @@ def _input_of(history: str) -> bytes:
     return state_of_text(history).input
 
 
-def begun(service: str, route: Route, key: str, payload: bytes, settings: Settings) -> Begun:
-    """A saga that begins at a service. key: the user's id. Raises what the plan's own functions raise."""
+def begun(service: str, route: Route, key: str, payload: bytes, settings: Settings, hops: int = 0) -> Begun:
+    """A saga that begins at a service. key: the user's id. hops: how many events led to it, each to the next.
+    Raises LimitExceeded, and Refused for one that would need a person before it has begun."""
     plan, now = route.program.plan, time.time()
     saga = Saga(CHANCE.uuid7(now), key, plan.name, plan.fingerprint, service)
     journey = Journey(saga, route, b"[]", settings)
-    journey.tell(Start(payload), now)
+    journey.tell(Start(payload, hops=hops), now)
     following = journey.next(service, now)
+    messages: list[EventRow] = []
+    if following.baton is not None:
+        if why := journey.too_large(ahead=True):
+            raise LimitExceeded(
+                f"the saga {saga.key!r:.60} cannot begin: {why}; have the services find what is large by a reference"
+            )
+        message = baton_message(following.baton, uuid.uuid4().hex, f"/amends/{service}")
+        messages.append(row_of_message(message, following.to))
+    elif following.told is not None and following.told.stand is Stand.ENDED:  # nobody has anything to do for it
+        message = word_message(following.told, uuid.uuid4().hex, f"/amends/{service}", now)
+        messages.append(row_of_message(message, service))
+    else:
+        raise Refused(f"the saga {key!r} of {plan.name} cannot begin: {journey.state.parked}")
+    baton = following.baton
+    way = {"to": following.to, "step": baton.step, "type": baton.type} if baton is not None else {}
     row = {
         "saga": saga.id.hex(),
         "service": service,
         "key": key,
         "plan": plan.name,
         "fingerprint": plan.fingerprint,
+        "way": json.dumps({**way, "services": plan.services}),
         "history": journey.history.decode(),
         "length": journey.length,
         "seconds": patience(plan),
     }
-    messages: list[EventRow] = []
-    if following.baton is not None:
-        message = baton_message(following.baton, uuid.uuid4().hex, f"/amends/{service}")
-        messages.append(row_of_message(message, following.to))
     return Begun(saga, payload, json.dumps(row), messages)
 
 
@@ -109,66 +127,45 @@ def patience(plan: Plan) -> float:
 
 
 class Homes:
-    """Of one participant. routes: the sagas that it knows, by name and fingerprint."""
+    """Of one participant. It needs no plan of the sagas that began here: their rows have what it does for them."""
 
-    def __init__(self, work: Work, transactions: Transactions, routes: Mapping[Name, Route]) -> None:
+    def __init__(self, work: Work, transactions: Transactions) -> None:
         self._work = work
-        self._service = work.handlers.service.name
+        self.service: str = work.handlers.service.name
         self._transactions = transactions
-        self._routes = routes
-        self._ended: dict[str, list[bytes]] = {}
+        self._ended: dict[str, Sequence[str]] = {}  # sagas whose services are to hear of it
         self._notice: asyncio.TimerHandle | None = None
-        self._told = asyncio.Event()
-        self._heard: dict[str, asyncio.Event] = {}  # by mark, of those that are waited for here
+        self._awaited = Awaited(transactions, self.service)
+        self._waits = Waits()
 
     async def word(self, delivery: Delivery, message: Message) -> None:
         """Take what the holder says, ack. Raises Leaving, MessageRefused."""
         told = word_of(message)
-        length = length_of(told.history)
-        values = (told.saga.id.hex(), told.stand.value, length, told.history.decode())
-        if await self._asked("home_told", *values) and told.stand is Stand.ENDED:
-            self._tell_soon(told.saga)
-        self._told.set()
+        id_, length = told.saga.id.hex(), length_of(told.history)
+        values = (told.stand.value, length, told.history.decode(), ",".join(told.marks), TOLD_SECONDS)
+        for (way,) in await self._asked("home_told", id_, *values):
+            if told.stand is Stand.ENDED:
+                self._tell_soon(id_, json.loads(way)["services"])
+            if told.stand in (Stand.ENDED, Stand.PARKED):
+                self._awaited.hear(told.saga.key, Settled(told.stand, told.history.decode()))
         await delivery.ack()
 
     # What somebody wants
 
     async def act(self, key: str, verb: str, *, address: str, actor: str, reason: str, result: bytes | None) -> Word:
         """Have a saga cancelled, or an operator's act done, by whoever holds it; gives what that says. Raises
-        UnknownSaga and StoreError."""
-        found = await self._transactions.ask("home_at", json.dumps({"service": self._service, "key": key}))
-        if not found:
-            raise UnknownSaga(f"the service {self._service} has started no saga {key!r}")
-        id_, plan, fingerprint, stand, _, _ = found[0]
-        if stand == Stand.ENDED:
-            return Word("too late", HAS_ENDED)
-        saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, self._service)
-        mark = Mark(saga, uuid.uuid4().hex, verb, address, actor, reason, result)
-        await self._transactions.ask("mark_keep", mark_row(mark, self._service, at_home=True, seconds=AGAIN_SECONDS))
-        self._send(mark)
-        return await self._word(mark)
+        UnknownSaga, Refused for what cannot be carried, and StoreError."""
+        act = Act(verb, address, actor, reason, result)
+        kept = await keep(self._transactions, self.service, key, act, seconds=AGAIN_SECONDS)
+        if isinstance(kept, Word):
+            return kept
+        for (way,) in await self._transactions.ask("home_way", kept.saga.id.hex(), self.service):
+            self._send(kept, json.loads(way)["services"])
+        return await self._waits.word(self._transactions, kept, LOOK_SECONDS)
 
-    async def _word(self, mark: Mark) -> Word:
-        """What is said to a mark, once it is."""
-        heard = self._heard.setdefault(mark.id, asyncio.Event())
-        try:
-            while True:
-                heard.clear()
-                word, detail = (await self._transactions.ask("mark_word", mark.saga.id.hex(), self._service, mark.id))[
-                    0
-                ]
-                if word:
-                    return Word(word, detail)
-                with suppress(TimeoutError):  # another process of this service may be who hears it
-                    async with asyncio.timeout(LOOK_SECONDS):
-                        await heard.wait()
-        finally:
-            self._heard.pop(mark.id, None)
-
-    def _send(self, mark: Mark) -> None:
+    def _send(self, mark: Mark, services: Sequence[str]) -> None:
         """To every service of the plan, whoever holds it."""
-        route = self._route(mark.saga)
-        for service in () if route is None else route.program.plan.services:
+        for service in services:
             message = mark_message(mark, self._work.new_id(), self._work.source, time.time())
             self._work.sender.post(commands_of(service), message)
 
@@ -176,33 +173,34 @@ class Homes:
         """Take what the holder says to a mark, ack. Raises Leaving, MessageRefused."""
         answered = answer_of(message)
         saga = answered.saga
-        await self._asked("mark_answered", saga.id.hex(), self._service, answered.mark, answered.word, answered.detail)
-        if answered.word == ACCEPTED:
-            await self._asked("home_reopen", saga.id.hex(), GRACE_SECONDS)
-        if (heard := self._heard.get(answered.mark)) is not None:
-            heard.set()
+        detail = answered.detail or (f"{answered.service} has the saga" if answered.word == ACCEPTED else "")
+        values = (answered.mark, answered.word, detail, answered.length)
+        await self._asked("mark_answered", saga.id.hex(), self.service, *values)
+        self._waits.hear(answered.mark)
         await delivery.ack()
 
     async def outcome(self, program: Program, key: str, timeout: float | None) -> Outcome:
         """What becomes of a saga, once it has ended or is parked; it is looked at once however short the timeout.
         Raises TimeoutError, UnknownSaga and StoreError."""
-        found = await self._outcome(program, key)
-        async with asyncio.timeout(timeout):
-            while found is None:
-                with suppress(TimeoutError):  # another process of this service may be who hears it
-                    async with asyncio.timeout(LOOK_SECONDS):
-                        await self._told.wait()
-                self._told.clear()
-                found = await self._outcome(program, key)
-        return found
+        with self._awaited.waiting(key) as told:
+            found = await self._look(program, key)
+            if found is None:
+                async with asyncio.timeout(timeout):
+                    found = await told
+        outcome = outcome_of(program, state_of_text(found.history))
+        assert outcome is not None  # noqa: S101  # of what has ended, or is parked
+        return outcome
 
-    async def _outcome(self, program: Program, key: str) -> Outcome | None:
-        rows = await self._transactions.ask("home_at", json.dumps({"service": self._service, "key": key}))
+    async def _look(self, program: Program, key: str) -> Settled | None:
+        rows = await self._transactions.ask("home_at", json.dumps({"service": self.service, "key": key}))
         if not rows or rows[0][1] != program.plan.name:
-            raise UnknownSaga(f"the service {self._service} has started no saga {key!r} of {program.plan.name}")
-        if rows[0][3] not in (Stand.ENDED, Stand.PARKED):
-            return None
-        return outcome_of(program, state_of_text(rows[0][5]))
+            raise UnknownSaga(f"the service {self.service} has started no saga {key!r} of {program.plan.name}")
+        _, _, _, stand, _, history = rows[0]
+        return Settled(stand, history) if stand in (Stand.ENDED, Stand.PARKED) else None
+
+    async def close(self) -> None:
+        """Nobody waits any more."""
+        await self._awaited.close()
 
     async def run(self) -> None:
         """Send again what nothing was heard of, until cancelled."""
@@ -212,49 +210,49 @@ class Homes:
             except StoreError as error:
                 full = False
                 _log.warning("the sagas that began here cannot be looked at: %s", error)
+            except Exception:  # noqa: BLE001  # whatever it is, all sagas that are lost wait for this
+                full = False
+                _log.exception("the sagas that began here cannot be looked at: this is a bug in amends")
             if not full:
                 await asyncio.sleep(SWEEP_SECONDS)
 
     async def sweep(self) -> bool:
-        """Send the first baton of those of which nothing was heard; whether there may be more. Raises StoreError."""
-        longest = max((patience(route.program.plan) for route in self._routes.values()), default=GRACE_SECONDS)
-        rows = await self._transactions.ask("home_due", self._service, BATCH, longest)
-        messages = [row for one in rows for row in self._first(*one)]
+        """Send the first baton of those of which nothing was heard, and what somebody wants and nobody has answered;
+        whether there may be more. Raises StoreError."""
+        rows = await self._transactions.ask("home_due", self.service, BATCH, PATIENCE_SECONDS_MAX)
+        messages = [self._first(*one) for one in rows if one[4] != Stand.ENDED]
+        for one in rows:
+            if one[4] == Stand.ENDED:
+                self._tell_soon(one[0], json.loads(one[5])["services"])
         if messages:
-            written = await self._transactions.ask("publish", given_to(messages, self._service))
+            written = await self._transactions.ask("publish", given_to(messages, self.service))
             numbers = {str(id_): int(number) for number, id_ in written}
             if self._work.outbox is not None:
                 now = time.time()
                 self._work.outbox.committed([row._replace(number=numbers[row.id], at=now) for row in messages], {})
-        marks = await self._transactions.ask("mark_due", self._service, BATCH, AGAIN_SECONDS)
-        for id_, key, plan, fingerprint, stand, mark, verb, address, actor, reason, result in marks:
-            saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, self._service)
+        marks = await self._transactions.ask("mark_due", self.service, BATCH, AGAIN_SECONDS)
+        for id_, key, plan, fingerprint, stand, met, way, mark, verb, address, actor, reason, result in marks:
+            saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, self.service)
             wanted = Mark(saga, mark, verb, address, actor, reason, None if result is None else result.encode())
-            if stand == Stand.ENDED:  # nobody holds it any more, and an answer would be here by now
-                await self._transactions.ask("mark_answered", id_, self._service, mark, "too late", HAS_ENDED)
+            if stand == Stand.ENDED and mark not in met:  # nobody has met it, and nobody will
+                await self._transactions.ask("mark_answered", id_, self.service, mark, TOO_LATE, HAS_ENDED, 0)
             else:
-                self._send(wanted)
+                self._send(wanted, json.loads(way)["services"])
         return len(rows) == BATCH or len(marks) == BATCH
 
-    def _first(self, id_: str, key: str, plan: str, fingerprint: str, first: str) -> list[EventRow]:
-        saga, now = Saga(bytes.fromhex(id_), key, plan, fingerprint, self._service), time.time()
-        route = self._route(saga)
-        if route is None:
-            _log.error("the saga %s is of a plan %s that is not known here any more", key, plan)
-            return []
-        following = Journey(saga, route, first.encode(), self._work.settings).next(self._service, now)
-        baton: Baton | None = following.baton
-        if baton is None:
-            return []
-        return [row_of_message(baton_message(baton, self._work.new_id(), self._work.source), following.to)]
+    def _first(self, id_: str, key: str, plan: str, fingerprint: str, _: str, way: str, first: str) -> EventRow:
+        """The first that was ever sent of a saga, once more."""
+        saga, now, where = Saga(bytes.fromhex(id_), key, plan, fingerprint, self.service), time.time(), json.loads(way)
+        if "step" not in where:  # it ended as it began
+            told = Told(saga, Stand.ENDED, self.service, first.encode())
+            return row_of_message(word_message(told, self._work.new_id(), self._work.source, now), self.service)
+        baton = Baton(saga, where["type"], where["step"], Phase.ACTION, 1, first.encode(), now)
+        return row_of_message(baton_message(baton, self._work.new_id(), self._work.source), where["to"])
 
-    def _route(self, saga: Saga) -> Route | None:
-        return self._routes.get((saga.plan, saga.fingerprint))
+    # The end
 
-    def _tell_soon(self, saga: Saga) -> None:
-        route = self._route(saga)
-        for service in () if route is None else route.plan.services:
-            self._ended.setdefault(service, []).append(saga.id)
+    def _tell_soon(self, id_: str, services: Sequence[str]) -> None:
+        self._ended[id_] = services
         if self._notice is None:
             self._notice = self._work.loop.call_later(NOTICE_SECONDS, self.tell_ended)
 
@@ -264,11 +262,30 @@ class Homes:
             self._notice.cancel()
         self._notice = None
         ended, self._ended = self._ended, {}
-        for service, sagas in ended.items():
+        if ended:
+            self._work.spawn(self._tell(ended))
+
+    async def _tell(self, ended: Mapping[str, Sequence[str]]) -> None:
+        """They are told again, after a while, unless all of them could be."""
+        told = [self._work.sender.send(commands_of(to), message) for to, message in self._notices(ended)]
+        try:
+            refused = [error for error in await asyncio.gather(*told) if error is not None]
+            if not refused:
+                await self._transactions.ask("home_closed", json.dumps(list(ended)))
+        except StoreError as error:
+            refused = [error]
+        if refused:
+            _log.warning("services are told later that sagas have ended: %s", refused[0])
+
+    def _notices(self, ended: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, Message]]:
+        by_service: dict[str, list[bytes]] = {}
+        for id_, services in ended.items():
+            for service in services:
+                by_service.setdefault(service, []).append(bytes.fromhex(id_))
+        for service, sagas in by_service.items():
             for start in range(0, len(sagas), SAGAS_PER_NOTICE):
-                notice = Ended(self._service, tuple(sagas[start : start + SAGAS_PER_NOTICE]))
-                message = ended_message(notice, self._work.new_id(), self._work.source, time.time())
-                self._work.sender.post(commands_of(service), message)
+                notice = Ended(self.service, tuple(sagas[start : start + SAGAS_PER_NOTICE]))
+                yield service, ended_message(notice, self._work.new_id(), self._work.source, time.time())
 
     async def _asked(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
         tries = 0

@@ -6,11 +6,12 @@ Must not: begin anything; `hops.py` does.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Sequence
 from typing import Any
+
+import msgspec
 
 from amends.decide import messages as m
 from amends.decide.barrier import Entry, Kept, Verdict, answer
@@ -21,6 +22,7 @@ from amends.decide.baton import (
     baton_message,
     word_message,
 )
+from amends.decide.chain import Chain
 from amends.decide.events import Phase
 from amends.decide.messages import Message as Outcome
 from amends.decide.wire import Command, Word
@@ -34,7 +36,6 @@ from amends.store import effects
 from amends.store.effects_postgres import Opened
 from amends.store.effects_rows import InboxRow
 
-BATON_SHARE = 2  # of what a payload may have: headers, and a last row, come to it
 At = tuple[str, Phase, int]  # a step, which half of it, and its round
 
 
@@ -43,33 +44,40 @@ class Stale(AmendsError):
 
 
 class Hop:
-    """One saga's stay at a service. at: the half of a step that it came for. journey: the saga as it came, and after
-    what has just happened."""
+    """One saga's stay at a service. at: the half of a step that it came for. base: how many rows its history had when
+    it came, or was last written here. journey: the saga as it came, and after what has just happened."""
 
-    def __init__(self, work: Work, came: Journey, at: At) -> None:
+    def __init__(self, work: Work, came: Journey, at: At, base: int) -> None:
         self._work = work
         self._service = work.handlers.service.name
         self._came = came
         self._at = at
+        self._base = base
         self.journey: Journey = came
         self.in_transaction = False  # whether what follows is written with what was done
         self.next: Next | None = None  # once something has happened
+        self.too_large = ""  # why it could not be carried, had that happened
         self.told: list[EventRow] = []
 
     def happens(self, outcome: Outcome) -> None:
-        """Decide what follows; said again where its transaction came to nothing."""
+        """Decide what follows; said again where its transaction came to nothing. Attempts that fail and fail end before
+        nobody could be told of them."""
         now = time.time()
         self.journey = self._came.copy()
         self.journey.tell(outcome, now)
+        if isinstance(outcome, m.Failure) and (why := self.journey.too_large(ahead=outcome.phase is Phase.ACTION)):
+            self.journey = self._came.copy()
+            self.journey.tell(outcome._replace(reason=why, park=True), now)
         self.settle(now)
 
     def settle(self, now: float) -> None:
         """What follows from how the saga stands. One that has become too large to be carried is for a person."""
         self.next = self.journey.next(self._service, now)
-        baton, limit = self.next.baton, self._work.payload_bytes // BATON_SHARE
-        if baton is not None and len(baton.history) > limit:
-            why = f"its baton would have {len(baton.history):,} bytes, and {limit:,} are allowed (payload_bytes)"
-            self.journey.tell(m.Failure(baton.step, baton.phase, why, resolved=True, park=True), now)
+        baton = self.next.baton
+        self.too_large = self.journey.too_large(ahead=baton is not None and baton.phase is Phase.ACTION)
+        if baton is not None and self.too_large:
+            failure = m.Failure(baton.step, baton.phase, self.too_large, resolved=True, park=True)
+            self.journey.tell(failure, now)
             self.next = self.journey.next(self._service, now)
         self.told = rows_of(self._work, self.journey, self.next)
 
@@ -77,7 +85,8 @@ class Hop:
     def written(self) -> tuple[str, str]:
         """What the database is to have of it, and what goes out with that."""
         assert self.next is not None  # noqa: S101  # only what has happened is written
-        return hop_row(self._service, self._at, self.journey, self.next), given_to(self.told, self._service)
+        row = hop_row(self._service, self._at, self.journey, self.next)
+        return msgspec.json.encode({**row, "base": self._base}).decode(), given_to(self.told, self._service)
 
     def sent(self, rows: Sequence[Sequence[Any]]) -> None:
         """It is written, and so is what goes out. Raises Stale where it is not."""
@@ -92,12 +101,19 @@ class HopTry(CommandTry):
 
     def __init__(self, work: Work, handled: Handled, handler: Handler, command: Command, hop: Hop) -> None:
         super().__init__(work, handled, handler, command)
+        self.chain = Chain(command.key, hops=hop.journey.state.hops)
         self._hop = hop
 
-    def kept(self, message: m.Done, rows: list[InboxRow]) -> InboxRow:
-        """The row that says that the handler has done it."""
-        self._hop.happens(message)
-        return super().kept(message, rows)
+    def returned(self, result: Any) -> Outcome:
+        """The handler has returned. What could not be carried on is taken back, for a person: the saga may still go
+        back then, and its home be told."""
+        message = super().returned(result)
+        if isinstance(message, m.Done):
+            self._hop.happens(message)
+            if self._hop.too_large and message.phase is Phase.ACTION:
+                why, self._hop.next = self._hop.too_large, None
+                return m.Failure(message.address, message.phase, why, resolved=True, park=True)
+        return message
 
     def refused(self, message: m.No) -> InboxRow | None:
         """The row of a rejection, which is sure: the barrier vouches for every attempt before."""
@@ -155,26 +171,27 @@ def rows_of(work: Work, journey: Journey, following: Next) -> list[EventRow]:
         message = word_message(following.told, work.new_id(), work.source, now)
         rows.append(row_of_message(message, journey.saga.home))
     for mail, word, detail in journey.replies:
-        answered = Answered(journey.saga, mail, word.value, detail)
+        answered = Answered(journey.saga, mail, word.value, detail, work.handlers.service.name, journey.length)
         message = answer_message(answered, work.new_id(), work.source, now)
         rows.append(row_of_message(message, journey.saga.home))
     return rows
 
 
-def hop_row(service: str, at: At, journey: Journey, following: Next) -> str:
+def hop_row(service: str, at: At, journey: Journey, following: Next) -> dict[str, object]:
     """What the database is to have of a hop."""
     stand = "passed" if following.baton is not None else "waiting"
     if following.told is not None:
         stand = following.told.stand.value
-    row = {
+    answers = [{"id": mail, "word": word.value, "detail": detail} for mail, word, detail in journey.replies]
+    return {
         **place_of(journey.saga, at, service),
         "stand": stand,
         "due": following.wake,
         "marks": ",".join(journey.marks),
         "length": journey.length,
         "history": journey.history.decode(),
+        **({"answers": answers} if answers else {}),
     }
-    return json.dumps(row)
 
 
 def place_of(saga: Saga, at: At, service: str) -> dict[str, object]:

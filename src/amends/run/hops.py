@@ -17,13 +17,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from amends import fault
 from amends.decide import messages as m
+from amends.decide.barrier import expired
 from amends.decide.baton import (
+    Answered,
     Baton,
     Mark,
     Saga,
     Stand,
     Told,
+    answer_message,
     baton_of,
     mark_of,
     word_message,
@@ -42,10 +46,14 @@ from amends.run.outbox_rows import given_to, row_of_message
 from amends.run.participant_work import POISON, Leaving, Work
 from amends.run.transactions import Transactions
 from amends.transport.base import Delivery
+from amends.transport.names import commands_of
 
 CLAIM_SECONDS = 30.0  # so long nobody else takes a hop that is due
 SWEEP_SECONDS = 2.5
 BATCH = 100
+AT_ONCE_SECONDS = 1.0  # a baton that goes out so long after its last row was written may have been here before
+WAITING_MAX = 10_000  # that are remembered; a database has all
+STALE_MAX = 20  # acts that come one by one, each while what follows from the one before is written
 _log = logging.getLogger("amends.hops")
 
 
@@ -59,12 +67,17 @@ class Hops:
         self._routes = routes
         self._soon = asyncio.Event()
         self._due: float | None = None  # when the next of those that wait is due, as far as it is known
+        self._waiting: dict[tuple[bytes, At], None] = {}  # those that began to wait in this process last
 
     # A baton
 
     async def baton(self, delivery: Delivery, message: Message) -> None:
         """Take a saga, do what is next, pass it on, ack. Raises Leaving where it is left to others, MessageRefused."""
         baton = baton_of(message)
+        if expired(baton.sent_at, time.time(), self.work.horizon_seconds):  # what it led to may be forgotten
+            raise MessageRefused(
+                f"a baton of the saga {baton.saga.key!r:.60} is too old; its home sends another, if open"
+            )
         route = self._route(baton.saga)
         if route is None:
             await self._set_aside(baton)
@@ -77,18 +90,25 @@ class Hops:
         saga, at = baton.saga, (baton.step, baton.phase, baton.round)
         journey = Journey(saga, route, baton.history, self.work.settings, baton.marks)
         command = journey.command(baton.sent_at)
-        if at != (command.step, command.phase, command.round) or command.type.partition(".")[0] != self.service:
+        if at != (command.step, command.phase, command.round) or route.plan.step(command.step).service != self.service:
             raise MessageRefused(f"the saga {saga.key!r:.60} is at {command.step}, and its baton at {baton.step}")
         if baton.type != command.type:
             raise MessageRefused(f"the saga {saga.key!r:.60} is to do {command.type}, and its baton {baton.type!r:.60}")
         async with self._lane(saga):
-            if times != 1 and await self._goes_out_again(saga, route, at):
+            again = times != 1 or baton.sent_at > journey.written_at + AT_ONCE_SECONDS or (saga.id, at) in self._waiting
+            if again and await self._goes_out_again(saga, route, at):
                 return
-            try:
-                await self._goes_on(journey, at, baton.sent_at, times)
-            except Stale:
-                if not await self._goes_out_again(saga, route, at):  # then somebody wants something
-                    await self._goes_on(journey, at, baton.sent_at, times, await self._marks(journey))
+            marks: Sequence[Mark] = ()
+            for left in reversed(range(STALE_MAX)):
+                try:
+                    await self._goes_on(journey, at, baton.sent_at, times, marks)
+                    return
+                except Stale:  # another process was faster, or somebody wants something
+                    if await self._goes_out_again(saga, route, at):
+                        return
+                    if not left:
+                        raise
+                    marks = await self._marks(journey)
 
     async def _goes_on(self, came: Journey, at: At, sent_at: float, times: int, marks: Sequence[Mark] = ()) -> None:
         """Let the saga go on from where it is, with what is wanted of it: do what is next, if that is here, and write
@@ -97,17 +117,21 @@ class Hops:
         for mark in marks:
             journey.meet(mark, now)
         journey.begin(now)
-        hop, following = Hop(self.work, journey, at), next_hop(journey.state)
+        hop, following = Hop(self.work, journey, at, came.length), next_hop(journey.state)
         if following is not None and (*following, journey.state.step(following[0]).round) == at:
             await self._do(hop, journey.command(sent_at), times)
-        elif journey.length > came.length:
+        elif journey.length > came.length or journey.replies:
             hop.settle(now)
         else:
             return
         if not hop.in_transaction:
+            fault.point("hop.before")
             hop.sent(await self._asked("hop_keep", *hop.written))
+            fault.point("hop.after")
         assert hop.next is not None  # noqa: S101  # something has happened
+        self._waiting.pop((came.saga.id, at), None)
         if hop.next.wake is not None:
+            self._remember(came.saga, at)
             self._wake_at(hop.next.wake)
             self.work.teller.waits(hop.journey, self.work.new_id())
         if self.work.outbox is not None:
@@ -174,10 +198,18 @@ class Hops:
         """Keep what somebody wants for whoever holds the saga: at once, if that is here. Ack. Raises Leaving,
         MessageRefused."""
         mark = mark_of(message)
-        await self._asked("mark_keep", mark_row(mark, self.service, at_home=False))
+        if not await self._asked("mark_keep", mark_row(mark, self.service, at_home=False)):
+            await self._say_again(mark)
         for row in await self._asked("hop_held", mark.saga.id.hex(), self.service):
             self.work.spawn(self._again(row))
         await delivery.ack()
+
+    async def _say_again(self, mark: Mark) -> None:
+        """Its home has not heard what was said to it, if anything was."""
+        for word, detail, length in await self._asked("mark_said", mark.saga.id.hex(), self.service, mark.id):
+            answered = Answered(mark.saga, mark.id, word, detail, self.service, length)
+            message = answer_message(answered, self.work.new_id(), self.work.source, time.time())
+            self.work.sender.post(commands_of(mark.saga.home), message)
 
     async def _marks(self, journey: Journey) -> list[Mark]:
         """What is wanted of a saga, and not met yet."""
@@ -200,6 +232,9 @@ class Hops:
             except StoreError as error:
                 full = False
                 _log.warning("what waits for another attempt cannot be looked at: %s", error)
+            except Exception:  # noqa: BLE001  # whatever it is, all that waits here waits for this
+                full = False
+                _log.exception("what waits for another attempt cannot be looked at: this is a bug in amends")
             if not full:
                 await self._pause()
 
@@ -212,15 +247,17 @@ class Hops:
 
     async def _again(self, row: Sequence[Any]) -> None:
         """A saga that is here goes on: another attempt is due, or somebody wants something."""
-        id_, key, plan, fingerprint, home, address, phase, round_, history, marks = row
-        saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, home)
+        id_, key, plan, fingerprint, home, address, phase, round_, history, marks, stand, length, due = row
+        saga, at = Saga(bytes.fromhex(id_), key, plan, fingerprint, home), (address, Phase(phase), int(round_))
         route = self._route(saga)
-        if route is None:
-            return
         try:
             async with self._lane(saga):
+                if route is None:
+                    if stand == "waiting":  # what is parked is with a person, and what is unknown is told
+                        told = Told(saga, Stand.UNKNOWN_PLAN, self.service, history.encode(), _listed(marks))
+                        await self._keep_unknown(told, at, due, base=int(length))
+                    return
                 journey = Journey(saga, route, history.encode(), self.work.settings, _listed(marks))
-                at = (address, Phase(phase), int(round_))
                 await self._goes_on(journey, at, time.time(), 0, await self._marks(journey))
         except (Stale, Leaving):
             return
@@ -235,6 +272,12 @@ class Hops:
         except TimeoutError:
             return
 
+    def _remember(self, saga: Saga, at: At) -> None:
+        """Its baton, should it come again, does not make the next attempt before that is due."""
+        self._waiting[saga.id, at] = None
+        if len(self._waiting) > WAITING_MAX:
+            del self._waiting[next(iter(self._waiting))]
+
     def _wake_at(self, instant: float) -> None:
         if self._due is None or instant < self._due:
             self._due = instant
@@ -243,21 +286,27 @@ class Hops:
     # What is not known here
 
     async def _set_aside(self, baton: Baton) -> None:
-        """Nobody here knows the plan: it waits until somebody does, and the home is told."""
-        saga, now = baton.saga, time.time()
+        """It has come, and nobody here knows its plan."""
+        told = Told(baton.saga, Stand.UNKNOWN_PLAN, self.service, baton.history, baton.marks)
+        await self._keep_unknown(told, (baton.step, baton.phase, baton.round), 0.0, base=None)
+
+    async def _keep_unknown(self, told: Told, at: At, due: float, *, base: int | None) -> None:
+        """Nobody here knows the plan: it waits until somebody does, and the home is told. base: so many rows are here;
+        None where it has just come."""
+        saga, now = told.saga, time.time()
         _log.error(
             "the saga %s is of a plan %s (%s) that the service %s does not know: it waits here until it does",
             *(saga.key, saga.plan, saga.fingerprint, self.service),
         )
-        told = Told(saga, Stand.UNKNOWN_PLAN, self.service, baton.history)
         message = word_message(told, self.work.new_id(), self.work.source, now)
         row = {
-            **place_of(saga, (baton.step, baton.phase, baton.round), self.service),
+            **place_of(saga, at, self.service),
             "stand": Stand.UNKNOWN_PLAN.value,
-            "due": now + CLAIM_SECONDS,
-            "marks": ",".join(baton.marks),
-            "length": 0,
-            "history": baton.history.decode(),
+            "due": max(due, now + CLAIM_SECONDS),
+            "marks": ",".join(told.marks),
+            "length": base or 0,
+            "base": -1 if base is None else base,  # -1: nothing that is there already
+            "history": told.history.decode(),
         }
         told_home = given_to([row_of_message(message, saga.home)], self.service)
         await self._asked("hop_keep", json.dumps(row), told_home)

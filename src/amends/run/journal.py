@@ -102,6 +102,8 @@ def _to_list(event: Event) -> list[object]:
             values[at] = msgspec.Raw(payload)
         elif payload is None:
             del values[at]  # the last one, and not the payload `null`
+        if isinstance(event, e.Started) and not event.hops:
+            values.pop()  # nearly every saga is led to by no event
     elif isinstance(event, e.Listed):
         values[2] = [msgspec.Raw(item) for item in event.items]
     return values

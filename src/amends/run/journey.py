@@ -7,13 +7,14 @@ Must not: read or write a database, or send.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import NamedTuple
 
 import msgspec
 
 from amends.decide.baton import Baton, Mark, Saga, Stand, Told
 from amends.decide.choreography import next_hop, travelling
-from amends.decide.draft import Reply
+from amends.decide.draft import Reply, Word
 from amends.decide.events import ACTION
 from amends.decide.evolve import replay
 from amends.decide.messages import Cancel, Failure, Message, Operate, Tick
@@ -28,6 +29,9 @@ from amends.run.settings import Settings
 from amends.run.supply import Supply
 
 Name = tuple[str, str]  # of a plan: with its fingerprint
+# Of what a payload may have, a history that goes forward may have half, and any other three quarters: so there is room
+# to go back, and for the word to the home, with a last row and the headers.
+BATON_SHARE, HISTORY_SHARE = 1 / 2, 3 / 4
 _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -87,8 +91,10 @@ class Journey:
         try:
             self._parts = [bytes(row) for row in _rows(history)]
             self._state: State | None = None
+            self.written_at: float = 0.0  # when the last of the rows that came was
             if self._parts:
-                self._state = replay(event for row in self._parts for event in journal.decode(row).events)
+                rows = [journal.decode(row) for row in self._parts]
+                self._state, self.written_at = replay(event for row in rows for event in row.events), rows[-1].at
         except (msgspec.MsgspecError, StoreDamaged, ImpossibleTransition, LookupError) as error:
             raise MessageRefused(f"the history of the saga {saga.key!r:.60} cannot be read: {error}") from None
         self.wake: float | None = None
@@ -110,10 +116,23 @@ class Journey:
         """How many rows there are."""
         return len(self._parts)
 
+    @property
+    def size(self) -> int:
+        """How many bytes they have."""
+        return sum(map(len, self._parts)) + len(self._parts) + 1
+
+    def too_large(self, *, ahead: bool) -> str:
+        """Why it cannot be carried; empty if it can. ahead: to a step that is to be done."""
+        size, limit = self.size, int(self._settings.payload_bytes * (BATON_SHARE if ahead else HISTORY_SHARE))
+        if size <= limit:
+            return ""
+        return f"its baton would have {size:,} bytes, and {limit:,} are allowed (payload_bytes)"
+
     def copy(self) -> Journey:
         """Another at the same place, with the same answers to give."""
-        other = Journey(self.saga, self._route, self.history, self._settings, self.marks)
-        other.replies = self.replies
+        other = copy(self)  # nothing but the core changes a state, and that makes another
+        other._parts = list(self._parts)
+        other._supply = Supply(self._route.program, {}, self._settings)
         return other
 
     def tell(self, message: Message, now: float) -> None:
@@ -127,9 +146,13 @@ class Journey:
             self.tell(halt, now)
 
     def meet(self, mark: Mark, now: float) -> None:
-        """Let what somebody wants have its effect."""
+        """Let what somebody wants have its effect, unless it could not be carried then."""
+        before = self._state, self.wake, list(self._parts), self.replies
         self.marks = (*self.marks, mark.id)
         self.tell(_message_of(mark, self._route.program), now)
+        if why := self.too_large(ahead=False):
+            self._state, self.wake, self._parts, replies = before
+            self.replies = (*replies, Reply(mark.id, Word.REFUSED, why))
 
     def begin(self, now: float) -> None:
         """Look at the clock before the half of a step that is next. What was never begun, in a saga that goes back,
@@ -176,7 +199,7 @@ class Journey:
             return Next(baton, node.service)
         if state.status in ENDED or state.status is Status.PARKED:
             stand = Stand.ENDED if state.status in ENDED else Stand.PARKED
-            return Next(told=Told(self.saga, stand, service, self.history))
+            return Next(told=Told(self.saga, stand, service, self.history, self.marks))
         return Next(wake=now if self.wake is None else self.wake)
 
 

@@ -36,6 +36,8 @@ BATCH = 500
 MEMORY_MAX = 10_000  # events that wait in memory for their turn; the rest is left to the sweep
 REMEMBERED_MAX = 20_000  # settled ones that a later row may still have seen open
 LOOKS_SECONDS = (0.02, 0.1, 0.5)  # when to look for events of a transaction that says nothing when it commits
+COMPANY_SECONDS = 0.1  # what was published is struck out together; after a crash it only goes out once more
+TOLD_SECONDS = (0.001, *LOOKS_SECONDS)  # and of one that does, though perhaps a moment before
 SETTLE_PAUSE_SECONDS = 0.5
 Earlier = Mapping[str, Iterable[int]]
 _log = logging.getLogger("amends.outbox")
@@ -51,7 +53,7 @@ class Outbox:
         self._service = service
         self._teller = teller
         self._to = events_of(service)
-        self._settling = Gathering(transactions, "settle")
+        self._settling = Gathering(transactions, "settle", COMPANY_SECONDS)
         self._open: set[int] = set()  # in memory, not settled
         self._chains: dict[str, deque[EventRow]] = {}  # by key; the first of each is on its way
         self._settled: OrderedDict[int, None] = OrderedDict()
@@ -71,14 +73,14 @@ class Outbox:
         for row in rows:
             if row.number in self._open or row.number in self._settled:
                 continue
-            before = [number for number in earlier.get(row.key, ()) if row.key and number < row.number]
+            before = [number for number in earlier.get(row.line, ()) if row.line and number < row.number]
             if all(number in self._open or number in self._settled for number in before):
                 self._take(row)
 
     async def look(self, numbers: Sequence[int]) -> bool:
         """Publish those of these events that are committed; whether all are. Raises StoreError."""
         rows = [row_from(row) for row in await self._transactions.ask("look", json.dumps(list(numbers)))]
-        keys = sorted({row.key for row in rows if row.key})
+        keys = sorted({row.line for row in rows if row.line})
         earlier: dict[str, list[int]] = {}
         if keys:
             found = await self._transactions.ask("earlier", self._service, json.dumps(keys), rows[-1].number)
@@ -102,8 +104,8 @@ class Outbox:
 
     def _take(self, row: EventRow) -> None:
         self._open.add(row.number)
-        if row.key:
-            chain = self._chains.setdefault(row.key, deque())
+        if row.line:
+            chain = self._chains.setdefault(row.line, deque())
             chain.append(row)
             if len(chain) > 1:
                 return
@@ -122,13 +124,13 @@ class Outbox:
         fault.point("publish.after")
         self.published += 1
         self.refused = ""
-        chain = self._chains.get(row.key) if row.key else None
+        chain = self._chains.get(row.line) if row.line else None
         if chain is not None:
             chain.popleft()
             if chain:
                 self._spawn(self._publish(chain[0]))
             else:
-                del self._chains[row.key]
+                del self._chains[row.line]
         if self._sender.forgetful:
             self._spawn(self._settle_handled(row), self._unhandled)
             return
@@ -159,7 +161,7 @@ class Outbox:
 
     def _let_go(self, row: EventRow) -> None:
         """It stays in the outbox, and with it what comes after it."""
-        for one in self._chains.pop(row.key, [row]) if row.key else [row]:
+        for one in self._chains.pop(row.line, [row]) if row.line else [row]:
             self._open.discard(one.number)
 
     # The sweep

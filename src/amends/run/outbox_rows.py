@@ -38,6 +38,11 @@ class EventRow(NamedTuple):
     at: float = 0.0
     to: str = ""
 
+    @property
+    def line(self) -> str:
+        """What it is published in order with: the events of its key. What goes to a service's queue stands alone."""
+        return "" if self.to else self.key
+
 
 def row_from(values: Sequence[Any]) -> EventRow:
     """A row as a database gives it."""

@@ -29,9 +29,11 @@ from amends.define.saga import Saga
 from amends.errors import DefinitionError, NotRunning, TransportRefused
 from amends.run.asking import check_id
 from amends.run.chaining import told_here
-from amends.run.homes import Word, begun
+from amends.run.homes import Homes, begun
 from amends.run.journey import Name, Route, route
+from amends.run.outbox import TOLD_SECONDS
 from amends.run.outbox_rows import event_row, published, write_within
+from amends.run.participant_acts import Acts
 from amends.run.participant_database import home_of, transactions_on
 from amends.run.participant_session import ParticipantSession
 from amends.run.participant_work import Figures, publishing
@@ -62,7 +64,7 @@ class Built:
     routes: Mapping[Name, Route]  # the choreographed sagas that it knows, by name and fingerprint
 
 
-class Participant:
+class Participant(Acts):
     """Does what one service is asked for, each command at most once per saga.
 
     service: whose commands it does. database: of its effects, a URL or an engine, sessionmaker or pool of your own;
@@ -201,7 +203,7 @@ class Participant:
 
         id: yours; the same saga with the same input may be started twice, and is one.
 
-        Raises ValueRefused, LimitExceeded, IdConflict and NotEnlisted.
+        Raises ValueRefused, LimitExceeded, IdConflict, NotEnlisted, and Refused where the first request falls over.
         """
         going = self._built.routes.get((saga.name, saga.plan.fingerprint))
         if going is None or going.program is not saga.program:
@@ -209,7 +211,7 @@ class Participant:
         settings = self._built.settings
         payload, _ = saga.program.input.admit(input, f"the input of {saga.name}", settings.payload_bytes)
         key = uuid.uuid4().hex if id is None else check_id(id)
-        start = begun(self.service.name, going, key, payload, settings)
+        start = begun(self.service.name, going, key, payload, settings, told_here(None).hops)
         given, written = write_within(start.write(), within)
         if not inspect.isawaitable(written):
             self._published(given, written)
@@ -228,19 +230,10 @@ class Participant:
         within_handler = publishing.get()
         if within_handler is not None:
             within_handler.extend(numbers)
-        elif self._session is not None:
-            look = partial(self._session.look_soon, numbers)
-            if given is None or not given.after_commit(look):
+        elif (session := self._session) is not None:
+            look = partial(session.look_soon, numbers)
+            if given is None or not given.after_commit(partial(look, TOLD_SECONDS)):
                 look()
-
-    async def cancel(self, saga_id: str, /, *, reason: str = "", actor: str = "") -> Word:
-        """Have a choreographed saga that was started here go back, if the point of no return is not behind; gives what
-        the service that holds it has committed: `accepted`, `refused` or `too late`, with words.
-
-        Raises UnknownSaga and StoreError.
-        """
-        homes = self.session.homes
-        return await homes.act(saga_id, "cancel", address="", actor=actor, reason=reason, result=None)
 
     async def outcome(
         self, saga: Saga[Any, R], saga_id: str, /, *, timeout: float | None = None
@@ -252,6 +245,9 @@ class Participant:
         Raises TimeoutError, UnknownSaga and StoreError.
         """
         return await self.session.homes.outcome(saga.program, saga_id, timeout)
+
+    def _at_home(self) -> tuple[Homes, Settings]:
+        return self.session.homes, self._built.settings
 
     # Where it runs
 

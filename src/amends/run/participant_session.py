@@ -18,7 +18,7 @@ from amends.errors import MessageRefused, NotRunning, StoreUnavailable
 from amends.run.homes import Homes
 from amends.run.hops import Hops
 from amends.run.inbox_upkeep import Sizes, Upkeep
-from amends.run.outbox import republish
+from amends.run.outbox import LOOKS_SECONDS, republish
 from amends.run.participant_database import home_of, transactions_on
 from amends.run.participant_events import Events
 from amends.run.participant_work import Figures, Leaving, Work, kind_of
@@ -56,7 +56,7 @@ class ParticipantSession:
         self._homes: Homes | None = None
         if self._transactions is not None:
             self._hops = Hops(self.work, self._transactions, built.routes)
-            self._homes = Homes(self.work, self._transactions, built.routes)
+            self._homes = Homes(self.work, self._transactions)
         service, settings = built.handlers.service.name, built.settings
         self._upkeep: Upkeep | None = None
         if self._transactions is not None:
@@ -120,6 +120,7 @@ class ParticipantSession:
         await self._until_done(STOP_SECONDS)
         if self._homes is not None:
             self._homes.tell_ended()
+            await self._homes.close()
         if self.work.outbox is not None:
             await self.work.outbox.drain(STOP_SECONDS)
             await self.work.outbox.close()
@@ -232,12 +233,12 @@ class ParticipantSession:
         """What has happened since it was entered."""
         return self.work.figures
 
-    def look_soon(self, numbers: Sequence[int]) -> None:
+    def look_soon(self, numbers: Sequence[int], delays: Sequence[float] = LOOKS_SECONDS) -> None:
         """A transaction with these events commits about now; from any thread."""
         outbox, loop = self.work.outbox, self.work.loop
         if outbox is not None:
             with suppress(RuntimeError):  # the loop is closed, and the sweep of the next comes
-                loop.call_soon_threadsafe(outbox.look_soon, numbers)
+                loop.call_soon_threadsafe(outbox.look_soon, numbers, delays)
 
     async def asked(self, job: Coroutine[Any, Any, T]) -> T:
         """Have something done that no broker delivered: to its end, whether or not who asked is still there, and

@@ -151,19 +151,19 @@ class Work:
         if care is None or self.careful is None:
             return await job(care is not None and care.again)
         tries = 0
-        while True:
-            try:
-                async with self.careful.done(care) as alone:
-                    self.trouble = ""
-                    return await job(alone)
-            except Held:
-                tries += 1
-                await self._pause(tries)
-            except StoreUnavailable as error:
-                tries += 1
-                await self.waits(error, tries)
-            if self.leaving.is_set():
-                raise Leaving
+        async with self.lane(care.what):  # who asks again and again is answered as often, and asks the database once
+            while not self.leaving.is_set():
+                try:
+                    async with self.careful.done(care) as alone:
+                        self.trouble = ""
+                        return await job(alone)
+                except Held:
+                    tries += 1
+                    await self._pause(tries)
+                except StoreUnavailable as error:
+                    tries += 1
+                    await self.waits(error, tries)
+        raise Leaving
 
     def care(self, times: int, command: Command) -> Care | None:
         """What is to be known of a command that was delivered so often, 0 where nobody knows."""

@@ -103,8 +103,14 @@ async def surrounded(it: Try, ctx: Context, until_told: Callable[[], Awaitable[M
     if not it.runner.has_around:
         return await until_told()
 
+    own: list[Exception] = []  # of the flow, and none of the function's
+
     async def shown() -> Message:
-        it.message = await until_told()
+        try:
+            it.message = await until_told()
+        except Exception as error:
+            own.append(error)
+            raise
         if it.error is not None:
             raise it.error
         return it.message
@@ -113,6 +119,8 @@ async def surrounded(it: Try, ctx: Context, until_told: Callable[[], Awaitable[M
         await inside(it.runner, ctx, shown)
     except BaseException as error:
         if it.message is None:
+            if own:
+                raise own[0] from None
             if isinstance(error, asyncio.CancelledError) and not it.attempt.cancelled:
                 raise  # whoever awaits this was cancelled
             return failure(it.attempt, error, it.runner, resolved=True)

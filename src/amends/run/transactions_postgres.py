@@ -234,7 +234,7 @@ class PostgresTransactions(Transactions):
             await tx.flush()
             return result
 
-        attempt.task = task = asyncio.ensure_future(contained(call()))
+        attempt.task = task = asyncio.ensure_future(contained(call))
         attempt.start_clock()
         await settled(task)
         attempt.stop_clock()

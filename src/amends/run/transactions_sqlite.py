@@ -131,7 +131,7 @@ class SqliteTransactions(Transactions):
             await self._thread.run(effects.give_up)
             return given
         effects.lend(connection, it)
-        task = asyncio.ensure_future(contained(it.call.fn(**given)))
+        task = asyncio.ensure_future(contained(lambda: it.call.fn(**given)))
         it.attempt.task = task
         it.attempt.start_clock()
         await settled(task)

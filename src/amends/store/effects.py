@@ -285,6 +285,8 @@ def fetch(connection: sqlite3.Connection, name: str, values: Sequence[object]) -
         return _keep_hop(connection, *values)
     if name == "settle":
         return [row for one in ("settle_queued", name) for row in connection.execute(SQL[one], tuple(values))]
+    if name == "mark_answered":
+        connection.execute(SQL["home_reopen"], tuple(values))
     cursor = connection.execute(SQL[name], tuple(values))
     if name == "clean_homes":
         connection.execute(SQL["clean_home_marks"])
@@ -295,7 +297,10 @@ def fetch(connection: sqlite3.Connection, name: str, values: Sequence[object]) -
 
 def _keep_hop(connection: sqlite3.Connection, hop: object, messages: object) -> list[Row]:
     kept: list[Row] = connection.execute(SQL["hop_keep"], (hop,)).fetchall()
-    return [*connection.execute(SQL["publish"], (messages,)), *kept] if kept else []
+    if not kept:
+        return []
+    connection.execute(SQL["hop_answered"], (hop,))
+    return [*connection.execute(SQL["publish"], (messages,)), *kept]
 
 
 def _clean_inbox(connection: sqlite3.Connection, values: Sequence[object]) -> Row:

@@ -31,7 +31,7 @@ class AsyncpgLender:
         self._place = source if isinstance(source, Place) else None
         self._pool: Any = None if isinstance(source, Place) else source
         self._size = size
-        self._clean: WeakSet[Any] = WeakSet()  # connections whose session was reset with their COMMIT
+        self._clean: WeakSet[Any] = WeakSet()  # connections whose session was reset with their COMMIT, or not changed
 
     async def open(self) -> None:
         if self._place is not None and self._pool is None:
@@ -51,8 +51,22 @@ class AsyncpgLender:
         connection = await self._pool.acquire()  # it has room for all who may ask, and its own limit for connecting
         return Transaction(self._pool, connection, self._clean)
 
+    async def once(self, name: str, *values: object) -> Sequence[Row] | None:
+        if self._place is None:
+            return None  # whoever uses a pool of the user's may have begun anything in its sessions
+        connection = await self._pool.acquire()
+        try:
+            rows: Sequence[Row] = await connection.fetch(SQL[name], *values)
+            below = connection_of(connection.transaction())
+            if below is not None:
+                self._clean.add(below)
+        finally:
+            await self._pool.release(connection)
+        return rows
+
     async def _reset(self, connection: Any) -> None:
-        """Nothing of a step stays in its session; the way of a COMMIT has been used for that, if there was one."""
+        """Nothing of a step stays in its session; the way of a COMMIT has been used for that, if there was one, and a
+        statement of our own leaves nothing."""
         if connection in self._clean:
             self._clean.discard(connection)
         else:

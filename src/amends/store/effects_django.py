@@ -37,6 +37,9 @@ class DjangoLender:
     async def close(self) -> None:
         """Connections are Django's."""
 
+    async def once(self, name: str, *values: object) -> Sequence[Row] | None:
+        return None
+
     async def lend(self) -> Transaction:
         wrapper = connections[self._alias]
         wrapper.close_if_unusable_or_obsolete()

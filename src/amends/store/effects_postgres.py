@@ -102,6 +102,12 @@ class Lender(Protocol):
         """A connection. Raises what the library raises."""
         ...
 
+    async def once(self, name: str, *values: object) -> Sequence[Row] | None:
+        """Run a statement of ours that is a transaction by itself, in one way to the server and back; gives its rows,
+        and None where the library, or whose the connections are, does not allow that. Raises what the library
+        raises."""
+        ...
+
 
 class Found(NamedTuple):
     """What the inbox says of a step. torn: a row is there that only an open transaction has. own: of one that is new,
@@ -305,6 +311,9 @@ async def clear_up(lender: Lender, namespace: str, sagas: Sequence[bytes], secon
 
 async def ask(lender: Lender, name: str, values: Sequence[object]) -> Sequence[Row]:
     """A statement of the services' own, in a transaction of its own; gives its rows. Raises what the library raises."""
+    at_once = await lender.once(name, *values)
+    if at_once is not None:
+        return at_once
     async with _lent(lender) as tx:
         await limit(tx, LIMITS)
         rows = await tx.fetch(name, *values)

@@ -92,6 +92,9 @@ class PsycopgLender:
         while self._idle:
             self._idle.pop().finish()
 
+    async def once(self, name: str, *values: object) -> Sequence[Row] | None:
+        return None
+
     async def lend(self) -> Transaction:
         if self._pool is not None:
             return Transaction(self, self._pool.getconn(CONNECT_SECONDS))
@@ -194,6 +197,9 @@ class AsyncPsycopgLender:
         self._open = False
         while self._idle:
             self._idle.pop().finish()
+
+    async def once(self, name: str, *values: object) -> Sequence[Row] | None:
+        return None
 
     async def lend(self) -> AsyncTransaction:
         if self._pool is not None:

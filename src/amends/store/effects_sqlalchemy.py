@@ -129,6 +129,9 @@ class SqlalchemyLender(_Lender):
         if self._given.own:
             self._given.engine.dispose()
 
+    async def once(self, name: str, *values: object) -> Sequence[Row] | None:
+        return None
+
     async def lend(self) -> Transaction:
         return Transaction(self._given.engine.connect(), self._given.sessions if self._session else None)
 
@@ -185,6 +188,9 @@ class AsyncSqlalchemyLender(_Lender):
     async def close(self) -> None:
         if self._given.own:
             await self._given.engine.dispose()
+
+    async def once(self, name: str, *values: object) -> Sequence[Row] | None:
+        return None
 
     async def lend(self) -> AsyncTransaction:
         connection = await self._given.engine.connect()

@@ -7,12 +7,15 @@ Must not: import a driver.
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from amends.errors import NotEnlisted
 from amends.store.given import Given, GivenAsync, Row, Tell, loaded, refuse_autocommit, refuse_failed, with_percent
+
+LOOKS_SECONDS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064)  # between two looks at whether it is over
 
 # libpq's PQTRANS_…, as psycopg and psycopg2 give them
 IDLE, ACTIVE, INTRANS, INERROR, UNKNOWN = range(5)
@@ -53,7 +56,8 @@ class Asyncpg:
         return rows
 
     def after_commit(self, tell: Tell) -> bool:
-        return False
+        _once_over(self.raw, tell, iter(LOOKS_SECONDS))
+        return True
 
 
 class Psycopg:
@@ -121,6 +125,15 @@ class Psycopg2:
 
     def after_commit(self, tell: Tell) -> bool:
         return False
+
+
+def _once_over(connection: Any, tell: Tell, pauses: Iterator[float]) -> None:
+    """asyncpg says nothing when a transaction ends; its connection knows, and is asked now and then."""
+    pause = next(pauses, None)
+    if pause is None or not connection.is_in_transaction():
+        tell()
+    else:
+        asyncio.get_running_loop().call_later(pause, _once_over, connection, tell, pauses)
 
 
 def _tuples() -> Any:

@@ -49,6 +49,21 @@ class NatsClient(Client):
             info["tls_required"] = True
         await super()._process_info(info, initial_connection)
 
+    async def _flush_pending(self, force_flush: bool = False) -> Any:
+        """A connection that broke says so in one way. Raises OSError."""
+        try:
+            return await super()._flush_pending(force_flush)
+        except RuntimeError as error:  # uvloop's word for it
+            raise ConnectionResetError(str(error)) from error
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        """What is left to say over a connection that broke is said to nobody; the client would try, and end there."""
+        writer: Any = getattr(self._transport, "_io_writer", None)
+        if writer is not None and writer.is_closing():
+            self._pending = []
+            self._pending_data_size = 0
+        await super()._close(status, do_cbs)
+
     def _build_message(  # pyright: ignore[reportIncompatibleMethodOverride]  # the client asks whether there is one
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Headers | None
     ) -> Msg | None:
@@ -81,6 +96,8 @@ class NatsClient(Client):
 
     def put(self, commands: Iterable[bytes]) -> None:
         """Put commands on the wire, in order. What is put while the connection breaks is lost."""
+        if self.is_closed:
+            return
         for command in commands:
             self._pending.append(command)
             self._pending_data_size += len(command)

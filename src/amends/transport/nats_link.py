@@ -184,6 +184,10 @@ class Link:
             except (*_TROUBLE, TransportRefused) as error:
                 self._fail(error)
                 pause = min(pause * 2, PAUSE_LAST_SECONDS)
+            except Exception as error:  # noqa: BLE001  # whatever it is, nobody else would connect again
+                _log.exception("%s: this is a bug in amends, or in nats-py", self.options.shown)
+                self._lose(str(error))
+                pause = min(pause * 2, PAUSE_LAST_SECONDS)
             gone = None
 
     async def _until_gone(self, gone: asyncio.Event) -> None:

@@ -149,6 +149,8 @@ class NatsListener:
             except (TransportAway, TransportRefused) as error:
                 level = logging.DEBUG if self.link.client is None else logging.WARNING  # the link says what is away
                 _log.log(level, "cannot listen to %s: %s", self.source.name, error)
+            except Exception:  # noqa: BLE001  # whatever it is, nothing would come any more
+                _log.exception("cannot listen to %s: this is a bug in amends, or in nats-py", self.source.name)
             attached = False
             self.consumer = None
             if self.link.client is None and self.link.away:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import click
 
 from amends.operate import as_json as shapes
+from amends.operate.cli.desk import Desk, desk
 from amends.operate.cli.inputs import payload_of
 from amends.operate.cli.output import console, emit_json, word
 from amends.operate.cli.place import Place
@@ -24,12 +25,13 @@ from amends.operate.cli.verb import (
     reason_option,
     timeout_option,
 )
-from amends.operate.operations import Operations, operations
 from amends.operate.values import Answer
 
 _KEPT = (
     "The act is kept in the saga's mailbox and answered by the worker that has the saga; without a worker it ends with "
-    "the exit code 9 after --timeout, and is done when a worker comes."
+    "the exit code 9 after --timeout, and is done when a worker comes. Of a choreographed saga, --app names the "
+    "participant of its home, the service that started it: the act is kept there, travels to the service that has the "
+    "saga, and is answered by that."
 )
 _saga_argument = click.argument("saga_id", metavar="ID")
 _step_argument = click.argument("step")
@@ -40,11 +42,11 @@ def _act_options(command: F) -> F:
     return reason_option(actor_option(timeout_option(place_options(json_option(command)))))
 
 
-def _ask(place: Place, timeout: float, as_json: bool, act: Callable[[Operations], Awaitable[Answer]]) -> None:
+def _ask(place: Place, timeout: float, as_json: bool, act: Callable[[Desk], Awaitable[Answer]]) -> None:
     """Send an act and print its answer."""
 
     async def ask() -> Answer:
-        async with operations(place.existing(timeout)) as found:
+        async with desk(place, timeout) as found:
             return await act(found)
 
     answer = asyncio.run(ask())

@@ -27,7 +27,7 @@ from amends.run.watcher import Watcher
 CANDIDATES_MAX = 12
 Kinds = dict[str, type]
 _KINDS: Kinds = {"an orchestrator": Orchestrator, "a saga": Saga}
-_PLACES: Kinds = {**_KINDS, "a watcher": Watcher}
+_PLACES: Kinds = {**_KINDS, "a participant": Participant, "a watcher": Watcher}
 HOSTED: Kinds = {"an orchestrator": Orchestrator, "a participant": Participant, "a watcher": Watcher}
 
 
@@ -112,6 +112,12 @@ def _resolve(text: str, kinds: Kinds) -> tuple[ModuleType, object]:
         except AttributeError:
             raise AppError(f"{text!r}: {name} has no {attribute!r}; {_close(module, attribute, kinds)}") from None
     return module, value
+
+
+def participant_of(text: str) -> Participant | None:
+    """The participant that a `module:name` names; None where it names something else. Raises AppError."""
+    _, value = _resolve(text, _PLACES)
+    return value if isinstance(value, Participant) else None
 
 
 def place_of(text: str) -> Config:

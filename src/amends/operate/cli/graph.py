@@ -17,6 +17,7 @@ from amends.decide.state import State
 from amends.define.program import Program
 from amends.define.saga import Saga
 from amends.operate.cli.app import AppError, choose, load
+from amends.operate.cli.desk import desk
 from amends.operate.cli.exits import Exit
 from amends.operate.cli.flow import strokes_of, texts
 from amends.operate.cli.graph_events import graph_events, is_events
@@ -25,7 +26,6 @@ from amends.operate.cli.place import Place
 from amends.operate.cli.verb import Verb, json_option, place_options
 from amends.operate.drawing import draw
 from amends.operate.mermaid import mermaid
-from amends.operate.operations import operations
 
 SAGA_AND_TARGET = 2
 
@@ -85,7 +85,7 @@ def graph(
 
 
 async def _stored(place: Place, saga_id: str) -> tuple[Plan, State]:
-    async with operations(place.existing()) as found:
+    async with desk(place) as found:
         return await found.flow(saga_id)
 
 

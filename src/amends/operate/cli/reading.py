@@ -11,12 +11,13 @@ import asyncio
 import click
 
 from amends.operate import as_json as shapes
+from amends.operate.cli.desk import desk
 from amends.operate.cli.exits import Exit
 from amends.operate.cli.output import console, emit_json, print_table, when, word
 from amends.operate.cli.place import Place, command_line
 from amends.operate.cli.safe import safe
 from amends.operate.cli.verb import Verb, json_option, place_options
-from amends.operate.operations import LIST_LIMIT, operations
+from amends.operate.operations import LIST_LIMIT
 from amends.operate.values import Page, SagaLine, StuckPage, Trouble
 
 STATUSES = ("running", "compensating", "parked", "completed", "compensated")
@@ -29,11 +30,13 @@ _limit_option = click.option(
 @click.command(
     "list",
     cls=Verb,
-    help="List sagas, newest first.",
+    help="List sagas, newest first. Where --app names a participant: the choreographed ones that its service has "
+    "started, as far as it was told of them.",
     examples=[
         "amends list",
         "amends list --status parked --status compensating",
         "amends list --saga place-order --limit 20 --before order-42",
+        "amends list --app=orders:app --status parked   # choreographed, at their home",
         "amends list --json | jq -r '.sagas[].id'",
     ],
 )
@@ -56,7 +59,7 @@ def list_(
     place = Place(**given)
 
     async def read() -> Page:
-        async with operations(place.existing()) as found:
+        async with desk(place) as found:
             return await found.find(statuses=statuses, sagas=sagas, stuck=only_stuck, before=before, limit=limit)
 
     page = asyncio.run(read())
@@ -112,7 +115,7 @@ def stuck(troubles: tuple[str, ...], exit_code: bool, limit: int, as_json: bool,
     place = Place(**given)
 
     async def read() -> StuckPage:
-        async with operations(place.existing()) as found:
+        async with desk(place) as found:
             return await found.stuck(limit=limit, troubles=[Trouble(word) for word in troubles])
 
     page = asyncio.run(read())

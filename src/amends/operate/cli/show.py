@@ -15,12 +15,13 @@ from rich.text import Text
 from amends.define.program import Program
 from amends.errors import UnknownSaga
 from amends.operate import as_json
+from amends.operate.cli.desk import desk
 from amends.operate.cli.flow import strokes_of
 from amends.operate.cli.next_steps import command_of, next_steps
 from amends.operate.cli.output import clock, console, emit_json, heading, print_table, value, when, word
 from amends.operate.cli.place import Place
 from amends.operate.cli.verb import Verb, json_option, place_options
-from amends.operate.operations import operations
+from amends.operate.homes import HomeOperations
 from amends.operate.values import Line, SagaView, StepLine
 
 HISTORY_LINES = 200
@@ -37,6 +38,7 @@ NEXT_STEPS = 3  # of very many stuck steps, those whose commands are printed
         "amends show order-42",
         "amends show order-42 --all --database=sqlite:///orders.db",
         "amends show order-42 --json | jq .steps",
+        "amends show order-42 --app=orders:app   # a choreographed one, at its home",
     ],
 )
 @click.argument("saga_id", metavar="ID")
@@ -59,9 +61,10 @@ def show(
 
 
 async def _read(place: Place, saga_id: str) -> tuple[SagaView, Program | None]:
-    config = place.existing()
-    async with operations(config) as found:
+    async with desk(place) as found:
         view = await found.show(saga_id)
+        if isinstance(found, HomeOperations):
+            return view, await found.program(saga_id)
         try:
             loaded = await found.session.store.load(saga_id)
             program = None if loaded is None else found.session.program_of(loaded)
@@ -94,8 +97,12 @@ def print_head(out: Console, view: SagaView) -> None:
         facts.append(("stuck", line.stuck))
     if line.silent:
         facts.append(("silent", line.silent))
-    if line.home:
-        facts.append(("home", f"{line.home}: choreographed, and only watched here; acts on it are done there"))
+    if line.home and not line.holder:
+        there = "act there, with --app=MODULE:NAME of its participant"
+        facts.append(("home", f"{line.home}: choreographed, and only watched here; {there}"))
+    elif line.home:
+        facts.append(("home", f"{line.home}: choreographed; what follows is what its home was told last"))
+        facts.append(("holder", line.holder))
     if line.due_at is not None:
         facts.append(("due", when(line.due_at)))
     if line.worker is not None:

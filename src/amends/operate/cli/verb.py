@@ -71,7 +71,8 @@ def place_options(command: F) -> F:
         "--app",
         envvar="AMENDS_APP",
         metavar="MODULE:NAME",
-        help="The orchestrator in your code; it knows the database. Else AMENDS_APP.",
+        help="The orchestrator in your code; it knows the database. Also a watcher, or the participant that is the "
+        "home of choreographed sagas. Else AMENDS_APP.",
     )(command)
     return click.option(
         "--database",

@@ -346,8 +346,8 @@ WHERE number IN (
 )
 RETURNING 1
 
--- Where a choreographed saga stands in a service, unless more is known there already, or somebody wants something of it
--- that was not met; and, only then, what is sent.
+-- Where a choreographed saga stands in a service, unless it has gone on from `base` there already (so many rows has the
+-- history that this was decided on), or somebody wants something of it that was not met; and, only then, what is sent.
 -- name: hop_keep
 WITH kept AS (
     INSERT INTO amends.hop (
@@ -359,15 +359,20 @@ WITH kept AS (
         saga uuid, address text, phase text, round integer, service text, stand text, due double precision, key text,
         plan text, fingerprint text, home text, marks text, length integer, history text
     )
-    WHERE NOT EXISTS (
+    WHERE h.stand = 'unknown-plan' OR NOT EXISTS (
         SELECT 1 FROM amends.mark AS m
         WHERE m.saga = h.saga AND m.service = h.service AND NOT m.at_home AND position(m.id IN h.marks) = 0
     )
     ON CONFLICT (saga, service, address, phase, round) DO UPDATE SET stand = excluded.stand, due = excluded.due,
         length = excluded.length, history = excluded.history, marks = excluded.marks,
         fingerprint = excluded.fingerprint, at = excluded.at
-    WHERE amends.hop.length < excluded.length
-    RETURNING 1
+    WHERE amends.hop.length = CAST(CAST(CAST($1 AS text) AS jsonb) ->> 'base' AS integer)
+        OR (amends.hop.length = 0 AND excluded.length > 0)
+    RETURNING saga, service, length
+), answered AS (
+    UPDATE amends.mark AS m SET word = a.word, detail = a.detail, length = kept.length
+    FROM kept, jsonb_to_recordset(CAST(CAST($1 AS text) AS jsonb) -> 'answers') AS a (id text, word text, detail text)
+    WHERE m.saga = kept.saga AND m.service = kept.service AND m.id = a.id AND NOT m.at_home
 ), sent AS (
     INSERT INTO amends.outbox (service, id, type, key, data, attributes, destination, at)
     SELECT service, id, type, key, data, attributes, destination, extract(epoch FROM clock_timestamp())
@@ -392,11 +397,13 @@ WHERE (saga, service, address, phase, round) IN (
     WHERE service = CAST($1 AS text) AND due <= extract(epoch FROM clock_timestamp())
     ORDER BY due LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
 )
-RETURNING replace(CAST(saga AS text), '-', ''), key, plan, fingerprint, home, address, phase, round, history, marks
+RETURNING replace(CAST(saga AS text), '-', ''), key, plan, fingerprint, home, address, phase, round, history, marks,
+    stand, length, due
 
 -- Those of a saga that are here for now: waiting, or parked.
 -- name: hop_held
-SELECT replace(CAST(saga AS text), '-', ''), key, plan, fingerprint, home, address, phase, round, history, marks
+SELECT replace(CAST(saga AS text), '-', ''), key, plan, fingerprint, home, address, phase, round, history, marks,
+    stand, length, due
 FROM amends.hop
 WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND stand IN ('waiting', 'parked')
 
@@ -417,11 +424,27 @@ SELECT id, verb, address, actor, reason, result FROM amends.mark
 WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND NOT at_home
 ORDER BY at
 
+-- What was said to it in a service.
+-- name: mark_said
+SELECT word, detail, length FROM amends.mark
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND id = CAST($3 AS text) AND NOT at_home
+    AND word <> ''
+
+-- The first answer counts. Where the saga goes on by it, what comes of that is waited for at its home, and what was said
+-- before it is not heard any more.
 -- name: mark_answered
-UPDATE amends.mark SET word = CAST($4 AS text), detail = CAST($5 AS text), due = NULL
-WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND id = CAST($3 AS text) AND at_home
-    AND word = ''
-RETURNING 1
+WITH answered AS (
+    UPDATE amends.mark SET word = CAST($4 AS text), detail = CAST($5 AS text), length = CAST($6 AS integer), due = NULL
+    WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND id = CAST($3 AS text) AND at_home
+        AND word = ''
+    RETURNING 1
+), reopened AS (
+    UPDATE amends.home SET stand = 'open', tries = 0, length = CAST($6 AS integer),
+        due = extract(epoch FROM clock_timestamp()) + seconds
+    WHERE saga = CAST(CAST($1 AS text) AS uuid) AND CAST($4 AS text) = 'accepted' AND stand <> 'ended'
+        AND length < CAST($6 AS integer)
+)
+SELECT 1 FROM answered
 
 -- name: mark_word
 SELECT word, detail FROM amends.mark
@@ -436,18 +459,22 @@ WHERE h.saga = m.saga AND (m.saga, m.service, m.id, m.at_home) IN (
     WHERE service = CAST($1 AS text) AND due <= extract(epoch FROM clock_timestamp())
     ORDER BY due LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
 )
-RETURNING replace(CAST(m.saga AS text), '-', ''), h.key, h.plan, h.fingerprint, h.stand, m.id, m.verb, m.address, m.actor,
-    m.reason, m.result
+RETURNING replace(CAST(m.saga AS text), '-', ''), h.key, h.plan, h.fingerprint, h.stand, h.marks, h.way, m.id, m.verb,
+    m.address, m.actor, m.reason, m.result
 
 -- name: home_open
-INSERT INTO amends.home (saga, service, key, plan, fingerprint, first, history, length, due, at)
-SELECT saga, service, key, plan, fingerprint, history, history, length,
+INSERT INTO amends.home (saga, service, key, plan, fingerprint, way, seconds, first, history, length, due, at)
+SELECT saga, service, key, plan, fingerprint, way, seconds, history, history, length,
     extract(epoch FROM clock_timestamp()) + seconds, extract(epoch FROM clock_timestamp())
 FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (
-    saga uuid, service text, key text, plan text, fingerprint text, history text, length integer, seconds double precision
+    saga uuid, service text, key text, plan text, fingerprint text, way text, history text, length integer,
+    seconds double precision
 )
 ON CONFLICT DO NOTHING
 RETURNING 1
+
+-- name: home_way
+SELECT way FROM amends.home WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text)
 
 -- Of a service, by the user's id.
 -- name: home_at
@@ -456,30 +483,59 @@ FROM amends.home AS o
 JOIN jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, key text)
     ON o.service = h.service AND o.key = h.key
 
--- What the holder says. A saga that has ended stays so.
+-- Of those with these ids, which have ended or are parked.
+-- name: home_settled
+SELECT o.key, o.stand, o.history
+FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, keys jsonb)
+CROSS JOIN LATERAL jsonb_array_elements_text(h.keys) AS k (key)
+JOIN amends.home AS o ON o.service = h.service AND o.key = k.key
+WHERE o.stand IN ('ended', 'parked')
+
+-- Of a service, newest first: for people.
+-- name: home_list
+SELECT replace(CAST(o.saga AS text), '-', ''), o.plan, o.fingerprint, o.stand, o.first, o.history, o.key
+FROM amends.home AS o
+JOIN jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, stands jsonb, plans jsonb, before uuid)
+    ON o.service = h.service
+WHERE jsonb_exists(h.stands, o.stand)
+    AND (h.plans IS NULL OR jsonb_typeof(h.plans) = 'null' OR jsonb_exists(h.plans, o.plan))
+    AND (h.before IS NULL OR o.saga < h.before)
+ORDER BY o.saga DESC LIMIT CAST($2 AS integer)
+
+-- name: home_marks
+SELECT id, verb, address, actor, reason, word, detail, at FROM amends.mark
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND at_home
+ORDER BY at
+
+-- What the holder says. A saga that has ended stays so; one that rests may go on, and be lost, before its home hears.
 -- name: home_told
-UPDATE amends.home SET stand = CAST($2 AS text), length = CAST($3 AS integer), history = CAST($4 AS text), due = NULL,
+UPDATE amends.home SET stand = CAST($2 AS text), length = CAST($3 AS integer), history = CAST($4 AS text),
+    marks = CAST($5 AS text), due = extract(epoch FROM clock_timestamp())
+        + CASE WHEN CAST($2 AS text) = 'ended' THEN CAST($6 AS double precision) ELSE seconds END,
     at = extract(epoch FROM clock_timestamp())
 WHERE saga = CAST(CAST($1 AS text) AS uuid) AND stand <> 'ended'
     AND (length < CAST($3 AS integer) OR (length = CAST($3 AS integer) AND stand = 'open'))
-RETURNING service
+RETURNING way
 
--- Somebody has it go on: what comes of that is waited for.
--- name: home_reopen
-UPDATE amends.home SET stand = 'open', tries = 0,
-    due = extract(epoch FROM clock_timestamp()) + CAST($2 AS double precision)
-WHERE saga = CAST(CAST($1 AS text) AS uuid) AND stand = 'parked'
+-- All services have heard that these have ended.
+-- name: home_closed
+UPDATE amends.home SET due = NULL WHERE saga IN (
+    SELECT o.saga FROM amends.home AS o
+    JOIN jsonb_array_elements_text(CAST(CAST($1 AS text) AS jsonb)) AS s (saga) ON o.saga = CAST(s.saga AS uuid)
+    WHERE o.stand = 'ended' ORDER BY o.saga FOR UPDATE OF o
+)
 RETURNING 1
 
--- Those of which nothing was heard for long; their first baton goes out again, each time after a longer while.
+-- Those of which nothing was heard for long; their first baton goes out again, each time after a longer while. And those
+-- whose services may not know that they have ended.
 -- name: home_due
-UPDATE amends.home SET tries = tries + 1,
-    due = extract(epoch FROM clock_timestamp()) + CAST($3 AS double precision) * power(2, least(tries, 10))
+UPDATE amends.home SET tries = tries + 1, due = extract(epoch FROM clock_timestamp())
+    + least(seconds * power(2, least(tries, 20)), greatest(seconds, CAST($3 AS double precision)))
 WHERE saga IN (
     SELECT saga FROM amends.home WHERE service = CAST($1 AS text) AND due <= extract(epoch FROM clock_timestamp())
     ORDER BY due LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
 )
-RETURNING replace(CAST(saga AS text), '-', ''), key, plan, fingerprint, first
+RETURNING replace(CAST(saga AS text), '-', ''), key, plan, fingerprint, stand, way, first
 
 -- Counts stop at a bound: they are looked at often. The ages are in seconds, and 0 where there is nothing.
 -- name: figures

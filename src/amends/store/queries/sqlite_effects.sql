@@ -174,7 +174,7 @@ SELECT json_extract(?1, '$.saga'), json_extract(?1, '$.address'), json_extract(?
     json_extract(?1, '$.stand'), json_extract(?1, '$.due'), json_extract(?1, '$.key'), json_extract(?1, '$.plan'),
     json_extract(?1, '$.fingerprint'), json_extract(?1, '$.home'), json_extract(?1, '$.marks'), json_extract(?1, '$.length'),
     json_extract(?1, '$.history'), (julianday('now') - 2440587.5) * 86400.0
-WHERE NOT EXISTS (
+WHERE json_extract(?1, '$.stand') = 'unknown-plan' OR NOT EXISTS (
     SELECT 1 FROM amends_mark AS m
     WHERE m.saga = json_extract(?1, '$.saga') AND m.service = json_extract(?1, '$.service') AND NOT m.at_home
         AND instr(json_extract(?1, '$.marks'), m.id) = 0
@@ -182,7 +182,7 @@ WHERE NOT EXISTS (
 ON CONFLICT (saga, service, address, phase, round) DO UPDATE SET stand = excluded.stand, due = excluded.due,
     length = excluded.length, history = excluded.history, marks = excluded.marks,
     fingerprint = excluded.fingerprint, at = excluded.at
-WHERE amends_hop.length < excluded.length
+WHERE amends_hop.length = json_extract(?1, '$.base') OR (amends_hop.length = 0 AND excluded.length > 0)
 RETURNING 0, ''
 
 -- name: hop_at
@@ -195,10 +195,10 @@ WHERE (saga, service, address, phase, round) IN (
     SELECT saga, service, address, phase, round FROM amends_hop WHERE service = ?1 AND due <= (julianday('now') - 2440587.5) * 86400.0
     ORDER BY due LIMIT ?2
 )
-RETURNING saga, key, plan, fingerprint, home, address, phase, round, history, marks
+RETURNING saga, key, plan, fingerprint, home, address, phase, round, history, marks, stand, length, due
 
 -- name: hop_held
-SELECT saga, key, plan, fingerprint, home, address, phase, round, history, marks FROM amends_hop
+SELECT saga, key, plan, fingerprint, home, address, phase, round, history, marks, stand, length, due FROM amends_hop
 WHERE saga = ?1 AND service = ?2 AND stand IN ('waiting', 'parked')
 
 -- name: mark_keep
@@ -215,8 +215,19 @@ RETURNING 1
 SELECT id, verb, address, actor, reason, result FROM amends_mark WHERE saga = ?1 AND service = ?2 AND NOT at_home
 ORDER BY at
 
+-- What was met with it is answered here, only if `hop_keep` gives a row.
+-- name: hop_answered
+UPDATE amends_mark SET word = json_extract(a.value, '$.word'), detail = json_extract(a.value, '$.detail'),
+    length = json_extract(?1, '$.length')
+FROM json_each(?1, '$.answers') AS a
+WHERE saga = json_extract(?1, '$.saga') AND service = json_extract(?1, '$.service')
+    AND amends_mark.id = json_extract(a.value, '$.id') AND NOT at_home
+
+-- name: mark_said
+SELECT word, detail, length FROM amends_mark WHERE saga = ?1 AND service = ?2 AND id = ?3 AND NOT at_home AND word <> ''
+
 -- name: mark_answered
-UPDATE amends_mark SET word = ?4, detail = ?5, due = NULL
+UPDATE amends_mark SET word = ?4, detail = ?5, length = ?6, due = NULL
 WHERE saga = ?1 AND service = ?2 AND id = ?3 AND at_home AND word = ''
 RETURNING 1
 
@@ -231,38 +242,69 @@ WHERE (saga, service, id, at_home) IN (
 RETURNING saga, (SELECT key FROM amends_home AS h WHERE h.saga = amends_mark.saga),
     (SELECT plan FROM amends_home AS h WHERE h.saga = amends_mark.saga),
     (SELECT fingerprint FROM amends_home AS h WHERE h.saga = amends_mark.saga),
-    (SELECT stand FROM amends_home AS h WHERE h.saga = amends_mark.saga), id, verb, address, actor, reason, result
+    (SELECT stand FROM amends_home AS h WHERE h.saga = amends_mark.saga),
+    (SELECT marks FROM amends_home AS h WHERE h.saga = amends_mark.saga),
+    (SELECT way FROM amends_home AS h WHERE h.saga = amends_mark.saga), id, verb, address, actor, reason, result
 
 -- It begins with INSERT, or Python's sqlite3 would not begin a transaction for it.
 -- name: home_open
-INSERT INTO amends_home (saga, service, key, plan, fingerprint, first, history, length, due, at)
+INSERT INTO amends_home (saga, service, key, plan, fingerprint, way, seconds, first, history, length, due, at)
 SELECT json_extract(h, '$.saga'), json_extract(h, '$.service'), json_extract(h, '$.key'), json_extract(h, '$.plan'),
-    json_extract(h, '$.fingerprint'), json_extract(h, '$.history'), json_extract(h, '$.history'),
+    json_extract(h, '$.fingerprint'), json_extract(h, '$.way'), json_extract(h, '$.seconds'),
+    json_extract(h, '$.history'), json_extract(h, '$.history'),
     json_extract(h, '$.length'), (julianday('now') - 2440587.5) * 86400.0 + json_extract(h, '$.seconds'),
     (julianday('now') - 2440587.5) * 86400.0
 FROM (SELECT ?1 AS h) WHERE true
 ON CONFLICT DO NOTHING
 RETURNING 1
 
+-- name: home_way
+SELECT way FROM amends_home WHERE saga = ?1 AND service = ?2
+
 -- Of a service, by the user's id.
 -- name: home_at
 SELECT saga, plan, fingerprint, stand, first, history FROM amends_home, (SELECT ?1 AS h)
 WHERE service = json_extract(h, '$.service') AND key = json_extract(h, '$.key')
 
--- name: home_told
-UPDATE amends_home SET stand = ?2, length = ?3, history = ?4, due = NULL, at = (julianday('now') - 2440587.5) * 86400.0
-WHERE saga = ?1 AND stand <> 'ended' AND (length < ?3 OR (length = ?3 AND stand = 'open'))
-RETURNING service
+-- Of those with these ids, which have ended or are parked.
+-- name: home_settled
+SELECT key, stand, history FROM amends_home, (SELECT ?1 AS h)
+WHERE service = json_extract(h, '$.service') AND key IN (SELECT value FROM json_each(h, '$.keys'))
+    AND stand IN ('ended', 'parked')
 
--- name: home_reopen
-UPDATE amends_home SET stand = 'open', tries = 0, due = (julianday('now') - 2440587.5) * 86400.0 + ?2
-WHERE saga = ?1 AND stand = 'parked'
+-- Of a service, newest first: for people.
+-- name: home_list
+SELECT saga, plan, fingerprint, stand, first, history, key FROM amends_home, (SELECT ?1 AS h)
+WHERE service = json_extract(h, '$.service') AND stand IN (SELECT value FROM json_each(h, '$.stands'))
+    AND (json_extract(h, '$.plans') IS NULL OR plan IN (SELECT value FROM json_each(h, '$.plans')))
+    AND (json_extract(h, '$.before') IS NULL OR saga < json_extract(h, '$.before'))
+ORDER BY saga DESC LIMIT ?2
+
+-- name: home_marks
+SELECT id, verb, address, actor, reason, word, detail, at FROM amends_mark WHERE saga = ?1 AND service = ?2 AND at_home
+ORDER BY at
+
+-- name: home_told
+UPDATE amends_home SET stand = ?2, length = ?3, history = ?4, marks = ?5,
+    due = (julianday('now') - 2440587.5) * 86400.0 + CASE WHEN ?2 = 'ended' THEN ?6 ELSE seconds END,
+    at = (julianday('now') - 2440587.5) * 86400.0
+WHERE saga = ?1 AND stand <> 'ended' AND (length < ?3 OR (length = ?3 AND stand = 'open'))
+RETURNING way
+
+-- name: home_closed
+UPDATE amends_home SET due = NULL WHERE saga IN (SELECT value FROM json_each(?1)) AND stand = 'ended'
 RETURNING 1
 
+-- With `mark_answered`.
+-- name: home_reopen
+UPDATE amends_home SET stand = 'open', tries = 0, length = ?6, due = (julianday('now') - 2440587.5) * 86400.0 + seconds
+WHERE saga = ?1 AND ?4 = 'accepted' AND stand <> 'ended' AND length < ?6
+
 -- name: home_due
-UPDATE amends_home SET tries = tries + 1, due = (julianday('now') - 2440587.5) * 86400.0 + ?3 * (1 << min(tries, 10))
+UPDATE amends_home SET tries = tries + 1,
+    due = (julianday('now') - 2440587.5) * 86400.0 + min(seconds * (1 << min(tries, 20)), max(seconds, ?3))
 WHERE saga IN (SELECT saga FROM amends_home WHERE service = ?1 AND due <= (julianday('now') - 2440587.5) * 86400.0 ORDER BY due LIMIT ?2)
-RETURNING saga, key, plan, fingerprint, first
+RETURNING saga, key, plan, fingerprint, stand, way, first
 
 -- name: figures
 SELECT

@@ -23,7 +23,9 @@ CREATE TABLE amends_hop (
 ) WITHOUT ROWID;
 CREATE INDEX amends_hop_due ON amends_hop (service, due) WHERE due IS NOT NULL;
 
--- `stand`: open, ended, parked or unknown-plan. `due`: of one that is open: when its first baton goes out again.
+-- `stand`: open, ended, parked or unknown-plan. `way`: all that a home needs of the plan, which it may not know any more.
+-- `due`: of one that has not ended, whether it moves or rests: when its first baton goes out again; of one that has: when
+-- its services are told so again, unless all of them were reached.
 CREATE TABLE amends_home (
     saga        TEXT NOT NULL PRIMARY KEY,
     service     TEXT NOT NULL,
@@ -31,9 +33,12 @@ CREATE TABLE amends_home (
     plan        TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
     stand       TEXT NOT NULL DEFAULT 'open',
+    way         TEXT NOT NULL,                     -- JSON: where its first baton goes, and its services
+    seconds     REAL NOT NULL,                     -- of silence, until its first baton goes out again
     first       TEXT NOT NULL,                     -- JSON: the history that the first baton carries
     history     TEXT NOT NULL,                     -- JSON: as it was told last
-    length      INTEGER NOT NULL,
+    length      INTEGER NOT NULL,                  -- so many rows it has at least; `history` may be behind
+    marks       TEXT NOT NULL DEFAULT '',          -- those that were met before it was told last, with commas
     tries       INTEGER NOT NULL DEFAULT 0,
     due         REAL,
     at          REAL NOT NULL,
@@ -43,7 +48,7 @@ CREATE INDEX amends_home_due ON amends_home (service, due) WHERE due IS NOT NULL
 CREATE INDEX amends_home_ended ON amends_home (service, at) WHERE stand = 'ended';
 
 -- What somebody wants of a saga: at its home until it is answered, and in each of its services, for whoever comes to hold
--- the saga. `word`: the answer; '' until there is one.
+-- the saga. `word`: the answer, at its home and where it was given; '' until there is one.
 CREATE TABLE amends_mark (
     saga        TEXT NOT NULL,
     service     TEXT NOT NULL,
@@ -56,6 +61,7 @@ CREATE TABLE amends_mark (
     result      TEXT,
     word        TEXT NOT NULL DEFAULT '',
     detail      TEXT NOT NULL DEFAULT '',
+    length      INTEGER NOT NULL DEFAULT 0,  -- of the answer: so many rows the history had when it was given
     due         REAL,
     at          REAL NOT NULL,
     PRIMARY KEY (saga, service, id, at_home)

@@ -1,0 +1,233 @@
+"""Operations on the choreographed sagas that a service has started: at their home, in its own database.
+
+The verbs and the values are those of `operations.py`. What is shown is what the home was told: the beginning, then how
+a saga ended, or why it rests. An act is kept at home; the participants there send it after the baton.
+
+Guarantees: an act is answered by the service that has the saga. It is accepted, or TooLate, Refused, UnknownSaga or
+NotAnswered is raised.
+Must not: talk to a broker, or write anything but an act.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import NamedTuple, Never
+
+from amends.decide.baton import Saga, Stand
+from amends.decide.compensate import closed_by_hand, not_reached
+from amends.decide.plan import Plan
+from amends.decide.state import State
+from amends.define.program import Program
+from amends.errors import DefinitionError, Refused, UnknownSaga
+from amends.operate import history
+from amends.operate.homes_sight import HomeRow, line_of, mails_of, possible
+from amends.operate.operations import LIST_LIMIT
+from amends.operate.services import Keeping, keeping_of, opened
+from amends.operate.sight import open_steps, result_of, steps_of
+from amends.operate.values import Answer, Line, OpenStep, Page, SagaLine, SagaView, StuckLine, StuckPage, Trouble
+from amends.run.asking import check_id
+from amends.run.participant import Participant
+from amends.run.transactions import Transactions
+from amends.run.wanted import Act, Word, accepted, keep, said_to, unanswered
+
+LOOK_SECONDS = 0.1
+ANSWER_SECONDS = 30.0
+PAGE = 200
+PAGES_MAX = 50
+STANDS: dict[str, tuple[str, ...]] = {
+    "running": ("open", Stand.UNKNOWN_PLAN),
+    "compensating": ("open", Stand.UNKNOWN_PLAN),
+    "parked": (Stand.PARKED,),
+    "completed": (Stand.ENDED,),
+    "compensated": (Stand.ENDED,),
+}
+_RESTING: dict[str, Trouble] = {Stand.PARKED: Trouble.PARKED, Stand.UNKNOWN_PLAN: Trouble.STALLED}
+
+
+class Found(NamedTuple):
+    """Some rows of a list. more: there may be others."""
+
+    rows: tuple[HomeRow, ...]
+    more: bool
+
+
+class HomeOperations:
+    """What one may ask of the sagas that a service has started. seconds: how long an act waits for its answer."""
+
+    def __init__(self, participant: Participant, transactions: Transactions, seconds: float) -> None:
+        self.service: str = participant.service.name
+        self._routes = participant.built.routes
+        self._transactions = transactions
+        self._seconds = seconds
+
+    # Reading
+
+    async def find(
+        self,
+        *,
+        statuses: Sequence[str] = (),
+        sagas: Sequence[str] = (),
+        stuck: bool = False,
+        before: str | None = None,
+        limit: int = LIST_LIMIT,
+    ) -> Page:
+        """Sagas, newest first; as an orchestrator's. Raises UnknownSaga for a definition or an id that is not there."""
+        self._check_names(sagas)
+        stands = {stand for status in statuses or STANDS for stand in STANDS[status]}
+        if stuck:
+            stands &= {Stand.PARKED, Stand.UNKNOWN_PLAN}
+        older = None if before is None else (await self._row(before)).saga.id.hex()
+        found: list[SagaLine] = []
+        more = False
+        for _ in range(PAGES_MAX):
+            rows, more = await self._rows(stands, sagas, older)
+            lines = [line_of(row) for row in rows]
+            found += [line for line in lines if not statuses or line.status in statuses]
+            if not more or len(found) > limit:
+                break
+            older = rows[-1].saga.id.hex()
+        return Page(tuple(found[:limit]), more or len(found) > limit)
+
+    async def show(self, saga_id: str) -> SagaView:
+        """All that its home knows of one saga. Raises UnknownSaga."""
+        row = await self._row(saga_id)
+        mails = mails_of(await self._marks(row))
+        state, plan = row.state, row.plan
+        return SagaView(
+            line_of(row),
+            plan,
+            state,
+            state.input,
+            result_of(plan, state),
+            steps_of(plan, state),
+            history.lines(plan, row.rows, mails),
+            tuple(OpenStep(u.step, str(u.action), str(u.undo or ""), u.reason) for u in open_steps(plan, state)),
+            not_reached(plan, state) if not state.ended else (),
+            closed_by_hand(state),
+            possible(row),
+            sum(mail.answer is None for mail in mails),
+        )
+
+    async def history(self, saga_id: str, *, after: int = 0) -> tuple[Line, ...]:
+        """The history of one saga as its home was told it last, without its first `after` lines. Raises UnknownSaga."""
+        row = await self._row(saga_id)
+        return history.lines(row.plan, row.rows, mails_of(await self._marks(row)))[after:]
+
+    async def flow(self, saga_id: str) -> tuple[Plan, State]:
+        """The plan that a saga runs on, and where it stands, as its home was told last. Raises UnknownSaga."""
+        row = await self._row(saga_id)
+        return row.plan, row.state
+
+    async def stuck(self, *, limit: int = LIST_LIMIT, troubles: Collection[Trouble] = ()) -> StuckPage:
+        """The sagas that wait for somebody: parked, or with a service that does not know their plan. troubles: only
+        these kinds."""
+        wanted = {stand: trouble for stand, trouble in _RESTING.items() if not troubles or trouble in troubles}
+        rows, more = await self._rows(set(wanted), (), None, limit)
+        lines = [(line_of(row), wanted[row.stand]) for row in rows]
+        found = [StuckLine(line, trouble, line.stalled or line.reason) for line, trouble in lines]
+        return StuckPage(tuple(found), more)
+
+    async def program(self, saga_id: str) -> Program | None:
+        """The definition of a saga, where the code has it. Raises UnknownSaga."""
+        row = await self._row(saga_id)
+        return None if row.route is None else row.route.program
+
+    # Acting
+
+    async def retry(self, saga_id: str, step: str, *, actor: str, reason: str = "") -> Answer:
+        """Have a stuck or unknown step, or its undo, tried again now, by the service that has it."""
+        return await self._act(saga_id, Act("retry", step, actor, reason))
+
+    async def skip(self, saga_id: str, step: str, *, actor: str, reason: str) -> Answer:
+        """Settle a step, or its undo, as it is. reason: the evidence."""
+        return await self._act(saga_id, Act("skip", step, actor, reason))
+
+    async def resolve(self, saga_id: str, step: str, *, actor: str, reason: str, result: bytes | None = None) -> Answer:
+        """Say that a step, or its undo, was done by hand. result: what the step would have given."""
+        return await self._act(saga_id, Act("resolve", step, actor, reason, result))
+
+    async def compensate(self, saga_id: str, *, actor: str, reason: str) -> Answer:
+        """Have a saga go back, its pivot in doubt counted as not happened."""
+        return await self._act(saga_id, Act("compensate", "", actor, reason))
+
+    async def unpark(self, saga_id: str, *, actor: str, reason: str = "") -> Answer:
+        """Have everything that is stuck in a parked saga tried again."""
+        return await self._act(saga_id, Act("unpark", "", actor, reason))
+
+    async def cancel(self, saga_id: str, *, actor: str, reason: str) -> Answer:
+        """Have a saga go back, if it has not passed its pivot."""
+        return await self._act(saga_id, Act("cancel", "", actor, reason))
+
+    async def signal(self, saga_id: str, name: str, value: bytes, *, actor: str, message: str | None = None) -> Answer:
+        """Refused: a choreographed saga waits for no signal."""
+        await self._row(saga_id)
+        raise Refused(f"{saga_id}: it is choreographed, and a choreographed saga waits for no signal")
+
+    async def _act(self, saga_id: str, act: Act) -> Answer:
+        kept = await keep(self._transactions, self.service, check_id(saga_id), act, seconds=0.0)
+        word = kept if isinstance(kept, Word) else None
+        try:
+            async with asyncio.timeout(self._seconds):
+                while word is None and not isinstance(kept, Word):
+                    await asyncio.sleep(LOOK_SECONDS)
+                    word = await said_to(self._transactions, kept)
+        except TimeoutError:
+            await self._unanswered(saga_id, act.verb)
+        assert word is not None  # noqa: S101  # else the time was over
+        return Answer(saga_id, act.verb, act.address, accepted(saga_id, word).detail)
+
+    async def _unanswered(self, saga_id: str, verb: str) -> Never:
+        unanswered(saga_id, verb, self.service, self._seconds, (await self._row(saga_id)).holder)
+
+    # Its database
+
+    def _check_names(self, names: Sequence[str]) -> None:
+        known = sorted({name for name, _ in self._routes})
+        for name in names:
+            if name not in known:
+                there = ", ".join(known)
+                raise UnknownSaga(f"no saga that {self.service} knows is called {name!r}; there are: {there}")
+
+    async def _rows(
+        self, stands: Collection[str], plans: Sequence[str], before: str | None, limit: int = PAGE
+    ) -> Found:
+        wanted = {"service": self.service, "stands": sorted(stands), "plans": list(plans) or None, "before": before}
+        rows = await self._transactions.ask("home_list", json.dumps(wanted), limit + 1)
+        made = tuple(self._made(str(row[6]), *row[:6]) for row in rows[:limit])
+        return Found(made, len(rows) > limit)
+
+    async def _row(self, saga_id: str) -> HomeRow:
+        place = json.dumps({"service": self.service, "key": check_id(saga_id)})
+        rows = await self._transactions.ask("home_at", place)
+        if not rows:
+            raise UnknownSaga(f"the service {self.service} has started no saga {saga_id!r:.80}")
+        return self._made(saga_id, *rows[0])
+
+    def _made(self, key: str, id_: str, plan: str, fingerprint: str, stand: str, first: str, told: str) -> HomeRow:
+        saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, self.service)
+        return HomeRow(saga, stand, told.encode(), self._routes.get((plan, fingerprint)))
+
+    async def _marks(self, row: HomeRow) -> Sequence[Sequence[object]]:
+        return await self._transactions.ask("home_marks", row.saga.id.hex(), self.service)
+
+
+@asynccontextmanager
+async def home_operations(
+    participant: Participant, *, at: Keeping | None = None, answer_seconds: float | None = None
+) -> AsyncGenerator[HomeOperations, None]:
+    """Operations on the sagas that a participant has started, whether or not it is at work here. at: another database
+    than the participant's own.
+
+    answer_seconds: how long an act waits for its answer. Raises StoreError, DefinitionError.
+    """
+    if not participant.built.routes:
+        raise DefinitionError(
+            f"{participant!r} knows no choreographed sagas, and starts none: it is the home of none. Name the "
+            "participant of the service that has started the saga, which was given it: Participant(…, sagas=[…])"
+        )
+    seconds = ANSWER_SECONDS if answer_seconds is None else answer_seconds
+    async with opened(keeping_of(participant) if at is None else at) as transactions:
+        yield HomeOperations(participant, transactions, seconds)
