@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 JOBS ?= 3
+SIMULATE_JOBS ?= $(JOBS)
 SEEDS ?= 0:5000
 HOURS ?= 1
 BROKER ?= none
@@ -17,7 +18,7 @@ STYLE ?= orchestrated
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
-.PHONY: help demo test check types lint test-fast test-core simulate soak order-system bench services services-install docs lock clean
+.PHONY: help demo test test-rest check types lint test-fast test-core simulate soak order-system bench services services-install docs lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
@@ -27,8 +28,7 @@ demo: $(RUN) ## the order system at work: failures, compensations, a killed work
 
 test: $(DEV) ## everything: style, types, layers, tests, simulation (under 30 minutes on 2 cores)
 	@$(MAKE) --no-print-directory --jobs=2 check test-core
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests --ignore tests/decide
-	@$(MAKE) --no-print-directory simulate
+	@$(MAKE) --no-print-directory --jobs=2 test-rest simulate SIMULATE="nice -n 15" SIMULATE_JOBS=1
 
 check: $(DEV) ## style, types and layers, without running anything
 	$(BIN)/ruff check .
@@ -43,8 +43,11 @@ test-core: $(DEV) ## the pure core, with every branch of it covered
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='*/amends/decide/*' --fail-under=100
 
+test-rest: $(DEV) # all but the core, much of which waits: something else may run beside it
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests --ignore tests/decide
+
 simulate: $(DEV) ## seeded faults under a virtual clock: make simulate SEEDS=0:5000
-	$(BIN)/python -m amends.testing.simulate --seeds $(SEEDS) --jobs $(JOBS)
+	$(SIMULATE) $(BIN)/python -m amends.testing.simulate --seeds $(SEEDS) --jobs $(SIMULATE_JOBS)
 
 soak: $(DEV) ## the same for hours, with seeds that were never run: make soak HOURS=1
 	$(BIN)/python tests/soak.py --hours $(HOURS) --jobs $(JOBS)

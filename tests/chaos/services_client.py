@@ -32,7 +32,15 @@ PAUSE_SECONDS = 0.25
 OUTCOME_SECONDS = 8.0
 ROLLED_BACK = 0.1  # of the transactions that start a choreographed saga
 Waits = Callable[[], Awaitable[Any]]
-AWAY = (StoreError, NotAnswered, TimeoutError, OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError)
+AWAY = (
+    StoreError,
+    NotAnswered,
+    TimeoutError,
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # where the connection broke while a transaction began
+)
 
 
 class Desk(Protocol):

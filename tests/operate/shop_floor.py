@@ -243,7 +243,7 @@ class Floor:
 
 def forget_modules(directory: Path) -> None:
     """Have modules of a directory imported anew by the next test."""
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         if str(getattr(module, "__file__", None) or "").startswith(str(directory)):
             del sys.modules[name]
     while str(directory) in sys.path:

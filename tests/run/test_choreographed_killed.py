@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,7 @@ def check(street: Street) -> None:
     assert street.town.done("payment") == [("charge", "good")]
 
 
-@pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("service", ["inventory", "payment"])
+@pytest.mark.parametrize(("point", "service"), [*zip(POINTS, cycle(["inventory", "payment"]), strict=False)])
 def test_whoever_holds_the_baton_is_killed_and_it_goes_on(street: Street, service: str, point: str) -> None:
     for other in SERVICES:
         if other != service:

@@ -56,7 +56,7 @@ class Hop:
         self.journey: Journey = came
         self.in_transaction = False  # whether what follows is written with what was done
         self.next: Next | None = None  # once something has happened
-        self.too_large = ""  # why it could not be carried, had that happened
+        self.too_large: str = ""  # why it could not be carried, had that happened
         self.told: list[EventRow] = []
 
     def happens(self, outcome: Outcome) -> None:
@@ -101,7 +101,7 @@ class HopTry(CommandTry):
 
     def __init__(self, work: Work, handled: Handled, handler: Handler, command: Command, hop: Hop) -> None:
         super().__init__(work, handled, handler, command)
-        self.chain = Chain(command.key, hops=hop.journey.state.hops)
+        self.chain: Chain | None = Chain(command.key, hops=hop.journey.state.hops)
         self._hop = hop
 
     def returned(self, result: Any) -> Outcome:

@@ -55,12 +55,17 @@ class AsyncpgLender:
         if self._place is None:
             return None  # whoever uses a pool of the user's may have begun anything in its sessions
         connection = await self._pool.acquire()
+        sound = False
         try:
             rows: Sequence[Row] = await connection.fetch(SQL[name], *values)
             below = connection_of(connection.transaction())
             if below is not None:
                 self._clean.add(below)
+            sound = True
         finally:
+            if not sound:  # it may hang for hours, where its other end is gone
+                with suppress(asyncpg.InterfaceError):  # the pool has taken it away, because it was lost
+                    connection.terminate()
             await self._pool.release(connection)
         return rows
 

@@ -130,7 +130,7 @@ class Psycopg2:
 def _once_over(connection: Any, tell: Tell, pauses: Iterator[float]) -> None:
     """asyncpg says nothing when a transaction ends; its connection knows, and is asked now and then."""
     pause = next(pauses, None)
-    if pause is None or not connection.is_in_transaction():
+    if pause is None or connection.is_closed() or not connection.is_in_transaction():
         tell()
     else:
         asyncio.get_running_loop().call_later(pause, _once_over, connection, tell, pauses)
