@@ -26,6 +26,7 @@ from amends.transport.kafka_delivery import KafkaDelivery
 from amends.transport.kafka_link import PAUSE_FIRST_SECONDS, PAUSE_LAST_SECONDS, Link
 from amends.transport.kafka_member import Member
 from amends.transport.kafka_publish import Publisher
+from amends.transport.lasting import lasting
 from amends.transport.names import at_broker, dead_attributes, dead_of, group_at_broker
 
 LOOK_SECONDS = 0.5
@@ -72,8 +73,8 @@ class KafkaListener:
         self._tick()
         self._link.lost.append(self._gone)
         self._tasks = [
-            driving_task(self._run(), f"amends-kafka-listen {self.topic}"),
-            driving_task(self._look(), f"amends-kafka-commit {self.topic}"),
+            driving_task(lasting(self._run, f"listening to {self.topic}", _log), f"amends-kafka-listen {self.topic}"),
+            driving_task(lasting(self._look, f"acks of {self.topic}", _log), f"amends-kafka-commit {self.topic}"),
         ]
         try:
             await asyncio.wait([self._ready], timeout=self._options.publish_seconds)
@@ -191,6 +192,7 @@ class KafkaListener:
         """Be a member of the group, and another one if that one is no good any more."""
         pause = PAUSE_FIRST_SECONDS
         while self._listening:
+            await self._drop_member()
             self._broken = ""
             try:
                 self._member = member = await self._join()
@@ -207,7 +209,7 @@ class KafkaListener:
                 self._link.doubt()
                 self._say_broken(str(error) or type(error).__name__)
             if self._listening:
-                await self._drop_member()
+                await self._drop_member()  # before the pause: others have its share the sooner
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, PAUSE_LAST_SECONDS)
 
