@@ -61,7 +61,7 @@ class Wire:
             EOFError,
             RedisError,
             RuntimeError,
-        ) as error:  # the last is uvloop's word for a broken connection
+        ) as error:  # uvloop has its own
             raise TransportAway(f"{self.options.shown}: {error}") from error
         return replies
 
