@@ -22,7 +22,7 @@ from amends.errors import TransportAway, TransportRefused
 from amends.transport.base import Delivery, Destination, Receive
 from amends.transport.lasting import lasting
 from amends.transport.nats_client import Headers, NatsClient, pub
-from amends.transport.nats_delivery import NatsDelivery, ended, progress
+from amends.transport.nats_delivery import NatsDelivery, ended, progress, removed
 from amends.transport.nats_link import Link, end
 from amends.transport.nats_places import Consumer, Places, Start
 from amends.transport.nats_publish import Publisher
@@ -185,6 +185,7 @@ class NatsListener:
         if client is None:
             raise TransportAway(self.link.away)
         consumer, start = await self._places.consumer(self.source, self.group, self._start)
+        empty = await self._places.removed(self.source, consumer)
         if self.link.client is not client:
             raise TransportAway(self.link.away or "the connection broke")
         if (
@@ -192,6 +193,7 @@ class NatsListener:
         ):  # another stream: its numbers mean other messages
             self.open.clear()
             self._ends.clear()
+        client.put(removed(consumer.stream, consumer.name, place) for place in empty)
         self._start = Start(start.born, max(start.sequence, self._next(start.born)))
         await self._leave(client)
         if not self._stopped:
