@@ -61,8 +61,7 @@ class KafkaListener:
         self._seen = time.monotonic()  # when the loop last ran
         self._ticking: asyncio.TimerHandle | None = None
         self._handing_out = False  # it will be done before the loop does anything else
-        self._begun = False
-        self._listening = True
+        self._begun, self._listening = False, True
         self._leaving: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -192,7 +191,6 @@ class KafkaListener:
         """Be a member of the group, and another one if that one is no good any more."""
         pause = PAUSE_FIRST_SECONDS
         while self._listening:
-            await self._drop_member()
             self._broken = ""
             try:
                 self._member = member = await self._join()
@@ -208,10 +206,11 @@ class KafkaListener:
             except edge.AWAY as error:
                 self._link.doubt()
                 self._say_broken(str(error) or type(error).__name__)
-            if self._listening:
-                await self._drop_member()  # before the pause: others have its share the sooner
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, PAUSE_LAST_SECONDS)
+            finally:
+                if self._listening:
+                    await self._drop_member()
+            await asyncio.sleep(pause if self._listening else 0.0)
+            pause = min(pause * 2, PAUSE_LAST_SECONDS)
 
     def _say_broken(self, why: str) -> None:
         """Say it, where the link has not said that the broker is away."""
