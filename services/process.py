@@ -23,6 +23,7 @@ from services.found import UNPACKED, library_path
 
 READY_SECONDS = 60.0
 _PORTS = (20_000, 32_000)  # below the range that outgoing connections take theirs from, so that a port stays free
+_given: set[int] = set()
 
 
 class ServerFailed(Exception):
@@ -119,14 +120,18 @@ def _link_or_copy(source: str, target: str) -> None:
 
 
 def free_port() -> int:
-    """A port on loopback that nothing listens on now."""
+    """A port on loopback that nothing listens on now, and that nobody in this process was given: a server asks for
+    several before it listens on any."""
     for _ in range(100):
         port = random.SystemRandom().randrange(*_PORTS)
+        if port in _given:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
+            _given.add(port)
             return port
     raise ServerFailed("no free port found on loopback")
 

@@ -93,8 +93,12 @@ def everything_of(url: str, sagas: Iterable[str]) -> str:
             "SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables"
             " WHERE schemaname = 'amends' OR tablename IN ('entry')"
         ).fetchall()
+        known = [*sagas]
+        if any(table["name"] == "amends.saga" for table in tables):
+            ids = connection.execute("SELECT CAST(id AS text) AS id FROM amends.saga WHERE key = ANY(%s)", (known,))
+            known += [row["id"] for row in ids.fetchall()]
         for table in tables:
-            for saga in sagas:
+            for saga in known:
                 found = connection.execute(
                     f"SELECT t::text AS row FROM {table['name']} t"  # noqa: S608
                     " WHERE strpos(t::text, %s) > 0 OR strpos(t::text, encode(%s::bytea, 'hex')) > 0".encode(),

@@ -11,8 +11,10 @@ Must not: repair anything.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
@@ -244,6 +246,21 @@ def _where(path: Path) -> None:
             log.write(f"  {awaited!r}\n")
 
 
+REMEMBERS = ("Live", "Alarm", "Committer", "Ownership", "Lease", "Sender", "_Lane", "Replies", "Outbox", "Work", "Link")
+REMEMBERS_TOO = ("NatsListener", "Lane", "KafkaListener", "Member", "RedisListener", "RabbitmqListener", "Unreliable")
+
+
+def _what(path: Path) -> None:
+    """Write down what is in memory of those who might wait for something."""
+    with path.open("w") as log:
+        log.write(f"now {time.time()}, by the loop's clock {asyncio.get_running_loop().time()}\n")
+        for one in gc.get_objects():
+            if type(one).__name__ in (*REMEMBERS, *REMEMBERS_TOO) and type(one).__module__.startswith("amends."):
+                log.write(f"{type(one).__name__} {id(one):x}\n")
+                for name in (*getattr(type(one), "__slots__", ()), *getattr(one, "__dict__", ())):
+                    log.write(f"  {name} = {repr(getattr(one, name, None))[:500]}\n")
+
+
 if _TOLD:
     _place = _here()
     _broker = _network(_place)
@@ -272,6 +289,7 @@ if _TOLD:
                 if not told and (_place.books / HANGS).exists():
                     told = True
                     _where(_place.books / f"tasks-{os.getpid()}.txt")
+                    _what(_place.books / f"memory-{os.getpid()}.txt")
                 write()
                 await asyncio.sleep(COUNT_SECONDS)
 

@@ -8,29 +8,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from travels import Ground, Order, Town, place_order
+from travels import Ground, Order, Town, ground_of, hurry, place_order
 
 from amends import Compensated, Completed, Park, Settings
 from amends.errors import NotAnswered, Refused, TooLate, UnknownSaga
 from amends.operate.homes import HomeOperations, home_operations
 from amends.operate.values import Trouble
-from amends.run import homes, hops, outbox
 from amends.run.wanted import Word
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long."""
-    monkeypatch.setattr(hops, "SWEEP_SECONDS", 0.1)
-    monkeypatch.setattr(homes, "SWEEP_SECONDS", 0.1)
-    monkeypatch.setattr(outbox, "SWEEP_SECONDS", 0.1)
-    monkeypatch.setattr(outbox, "GRACE_SECONDS", 0.2)
+    hurry(monkeypatch)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
     """Either database."""
-    return Ground(tmp_path, request.getfixturevalue("postgres_url") if request.param == "postgres" else "")
+    return ground_of(request, tmp_path)
 
 
 class Broken:

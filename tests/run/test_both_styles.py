@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from both_styles import STYLES, Play
-from travels import Ground, Order, Says, Town, charge, reserve, ship
+from travels import Ground, Order, Says, Town, charge, ground_of, hurry, reserve, ship
 
 from amends import Park, Reject, Retry, Saga, pivot
 from amends.decide.state import Action, Status, Undo
-from amends.run import homes, hops, outbox
 
 Story = Callable[[Play], Coroutine[Any, Any, Any]]
 
@@ -22,9 +21,7 @@ Story = Callable[[Play], Coroutine[Any, Any, Any]]
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long."""
-    for module in (hops, homes, outbox):
-        monkeypatch.setattr(module, "SWEEP_SECONDS", 0.1)
-    monkeypatch.setattr(outbox, "GRACE_SECONDS", 0.2)
+    hurry(monkeypatch)
 
 
 @pytest.fixture(params=STYLES)
@@ -36,7 +33,7 @@ def style(request: pytest.FixtureRequest) -> type[Play]:
 @pytest.fixture(params=["sqlite", "postgres"])
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
     """Either database."""
-    return Ground(tmp_path, request.getfixturevalue("postgres_url") if request.param == "postgres" else "")
+    return ground_of(request, tmp_path)
 
 
 def told(style: type[Play], town: Town, story: Story) -> Any:

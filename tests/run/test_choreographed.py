@@ -10,14 +10,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from travels import Ground, Order, Town, charge, place_order, reserve, ship
+from travels import Ground, Order, Town, charge, ground_of, hurry, place_order, reserve, ship
 
 from amends import Completed, Park, Parked, Retry, Saga, Settings, pivot
 from amends.decide.baton import Mark, baton_message
 from amends.decide.messages import Start
 from amends.decide.state import Status
 from amends.errors import IdConflict, TooLate, UnknownSaga
-from amends.run import homes, hop, hops, outbox
+from amends.run import homes, hop, hops
 from amends.run.homes import begun
 from amends.run.hop import At
 from amends.run.hops import Hops, mark_row
@@ -29,16 +29,13 @@ from amends.transport.names import commands_of
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long."""
-    monkeypatch.setattr(hops, "SWEEP_SECONDS", 0.1)
-    monkeypatch.setattr(homes, "SWEEP_SECONDS", 0.1)
-    monkeypatch.setattr(outbox, "SWEEP_SECONDS", 0.1)
-    monkeypatch.setattr(outbox, "GRACE_SECONDS", 0.2)
+    hurry(monkeypatch)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
     """Either database."""
-    return Ground(tmp_path, request.getfixturevalue("postgres_url") if request.param == "postgres" else "")
+    return ground_of(request, tmp_path)
 
 
 def test_each_service_does_its_part_and_triggers_the_next(ground: Ground) -> None:

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 from travelpost import Post, is_baton, kind
-from travels import Ground, Order, Reserve, Town, charge, reserve, ship
+from travels import Ground, Order, Reserve, Town, charge, ground_of, hurry, reserve, ship
 
 from amends import Completed, Park, Participant, Retry, Saga, Service, Settings, fault, pivot
 from amends.decide.state import Status
 from amends.errors import StoreUnavailable
-from amends.run import homes, hop, hops, outbox
+from amends.run import homes, hop, hops
 from amends.transport.names import commands_of
 
 ORDER, DEAR = Order("o-1", 100), Order("o-1", 5000)
@@ -29,15 +29,13 @@ ORDER, DEAR = Order("o-1", 100), Order("o-1", 5000)
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long."""
-    for module in (hops, homes, outbox):
-        monkeypatch.setattr(module, "SWEEP_SECONDS", 0.1)
-    monkeypatch.setattr(outbox, "GRACE_SECONDS", 0.2)
+    hurry(monkeypatch)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
     """Either database."""
-    return Ground(tmp_path, request.getfixturevalue("postgres_url") if request.param == "postgres" else "")
+    return ground_of(request, tmp_path)
 
 
 def done(town: Town) -> Counter[str]:

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from travelpost import Post, kind
-from travels import Charge, Ground, Order, Town, charge_card, place_order, reserve, ship
+from travels import Charge, Ground, Order, Town, charge_card, ground_of, hurry, place_order, reserve, ship
 
 from amends import Park, Parked, Retry, Saga, Settings, pivot
 from amends.decide.state import Status
 from amends.errors import Refused, TooLate
-from amends.run import homes, hops, outbox
+from amends.run import homes, hops
 
 ORDER = Order("o-1", 100)
 
@@ -24,15 +24,13 @@ ORDER = Order("o-1", 100)
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long."""
-    for module in (hops, homes, outbox):
-        monkeypatch.setattr(module, "SWEEP_SECONDS", 0.1)
-    monkeypatch.setattr(outbox, "GRACE_SECONDS", 0.2)
+    hurry(monkeypatch)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
     """Either database."""
-    return Ground(tmp_path, request.getfixturevalue("postgres_url") if request.param == "postgres" else "")
+    return ground_of(request, tmp_path)
 
 
 def done(town: Town) -> Counter[str]:

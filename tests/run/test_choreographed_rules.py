@@ -15,13 +15,28 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from travels import FEW, Charge, Ground, Order, Reserve, Says, Town, charge, charge_card, reserve, reserve_stock, ship
+from travels import (
+    FEW,
+    Charge,
+    Ground,
+    Order,
+    Reserve,
+    Says,
+    Town,
+    charge,
+    charge_card,
+    ground_of,
+    hurry,
+    reserve,
+    reserve_stock,
+    ship,
+)
 
 from amends import Compensated, Completed, Park, Parked, Reject, Retry, Saga, Settings, pivot, when
 from amends.decide.state import Status
 from amends.decide.wire import KIND
 from amends.errors import IdConflict, LimitExceeded, Refused, TooLate
-from amends.run import homes, hop, hops, outbox
+from amends.run import hop, hops
 from amends.transport.base import Send
 from amends.transport.local import LocalTransport
 
@@ -29,15 +44,13 @@ from amends.transport.local import LocalTransport
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long."""
-    for module in (hops, homes, outbox):
-        monkeypatch.setattr(module, "SWEEP_SECONDS", 0.1)
-    monkeypatch.setattr(outbox, "GRACE_SECONDS", 0.2)
+    hurry(monkeypatch)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
     """Either database."""
-    return Ground(tmp_path, request.getfixturevalue("postgres_url") if request.param == "postgres" else "")
+    return ground_of(request, tmp_path)
 
 
 @pytest.fixture

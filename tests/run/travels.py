@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from amends import Participant, Reject, Retry, Saga, Service, Settings, pivot
 from amends.decide.state import State
+from amends.run import homes, hops, outbox
 from amends.run.journey import state_of_text
 
 PATIENCE_SECONDS = 30.0
@@ -212,3 +214,15 @@ class Town:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while not condition():
                 await asyncio.sleep(0.01)
+
+
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long."""
+    for module in (hops, homes, outbox):
+        monkeypatch.setattr(module, "SWEEP_SECONDS", 0.1)
+    monkeypatch.setattr(outbox, "GRACE_SECONDS", 0.2)
+
+
+def ground_of(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
+    """On the database that a test is parametrised with: `postgres`, or a file."""
+    return Ground(tmp_path, request.getfixturevalue("postgres_url") if request.param == "postgres" else "")

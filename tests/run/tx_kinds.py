@@ -103,7 +103,13 @@ OWN = (
 )
 GIVEN = (
     TxKind("asyncpg-pool", asyncpg.Connection, True, lambda url: asyncpg.create_pool(url, min_size=0)),
-    TxKind("psycopg-pool", psycopg.Connection, False, lambda url: psycopg_pool.ConnectionPool(url, open=False)),
+    TxKind(
+        "psycopg-pool",
+        psycopg.Connection,
+        False,
+        # What a pool is still connecting when it is closed stays open.
+        lambda url: psycopg_pool.ConnectionPool(url, open=False, min_size=1),
+    ),
     TxKind(
         "psycopg-async-pool",
         psycopg.AsyncConnection,

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
+import uvloop
+from aiokafka.client import ConnectionGroup  # type: ignore[import-untyped]
 
 from amends.errors import TransportAway
 from amends.message import Message
@@ -213,6 +215,35 @@ def test_an_ack_that_comes_after_its_member_was_given_up_commits_nothing(kafka_u
             await again.has(set(ids))
 
     asyncio.run(play())
+
+
+def test_a_commit_over_a_connection_that_breaks_this_moment_confirms_nothing_and_ends_nothing(
+    kafka_url: str, broker_prefix: str
+) -> None:
+    """uvloop refuses to write there with an error that is no OSError."""
+
+    async def play() -> None:
+        desk = Desk()
+        async with opened(kafka_url, prefix=broker_prefix, commit_seconds="60") as transport:
+            await transport.listen(QUEUE, "", desk.acking, in_flight=100)
+            await until_confirmed(transport, ids := names("first", 8))
+            await desk.has(set(ids))
+            member = transport._listeners[0]._member
+            assert member is not None
+            coordinator = member._consumer._coordinator
+            for (_, group), conn in coordinator._client._conns.items():
+                if group == ConnectionGroup.COORDINATION:
+                    conn._reader.feed_data(b"\0")  # the beginning of an answer: there is something to read still
+                    conn._writer.transport.abort()
+            await asyncio.sleep(0)  # the connection is lost now, and its reader does not know yet
+
+            assert not await member.commit()
+
+            await until_confirmed(transport, more := names("second", 8))
+            await desk.has(set(more))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(play())
 
 
 def test_what_stays_with_its_member_in_a_rebalance_does_not_come_again(kafka_url: str, broker_prefix: str) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import nats
@@ -16,8 +17,9 @@ import pytest
 import uvloop
 
 from amends.errors import TransportAway, TransportRefused
+from amends.message import Message
 from amends.testing.transport_suite.rig import QUIET_SECONDS, Broker, Rig, eventually, text_of
-from amends.transport.base import Send
+from amends.transport.base import Delivery, Destination, Send, Transport
 from amends.transport.names import at_broker
 from amends.transport.nats import NatsTransport
 from amends.transport.nats_client import NatsClient, pub
@@ -26,6 +28,7 @@ from amends.transport.open import transport_for
 from services.broker import USER
 from services.nats import Nats
 
+QUEUE = Destination("inventory.commands")
 RESTRICTED = """
 listen: "127.0.0.1:{port}"
 authorization {{ users: [
@@ -34,7 +37,8 @@ authorization {{ users: [
        publish: {{ deny: ["*.secret.>", "$JS.API.STREAM.CREATE.>"] }} }} }}
   {{ user: "least", password: "{password}", permissions: {{
        publish: ["*.inventory.>", "$JS.ACK.>", "$JS.API.STREAM.INFO.>", "$JS.API.CONSUMER.INFO.>",
-                 "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.API.STREAM.CREATE.>", "$JS.API.CONSUMER.DURABLE.CREATE.>"],
+                 "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.API.STREAM.MSG.GET.>",
+                 "$JS.API.STREAM.CREATE.>", "$JS.API.CONSUMER.DURABLE.CREATE.>"],
        subscribe: "_INBOX.>" }} }}
 ] }}
 jetstream {{ store_dir: "{data}" }}
@@ -273,6 +277,76 @@ def test_a_stream_that_somebody_deletes_is_made_again_and_its_group_goes_on(nats
             assert await inbox.acked_until("after") == ["after"]
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("count", [40, 2_500])
+def test_what_a_server_waits_for_in_vain_after_its_end_keeps_nothing_from_those_who_wait(
+    nats_server: Nats, count: int
+) -> None:
+    """It kept that acked messages are removed, and not that they are acked; the oldest is still in somebody's hands."""
+
+    def consumer_file() -> Path:
+        return next(nats_server.data.rglob("obs/listeners/o.dat"))
+
+    async def story() -> None:
+        desk = Desk()
+        transport = transport_for(f"{nats_server.url}?claim_seconds=2")
+        await transport.open()
+        await transport.listen(QUEUE, "", desk.receive, in_flight=count + 10)
+        await _published(transport, [f"old-{number}" for number in range(count)])
+        await desk.has(f"old-{count - 1}")
+        await _until(lambda: len(consumer_file().read_bytes()) > 2 * count)
+        before = consumer_file().read_bytes()
+        for delivery in desk.held[1:]:
+            await delivery.ack()
+        await _until(lambda: len(consumer_file().read_bytes()) < count)
+        nats_server.stop()
+        consumer_file().write_bytes(before)
+        nats_server.start()
+
+        await _published(transport, ["new"])
+        await asyncio.sleep(2.5)  # by then the server has begun to look for all that it waits for in vain
+        await _published(transport, ["newer"])
+        await desk.has("newer")
+        assert await transport.lag(QUEUE, "") == 3
+
+        await transport.close()
+
+    asyncio.run(story())
+
+
+async def _published(transport: Transport, ids: Sequence[str]) -> None:
+    """Publish as the sender does: what is not confirmed goes again."""
+    left = [Send(QUEUE, Message(id_, "test.told", "test", b"{}", key=id_)) for id_ in ids]
+    async with asyncio.timeout(20):
+        while left:
+            told = await transport.publish(left)
+            left = [send for send, error in zip(left, told, strict=True) if error is not None]
+            await asyncio.sleep(0.02 if left else 0.0)
+
+
+async def _until(it_is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not it_is_so():
+            await asyncio.sleep(0.05)
+
+
+class Desk:
+    """Keeps what comes, and acks nothing."""
+
+    def __init__(self) -> None:
+        self.held: list[Delivery] = []
+        self._news = asyncio.Event()
+
+    def receive(self, deliveries: Sequence[Delivery]) -> None:
+        self.held.extend(deliveries)
+        self._news.set()
+
+    async def has(self, id_: str) -> None:
+        async with asyncio.timeout(20):
+            while not any(one.message is not None and one.message.id == id_ for one in self.held):
+                self._news.clear()
+                await self._news.wait()
 
 
 def test_of_several_servers_one_that_is_away_is_passed_over(nats_server: Nats) -> None:

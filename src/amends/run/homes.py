@@ -32,15 +32,17 @@ from amends.decide.messages import Start
 from amends.decide.plan import Plan, StepNode, walk
 from amends.decide.wire import SAGAS_PER_NOTICE, Ended, ended_message
 from amends.define.program import Program
-from amends.errors import IdConflict, LimitExceeded, Refused, StoreError, StoreUnavailable, UnknownSaga
+from amends.errors import IdConflict, LimitExceeded, Refused, StoreError, UnknownSaga
 from amends.message import Message
 from amends.run.awaited import Awaited, Settled
 from amends.run.chance import Chance
+from amends.run.hops import mark_from
 from amends.run.journey import Journey, Route, length_of, state_of_text
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.participant_work import Work
 from amends.run.settings import Settings
+from amends.run.sweeping import sweeping
 from amends.run.transactions import Transactions
 from amends.run.wanted import ACCEPTED, HAS_ENDED, TOO_LATE, Act, Waits, Word, keep
 from amends.transport.base import Delivery
@@ -204,17 +206,7 @@ class Homes:
 
     async def run(self) -> None:
         """Send again what nothing was heard of, until cancelled."""
-        while True:
-            try:
-                full = await self.sweep()
-            except StoreError as error:
-                full = False
-                _log.warning("the sagas that began here cannot be looked at: %s", error)
-            except Exception:  # noqa: BLE001  # whatever it is, all sagas that are lost wait for this
-                full = False
-                _log.exception("the sagas that began here cannot be looked at: this is a bug in amends")
-            if not full:
-                await asyncio.sleep(SWEEP_SECONDS)
+        await sweeping(self, lambda: asyncio.sleep(SWEEP_SECONDS), "the sagas that began here", _log)
 
     async def sweep(self) -> bool:
         """Send the first baton of those of which nothing was heard, and what somebody wants and nobody has answered;
@@ -224,16 +216,11 @@ class Homes:
         for one in rows:
             if one[4] == Stand.ENDED:
                 self._tell_soon(one[0], json.loads(one[5])["services"])
-        if messages:
-            written = await self._transactions.ask("publish", given_to(messages, self.service))
-            numbers = {str(id_): int(number) for number, id_ in written}
-            if self._work.outbox is not None:
-                now = time.time()
-                self._work.outbox.committed([row._replace(number=numbers[row.id], at=now) for row in messages], {})
+        if messages and self._work.outbox is not None:
+            await self._work.outbox.send(messages)
         marks = await self._transactions.ask("mark_due", self.service, BATCH, AGAIN_SECONDS)
-        for id_, key, plan, fingerprint, stand, met, way, mark, verb, address, actor, reason, result in marks:
-            saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, self.service)
-            wanted = Mark(saga, mark, verb, address, actor, reason, None if result is None else result.encode())
+        for id_, key, plan, fingerprint, stand, met, way, mark, *what in marks:
+            wanted = mark_from(Saga(bytes.fromhex(id_), key, plan, fingerprint, self.service), mark, *what)
             if stand == Stand.ENDED and mark not in met:  # nobody has met it, and nobody will
                 await self._transactions.ask("mark_answered", id_, self.service, mark, TOO_LATE, HAS_ENDED, 0)
             else:
@@ -288,10 +275,5 @@ class Homes:
                 yield service, ended_message(notice, self._work.new_id(), self._work.source, time.time())
 
     async def _asked(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
-        tries = 0
-        while True:
-            try:
-                return await self._transactions.ask(name, *values)
-            except StoreUnavailable as error:
-                tries += 1
-                await self._work.waits(error, tries)
+        """A statement; a database that is away is waited for. Raises Leaving."""
+        return await self._work.waited(lambda: self._transactions.ask(name, *values))

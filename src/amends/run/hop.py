@@ -30,7 +30,7 @@ from amends.define.handlers import Handled, Handler
 from amends.errors import AmendsError
 from amends.run.inbox import BARRED, CommandTry
 from amends.run.journey import Journey, Next
-from amends.run.outbox_rows import EventRow, given_to, row_of_message
+from amends.run.outbox_rows import EventRow, given_to, numbered, row_of_message
 from amends.run.participant_work import Work
 from amends.store import effects
 from amends.store.effects_postgres import Opened
@@ -92,8 +92,7 @@ class Hop:
         """It is written, and so is what goes out. Raises Stale where it is not."""
         if not rows:
             raise Stale(f"the saga {self.journey.saga.key} went on from {self._at[0]} meanwhile")
-        numbers = {str(id_): int(number) for number, id_ in rows}
-        self.told = [row._replace(number=numbers[row.id], at=time.time()) for row in self.told]
+        self.told = numbered(self.told, rows, time.time())
 
 
 class HopTry(CommandTry):

@@ -36,7 +36,7 @@ from amends.decide.choreography import next_hop
 from amends.decide.events import Phase
 from amends.decide.messages import Message as Outcome
 from amends.decide.wire import Command
-from amends.errors import MessageRefused, StoreError, StoreUnavailable
+from amends.errors import MessageRefused
 from amends.message import Message
 from amends.run.hop import At, Hop, HopTry, Stale, barred, place_of, rows_of
 from amends.run.inbox import unfit
@@ -44,6 +44,7 @@ from amends.run.inbox_careful import Poison
 from amends.run.journey import Journey, Name, Route
 from amends.run.outbox_rows import given_to, row_of_message
 from amends.run.participant_work import POISON, Leaving, Work
+from amends.run.sweeping import sweeping
 from amends.run.transactions import Transactions
 from amends.transport.base import Delivery
 from amends.transport.names import commands_of
@@ -184,12 +185,9 @@ class Hops:
         stand, _, _, history, marks = rows[0]
         if stand in ("passed", Stand.ENDED, Stand.PARKED):
             journey = Journey(saga, route, history.encode(), self.work.settings, _listed(marks))
-            told = rows_of(self.work, journey, journey.next(self.service, time.time()))
-            written = await self._asked("publish", given_to(told, self.service))
-            numbers = {str(id_): int(number) for number, id_ in written}
-            if self.work.outbox is not None:
-                now = time.time()
-                self.work.outbox.committed([row._replace(number=numbers[row.id], at=now) for row in told], {})
+            told, outbox = rows_of(self.work, journey, journey.next(self.service, time.time())), self.work.outbox
+            if outbox is not None:
+                await self.work.waited(lambda: outbox.send(told))
         return True
 
     # What somebody wants
@@ -214,32 +212,19 @@ class Hops:
     async def _marks(self, journey: Journey) -> list[Mark]:
         """What is wanted of a saga, and not met yet."""
         rows = await self._asked("marks_of", journey.saga.id.hex(), self.service)
-        found = [
-            Mark(journey.saga, id_, verb, address, actor, reason, None if result is None else result.encode())
-            for id_, verb, address, actor, reason, result in rows
-        ]
+        found = (mark_from(journey.saga, *row) for row in rows)
         return [mark for mark in found if mark.id not in journey.marks]
 
     # What waits
 
     async def run(self) -> None:
         """Take up what is due, until cancelled."""
-        while True:
-            self._soon.clear()
-            self._due = None
-            try:
-                full = await self.sweep()
-            except StoreError as error:
-                full = False
-                _log.warning("what waits for another attempt cannot be looked at: %s", error)
-            except Exception:  # noqa: BLE001  # whatever it is, all that waits here waits for this
-                full = False
-                _log.exception("what waits for another attempt cannot be looked at: this is a bug in amends")
-            if not full:
-                await self._pause()
+        await sweeping(self, self._pause, "what waits for another attempt", _log)
 
     async def sweep(self) -> bool:
         """Take up what is due now; whether there may be more. Raises StoreError."""
+        self._soon.clear()
+        self._due = None
         rows = await self._transactions.ask("hop_due", self.service, BATCH, CLAIM_SECONDS)
         for row in rows:
             self.work.spawn(self._again(row))
@@ -318,13 +303,7 @@ class Hops:
 
     async def _asked(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
         """A statement; a database that is away is waited for. Raises Leaving."""
-        tries = 0
-        while True:
-            try:
-                return await self._transactions.ask(name, *values)
-            except StoreUnavailable as error:
-                tries += 1
-                await self.work.waits(error, tries)
+        return await self.work.waited(lambda: self._transactions.ask(name, *values))
 
 
 def mark_row(mark: Mark, service: str, *, at_home: bool, seconds: float = 0.0) -> str:
@@ -342,6 +321,11 @@ def mark_row(mark: Mark, service: str, *, at_home: bool, seconds: float = 0.0) -
         "seconds": seconds,
     }
     return json.dumps(row)
+
+
+def mark_from(saga: Saga, id_: str, verb: str, address: str, actor: str, reason: str, result: str | None) -> Mark:
+    """A mark as a database gives it."""
+    return Mark(saga, id_, verb, address, actor, reason, None if result is None else result.encode())
 
 
 def _listed(marks: str) -> tuple[str, ...]:

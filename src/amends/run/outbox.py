@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections import OrderedDict, deque
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -22,7 +23,7 @@ from typing import Any
 from amends import fault
 from amends.errors import StoreError
 from amends.run.gathering import Gathering
-from amends.run.outbox_rows import EventRow, message_of, row_from
+from amends.run.outbox_rows import EventRow, given_to, message_of, numbered, row_from
 from amends.run.progress import Teller
 from amends.run.sender import Sender
 from amends.run.transactions import Transactions
@@ -76,6 +77,11 @@ class Outbox:
             before = [number for number in earlier.get(row.line, ()) if row.line and number < row.number]
             if all(number in self._open or number in self._settled for number in before):
                 self._take(row)
+
+    async def send(self, rows: Sequence[EventRow]) -> None:
+        """Write rows, and publish them. Raises StoreError."""
+        written = await self._transactions.ask("publish", given_to(rows, self._service))
+        self.committed(numbered(rows, written, time.time()), {})
 
     async def look(self, numbers: Sequence[int]) -> bool:
         """Publish those of these events that are committed; whether all are. Raises StoreError."""

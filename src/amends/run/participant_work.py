@@ -181,6 +181,16 @@ class Work:
         if self.leaving.is_set():
             raise Leaving
 
+    async def waited(self, job: Callable[[], Awaitable[T]]) -> T:
+        """What a job on the database gives; one that is away is waited for. Raises Leaving."""
+        tries = 0
+        while True:
+            try:
+                return await job()
+            except StoreUnavailable as error:
+                tries += 1
+                await self.waits(error, tries)
+
     async def respond(self, command: Command, reply: Reply, delivery: Delivery) -> None:
         """Send a reply; once the broker has it, ack the command."""
         told = await self._sent(command, reply)

@@ -44,7 +44,8 @@ from amends.transport.driver_logs import keep_out
 from amends.transport.kafka_options import NO_LIMIT, Options
 
 KafkaError: type[Exception] = kafka_errors.KafkaError
-TROUBLE: tuple[type[Exception], ...] = (KafkaError, OSError, TimeoutError)  # what a broker that is away looks like
+# What a broker that is away looks like. The last is uvloop's word for a connection that broke this moment.
+TROUBLE: tuple[type[Exception], ...] = (KafkaError, OSError, TimeoutError, RuntimeError)
 AWAY: tuple[type[Exception], ...] = (TransportError, *TROUBLE)
 EARLIEST, LATEST = -2, -1
 NOBODY = -1  # the generation of who is in no group

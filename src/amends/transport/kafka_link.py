@@ -22,6 +22,7 @@ from amends.errors import TransportAway, TransportRefused
 from amends.transport import kafka_edge as edge
 from amends.transport.driver_logs import driving_task
 from amends.transport.kafka_options import REQUEST_BYTES, Options
+from amends.transport.lasting import lasting
 
 PULSE_SECONDS = 1.0
 PULSE_WAIT_SECONDS = 3.0
@@ -57,7 +58,9 @@ class Link:
         if self._keeper is not None:
             return
         tried: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._keeper = driving_task(self._keep(tried), "amends-kafka-link")
+        self._keeper = driving_task(
+            lasting(lambda: self._keep(tried), f"the connection to {self.options.shown}", _log), "amends-kafka-link"
+        )
         try:
             await tried
         except BaseException:
@@ -175,6 +178,7 @@ class Link:
         """Connect, look, connect again, until it is cancelled."""
         pause = PAUSE_FIRST_SECONDS
         while True:
+            self._leave(self.away)
             try:
                 await self._connect()
             except TransportRefused as error:
@@ -189,7 +193,8 @@ class Link:
                 _settle(tried)
                 await self._look()
                 continue
-            _settle(tried)
+            finally:
+                _settle(tried)  # whatever it was
             await asyncio.sleep(pause)
             pause = min(pause * 2, PAUSE_LAST_SECONDS)
 

@@ -26,6 +26,7 @@ from amends.transport.kafka_delivery import KafkaDelivery
 from amends.transport.kafka_link import PAUSE_FIRST_SECONDS, PAUSE_LAST_SECONDS, Link
 from amends.transport.kafka_member import Member
 from amends.transport.kafka_publish import Publisher
+from amends.transport.lasting import lasting
 from amends.transport.names import at_broker, dead_attributes, dead_of, group_at_broker
 
 LOOK_SECONDS = 0.5
@@ -60,8 +61,7 @@ class KafkaListener:
         self._seen = time.monotonic()  # when the loop last ran
         self._ticking: asyncio.TimerHandle | None = None
         self._handing_out = False  # it will be done before the loop does anything else
-        self._begun = False
-        self._listening = True
+        self._begun, self._listening = False, True
         self._leaving: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -72,8 +72,8 @@ class KafkaListener:
         self._tick()
         self._link.lost.append(self._gone)
         self._tasks = [
-            driving_task(self._run(), f"amends-kafka-listen {self.topic}"),
-            driving_task(self._look(), f"amends-kafka-commit {self.topic}"),
+            driving_task(lasting(self._run, f"listening to {self.topic}", _log), f"amends-kafka-listen {self.topic}"),
+            driving_task(lasting(self._look, f"acks of {self.topic}", _log), f"amends-kafka-commit {self.topic}"),
         ]
         try:
             await asyncio.wait([self._ready], timeout=self._options.publish_seconds)
@@ -206,10 +206,11 @@ class KafkaListener:
             except edge.AWAY as error:
                 self._link.doubt()
                 self._say_broken(str(error) or type(error).__name__)
-            if self._listening:
-                await self._drop_member()
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, PAUSE_LAST_SECONDS)
+            finally:
+                if self._listening:
+                    await self._drop_member()
+            await asyncio.sleep(pause if self._listening else 0.0)
+            pause = min(pause * 2, PAUSE_LAST_SECONDS)
 
     def _say_broken(self, why: str) -> None:
         """Say it, where the link has not said that the broker is away."""

@@ -58,10 +58,12 @@ class Member:
 
     async def leave(self) -> None:
         """Leave the group, after a last commit."""
-        await self.commit()
-        self._generation = _NOBODY
-        self._parts = {}
-        await edge.drop_consumer(self._consumer)
+        try:
+            await self.commit()
+        finally:
+            self._generation = _NOBODY
+            self._parts = {}
+            await edge.drop_consumer(self._consumer)
 
     @property
     def current(self) -> bool:

@@ -70,6 +70,12 @@ def progress(reply: str) -> bytes:
     return pub(reply, "", b"+WPI")
 
 
+def removed(stream: str, consumer: str, sequence: int) -> bytes:
+    """What the server is told of a message that is not there any more: it is acked. Its number among the deliveries is
+    the server's to know."""
+    return pub(f"$JS.ACK.{stream}.{consumer}.1.{sequence}.0.0.0", "", b"+ACK")
+
+
 def _counted(reply: str) -> tuple[int, int]:
     """How often it was delivered, and its place in the stream, from the subject of its acks:
     `$JS.ACK.stream.consumer.times.sequence.…`, with a domain and an account before the stream in later servers."""

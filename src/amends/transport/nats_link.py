@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 from nats.errors import Error, StaleConnectionError, UnexpectedEOF
 
 from amends.errors import TransportRefused
+from amends.transport.lasting import lasting
 from amends.transport.nats_client import Headers, NatsClient, NoTls, hpub, pub
 from amends.transport.nats_options import Options
 from amends.transport.url import Host
@@ -84,6 +85,7 @@ class Link:
         self.client: NatsClient | None = None
         self.users: list[User] = []
         self._said = False  # that the server is away
+        self._gone: asyncio.Event | None = None  # the end of a connection that nobody waits for yet
         self._keeper: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
         self._inbox = ""
@@ -98,12 +100,13 @@ class Link:
     async def open(self) -> None:
         """Connect; a server that is away is waited for in the background. Raises TransportRefused."""
         self.away = "there is no connection yet"
-        gone: asyncio.Event | None = None
         try:
-            gone = await self._connect()
+            self._gone = await self._connect()
         except _TROUBLE as error:
             self._fail(error)
-        self._keeper = asyncio.get_running_loop().create_task(self._keep(gone), name="amends-nats")
+        self._keeper = asyncio.get_running_loop().create_task(
+            lasting(self._keep, f"the connection to {self.options.shown}", _log), name="amends-nats"
+        )
 
     async def close(self) -> None:
         """Put what is on its way on the wire, and disconnect."""
@@ -167,28 +170,30 @@ class Link:
         if asked is not None:
             asked[0].put(asked[1], Answer(headers.get("Status", "") if headers else "", data))
 
-    async def _keep(self, gone: asyncio.Event | None) -> None:
+    async def _keep(self) -> None:
         """Connect whenever there is no connection, with growing pauses."""
         pause = PAUSE_FIRST_SECONDS
         while True:
             try:
+                gone, self._gone = self._gone, None
                 if gone is None:
+                    await self._end("it is given up")
                     await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
                     gone = await self._connect()
                 pause = PAUSE_FIRST_SECONDS
                 await self._until_gone(gone)
-                broken = self.client
-                reason = broken.last_error if broken is not None else None
-                self._lose(f"the connection broke: {reason or 'the server closed it'}")
-                await _close(broken)
+                reason = self.client.last_error if self.client is not None else None
+                await self._end(f"the connection broke: {reason or 'the server closed it'}")
             except (*_TROUBLE, TransportRefused) as error:
                 self._fail(error)
                 pause = min(pause * 2, PAUSE_LAST_SECONDS)
-            except Exception as error:  # noqa: BLE001  # whatever it is, nobody else would connect again
-                _log.exception("%s: this is a bug in amends, or in nats-py", self.options.shown)
-                self._lose(str(error))
-                pause = min(pause * 2, PAUSE_LAST_SECONDS)
-            gone = None
+
+    async def _end(self, why: str) -> None:
+        """Of a connection that is over."""
+        client = self.client
+        if client is not None:
+            self._lose(why)
+            await _close(client)
 
     async def _until_gone(self, gone: asyncio.Event) -> None:
         """Wait for the end of the connection; look for it, too, where the client does not say so."""

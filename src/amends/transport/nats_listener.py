@@ -20,8 +20,9 @@ from nats.errors import Error
 
 from amends.errors import TransportAway, TransportRefused
 from amends.transport.base import Delivery, Destination, Receive
+from amends.transport.lasting import lasting
 from amends.transport.nats_client import Headers, NatsClient, pub
-from amends.transport.nats_delivery import NatsDelivery, ended, progress
+from amends.transport.nats_delivery import NatsDelivery, ended, progress, removed
 from amends.transport.nats_link import Link, end
 from amends.transport.nats_places import Consumer, Places, Start
 from amends.transport.nats_publish import Publisher
@@ -66,6 +67,7 @@ class NatsListener:
         self._start: Start | None = None
         self._ends: list[bytes] = []  # acks and the like that are not on the wire yet
         self._putting = False
+        self._attached = False  # this moment, so that nobody has to see to it
         self._stopped = False
         self._broken = asyncio.Event()  # something is to be looked after
         self._task: asyncio.Task[None] | None = None
@@ -74,15 +76,16 @@ class NatsListener:
         """Take part. Raises TransportRefused; where the broker is away, or slow, the rest happens by itself."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        attached = False
-        while not attached and loop.time() < until and await self.link.ready(until - loop.time()) is not None:
+        while not self._attached and loop.time() < until and await self.link.ready(until - loop.time()) is not None:
             try:
                 await self._attach()
-                attached = True
+                self._attached = True
             except TransportAway:
                 await asyncio.sleep(PAUSE_FIRST_SECONDS)
         self.link.users.append(self)
-        self._task = loop.create_task(self._tend(attached), name=f"amends-nats-{self.source.name}")
+        self._task = loop.create_task(
+            lasting(self._tend, f"listening to {self.source.name}", _log), name=f"amends-nats-{self.source.name}"
+        )
 
     async def stop(self) -> None:
         """Ask for nothing more; what the server had sent by then goes back."""
@@ -135,23 +138,20 @@ class NatsListener:
             self._ends = []
         self._ask()
 
-    async def _tend(self, attached: bool) -> None:
+    async def _tend(self) -> None:
         """Look after the consumer, the questions, and what is in progress."""
         pause = PAUSE_FIRST_SECONDS
         while True:
             try:
+                attached, self._attached = self._attached, False
                 if not attached and not (self._stopped and not self.open):
                     await self.link.ready(None)
                     await self._attach()
-                attached = False
                 pause = PAUSE_FIRST_SECONDS
                 await self._watch()
             except (TransportAway, TransportRefused) as error:
                 level = logging.DEBUG if self.link.client is None else logging.WARNING  # the link says what is away
                 _log.log(level, "cannot listen to %s: %s", self.source.name, error)
-            except Exception:  # noqa: BLE001  # whatever it is, nothing would come any more
-                _log.exception("cannot listen to %s: this is a bug in amends, or in nats-py", self.source.name)
-            attached = False
             self.consumer = None
             if self.link.client is None and self.link.away:
                 await self.link.ready(None)
@@ -185,6 +185,7 @@ class NatsListener:
         if client is None:
             raise TransportAway(self.link.away)
         consumer, start = await self._places.consumer(self.source, self.group, self._start)
+        empty = await self._places.removed(self.source, consumer)
         if self.link.client is not client:
             raise TransportAway(self.link.away or "the connection broke")
         if (
@@ -192,6 +193,7 @@ class NatsListener:
         ):  # another stream: its numbers mean other messages
             self.open.clear()
             self._ends.clear()
+        client.put(removed(consumer.stream, consumer.name, place) for place in empty)
         self._start = Start(start.born, max(start.sequence, self._next(start.born)))
         await self._leave(client)
         if not self._stopped:

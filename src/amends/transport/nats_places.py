@@ -11,6 +11,8 @@ Must not: change or remove anything.
 from __future__ import annotations
 
 import json
+import logging
+import sys
 from typing import Any, NamedTuple
 
 from amends.errors import TransportAway, TransportRefused
@@ -19,19 +21,23 @@ from amends.transport.names import at_broker, group_at_broker
 from amends.transport.nats_link import FORBIDDEN, LOST, NOBODY, Answer, Link, Question
 
 QUEUE_CONSUMER = "listeners"
+REMOVED_MAX = 100_000  # the newest places in a queue that are looked at for what is waited for in vain
+LOOKS_MAX = 2_000  # at messages that are there, and in somebody's hands
 WAITING_MAX = 512  # questions for messages that wait at one consumer: two of each listener
 _API = "$JS.API."
-_NO_STREAM, _NO_CONSUMER, _THERE = 10059, 10014, 10058
+_NO_STREAM, _NO_CONSUMER, _NO_MESSAGE, _THERE = 10059, 10014, 10037, 10058
 _LATER = (10023, 10047, 10077, 10028)  # resources or room are short; somebody or something may mend that
 _SECOND = 1_000_000_000
+_log = logging.getLogger("amends.nats")
 
 
 class Consumer(NamedTuple):
-    """A group's share."""
+    """A group's share. unacked: the places in the stream between which it may wait for acks."""
 
     stream: str
     name: str
     ack_seconds: float
+    unacked: range
 
 
 class Start(NamedTuple):
@@ -88,8 +94,43 @@ class Places:
             told = await self._api(f"CONSUMER.DURABLE.CREATE.{stream}.{name}", config, source)
         self._check(told, f"the consumer {name} of the stream {stream} for {source.name}")
         ack_seconds = told["config"].get("ack_wait", 30 * _SECOND) / _SECOND
-        delivered = told.get("delivered", {}).get("stream_seq", 0)
-        return Consumer(stream, name, ack_seconds), Start(born, int(delivered) + 1)
+        delivered, floor = (int(told.get(place, {}).get("stream_seq", 0)) for place in ("delivered", "ack_floor"))
+        first = max(floor + 1, delivered + 1 - REMOVED_MAX) if told.get("num_ack_pending") else delivered + 1
+        unacked = range(first, delivered + 1)
+        return Consumer(stream, name, ack_seconds, unacked), Start(born, delivered + 1)
+
+    async def removed(self, source: Destination, consumer: Consumer) -> list[int]:
+        """The places in a queue that its consumer may wait for, and that are empty. Raises TransportAway.
+
+        A server that was killed may have kept of an ack that the message is removed, and not that it is acked. It then
+        looks for that message again and again, for one at each occasion, before it gives anybody what is there: seen
+        with 2.9, and in the source up to 2.10 (`getNextMsg` in server/consumer.go). An ack is all that ends it.
+        """
+        empty: list[int] = []
+        if source.kind is Kind.QUEUE and consumer.unacked:
+            place = consumer.unacked.start
+            for _ in range(LOOKS_MAX):
+                there = await self._next_there(source, consumer.stream, place)
+                if there is None:
+                    break
+                empty += range(place, min(there, consumer.unacked.stop))
+                place = there + 1
+                if place >= consumer.unacked.stop:
+                    break
+        return empty
+
+    async def _next_there(self, source: Destination, stream: str, place: int) -> int | None:
+        """The first place from here on that is not empty, beyond all where there is none; None where the server does
+        not say."""
+        subject = at_broker(self._options.prefix, source)
+        try:
+            told = await self._api(f"STREAM.MSG.GET.{stream}", {"seq": place, "next_by_subj": subject}, source)
+        except TransportRefused as error:
+            _log.debug("%s", error)
+            return None
+        if told.get("code") == _NO_MESSAGE:
+            return sys.maxsize
+        return told["message"]["seq"] if "message" in told else None
 
     async def lag(self, source: Destination, group: str) -> int | None:
         """About how many messages wait for a group; None where nobody knows.

@@ -29,6 +29,7 @@ from yarl import URL
 
 from amends.errors import TransportRefused
 from amends.transport.driver_logs import driving, keep_out
+from amends.transport.lasting import lasting
 from amends.transport.url import Host, Url
 
 PAUSE_FIRST_SECONDS = 0.1
@@ -104,7 +105,9 @@ class Link:
             raise self._url.refused(str(error)) from error
         except TROUBLE as error:
             self._away(error)
-        self._keeper = asyncio.get_running_loop().create_task(self._keep(), name=f"amends-rabbitmq-{self._name}")
+        self._keeper = asyncio.get_running_loop().create_task(
+            lasting(self._keep, f"the connection to {self._url.shown}", _log), name=f"amends-rabbitmq-{self._name}"
+        )
 
     async def close(self) -> None:
         """Give the connection back."""

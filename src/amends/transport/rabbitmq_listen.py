@@ -24,6 +24,7 @@ from amends.errors import TransportAway, TransportRefused
 from amends.message import Message
 from amends.transport.base import Destination, Receive
 from amends.transport.driver_logs import as_caller
+from amends.transport.lasting import lasting
 from amends.transport.names import dead_attributes, dead_of
 from amends.transport.rabbitmq_link import TROUBLE, Link
 from amends.transport.rabbitmq_places import Places, channel_of, guarded
@@ -81,7 +82,9 @@ class RabbitmqListener:
             await self._begin()
         except (TransportAway, *TROUBLE):
             _log.debug("listening to %s begins when the broker is there", self.source.name)
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="amends-rabbitmq-listener")
+        self._task = asyncio.get_running_loop().create_task(
+            lasting(self._run, f"listening to {self.source.name}", _log), name="amends-rabbitmq-listener"
+        )
 
     async def stop(self) -> None:
         task, self._task = self._task, None
@@ -286,6 +289,9 @@ class _Inlet:
                         await guarded(self._channel.basic_ack(tag, wait=False))
         except TROUBLE as error:
             _log.debug("acks were lost with their channel: %r", error)
+        except Exception:  # noqa: BLE001  # whatever it is: with another channel all that is not acked comes again
+            _log.exception("acks were lost: this is a bug in amends, or in aiormq; another channel is made")
+            self.over.set()
         finally:
             self._sender = None
 

@@ -14,6 +14,7 @@ from contextlib import suppress
 from redis.exceptions import ResponseError
 
 from amends.errors import TransportAway, TransportError, TransportRefused
+from amends.transport.lasting import lasting
 from amends.transport.redis_groups import Groups
 from amends.transport.redis_options import Options
 from amends.transport.redis_wire import Wire
@@ -53,7 +54,9 @@ class Link:
         except TransportRefused:
             await self.publishing.close()
             raise
-        self._keeper = asyncio.get_running_loop().create_task(self._keep(), name="amends-redis")
+        self._keeper = asyncio.get_running_loop().create_task(
+            lasting(self._keep, f"the connection to {self.options.shown}", _log), name="amends-redis"
+        )
 
     async def close(self) -> None:
         """Disconnect."""

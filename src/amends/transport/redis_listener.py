@@ -15,13 +15,14 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from redis.exceptions import ResponseError
 
 from amends.errors import TransportAway, TransportError
 from amends.transport.base import Delivery, Destination, Kind, Receive
+from amends.transport.lasting import lasting
 from amends.transport.redis_claims import Came, Claims
 from amends.transport.redis_delivery import RedisDelivery
 from amends.transport.redis_groups import group_of
@@ -78,12 +79,10 @@ class RedisListener:
         while not self._made and loop.time() < until and await self.link.ready(until - loop.time()):
             try:
                 await self._make()
+                self._made = True
             except TransportAway as error:
                 self.link.failed(error)
-        self._tasks = [
-            loop.create_task(self._run(), name=f"amends-redis-{self.source.name}"),
-            loop.create_task(self._tend(), name=f"amends-redis-claims-{self.source.name}"),
-        ]
+        self._tasks = [self._duty(self._run, "listening to"), self._duty(self._tend, "claims of")]
 
     async def stop(self) -> None:
         """Ask for nothing more; what is not handed out by then is others'."""
@@ -123,7 +122,7 @@ class RedisListener:
             self._room.set()
             self._acks.append(delivery.id)
             if self._acking is None:
-                self._acking = asyncio.get_running_loop().create_task(self._put_acks(), name="amends-redis-acks")
+                self._acking = self._duty(self._put_acks, "acks of")
 
     def retry(self, delivery: RedisDelivery, after_seconds: float) -> None:
         """A delivery shall come again."""
@@ -134,6 +133,10 @@ class RedisListener:
             self._held[delivery.id] = loop.time() + max(after_seconds, 0.0)
             if self._waking is None or self._waking.done():
                 self._waking = loop.create_task(self._quietly(self._wake()), name="amends-redis-wake")
+
+    def _duty(self, duty: Callable[[], Awaitable[None]], what: str) -> asyncio.Task[None]:
+        doing = lasting(duty, f"{what} {self.source.name}", _log)
+        return asyncio.get_running_loop().create_task(doing, name=f"amends-redis {what} {self.source.name}")
 
     async def _put_acks(self) -> None:
         """Tell the server what is done with, until it knows. An ack twice does no harm."""
@@ -156,16 +159,17 @@ class RedisListener:
         """Hand out what comes, until it is stopped."""
         pause = PAUSE_FIRST_SECONDS
         while not self._stopped.is_set():
+            made, self._made = self._made, False
             try:
-                if not self._made:
+                if not made:
                     await self._make()
                 await self._turn()
+                self._made = True
                 pause = PAUSE_FIRST_SECONDS
             except (TransportError, ResponseError) as error:
                 if self._stopped.is_set():
                     return
                 self._say(error)
-                self._made = False
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, PAUSE_LAST_SECONDS)
 
@@ -242,7 +246,6 @@ class RedisListener:
             if id not in self.open and id not in self._held and id not in done:
                 self._held[id] = 0.0
         self._scan_at = 0.0
-        self._made = True
 
     async def _wake(self) -> None:
         """End the waiting at the server, so that there is another look."""

@@ -56,7 +56,12 @@ class Wire:
                     raise
         except TimeoutError:
             raise TransportAway(f"{self.options.shown}: no answer within {seconds:g} s") from None
-        except (OSError, EOFError, RedisError) as error:
+        except (
+            OSError,
+            EOFError,
+            RedisError,
+            RuntimeError,
+        ) as error:  # uvloop has its own
             raise TransportAway(f"{self.options.shown}: {error}") from error
         return replies
 
