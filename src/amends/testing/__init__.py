@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from amends.testing.explore_report import Report
     from amends.testing.explore_world import Clock
     from amends.testing.sandbox import NewSandbox, Sandbox, Started
+    from amends.testing.sandbox_fakes import Fake, fake, host
     from amends.testing.specification import (
         cancels,
         compensates,
@@ -32,6 +33,7 @@ __all__ = [
     "Clock",
     "Counterexample",
     "Exploration",
+    "Fake",
     "NewSandbox",
     "Report",
     "Sandbox",
@@ -41,7 +43,9 @@ __all__ = [
     "context",
     "explore",
     "fails",
+    "fake",
     "given",
+    "host",
     "rejects",
     "replies",
     "runs",
@@ -54,6 +58,7 @@ _MODULES = {
     "Clock": "explore_world",
     "Counterexample": "exploration",
     "Exploration": "exploration",
+    "Fake": "sandbox_fakes",
     "NewSandbox": "sandbox",
     "Report": "explore_report",
     "Sandbox": "sandbox",
@@ -63,7 +68,9 @@ _MODULES = {
     "context": "by_hand",
     "explore": "exploration",
     "fails": "specification",
+    "fake": "sandbox_fakes",
     "given": "specification",
+    "host": "sandbox_fakes",
     "rejects": "specification",
     "replies": "specification",
     "runs": "specification",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -31,6 +32,7 @@ from amends.run.settings import Settings
 from amends.testing.by_hand import NAMESPACE
 from amends.testing.fakes import depth_of_test, providers, refuse_transactions
 from amends.testing.rig import Rig
+from amends.testing.sandbox_services import Given, SandboxServices
 from amends.testing.virtual import Inline
 
 I = TypeVar("I")  # noqa: E741  # the input, as in the documented signatures
@@ -79,6 +81,8 @@ class Sandbox:
     sagas: those it knows. resources: what their steps ask for: a list of plain values, each for
         its own class, and of functions as an Orchestrator takes them; or a mapping of types to
         values, for a fake of another class: `resources={Shop: FakeShop()}`.
+    services: who does the commands of services: `fake(charge_card, Payment("p-1"))`, or participants of yours, with
+        `host(app, tx=connection)` where their handlers take a transaction.
     database: a SQLite file, for steps that take a transaction and for `start(within=…)`; memory
         without it. around: as an Orchestrator takes it.
 
@@ -90,6 +94,7 @@ class Sandbox:
         sagas: Sequence[Saga[Any, Any]],
         resources: Sequence[object] | Mapping[Any, object] = (),
         *,
+        services: Given = (),
         database: Path | str | None = None,
         around: Sequence[Around] = (),
     ) -> None:
@@ -101,6 +106,8 @@ class Sandbox:
         config = Config(
             None, registry, provided, NAMESPACE, SETTINGS, None, tuple(around), chance=chance, threads=Inline()
         )
+        if services or any(saga.plan.services for saga in sagas):
+            config = replace(config, broker=SandboxServices(services, sagas, provided, SETTINGS))
         self._rig = Rig(config, None if database is None else Path(database))
 
     # Sagas
@@ -212,10 +219,11 @@ class NewSandbox:
         sagas: Sequence[Saga[Any, Any]],
         resources: Sequence[object] | Mapping[Any, object] = (),
         *,
+        services: Given = (),
         database: Path | str | None = None,
         around: Sequence[Around] = (),
     ) -> Sandbox:
         """A `Sandbox` of these sagas."""
-        sandbox = Sandbox(sagas, resources, database=database, around=around)
+        sandbox = Sandbox(sagas, resources, services=services, database=database, around=around)
         self._made.append(sandbox)
         return sandbox
