@@ -31,6 +31,8 @@ _BARE = re.compile(r"[!#$&-~]*")  # what those bindings take as it is: printable
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 _ESCAPE = re.compile(r"\\(.)")
 _NO_ATTRIBUTES: Mapping[str, str] = {}
+_LONG = 64  # no header of ours has a longer name; what others send is not remembered
+_FIRST_INSTANT, _LAST_INSTANT = -62_135_596_800.0, 253_402_300_799.0  # that can be written in UTC: the years 1 to 9999
 
 
 class Message(NamedTuple):
@@ -80,7 +82,7 @@ def from_headers(given: Mapping[str, str], data: bytes, prefix: str = PERCENT_EN
 
     Raises MessageRefused for what is no CloudEvent in binary mode, or has more or longer attributes than allowed.
     """
-    found = {own: value for name, value in given.items() if (own := _attribute(name, prefix)) is not None}
+    found = {own: value for name, value in given.items() if (own := _own(name, prefix)) is not None}
     if found.pop("specversion", "") != SPEC_VERSION:
         raise MessageRefused(f"it has no {prefix}specversion {SPEC_VERSION}: it is no CloudEvent in binary mode")
     if prefix == PERCENT_ENCODED:
@@ -96,6 +98,10 @@ def from_headers(given: Mapping[str, str], data: bytes, prefix: str = PERCENT_EN
     subject, key = found.pop("subject", ""), found.pop("partitionkey", "")
     found.pop("datacontenttype", None)
     return Message(id_, type_, source, data, from_rfc3339(instant) if instant else 0.0, subject, key, found)
+
+
+def _own(name: str, prefix: str) -> str | None:
+    return _attribute(name, prefix) if len(name) <= _LONG else _attribute.__wrapped__(name, prefix)
 
 
 @lru_cache(maxsize=512)  # the same few names come again and again
@@ -153,4 +159,7 @@ def from_rfc3339(text: str) -> float:
         instant = None
     if instant is None or instant.tzinfo is None:
         raise MessageRefused(f"its time {text!r:.60} is no RFC 3339 instant with a zone")
-    return instant.timestamp()
+    seconds = instant.timestamp()
+    if not _FIRST_INSTANT <= seconds <= _LAST_INSTANT:
+        raise MessageRefused(f"its time {text!r:.60} is not in the years 1 to 9999 of UTC")
+    return seconds

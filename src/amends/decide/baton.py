@@ -218,6 +218,8 @@ def _said(message: Message) -> dict[str, str]:
         said = None
     if not isinstance(said, dict) or not all(isinstance(value, str) for value in said.values()):
         raise MessageRefused("its data is no object of texts")
+    if any(map(wire.UNFIT.search, said.values())):
+        raise MessageRefused("its data has a NUL, or half a character, which no database keeps")
     return said
 
 

@@ -74,9 +74,12 @@ def evolve(state: State | None, event: Event) -> State:
 
 
 def replay(history: Iterable[Event]) -> State:
-    """The state that a whole history gives."""
+    """The state that a whole history gives. Raises ImpossibleTransition, for one without events too."""
     events = iter(history)
-    state = evolve(None, next(events))
+    first = next(events, None)
+    if first is None:
+        raise ImpossibleTransition("a history without events tells of no saga: this is a bug in amends")
+    state = evolve(None, first)
     for event in events:
         apply(state, event)
     return state

@@ -274,8 +274,11 @@ def index_of(address: str) -> int:
 def from_json(text: str) -> Plan:
     """The plan that a canonical JSON text describes. Raises KeyError, TypeError or ValueError
     for a text that is no plan."""
-    data = json.loads(text)
-    root = _node_from(data.pop("root"))
+    try:
+        data = json.loads(text)
+        root = _node_from(data.pop("root"))
+    except (AttributeError, RecursionError):
+        raise ValueError("that is no plan") from None
     if not isinstance(root, SequenceNode):
         raise ValueError("a plan's root is a sequence")
     return Plan(root=root, **data)

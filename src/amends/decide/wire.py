@@ -32,7 +32,7 @@ _REPLIES = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.replies")  # a reply 
 _REPLIES_MAX = 220  # as names at a broker
 _ADDRESS = re.compile(r"[A-Za-z_][A-Za-z0-9_./\[\]-]*")
 _ADDRESS_MAX = 4000  # the deepest nesting of the longest names has 2,200
-_UNFIT = re.compile(r"[\x00\ud800-\udfff]")  # that no database keeps
+UNFIT = re.compile(r"[\x00\ud800-\udfff]")  # that no database keeps
 
 
 class Kind(StrEnum):
@@ -271,7 +271,7 @@ def _reason_of(data: bytes) -> str:
     except (ValueError, RecursionError):
         return ""
     reason = given.get("reason", "") if isinstance(given, dict) else ""
-    return _UNFIT.sub("\N{REPLACEMENT CHARACTER}", reason[:REASON_CHARACTERS]) if isinstance(reason, str) else ""
+    return UNFIT.sub("\N{REPLACEMENT CHARACTER}", reason[:REASON_CHARACTERS]) if isinstance(reason, str) else ""
 
 
 # What a message's attributes say, also in `baton.py`. All raise MessageRefused.

@@ -4,7 +4,7 @@ A row is `[at, worker, [[name, field, …], …]]`. Payloads stand in it as the 
 row can be read with any tool. Names and the order of fields never change; fields are added at
 the end, with a default.
 
-Guarantees: what is encoded decodes to equal events.
+Guarantees: what is encoded decodes to equal events; what decodes has the types of its fields, wherever it came from.
 Must not: look into payloads.
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple, Union, get_args, get_type_hints
 
 import msgspec
 
@@ -41,12 +41,24 @@ _NAMES: dict[type[Event], str] = {kind: _snake(kind.__name__) for kind in get_ar
 _KINDS: dict[str, type[Event]] = {name: kind for kind, name in _NAMES.items()}
 # Which field of an event is a payload.
 _PAYLOAD: dict[type[Event], int] = {e.Started: 0, e.Built: 1, e.Succeeded: 1, e.Kept: 1, e.Closed: 3, e.Late: 3}
-_PHASE: dict[type[Event], int] = {
-    kind: index for kind in _KINDS.values() for index, name in enumerate(kind._fields) if name == "phase"
-}
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(tuple[float, int, list[list[msgspec.Raw]]]).decode
-_any = msgspec.json.decode
+
+
+def _form(kind: type[Event]) -> type[msgspec.Struct]:
+    """What an event is in a row: its name and its fields, a payload as it stands."""
+    hints, payload = get_type_hints(kind), _PAYLOAD.get(kind)
+    fields: list[Any] = []
+    for index, name in enumerate(kind._fields):
+        type_ = msgspec.Raw if index == payload else tuple[msgspec.Raw, ...] if name == "items" else hints[name]
+        default = kind._field_defaults.get(name, msgspec.NODEFAULT)
+        fields.append((name, type_, msgspec.Raw(b"") if index == payload and default is None else default))
+    return msgspec.defstruct(
+        kind.__name__, fields, tag=_NAMES[kind], array_like=True, forbid_unknown_fields=True, frozen=True, gc=False
+    )
+
+
+_FORMS: dict[type[msgspec.Struct], type[Event]] = {_form(kind): kind for kind in _NAMES}
+_decode = msgspec.json.Decoder(tuple[float, int, list[Union[tuple(_FORMS)]]]).decode  # type: ignore[misc]  # noqa: UP007  # built here
 
 
 def encode(at: float, worker: int, events: Iterable[Event]) -> bytes:
@@ -67,8 +79,8 @@ def decode(row: bytes) -> Row:
     """The row of some bytes. Raises StoreDamaged for what is none."""
     try:
         at, worker, events = _decode(row)
-        return Row(at, worker, tuple(_from_list(event) for event in events))
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        return Row(at, worker, tuple(map(_event, events)))
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise StoreDamaged(f"a journal row cannot be read ({error}); was it written by a newer amends?") from None
 
 
@@ -109,18 +121,12 @@ def _to_list(event: Event) -> list[object]:
     return values
 
 
-def _from_list(raws: list[msgspec.Raw]) -> Event:
-    kind = _KINDS[_any(raws[0], type=str)]
-    payload, phase = _PAYLOAD.get(kind), _PHASE.get(kind)
-    values: list[Any] = []
-    for index, raw in enumerate(raws[1:]):
-        if index == payload:
-            values.append(bytes(raw))
-        elif kind is e.Listed and index == 1:
-            values.append(tuple(bytes(item) for item in _any(raw, type=list[msgspec.Raw])))
-        else:
-            value = _any(raw)
-            values.append(tuple(value) if isinstance(value, list) else value)
-    if phase is not None:
-        values[phase] = Phase(values[phase])
+def _event(form: msgspec.Struct) -> Event:
+    kind = _FORMS[type(form)]
+    values: list[Any] = list(msgspec.structs.astuple(form))
+    if kind in _PAYLOAD:
+        at = _PAYLOAD[kind]
+        values[at] = bytes(values[at]) or kind._field_defaults.get(kind._fields[at])
+    elif kind is e.Listed:
+        values[1] = tuple(map(bytes, values[1]))
     return kind(*values)

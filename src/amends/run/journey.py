@@ -36,15 +36,22 @@ _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def length_of(history: bytes) -> int:
-    """How many rows a history has. Raises MessageRefused."""
-    return len(rows_of(history))
+    """How many rows a history has that somebody tells. Raises MessageRefused, also for one that no saga can have."""
+    rows = rows_of(history)
+    try:
+        replay(event for row in rows for event in journal.decode(row).events)
+    except (StoreDamaged, ImpossibleTransition, LookupError) as error:
+        raise MessageRefused(f"a history cannot be read: {error}") from None
+    return len(rows)
 
 
 def rows_of(history: bytes) -> list[bytes]:
     """The rows of a history. Raises MessageRefused."""
     try:
+        if "\x00" in history.decode():  # which no JSON has, and no database keeps
+            raise MessageRefused("a history cannot be read: it has a NUL")
         return [bytes(row) for row in _rows(history)]
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError, and all of msgspec's
         raise MessageRefused(f"a history cannot be read: {error}") from None
 
 
@@ -89,13 +96,13 @@ class Journey:
         self._settings = settings
         self._supply = Supply(route.program, {}, settings)
         try:
-            self._parts = [bytes(row) for row in _rows(history)]
+            self._parts = rows_of(history)
             self._state: State | None = None
             self.written_at: float = 0.0  # when the last of the rows that came was
             if self._parts:
                 rows = [journal.decode(row) for row in self._parts]
                 self._state, self.written_at = replay(event for row in rows for event in row.events), rows[-1].at
-        except (msgspec.MsgspecError, StoreDamaged, ImpossibleTransition, LookupError) as error:
+        except (MessageRefused, StoreDamaged, ImpossibleTransition, LookupError) as error:
             raise MessageRefused(f"the history of the saga {saga.key!r:.60} cannot be read: {error}") from None
         self.wake: float | None = None
 

@@ -229,6 +229,8 @@ def _after(known: Known, rows: Sequence[tuple[bytes, journal.Row]]) -> Known:
                 state = evolve(None, event)
             else:
                 apply(state, event)
+    if state is None:
+        raise ImpossibleTransition("a history without events tells of no saga")
     return Known(known.length + len(rows), state, known.begun or rows[0][1].at, known.names)
 
 
