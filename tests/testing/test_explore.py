@@ -15,7 +15,7 @@ from amends.testing.explore_faults import Faults
 from amends.testing.explore_laws import broken
 from amends.testing.explore_run import Run
 from amends.testing.explore_scene import Scene
-from amends.testing.explore_search import Search
+from amends.testing.explore_search import Limit, Search
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def test_no_list_of_faults_is_run_twice_and_every_fault_of_one_is_met() -> None:
 
     runs: list[Run] = []
 
-    Search(Recording(place_order, ORDER, Shop), conserved, runs=900, seed=3).report()
+    Search(Recording(place_order, ORDER, Shop), conserved, Limit(runs=900), seed=3).report()
 
     assert len({frozenset(run.faults) for run in runs}) == len(runs) == 900
     assert [run.faults for run in runs if run.met != set(run.faults)] == []
@@ -170,7 +170,7 @@ def test_a_counterexample_is_small_and_told_as_a_timeline() -> None:
 
 def test_what_does_not_matter_is_left_out_of_a_counterexample_and_the_rest_made_simple() -> None:
     scene = Scene(broken_saga(), ORDER, Shop)
-    search = Search(scene, stock_is_kept, runs=1, seed=0)
+    search = Search(scene, stock_is_kept, Limit(), seed=0)
     run = scene.run(scene.faults("charge:fails, charge#2:lost, undo:charge:fails, undo:take:crash-after-effect"))
     wrong = broken(run, stock_is_kept)
     assert wrong

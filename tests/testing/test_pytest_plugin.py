@@ -108,7 +108,8 @@ def test_it_says_how_many() -> None:
 
 def test_the_budget_of_explorations_is_an_option(tmp_path: Path) -> None:
     assert "made 60 and 50" in pytest_in(tmp_path, EXPLORING, "-s", "--amends-explore=60")
+    assert re.search(r"made [0-9]+ and 50", pytest_in(tmp_path, EXPLORING, "-s", "--amends-explore=0.001s"))
     made = re.search(r"made (\d+) and 50", pytest_in(tmp_path, EXPLORING, "-s"))
     assert made is not None
     assert int(made[1]) > 500  # as many as there are
-    assert "a number from 1 on is expected" in pytest_in(tmp_path, EXPLORING, "--amends-explore=0")
+    assert "a number of runs from 1 on is expected" in pytest_in(tmp_path, EXPLORING, "--amends-explore=0")

@@ -40,23 +40,29 @@ def found_in(run: Run, wrong: str) -> Found:
 
 
 @dataclass
+class Level:
+    """Lists of so many faults: how many were run, of how many; None where there are too many to be counted."""
+
+    faults: int
+    run: int = 0
+    of: int | None = None
+
+
+@dataclass
 class Report:
     """What was explored.
 
-    outcomes, kinds: how many runs ended so, how many met such a fault. singles: how many single faults there are; each
-    was run. pairs, pairs_of: how many pairs were run, of how many. longer: lists of three or more. steps,
-    compensations: those that were called; unreached: those that never were. counterexample: the first wrong run.
+    outcomes, kinds: how many runs ended so, how many met such a fault. levels: how many lists of one fault, of two, and
+    so on were run, of how many. steps, compensations: those that were called; unreached: those that never were.
+    counterexample: the first wrong run. command: a line that repeats it.
     """
 
     saga: str
     seed: int
     only: Faults = ()
     runs: int = 0
-    singles: int = 0
-    pairs: int = 0
-    pairs_of: int = 0
-    longer: int = 0
     seconds: float = 0.0
+    levels: list[Level] = field(default_factory=list)
     outcomes: Counter[str] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     steps: set[str] = field(default_factory=set)
@@ -71,6 +77,35 @@ class Report:
     def ok(self) -> bool:
         """Whether no run was wrong."""
         return self.counterexample is None
+
+    @property
+    def singles(self) -> int:
+        """How many single faults there are. Each was run, unless something was wrong before."""
+        return self._level(1).of or 0
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs of faults were run."""
+        return self._level(2).run
+
+    @property
+    def pairs_of(self) -> int | None:
+        """How many there are; None if nobody counted."""
+        return self._level(2).of
+
+    @property
+    def longer(self) -> int:
+        """How many longer lists were run."""
+        return sum(level.run for level in self.levels if level.faults > 2)
+
+    @property
+    def exhaustive(self) -> int:
+        """Of how many faults at once every list was run that there is."""
+        whole = [level.faults for level in self.levels if level.run == level.of]
+        return max(whole, default=0) if self.ok else 0
+
+    def _level(self, faults: int) -> Level:
+        return next((level for level in self.levels if level.faults == faults), Level(faults))
 
     def count(self, run: Run) -> None:
         """Take a run in."""
@@ -93,6 +128,7 @@ class Report:
             lines = [f"{self.saga}: one run, with {spelled(self.only)}"]
         else:
             lines.append(f"  faults: {self._extent()}")
+            lines += [f"  {self._exhaustive()}"] if self.ok else []
         lines.append(f"  outcomes: {_counted(self.outcomes)}")
         lines.append(f"  steps: {_named(self.steps)}; compensations: {_named(self.compensations)}")
         if self.kinds:
@@ -110,13 +146,20 @@ class Report:
         return f" ({self.runs / self.seconds:,.0f} a second)" if self.seconds > 0 else ""
 
     def _extent(self) -> str:
-        pairs = (
-            f"{self.pairs:,} of {self.pairs_of:,} pairs" if self.pairs < self.pairs_of else f"all {self.pairs:,} pairs"
-        )
-        longer = f", {self.longer:,} longer lists" if self.longer else ""
         if self.counterexample is not None:
             return f"stopped at the first run that is wrong, number {self.runs:,}"
-        return f"every single one ({self.singles:,}), {pairs}{longer}"
+        parts = [f"every single one ({self.singles:,})"]
+        parts += [_counted_lists(level) for level in self.levels if level.faults > 1 and level.of != 0]
+        return ", ".join(parts)
+
+    def _exhaustive(self) -> str:
+        """Up to where nothing was left out."""
+        last = self.levels[-1] if self.levels else Level(0)
+        if last.run != last.of:
+            return f"exhaustive up to {_at_once(self.exhaustive)}; of longer lists seed {self.seed} drew some"
+        if last.of == 0:
+            return "exhaustive: there are no other lists of faults"
+        return f"exhaustive up to {_at_once(self.exhaustive)}; longer lists are not made"
 
     def _told(self, shown: Found) -> str:
         if not shown.wrong:
@@ -124,6 +167,18 @@ class Report:
         given = spelled(shown.faults) or "no fault at all"
         text = f"WRONG with {given}: {shown}"
         return text + (f"\n\n    run it again: {self.command}" if self.command else "")
+
+
+def _counted_lists(level: Level) -> str:
+    """How many lists of one length were run."""
+    name = "pairs" if level.faults == 2 else f"lists of {level.faults}"
+    if level.of is None:
+        return f"{level.run:,} {name}, of more than can be counted"
+    return f"all {level.run:,} {name}" if level.run == level.of else f"{level.run:,} of {level.of:,} {name}"
+
+
+def _at_once(faults: int) -> str:
+    return "single faults" if faults == 1 else f"{faults} faults at once"
 
 
 def _functions(plan: Plan) -> tuple[list[str], list[str]]:

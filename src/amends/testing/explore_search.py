@@ -1,4 +1,4 @@
-"""The search: every single fault, then pairs, then longer lists from the seed; the first that is wrong, made small.
+"""The search: every single fault, then pairs, then longer lists; the first that is wrong, made small.
 
 Guarantees: the same scene, budget and seed give the same runs in the same order.
 Must not: stop before the single faults are through, whatever the budget.
@@ -9,38 +9,52 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import iscoroutinefunction
 from random import Random
 from time import perf_counter
+from typing import NamedTuple
 
 from amends.errors import DefinitionError
 from amends.testing.explore_faults import MOMENTS, SIMPLEST, Fault, Faults
 from amends.testing.explore_laws import Invariant, broken
 from amends.testing.explore_points import further, simpler
-from amends.testing.explore_report import Found, Report, found_in
+from amends.testing.explore_report import Found, Level, Report, found_in
 from amends.testing.explore_run import Run
 from amends.testing.explore_scene import Scene
 
 Progress = Callable[[int, int], None]
-LONGEST = 3  # faults in a list
+LONGEST = 5  # faults in a list
+LISTED_MAX = 50_000  # lists that are counted, and put in order, at once; beyond it they are drawn
+KEPT_MAX = 20_000  # runs of which it is kept what may come behind them
 DRAWS_AT_ONCE = 50  # lists that turn out to be known, before the space counts as used up
+TOLD_SECONDS = 0.1
 SHRINKS_MAX = 400
 LINES_LESS = 4  # that a journal may have without a fault
 COLLECT_AT = 50_000
+Behind = list[tuple[Faults, list[Fault]]]
+
+
+class Limit(NamedTuple):
+    """When a search ends, if nothing is wrong. None: not for that reason."""
+
+    runs: int | None = None
+    seconds: float | None = None
 
 
 @dataclass
 class Search:
-    """One exploration. runs: how many at most, every single fault in any case. told: how far it is, now and then."""
+    """One exploration. limit: of its runs and its time; every single fault is run in any case. told: how far it is, now
+    and then."""
 
     scene: Scene
     invariant: Invariant | None
-    runs: int
+    limit: Limit
     seed: int
     told: Progress | None = None
-    seen: set[frozenset[Fault]] = field(default_factory=set)
     _left: int = 0  # runs that may still be spent on making a counterexample small
+    _began: float = 0.0
+    _told_at: float = 0.0
 
     def __post_init__(self) -> None:
         """Raises DefinitionError."""
@@ -51,11 +65,11 @@ class Search:
 
     def report(self) -> Report:
         """Run until something is wrong or the budget is spent."""
-        began = perf_counter()
+        self._began = self._told_at = perf_counter()
         report = Report(self.scene.saga.name, self.seed)
         with seldom_collected():
             self._search(report)
-        report.seconds = perf_counter() - began
+        report.seconds = perf_counter() - self._began
         report.cover(self.scene)
         return report
 
@@ -66,8 +80,19 @@ class Search:
             if wrong:
                 report.counterexample = self.smallest(run, wrong)
                 break
-            if self.told is not None and report.runs % 100 == 0:
-                self.told(report.runs, max(self.runs, report.runs))
+            if self.told is not None:
+                self._tell(report.runs, self.told)
+
+    def _tell(self, runs: int, told: Progress) -> None:
+        """How far it is: of the runs, or of as many as the time may do for."""
+        now = perf_counter()
+        if now - self._told_at < TOLD_SECONDS:
+            return
+        self._told_at = now
+        of = [] if self.limit.runs is None else [self.limit.runs]
+        if self.limit.seconds is not None:
+            of.append(round(runs * self.limit.seconds / (now - self._began)))
+        told(runs, max(min(of, default=runs), runs))
 
     def only(self, faults: Faults) -> Report:
         """The one run with these faults."""
@@ -84,53 +109,71 @@ class Search:
         return report
 
     def _all(self, report: Report) -> Iterator[Run]:
-        base = self._run(())
+        """All runs: without a fault, with one, with two of them, and so on, as far as the budget goes."""
+        base = self.scene.run()
         yield base
-        singles = sorted(further(base), key=simplicity)
-        behind: list[tuple[Faults, list[Fault]]] = []
-        for fault in singles:
-            run = self._run((fault,))
-            yield run
-            behind.append(((fault,), sorted(further(run), key=simplicity)))
-        report.singles = len(singles)
+        behind: Behind = [((), sorted(further(base), key=simplicity))]
+        for length in range(1, LONGEST + 1):
+            level = Level(length)
+            report.levels.append(level)
+            lists = self._lists(report, level, behind)
+            further_on: Behind = []
+            for faults in lists:
+                run = self.scene.run(faults)
+                yield run
+                level.run += 1
+                if length < LONGEST and len(further_on) < KEPT_MAX:
+                    more = further(run)
+                    further_on.append((faults, sorted(more, key=simplicity) if length == 1 else more))
+            if level.run != level.of:
+                return
+            if level.run > len(further_on):  # not all that is behind it is known
+                return
+            behind = [(faults, more) for faults, more in further_on if more]
+
+    def _lists(self, report: Report, level: Level, behind: Behind) -> Iterator[Faults]:
+        """The lists of one length: all of them where that is within the budget, else what the seed draws."""
+        if sum(len(more) for _, more in behind) > LISTED_MAX:
+            yield from self._drawn(report, level, behind)
+            return
         reached = [(*faults, fault) for faults, more in behind for fault in more]
-        pairs = list({frozenset(pair): pair for pair in reversed(reached)}.values())[::-1]
-        report.pairs_of = len(pairs)
-        left = self.runs - report.runs
-        if len(pairs) > left:
-            chosen = set(Random(self.seed).sample(range(len(pairs)), max(left, 0)))
-            pairs = [pair for place, pair in enumerate(pairs) if place in chosen]
-        longer: list[tuple[Faults, list[Fault]]] = []
-        for pair in pairs:
-            run = self._run(pair)
-            yield run
-            report.pairs += 1
-            if report.pairs_of < left:
-                longer.append((pair, further(run)))
-        yield from self._drawn(report, longer)
+        lists = list({frozenset(one): one for one in reversed(reached)}.values())[::-1]
+        level.of = len(lists)
+        if level.faults > 1:
+            lists = self._within(lists, self.limit.runs, report.runs)
+        for one in lists:
+            if level.faults > 1 and self._spent(report):
+                return
+            yield one
 
-    def _drawn(self, report: Report, known: list[tuple[Faults, list[Fault]]]) -> Iterator[Run]:
-        """Longer lists, as far as the budget goes."""
+    def _within(self, lists: list[Faults], most: int | None, done: int) -> list[Faults]:
+        """As many as the budget has, the simplest first; where it has time only, in an order of the seed's."""
         chance = Random(self.seed)
-        known = [(faults, more) for faults, more in known if more]
-        misses = 0
-        while known and report.runs < self.runs and misses < DRAWS_AT_ONCE:
-            faults, more = chance.choice(known)
-            longer = (*faults, chance.choice(more))
-            if frozenset(longer) in self.seen:
-                misses += 1
-                continue
-            misses = 0
-            run = self._run(longer)
-            yield run
-            report.longer += 1
-            further_on = further(run) if len(longer) < LONGEST else []
-            if further_on:
-                known.append((longer, further_on))
+        if most is None:
+            return chance.sample(lists, len(lists))
+        left = max(most - done, 0)
+        if len(lists) <= left:
+            return lists
+        chosen = set(chance.sample(range(len(lists)), left))
+        return [one for place, one in enumerate(lists) if place in chosen]
 
-    def _run(self, faults: Faults) -> Run:
-        self.seen.add(frozenset(faults))
-        return self.scene.run(faults)
+    def _drawn(self, report: Report, level: Level, behind: Behind) -> Iterator[Faults]:
+        """Lists of which there are too many to be counted."""
+        chance, seen, misses = Random(self.seed), set[int](), 0
+        while misses < DRAWS_AT_ONCE and not self._spent(report):
+            faults, more = chance.choice(behind)
+            longer = (*faults, chance.choice(more))
+            known = hash(frozenset(longer))
+            misses = misses + 1 if known in seen else 0
+            if known not in seen:
+                seen.add(known)
+                yield longer
+
+    def _spent(self, report: Report) -> bool:
+        runs, seconds = self.limit
+        return (runs is not None and report.runs >= runs) or (
+            seconds is not None and perf_counter() - self._began >= seconds
+        )
 
     # Shrinking
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, get_args
 
 import click
 from rich.console import Console
@@ -19,12 +19,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from amends.define.saga import Saga
 from amends.operate.cli.app import AppError, object_of
 from amends.operate.cli.exits import Exit
-from amends.operate.cli.inputs import value_of
+from amends.operate.cli.inputs import text_of, value_of
 from amends.operate.cli.output import emit_json
 from amends.operate.cli.quote import quoted
 from amends.operate.cli.safe import safe
 from amends.operate.cli.verb import Verb, json_option
-from amends.testing.exploration import Exploration
+from amends.testing.exploration import Exploration, Style
 from amends.testing.explore_faults import spelled
 from amends.testing.explore_report import Found, Report
 
@@ -40,6 +40,7 @@ from amends.testing.explore_report import Found, Report
     examples=[
         "amends explore shop:place_order",
         "amends explore shop_laws:order --runs=20000 --seed=7",
+        "amends explore shop:place_order --seconds=60",
         "amends explore shop:place_order --fault=charge_card:crash-after-effect",
         "amends explore shop:place_order --fault=charge_card:rejects --fault=undo:reserve_stock:times-out",
         """amends explore shop:place_order '{"sku": "tea"}' --world=shop:FakeShop --invariant=laws:conserved""",
@@ -53,6 +54,8 @@ from amends.testing.explore_report import Found, Report
 @click.option(
     "--runs", type=click.IntRange(1), help="How many runs at most; single faults are all run. [default: 2000]"
 )
+@click.option("--seconds", type=float, metavar="N", help="For how long at most, instead of so many runs, or besides.")
+@click.option("--style", type=click.Choice([*get_args(Style)]), help="Another one than the Exploration says.")
 @click.option("--seed", type=int, help="Of what is drawn where there are more. [default: 0]")
 @json_option
 def explore(
@@ -62,16 +65,21 @@ def explore(
     world: str | None,
     invariant: str | None,
     runs: int | None,
+    seconds: float | None,
+    style: Style | None,
     seed: int | None,
     as_json: bool,
 ) -> int:
-    made = _changed(target, json, world, invariant)
+    text = None if json is None else text_of(json)
+    made = _changed(target, text, world, invariant)
+    made = made if style is None else replace(made, style=style)
     with _progress() as told:
-        report = made.run(only=", ".join(faults), runs=runs, seed=seed, told=told)
+        report = made.run(only=", ".join(faults), runs=runs, seconds=seconds, seed=seed, told=told)
     if report.counterexample is not None:
+        options = {"world": world, "invariant": invariant, "style": style}
+        given = [f"--{name}={value}" for name, value in options.items() if value is not None]
         again = [f"--fault={fault}" for fault in report.counterexample.faults]
-        given = [f"--world={world}"] * bool(world) + [f"--invariant={invariant}"] * bool(invariant)
-        report.command = quoted(["amends", "explore", target, *([json] if json else []), *given, *again])
+        report.command = quoted(["amends", "explore", target, *([] if text is None else [text]), *given, *again])
     if as_json:
         emit_json(_shape(report))
     else:
@@ -148,6 +156,7 @@ def _shape(report: Report) -> dict[str, object]:
         "pairs": report.pairs,
         "pairs_of": report.pairs_of,
         "longer": report.longer,
+        "exhaustive": report.exhaustive,
         "outcomes": dict(report.outcomes),
         "kinds": dict(report.kinds),
         "steps": sorted(report.steps),

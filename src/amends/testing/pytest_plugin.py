@@ -23,22 +23,33 @@ _MADE: pytest.StashKey[list[Sandbox]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--amends-explore=RUNS`."""
-    words = "How many runs an exploration makes where the test does not say: 2,000 by itself, more at night."
-    parser.getgroup("amends").addoption("--amends-explore", type=int, metavar="RUNS", help=words)
+    """`--amends-explore=RUNS`, `--amends-explore=30s`, `--amends-only=FAULTS`."""
+    group = parser.getgroup("amends")
+    words = (
+        "How far an exploration goes where the test does not say: 20000 runs, or 30s, 10m, 8h. 2,000 runs by itself."
+    )
+    group.addoption("--amends-explore", metavar="RUNS|TIME", help=words)
+    words = "Every exploration makes one run, with these faults: what a counterexample prints."
+    group.addoption("--amends-only", metavar="FAULTS", default="", help=words)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Put the budget in force."""
-    runs = config.getoption("--amends-explore")
-    if runs is None:
+    wanted, only = config.getoption("--amends-explore"), config.getoption("--amends-only")
+    if wanted is None and not only:
         return
-    if runs < 1:
-        raise pytest.UsageError(f"--amends-explore={runs}: a number from 1 on is expected")
-    from amends.testing.explore_budget import BUDGET
+    from amends.testing.explore_budget import BUDGET, limit_of
 
-    before, BUDGET.runs = BUDGET.runs, runs
-    config.add_cleanup(lambda: setattr(BUDGET, "runs", before))
+    before = dict(vars(BUDGET))
+    config.add_cleanup(lambda: vars(BUDGET).update(before))
+    BUDGET.only = only
+    if wanted is not None:
+        try:
+            BUDGET.runs, BUDGET.seconds = limit_of(wanted)
+        except ValueError:
+            raise pytest.UsageError(
+                f"--amends-explore={wanted}: a number of runs from 1 on is expected, or a time such as 30s, 10m, 8h"
+            ) from None
 
 
 @pytest.fixture
