@@ -98,7 +98,8 @@ def test_a_right_saga_passes_every_single_fault_every_pair_and_what_the_seed_dra
     assert report.ok
     assert report.runs == 600
     assert report.singles > 20
-    assert report.pairs == report.pairs_of > 200
+    assert report.pairs == report.pairs_of
+    assert report.pairs > 200
     assert report.longer > 0
     assert set(report.outcomes) == {"completed", "compensated"}
     assert report.steps == {"reserve", "charge", "ship", "mail"}
@@ -120,7 +121,8 @@ def test_every_single_fault_is_met_whatever_the_budget() -> None:
     report = explore(place_order, ORDER, world=Shop, invariant=conserved, runs=1)
 
     assert report.runs == report.singles + 1
-    assert report.pairs == 0 < report.pairs_of
+    assert report.pairs == 0
+    assert report.pairs_of
 
 
 def test_no_list_of_faults_is_run_twice_and_every_fault_of_one_is_met() -> None:

@@ -317,6 +317,17 @@ def test_what_a_dead_worker_has_not_written_is_done_again() -> None:
     assert called_in("right:crash-after-effect") == ["first", "left", "right", "left", "right", "last"]
 
 
+def test_a_cancel_that_came_before_its_worker_died_is_known_to_whoever_takes_over() -> None:
+    made = Exploration(scripted(Script("", "none")), Trip(1), world=Desk)
+
+    before = str(made.run(only="first:crash-after-effect, cancel@0"))
+    behind = str(made.run(only="first:crash-after-effect, cancel@1"))
+
+    assert "first is unknown" in before  # it is not tried again
+    assert "first (attempt 2) is done" not in before
+    assert "first (attempt 2) is done" in behind
+
+
 def test_siblings_are_called_in_the_other_order_too() -> None:
     assert called_in("cancel@4") == ["first", "left", "right", "last"]
     assert called_in("swapped@1") == ["first", "right", "left", "last"]

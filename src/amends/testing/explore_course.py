@@ -20,7 +20,7 @@ from amends.decide.state import ENDED, State, Status
 from amends.run.deciding import decided, too_long
 from amends.run.journal import Row
 from amends.run.supply import Supply
-from amends.testing.explore_acts import Acting
+from amends.testing.explore_acts import FIRST, Acting
 from amends.testing.explore_world import Clock
 from amends.testing.virtual import START
 
@@ -99,7 +99,8 @@ class Course:
 
     def _turn(self) -> bool:
         """Let the next thing happen. False if there is none."""
-        if (self.crashed or self.waiting_alone) and self.urgent():
+        at_once = bool(self._queue) and self._queue[0][0] == FIRST  # it was there before the worker died
+        if (self.crashed or self.waiting_alone) and not (self.crashed and at_once) and self.urgent():
             return True
         if self._queue and (self._wake is None or self._queue[0][0] <= self._wake):
             at, _, _, do = heappop(self._queue)

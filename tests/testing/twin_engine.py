@@ -1,0 +1,293 @@
+"""The same faults, in a run of `explore` and in the engine: random sagas whose functions do what a script says.
+
+Guarantees: one seed is one saga, one list of faults and one comparison.
+Must not: know how either of the two works inside, but for where their state is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import pytest
+
+from amends import Context, Reject, Resource, Retry, Saga, for_each, parallel, pivot, sequence, step
+from amends.decide.events import Phase
+from amends.decide.state import State
+from amends.define.node import Node
+from amends.define.step import Step
+from amends.errors import NotAnswered, Refused, TooLate
+from amends.run.journal import state_of
+from amends.testing import Sandbox
+from amends.testing.explore_excuse import unexplained
+from amends.testing.explore_faults import Fault, Faults, Kind
+from amends.testing.explore_points import further
+from amends.testing.explore_run import Run
+from amends.testing.explore_scene import Scene
+from amends.testing.inline import InlineSession
+
+TIMEOUT_SECONDS = 5.0
+SLOW_SECONDS = 4.5
+SAGA = "the-saga"
+KNOWN = frozenset(
+    {
+        Kind.REJECTS,
+        Kind.FAILS,
+        Kind.DOWN,
+        Kind.TIMES_OUT,
+        Kind.LOST,
+        Kind.CRASH_BEFORE,
+        Kind.CRASH_AFTER,
+        Kind.SLOW,
+        Kind.CANCEL,
+    }
+)
+At = tuple[str, Phase, int]
+
+
+class Never(Exception):
+    """No attempt behind this one."""
+
+
+UNDONE = Retry(attempts=2, first_delay=0.5, jitter=0.0, never=(Never,))
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """The input."""
+
+    items: int = 2
+
+
+@dataclass
+class World:
+    """What was done, by key; and in the engine, what is to befall which attempt."""
+
+    script: dict[At, Kind] = field(default_factory=dict[At, Kind])
+    cancels: Callable[[], Coroutine[Any, Any, None]] | None = None
+    asked: asyncio.Future[None] | None = None
+    dies: Callable[[], None] | None = None
+    dead: bool = False
+    cancel_at: set[At] = field(default_factory=set[At])
+    standing: dict[str, str] = field(default_factory=dict[str, str])  # key -> address
+    calls: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    tries: Counter[tuple[str, Phase]] = field(default_factory=Counter[tuple[str, Phase]])
+
+    async def act(self, ctx: Context) -> None:
+        """One attempt."""
+        if self.dead:
+            await asyncio.get_running_loop().create_future()
+        half = (ctx.address, Phase(ctx.phase))
+        self.tries[half] += 1
+        kind = self.script.get((*half, self.tries[half]))
+        if (*half, self.tries[half]) in self.cancel_at and self.cancels is not None:
+            self.asked = asyncio.ensure_future(self.cancels())
+            await asyncio.wait([self.asked], timeout=0.001)  # one that meets the pivot waits for it
+        if kind is Kind.REJECTS:
+            raise Reject("it was made to say no")
+        if kind is Kind.FAILS:
+            raise ConnectionError("it was made to fail")
+        if kind is Kind.DOWN:
+            raise Never("it was made to fail")
+        if kind is Kind.CRASH_BEFORE:
+            await self._die()
+        self.calls[ctx.address, str(ctx.phase)] += 1
+        if half[1] is Phase.ACTION:
+            self.standing[ctx.key] = ctx.address
+        else:
+            self.standing.pop(ctx.action_key, None)
+        if kind is Kind.CRASH_AFTER:
+            await self._die()
+        elif kind is Kind.TIMES_OUT:
+            await asyncio.sleep(3600)
+        elif kind is Kind.SLOW:
+            await asyncio.sleep(SLOW_SECONDS)
+        elif kind is Kind.LOST:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                raise Never("no answer came") from None
+
+    async def _die(self) -> None:
+        if self.dies is not None:
+            self.dead = True
+            self.dies()
+        await asyncio.get_running_loop().create_future()
+
+
+class Maker:
+    """Draws a saga of steps that act."""
+
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
+        self._count = 0
+        self._before = True
+
+    def saga(self) -> Saga[Ticket, None]:
+        """The saga."""
+        nodes = [self._node(2) for _ in range(self._chance.randint(1, 3))]
+        kind = self._chance.choice(["none", "marker", "step"])
+        if kind != "none":
+            nodes.append(pivot if kind == "marker" else pivot(self._step(undone=False)))
+            self._before = False
+            nodes += [self._node(1) for _ in range(self._chance.randint(0 if kind == "step" else 1, 2))]
+        return Saga("twin", *nodes, input=Ticket)
+
+    def _node(self, depth: int) -> Node[Any]:
+        kind = self._chance.choice(["step", "step", "step", "look", "parallel", "each"])
+        if kind == "parallel" and depth:
+            parts = [self._node(depth - 1) for _ in range(self._chance.randint(2, 3))]
+            return parallel(*parts) if self._chance.random() < 0.7 else parallel(parts[0], sequence(*parts[1:]))
+        if kind == "each":
+            return for_each(self._item(), over=items_of, limit=self._chance.randint(1, 2))
+        return self._step(readonly=kind == "look", undone=self._before)
+
+    def _retry(self) -> Retry:
+        attempts = self._chance.randint(1, 3) if self._before else None
+        return Retry(attempts=attempts, first_delay=0.5, cap=4.0, jitter=0.0, never=(Never,))
+
+    def _step(self, *, undone: bool, readonly: bool = False) -> Step[..., Any, None]:
+        self._count += 1
+
+        @step(name=f"s{self._count}", timeout=TIMEOUT_SECONDS, retry=self._retry(), readonly=readonly)
+        async def act(ticket: Ticket, world: Resource[World], ctx: Context) -> None:
+            await world.act(ctx)
+
+        if undone and not readonly:
+
+            @act.compensation(retry=UNDONE, timeout=TIMEOUT_SECONDS)
+            async def undo(world: Resource[World], ctx: Context) -> None:
+                await world.act(ctx)
+
+        return act
+
+    def _item(self) -> Step[..., Any, None]:
+        self._count += 1
+
+        @step(name=f"s{self._count}", timeout=TIMEOUT_SECONDS, retry=self._retry())
+        async def act(item: int, world: Resource[World], ctx: Context) -> None:
+            await world.act(ctx)
+
+        if self._before:
+
+            @act.compensation(retry=UNDONE, timeout=TIMEOUT_SECONDS)
+            async def undo(item: int, world: Resource[World], ctx: Context) -> None:
+                await world.act(ctx)
+
+        return act
+
+
+def items_of(ticket: Ticket) -> list[int]:
+    """What a `for_each` goes over."""
+    return list(range(ticket.items))
+
+
+@dataclass
+class Twin:
+    """One seed, twice: of each, what is to be equal."""
+
+    faults: Faults
+    explored: dict[str, Any]
+    engine: dict[str, Any]
+
+
+def twin(seed: int, *, longest: int = 3) -> Twin:
+    """Draw a saga and faults, and have both run."""
+    chance = Random(seed)
+    saga = Maker(chance).saga()
+    scene = Scene(saga, Ticket(), World)
+    try:
+        run = scene.run()
+        for _ in range(chance.randint(0, longest)):
+            more = [fault for fault in further(run) if fault.kind in KNOWN and _meant(run, fault)]
+            if not more:
+                break
+            run = scene.run((*run.faults, chance.choice(more)))
+        exact = not any(_with_siblings(run, fault) for fault in run.faults)
+        explored = _seen(run.standing, run.world, exact=exact)
+        engine = _seen(*in_engine(saga, run, goes_on=not unexplained(run)), exact=exact)
+    finally:
+        scene.close()
+    return Twin(run.faults, explored, engine)
+
+
+def _with_siblings(run: Run, fault: Fault) -> bool:
+    """A worker that dies while others are in flight: which of them it has heard of is chance."""
+    crash = fault.kind in (Kind.CRASH_BEFORE, Kind.CRASH_AFTER)
+    at = [point for point in run.points if (point.name, point.phase, point.number) == fault[1:]]
+    return crash and any(point.siblings for point in at)
+
+
+def _meant(run: Run, fault: Fault) -> bool:
+    """Whether the engine can be given it: a cancel comes while one attempt is in flight, and nothing else."""
+    at = [point for point in run.points if point.line == fault.number]
+    return fault.kind is not Kind.CANCEL or (len(at) == 1 and not at[0].siblings)
+
+
+def in_engine(saga: Saga[Ticket, None], run: Run, *, goes_on: bool) -> tuple[State, World]:
+    """The same in the sandbox. goes_on: what parks is taken up again, as in the run."""
+    world, sessions = World(), list[InlineSession]()
+
+    class Remembered(InlineSession):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            sessions.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("amends.testing.rig.InlineSession", Remembered)
+        with Sandbox([saga], resources=[world]) as app:
+            _script(world, run, app, sessions)
+            started = app.start(saga, Ticket(), id=SAGA)
+            mended = 0
+            for _ in range(400):
+                while world.dead:
+                    world.dead = False
+                    app.kill_worker()
+                if started.status in ("completed", "compensated"):
+                    break
+                if started.status == "parked":
+                    if mended > len(run.faults) or not goes_on:
+                        break
+                    mended += 1
+                    with suppress(NotAnswered):  # the worker died of what followed
+                        app.operate(SAGA, "unpark")
+                    continue
+                app.advance(seconds=1)
+            loaded = app._rig.run(app._rig.session.store.load(SAGA))
+            assert loaded is not None
+            return state_of(loaded), world
+
+
+def _script(world: World, run: Run, app: Sandbox, sessions: list[InlineSession]) -> None:
+    world.script = {(one.name, one.phase, one.number): one.kind for one in run.faults if one.kind is not Kind.CANCEL}
+    for fault in run.faults:
+        if fault.kind is Kind.CANCEL:
+            point = next(point for point in run.points if point.line == fault.number)
+            world.cancel_at.add((point.name, point.phase, point.number))
+
+    async def cancel() -> None:
+        with suppress(TooLate, Refused):  # as in the run
+            await sessions[-1].cancel(SAGA, reason="cancelled by explore", actor="test")
+
+    def dies() -> None:
+        sessions[-1].kill()
+        app._rig._store.kill()
+
+    world.cancels, world.dies = cancel, dies
+
+
+def _seen(state: State, world: World, *, exact: bool) -> dict[str, Any]:
+    """exact: what was called how often too, and how each step stands."""
+    seen = {"status": str(state.status), "standing": sorted(world.standing.values())}
+    if not exact:
+        return seen
+    steps = {
+        address: (str(one.action.status), "" if one.undo is None else str(one.undo.status))
+        for address, one in sorted(state.steps.items())
+    }
+    return {**seen, "steps": steps, "calls": sorted(world.calls.items())}
