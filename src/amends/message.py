@@ -31,6 +31,7 @@ _BARE = re.compile(r"[!#$&-~]*")  # what those bindings take as it is: printable
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 _ESCAPE = re.compile(r"\\(.)")
 _NO_ATTRIBUTES: Mapping[str, str] = {}
+_ENCODED_MAX = 3 * ATTRIBUTE_BYTES_MAX + 2  # percent-encoded, in quotes
 _LONG = 64  # no header of ours has a longer name; what others send is not remembered
 _FIRST_INSTANT, _LAST_INSTANT = -62_135_596_800.0, 253_402_300_799.0  # that can be written in UTC: the years 1 to 9999
 
@@ -85,6 +86,8 @@ def from_headers(given: Mapping[str, str], data: bytes, prefix: str = PERCENT_EN
     found = {own: value for name, value in given.items() if (own := _own(name, prefix)) is not None}
     if found.pop("specversion", "") != SPEC_VERSION:
         raise MessageRefused(f"it has no {prefix}specversion {SPEC_VERSION}: it is no CloudEvent in binary mode")
+    if len(found) > ATTRIBUTES_MAX:
+        raise MessageRefused(f"it has {len(found)} attributes; {ATTRIBUTES_MAX} are allowed")
     if prefix == PERCENT_ENCODED:
         for name, value in found.items():
             if isinstance(value, str) and ("%" in value or value[:1] == '"'):
@@ -138,6 +141,8 @@ def _check_one(name: str, value: str) -> None:
 
 def _decoded(name: str, value: str) -> str:
     """A value as it was before it was percent-encoded, or put in quotes, which older senders do."""
+    if len(value) > _ENCODED_MAX:
+        raise MessageRefused(f"the attribute {name:.60} has {len(value)} characters; {_ENCODED_MAX} are allowed")
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = _ESCAPE.sub(r"\1", value[1:-1])
     try:

@@ -27,6 +27,7 @@ from amends.errors import DefinitionError, LimitExceeded, ValueRefused
 T = TypeVar("T")
 
 PAYLOAD_BYTES_MAX = 1024 * 1024
+LOOK_PARTS = 50_000  # of a value that is too large, to say what is: a look takes a microsecond or more
 _TO_ZERO = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_INTEGER = b"0" * 19
 _BACKSLASH = ord("\\")
@@ -72,9 +73,10 @@ class Codec(Generic[T]):
             _refuse(find_flaw(value, limit, strict=True), where)
             raise ValueRefused(self._misfit(error, where)) from None
         if len(payload) > limit:
+            largest = find_largest(value, min(limit, LOOK_PARTS))
             raise LimitExceeded(
-                f"{where}{find_largest(value, limit)} is too large: all of it takes {len(payload):,} bytes, the limit "
-                f"is {limit:,}; store the large part elsewhere and pass a reference to it"
+                f"{where}{largest} is too large: all of it takes {len(payload):,} bytes, the limit is {limit:,}; "
+                "store the large part elsewhere and pass a reference to it"
             )
         try:
             back = self._decode(payload)

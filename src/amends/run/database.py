@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from amends.errors import DefinitionError
 from amends.store.base import Store
@@ -19,9 +19,12 @@ from amends.store.sqlite import SqliteStore
 DEFAULT_DATABASE = "sqlite:///amends.db"
 Database = str | Path | Store | None
 _ENCODE = "in a user or password, percent-encode what has a meaning in a URL: @ is %40, : %3A, / %2F, # %23, ? %3F"
+_LINE_ENDS = str.maketrans("", "", "\t\r\n")  # that a split leaves away, in a password too
 _LIKELY = re.compile(r"^([^:]*://[^:/@]*:).*@", re.DOTALL)  # where a password is, in what is no URL because of it
-_OPTION = re.compile(r"([?&](?:password|sslpassword)=)[^&#]*", re.IGNORECASE)
-_DIRECT = re.compile(r"([?&]direct=postgres(?:ql)?(?::|%3A)(?:/|%2F){2}[^&]*?(?::|%3A))[^&]*?(@|%40)", re.IGNORECASE)
+_HARMLESS = "host|port|user|sslmode|pooling|target_session_attrs|application_name|connect_timeout|mode"
+_OPTION = re.compile(  # any that is not one of these and plain may be a password, or have one
+    rf"([?&](?!(?:{_HARMLESS})=[\w.,:/-]*(?:&|$))(?:[a-z_]{1, 40}=)?)[^&]+", re.IGNORECASE
+)
 
 
 def check_database(database: Database) -> None:
@@ -34,11 +37,9 @@ def check_database(database: Database) -> None:
 
 
 def _check_postgres(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:  # such as a bracket that is never closed
-        raise DefinitionError(f"{masked(url)!r} is no URL: {error}; {_ENCODE}") from None
-    if parts.fragment or "#" in url or "@" in parts.path:
+    parts = _split(url)
+    early = "@" in parts.query and "@" not in parts.netloc  # a password ended the place early, and may be in it
+    if parts.fragment or "#" in url or "@" in parts.path or early:
         raise DefinitionError(f"{masked(url)!r} is no URL of a database: {_ENCODE}")
     for host in parts.netloc.rpartition("@")[2].split(","):  # there may be several
         port = host.rpartition("]")[2].partition(":")[2]
@@ -46,6 +47,13 @@ def _check_postgres(url: str) -> None:
             raise DefinitionError(f"{masked(url)!r}: {port!r} is no port; {_ENCODE}")
     if not parts.path.strip("/"):
         raise DefinitionError(f"{masked(url)!r} names no database: postgresql://user@host/orders is expected")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:  # such as a bracket that is never closed; the error may have a part of the password
+        raise DefinitionError(f"{masked(url)!r} is no URL: its brackets make no sense; {_ENCODE}") from None
 
 
 def is_postgres(url: str) -> bool:
@@ -65,7 +73,7 @@ def store_of(database: Database, namespace: str, *, migrate: bool = False) -> St
         return SqliteStore(database, namespace)
     if not isinstance(database, str):
         return database
-    if urlsplit(database).scheme == "memory":
+    if database.partition(":")[0].lower() == "memory":
         return MemoryStore()
     if is_postgres(database):
         _check_postgres(database)
@@ -86,7 +94,7 @@ def _postgres(url: str, namespace: str, *, migrate: bool) -> Store:
 
 def sqlite_path(url: str) -> Path:
     """The file of a SQLite URL: `sqlite:///relative.db` or `sqlite:////absolute.db`."""
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.scheme != "sqlite" or parts.netloc or len(parts.path) < 2 or not url.lower().startswith("sqlite:///"):
         raise DefinitionError(
             f"{masked(url)!r} is no database that amends knows: sqlite:///orders.db is a file in this directory, "
@@ -101,13 +109,13 @@ def sqlite_path(url: str) -> Path:
 
 
 def masked(url: str) -> str:
-    """A URL fit to be shown: without its password."""
-    shown = _DIRECT.sub(r"\1***\2", _OPTION.sub(r"\1***", url))
+    """A URL fit to be shown: without its password, and without options that may have one."""
+    url = url.translate(_LINE_ENDS)
     try:
         parts = urlsplit(url)
         password = None if "@" in parts.path else parts.password
     except ValueError:
         password = None
     if password is None:
-        return _LIKELY.sub(r"\1***@", shown)
-    return shown.replace(f":{password}@", ":***@", 1)
+        return _OPTION.sub(r"\1***", _LIKELY.sub(r"\1***@", url))
+    return _OPTION.sub(r"\1***", url.replace(f":{password}@", ":***@"))  # also where two URLs were pasted into one

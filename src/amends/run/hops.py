@@ -36,7 +36,7 @@ from amends.decide.choreography import next_hop
 from amends.decide.events import Phase
 from amends.decide.messages import Message as Outcome
 from amends.decide.wire import Command
-from amends.errors import MessageRefused
+from amends.errors import ImpossibleTransition, MessageRefused
 from amends.message import Message
 from amends.run.hop import At, Hop, HopTry, Stale, barred, place_of, rows_of
 from amends.run.inbox import unfit
@@ -83,7 +83,14 @@ class Hops:
         if route is None:
             await self._set_aside(baton)
         else:
-            await self._arrives(baton, route, delivery.times)
+            try:
+                await self._arrives(baton, route, delivery.times)
+            except (
+                ImpossibleTransition,
+                LookupError,
+            ) as error:  # the same comes of it each time; its home sends another
+                why = f"what the history of the saga {baton.saga.key!r:.60} leads to cannot be: {error}"
+                raise MessageRefused(why) from error
         self.work.figures.handled += 1
         await delivery.ack()
 

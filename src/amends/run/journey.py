@@ -102,9 +102,15 @@ class Journey:
             if self._parts:
                 rows = [journal.decode(row) for row in self._parts]
                 self._state, self.written_at = replay(event for row in rows for event in row.events), rows[-1].at
+                self._check_known(self._state)
         except (MessageRefused, StoreDamaged, ImpossibleTransition, LookupError) as error:
             raise MessageRefused(f"the history of the saga {saga.key!r:.60} cannot be read: {error}") from None
         self.wake: float | None = None
+
+    def _check_known(self, state: State) -> None:
+        """Raises LookupError for a history of steps that the plan does not have."""
+        for address in state.steps:
+            self._plan.step(address)
 
     @property
     def state(self) -> State:

@@ -56,7 +56,7 @@ class Place:
     def __str__(self) -> str:
         parts = urlsplit(self.dsn)
         host = parts.netloc.rpartition("@")[2]
-        return f"postgresql://{host}{parts.path}"
+        return f"postgresql://{host}{parts.path.partition('&')[0]}"  # options whose ? was forgotten are none of it
 
     def options(self, *, name: str, settings: dict[str, str]) -> dict[str, Any]:
         """What asyncpg connects with."""
@@ -78,7 +78,7 @@ def place_of(url: str) -> Place:
     dsn = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(rest), ""))
     pooling = mine.get("pooling", "session")
     if pooling not in ("session", "transaction"):
-        raise DefinitionError(f"pooling={pooling}: transaction or session is expected")
+        raise DefinitionError("pooling=: transaction or session is expected")
     pooled = pooling == "transaction"
     direct = mine.get("direct")
     if direct is not None and not direct.startswith(("postgresql://", "postgres://")):
