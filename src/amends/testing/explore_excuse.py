@@ -1,6 +1,6 @@
 """Whether a parked run is parked because of what was put into it.
 
-Guarantees: a function that fails by itself is never excused by a fault that came before.
+Guarantees: a function that fails by itself is never excused by a fault that came before; one that asks for a person is.
 Must not: know the user's invariant.
 """
 
@@ -23,6 +23,8 @@ def unexplained(run: Run) -> str:
         return ""
     said_no = {fault.name for fault in run.met if fault.kind is Kind.REJECTS}
     for address, phase, reason in _stuck(state):
+        if (address, phase) in run.own_parks:
+            continue  # it asked for a person, in words
         if (address, phase) in run.own_errors:
             return f"{half(address, phase)} failed by itself: {run.own_errors[address, phase]}"
         if phase is Phase.ACTION and address in said_no and state.passed:

@@ -39,6 +39,9 @@ def broken(run: Run, invariant: Invariant | None) -> str:
     if run.own_errors and not run.faults:  # else every other run would be about that alone
         (address, phase), reason = next(iter(run.own_errors.items()))
         return f"without any fault, {half(address, phase)} failed by itself: {reason}"
+    if run.own_parks and not run.faults:
+        (address, phase), reason = next(iter(run.own_parks.items()))
+        return f"without any fault, {half(address, phase)} asks for a person: {reason}"
     misconduct = _misconduct(run)
     if misconduct:
         return f"amends broke a rule of its own, which is a bug: {misconduct}"

@@ -16,6 +16,7 @@ from amends.decide.events import Event, Phase
 from amends.decide.plan import Place, StepNode
 from amends.decide.state import Status, in_flight
 from amends.define.context import Context
+from amends.define.policy import Park
 from amends.testing.explore_acts import FIRST
 from amends.testing.explore_calls import Called, Try
 from amends.testing.explore_course import CallOf, Course
@@ -58,6 +59,7 @@ class Run(Course):
         self.swappable: list[int] = []  # lines behind which siblings are called
         self.called: set[tuple[str, Phase]] = set()
         self.own_errors: dict[tuple[str, Phase], str] = {}  # of the last attempt, where nothing was put into it
+        self.own_parks: dict[tuple[str, Phase], str] = {}  # of those, where the user's code asked for a person
         self.inbox: dict[str, dict[int, Entry]] = {}  # what services keep of their commands
         self.cut: set[tuple[str, Phase]] = set()  # halves of steps whose commands do not arrive any more
         self.mended: int = 0  # how often it was parked, and taken up again
@@ -153,6 +155,7 @@ class Run(Course):
         if fault is not None:
             self.met.add(fault)
             self.own_errors.pop(at, None)
+            self.own_parks.pop(at, None)
         return number, fault
 
     def _make(self, attempt: Try, siblings: bool) -> None:
@@ -215,12 +218,18 @@ class Run(Course):
 
     def _took_note(self, attempt: Try, called: Called) -> None:
         """Remember whether a function failed by itself."""
-        at = (attempt.address, attempt.phase)
+        at, message = (attempt.address, attempt.phase), called.message
         self.called.add(at)
-        if isinstance(called.message, (m.Failure, m.Overdue)):
-            self.own_errors[at] = getattr(called.message, "reason", "it does not return")
-        else:
-            self.own_errors.pop(at, None)
+        self.ended_by_itself(at, message, called.error)
+
+    def ended_by_itself(self, at: tuple[str, Phase], message: m.Message, error: BaseException | None) -> None:
+        """Nothing was put into an attempt, and it ended so. An undo has no no."""
+        self.own_errors.pop(at, None)
+        self.own_parks.pop(at, None)
+        wrong = isinstance(message, (m.Failure, m.Overdue)) or (isinstance(message, m.No) and at[1] is Phase.UNDO)
+        if wrong:
+            found = self.own_parks if isinstance(error, Park) else self.own_errors
+            found[at] = getattr(message, "reason", "it does not return")
 
     def _note(self, attempt: Try, word: str) -> None:
         self.story.append((self.now, CallOf(attempt.address, attempt.phase, attempt.number, word)))

@@ -32,6 +32,7 @@ TOLD_SECONDS = 0.1
 SHRINKS_MAX = 400
 LINES_LESS = 4  # that a journal may have without a fault
 COLLECT_AT = 50_000
+ELSEWHERE = "but the same run was right before: something is kept outside of the world, or is drawn by lot"
 Behind = list[tuple[Faults, list[Fault]]]
 
 
@@ -180,8 +181,10 @@ class Search:
     def smallest(self, run: Run, wrong: str) -> Found:
         """The run made as small as it can be: without faults that do not matter, with the simplest kinds."""
         self._left = SHRINKS_MAX
+        if self._still_wrong(run.faults) is None:
+            return found_in(run, f"{wrong}; {ELSEWHERE}")
         tried: set[Faults] = set()
-        smaller = True
+        first, smaller = not run.faults, True
         while smaller:
             smaller = False
             for faults in _reduced(run):
@@ -190,7 +193,7 @@ class Search:
                 if again is not None:
                     (run, wrong), smaller = again, True
                     break
-        return found_in(run, wrong)
+        return found_in(run, wrong if run.faults or first else f"{wrong}; {ELSEWHERE}")
 
     def _still_wrong(self, faults: Faults) -> tuple[Run, str] | None:
         if self._left <= 0:

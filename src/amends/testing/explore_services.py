@@ -93,6 +93,7 @@ class Services:
         """The handler does it, or what was put into the run."""
         address, phase = asked.address, asked.phase
         run.own_errors.pop((address, phase), None)
+        run.own_parks.pop((address, phase), None)
         if rejects:
             return m.No(address, phase, "it was made to say no", sure=True)
         if fails:
@@ -108,7 +109,9 @@ class Services:
         except (NeedsLoop, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001  # whatever a user's function raises is an outcome
-            return _failure(run, asked, half, error)
+            message = _failure(asked, half, error)
+            run.ended_by_itself((address, phase), message, error)
+            return message
 
     def _called(self, run: Run, half: Half, remote: Remote, asked: Asked, entry: Entry | None) -> Any:
         stored = asked.payload if entry is None or entry.command is None else entry.command
@@ -186,14 +189,13 @@ def _context(run: Run, asked: Asked) -> Context:
     )
 
 
-def _failure(run: Run, asked: Asked, half: Half, error: BaseException) -> Message:
+def _failure(asked: Asked, half: Half, error: BaseException) -> Message:
     """The handler raised, and all that it did was rolled back."""
     address, phase, attempt = asked.address, asked.phase, asked.attempt
     rejects = half.handler.rejects if half.handler is not None else ()
     if isinstance(error, (Reject, *rejects)):
         return m.No(address, phase, describe(error), sure=True)
     reason = f"{type(error).__name__}: {describe(error)}"
-    run.own_errors[address, phase] = reason
     if isinstance(error, RetryAfter):
         return m.Failure(address, phase, reason, resolved=True, after=error.seconds, attempt=attempt)
     final = isinstance(error, (ValueRefused, LimitExceeded))
