@@ -2,7 +2,7 @@
 
     python tests/soak.py --hours 8
 
-Each round runs fresh seeds of the simulation, a deeper state machine of the core, the large model of
+Each round runs fresh seeds of the simulation, a deeper state machine of the core, ten minutes of fuzzing, the large model of
 the barrier, the long crash sweeps, a quarter of an hour of chaos on PostgreSQL, and five minutes each on
 a file and of services over every broker, in both styles. It ends at the first failure, whose text holds
 the command that repeats it.
@@ -23,6 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SEEDS_A_ROUND = 2_000
 FLEET_SECONDS = "900"
+FUZZ_SECONDS = "600"
 SERVICES = tuple(f"tests/chaos/test_services_{name}.py" for name in ("brokers", "chaos", "choreographed"))
 SERVICES_SECONDS = ("AMENDS_CHAOS_SERVICES_SECONDS", "AMENDS_CHAOS_CHOREOGRAPHED_SECONDS")
 EACH = "300"  # seconds
@@ -42,6 +43,7 @@ def one_round(first: int, jobs: int) -> bool:
     return (
         run(python, "-m", "amends.testing.simulate", "--seeds", seeds, "--jobs", str(jobs))
         and run(python, "-m", "pytest", "tests/decide/test_machine.py", AMENDS_EXAMPLES="20")
+        and run(python, "tests/fuzz/fuzz.py", "--seconds", FUZZ_SECONDS, "--seed", str(first % 1_000_000_007))
         and run(python, "-m", "pytest", "tests/decide/test_barrier_model.py", AMENDS_BARRIER="large")
         and run(python, "-m", "pytest", "tests/testing/test_explore_engine.py", AMENDS_EXPLORE="large")
         and run(python, "-m", "pytest", "-n", str(jobs), "tests/run/test_crash_sweep.py", AMENDS_SWEEP="full")
