@@ -2,8 +2,8 @@
 
     python tests/soak.py --hours 8
 
-Each round runs fresh seeds of the simulation, a deeper state machine of the core, ten minutes of fuzzing, the large model of
-the barrier, the long crash sweeps, a quarter of an hour of chaos on PostgreSQL, and five minutes each on
+Each round runs fresh seeds of the simulation, a deeper state machine of the core, ten minutes of fuzzing, the large
+model of the barrier, the long crash sweeps, a quarter of an hour of chaos on PostgreSQL, and five minutes each on
 a file and of services over every broker, in both styles. It ends at the first failure, whose text holds
 the command that repeats it.
 
