@@ -46,6 +46,7 @@ def one_round(first: int, jobs: int) -> bool:
         and run(python, "tests/fuzz/fuzz.py", "--seconds", FUZZ_SECONDS, "--seed", str(first % 1_000_000_007))
         and run(python, "-m", "pytest", "tests/decide/test_barrier_model.py", AMENDS_BARRIER="large")
         and run(python, "-m", "pytest", "tests/testing/test_explore_engine.py", AMENDS_EXPLORE="large")
+        and run(python, "-m", "pytest", "tests/testing/test_explore_styles.py", AMENDS_EXPLORE="large")
         and run(python, "-m", "pytest", "-n", str(jobs), "tests/run/test_crash_sweep.py", AMENDS_SWEEP="full")
         and run(python, "tests/chaos/fleet.py", "--seconds", FLEET_SECONDS, "--seed", str(first % 1_000_000_007))
         and run(python, "-m", "pytest", "tests/chaos/test_chaos.py", AMENDS_CHAOS_SECONDS=EACH)

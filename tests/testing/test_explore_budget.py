@@ -85,7 +85,7 @@ def test_a_time_that_is_over_ends_it_but_every_single_fault_is_run(monkeypatch: 
 
     assert report.runs == report.singles + 1
     assert report.exhaustive == 1
-    assert "exhaustive up to single faults; of longer lists seed 0 drew some" in str(report)
+    assert "exhaustive up to single faults; longer lists were not run" in str(report)
 
 
 def test_where_there_is_time_only_there_are_as_many_runs_as_it_does_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +170,14 @@ def test_lists_that_are_too_many_to_be_counted_are_drawn_and_said_to_be(monkeypa
     assert "lists of 3, of more than can be counted" in str(report)
     assert report.exhaustive == 2
     assert len({frozenset(faults) for faults in lists}) == len(lists) == 600
+
+
+def test_a_budget_that_is_over_with_a_level_says_that_the_next_was_not_run() -> None:
+    _, whole = lists_of(Limit(runs=300))
+    _, report = lists_of(Limit(runs=1 + whole.singles + whole.pairs))
+
+    assert report.exhaustive == 2
+    assert "exhaustive up to 2 faults at once; longer lists were not run" in str(report)
 
 
 def test_nothing_is_said_to_be_exhaustive_where_something_was_wrong() -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 from twin_engine import KNOWN, twin
@@ -17,7 +18,10 @@ FIRST = int(time.time()) * 1_000 if LARGE else 0
 SEEDS = 10_000 if LARGE else 200
 
 
-def test_a_run_ends_as_the_engine_does_with_the_same_faults(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_run_ends_as_the_engine_does_with_the_same_faults(
+    caplog: pytest.LogCaptureFixture, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("runs in both", SEEDS)
     caplog.set_level(logging.CRITICAL)  # workers that die complain
     statuses, kinds, differing = Counter[str](), Counter[str](), list[str]()
 

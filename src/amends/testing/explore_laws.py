@@ -18,7 +18,7 @@ from amends.testing.account import Account, Misconduct
 from amends.testing.explore_excuse import half, unexplained
 from amends.testing.explore_run import Run
 
-ACCOUNTED_MAX = 500  # journals of one saga; the simulation reads them by the hundred thousand
+ACCOUNTED_MAX = 200  # journals of one saga; the simulation reads them by the hundred thousand
 Invariant = Callable[[Any, Any], Any]
 
 

@@ -149,14 +149,15 @@ class Report:
         if self.counterexample is not None:
             return f"stopped at the first run that is wrong, number {self.runs:,}"
         parts = [f"every single one ({self.singles:,})"]
-        parts += [_counted_lists(level) for level in self.levels if level.faults > 1 and level.of != 0]
+        parts += [_counted_lists(level) for level in self.levels if level.faults > 1 and (level.run or level.of)]
         return ", ".join(parts)
 
     def _exhaustive(self) -> str:
         """Up to where nothing was left out."""
         last = self.levels[-1] if self.levels else Level(0)
         if last.run != last.of:
-            return f"exhaustive up to {_at_once(self.exhaustive)}; of longer lists seed {self.seed} drew some"
+            beyond = f"of longer lists seed {self.seed} drew some" if last.run else "longer lists were not run"
+            return f"exhaustive up to {_at_once(self.exhaustive)}; {beyond}"
         if last.of == 0:
             return "exhaustive: there are no other lists of faults"
         return f"exhaustive up to {_at_once(self.exhaustive)}; longer lists are not made"

@@ -123,14 +123,22 @@ class Search:
                 run = self.scene.run(faults)
                 yield run
                 level.run += 1
-                if length < LONGEST and len(further_on) < KEPT_MAX:
+                if length < LONGEST and len(further_on) < KEPT_MAX and self._goes_beyond(level, report):
                     more = further(run)
                     further_on.append((faults, sorted(more, key=simplicity) if length == 1 else more))
             if level.run != level.of:
                 return
             if level.run > len(further_on):  # not all that is behind it is known
+                report.levels.append(Level(length + 1))
                 return
             behind = [(faults, more) for faults, more in further_on if more]
+
+    def _goes_beyond(self, level: Level, report: Report) -> bool:
+        """Whether lists may be run that are longer than those of a level."""
+        most = self.limit.runs
+        return level.faults == 1 or (
+            level.of is not None and (most is None or report.runs + level.of - level.run < most)
+        )
 
     def _lists(self, report: Report, level: Level, behind: Behind) -> Iterator[Faults]:
         """The lists of one length: all of them where that is within the budget, else what the seed draws."""
