@@ -182,7 +182,7 @@ def spoiled_headers(given: dict[str, str], others: dict[str, str], prefix: str, 
         case 5:
             made[prefix + dice.choice(("", "x" * 41, "X", "a-b", "\u00e9", "data", "time", "x" * 1_000_000))] = "1"
         case _:
-            made[name] = spoiled_text(made.get(name, ""), dice)
+            made[name] = spoiled_text(made.get(name) or "", dice)
     return made
 
 
