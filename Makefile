@@ -50,7 +50,7 @@ simulate: $(DEV) ## seeded faults under a virtual clock: make simulate SEEDS=0:5
 	$(SIMULATE) $(BIN)/python -m amends.testing.simulate --seeds $(SEEDS) --jobs $(SIMULATE_JOBS)
 
 soak: $(DEV) ## the same for hours, with seeds that were never run: make soak HOURS=1
-	$(BIN)/python tests/soak.py --hours $(HOURS) --jobs $(JOBS)
+	$(BIN)/python tests/soak/soak.py --hours $(HOURS)
 
 order-system: $(DEV) ## four processes over a broker, all of it broken, the money checked: make order-system BROKER=nats
 	@$(BIN)/python -m services install >/dev/null

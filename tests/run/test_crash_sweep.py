@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,10 @@ def _swept(program: Path, *arguments: str) -> tuple[dict[str, Any], ...]:
 
 @pytest.mark.parametrize("name", SWEPT)
 def test_after_a_kill_at_any_fault_point_every_saga_ends_and_the_ledger_balances(
-    name: str, fast_directory: Path
+    name: str, fast_directory: Path, record_property: Callable[[str, object], None]
 ) -> None:
     cases = _swept(SWEEP, name, str(fast_directory))
+    record_property("kills", len(cases))
 
     _held(cases)
     if name in MATRIX:
@@ -68,9 +69,10 @@ def test_after_a_kill_at_any_fault_point_every_saga_ends_and_the_ledger_balances
 
 @pytest.mark.parametrize("name", MATRIX)
 def test_on_postgresql_a_second_worker_takes_over_from_one_that_was_killed_at_any_fault_point(
-    name: str, fast_directory: Path, postgres_url: str
+    name: str, fast_directory: Path, postgres_url: str, record_property: Callable[[str, object], None]
 ) -> None:
     cases = _swept(SWEEP_POSTGRES, name, str(fast_directory), postgres_url)
+    record_property("kills", len(cases))
 
     _held(cases)
     assert _hit(cases) == HERE, "a fault point at which nobody was killed"
