@@ -6,11 +6,14 @@ Must not: know a rule of security.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import sqlite3
 from collections.abc import Coroutine
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 import psycopg
@@ -53,7 +56,24 @@ async def undo_work(result: str | None) -> None:
 answer = wait_for("answer", Answer)
 jobs = Saga("jobs", work, input=Job, output=work)
 asks = Saga("asks", answer, input=Job)
+quiet = Saga("quiet", work, input=Job)  # whose result nobody asks for
 blue_only = Saga("blue-only", work, input=Job, output=work)
+
+
+PACKAGE = Path(__file__).parents[2] / "src" / "amends"
+Nodes = tuple[ast.AST, ...]
+
+
+@cache
+def source() -> dict[str, Nodes]:
+    """Every node of every module, by the module's place in the package."""
+    found = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
+    return {name: tuple(ast.walk(ast.parse(path.read_text()))) for name, path in found.items()}
+
+
+def nodes_of(code: str) -> Nodes:
+    """Those of a line of code."""
+    return tuple(ast.walk(ast.parse(code)))
 
 
 def on(url: str, namespace: str = "default", *sagas: Saga[Any, Any]) -> Orchestrator:

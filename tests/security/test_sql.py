@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from security_scene import Job, counts_of, done, jobs, on, rows_of, settled
+from security_scene import Job, Nodes, counts_of, done, jobs, nodes_of, on, rows_of, settled, source
 from shop_floor import Floor
 
 from amends.errors import DefinitionError, Refused, UnknownSaga, ValueRefused
@@ -25,7 +25,6 @@ from amends.run.database import is_postgres, sqlite_path
 from amends.run.orchestrator import Orchestrator
 from amends.run.transactions_sqlite import SqliteTransactions
 
-ROOT = Path(__file__).parents[2]
 VERBS = (
     "SELECT|INSERT|UPDATE|DELETE|CREATE|DROP|ALTER|PRAGMA|BEGIN|SET|SAVEPOINT|ROLLBACK|RELEASE|GRANT|VACUUM|LISTEN|"
     "NOTIFY|WITH|COMMIT|ATTACH|COPY|LOCK|TRUNCATE|MERGE|REPLACE|EXPLAIN|ORDER BY|WHERE|VALUES|LIMIT|AND|OR"
@@ -60,13 +59,9 @@ GIVEN = {
 RUNS = ("execute", "executemany", "executescript", "fetch", "fetchrow", "fetchval", "text")
 
 
-def sources() -> Iterator[tuple[str, ast.Module]]:
+def sources() -> Iterator[tuple[str, Nodes]]:
     """What runs in somebody's process; `testing` and the demo are not for data from outside."""
-    package = ROOT / "src" / "amends"
-    for path in sorted(package.rglob("*.py")):
-        name = str(path.relative_to(package))
-        if not name.startswith(("testing/", "operate/demo/")):
-            yield name, ast.parse(path.read_text())
+    return ((name, nodes) for name, nodes in source().items() if not name.startswith(("testing/", "operate/demo/")))
 
 
 def beginning(node: ast.expr) -> str:
@@ -78,9 +73,9 @@ def beginning(node: ast.expr) -> str:
     return beginning(node.left) if isinstance(node, ast.BinOp) else ""
 
 
-def put_together(tree: ast.AST) -> Iterator[str]:
+def put_together(nodes: Nodes) -> Iterator[str]:
     """Every text that begins as a statement and has something in it that varies."""
-    for node in ast.walk(tree):
+    for node in nodes:
         made: ast.expr | None = None
         if isinstance(node, ast.JoinedStr):
             made = node if any(isinstance(part, ast.FormattedValue) for part in node.values) else None
@@ -93,7 +88,7 @@ def put_together(tree: ast.AST) -> Iterator[str]:
 
 
 def test_no_statement_is_put_together_from_what_varies() -> None:
-    found = {f"{name}:{text}" for name, tree in sources() for text in put_together(tree)}
+    found = {f"{name}:{text}" for name, nodes in sources() for text in put_together(nodes)}
 
     assert found == CONSTANTS.keys()
 
@@ -101,8 +96,8 @@ def test_no_statement_is_put_together_from_what_varies() -> None:
 def test_whatever_is_run_is_a_constant_or_has_a_name() -> None:
     """A plain name is checked where it gets its value: by the test above, since that is a text or a statement."""
     found = set()
-    for name, tree in sources():
-        for node in ast.walk(tree):
+    for name, nodes in sources():
+        for node in nodes:
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in RUNS:
                 first = node.args[0] if node.args else ast.Constant("")
                 if not isinstance(first, (ast.Constant, ast.Name, ast.Starred, ast.Subscript)):
@@ -123,7 +118,7 @@ def test_whatever_is_run_is_a_constant_or_has_a_name() -> None:
     ],
 )
 def test_a_statement_that_is_put_together_is_found(code: str) -> None:
-    assert list(put_together(ast.parse(code)))
+    assert list(put_together(nodes_of(code)))
 
 
 # With hostile texts
