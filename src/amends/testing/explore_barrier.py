@@ -6,7 +6,6 @@ Must not: know who asks, an orchestrator or a service.
 
 from __future__ import annotations
 
-import copy
 import sqlite3
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,11 +15,13 @@ from amends.decide.barrier import Arrival, Entry, Kept, Verdict, answer, arrives
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.decide.wire import Word
+from amends.testing.explore_world import copied
 
 if TYPE_CHECKING:
     from amends.testing.explore_run import Run
 
 SAVEPOINT = "amends_explore"
+COPIED = ("what a handler did is taken back where it fails, so the world is copied", "give it a __deepcopy__")
 
 
 class Before:
@@ -32,7 +33,7 @@ class Before:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._connections = connections_in(run.world)
-        self._copy = None if self._connections else copy.deepcopy(run.world)
+        self._copy = None if self._connections else copied(run.world, *COPIED)
         for connection in self._connections:
             connection.execute(f"SAVEPOINT {SAVEPOINT}")
 

@@ -75,6 +75,9 @@ def _waits(run: Run) -> str:
         [] if state is None else [name for name, step in state.steps.items() if step.action.status is Action.WAITING]
     )
     names = ", ".join(waiting) or "something"
+    answered = dict(run.scene.signals)
+    if any(name not in answered for name in waiting):
+        return f"it waits for {names} for ever: say what it gets, with signals={{{names}: …}}, or give it a timeout"
     return f"it waits for {names} for ever: give the wait a timeout, and say with `default=` what silence means"
 
 

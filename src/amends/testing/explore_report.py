@@ -54,7 +54,7 @@ class Report:
 
     outcomes, kinds: how many runs ended so, how many met such a fault. levels: how many lists of one fault, of two, and
     so on were run, of how many. steps, compensations: those that were called; unreached: those that never were.
-    counterexample: the first wrong run. command: a line that repeats it.
+    unanswered: waits that nobody answers. counterexample: the first wrong run. command: a line that repeats it.
     """
 
     saga: str
@@ -68,6 +68,7 @@ class Report:
     steps: set[str] = field(default_factory=set)
     compensations: set[str] = field(default_factory=set)
     unreached: tuple[str, ...] = ()
+    unanswered: tuple[str, ...] = ()
     unmet: Faults = ()
     shown: Found | None = None
     counterexample: Found | None = None
@@ -118,6 +119,8 @@ class Report:
 
     def cover(self, scene: Scene) -> None:
         """Say what was never called."""
+        answered = dict(scene.signals)
+        self.unanswered = () if scene.acts else tuple(name for name in scene.program.signals if name not in answered)
         steps, undone = _functions(scene.plan)
         missing = [name for name in steps if name not in self.steps]
         self.unreached = (*missing, *(f"undo:{name}" for name in undone if name not in self.compensations))
@@ -135,6 +138,8 @@ class Report:
             lines.append(f"  met: {_counted(self.kinds)}")
         if self.unreached and not self.only and self.ok:
             lines.append(f"  never called: {', '.join(self.unreached)}")
+        if self.unanswered and not self.only and self.ok:
+            lines.append(f"  never answered: {', '.join(self.unanswered)}; say with signals= what it gets")
         if self.unmet:
             lines.append(f"  never met: {spelled(self.unmet)}")
         shown = self.counterexample or self.shown

@@ -26,7 +26,7 @@ from amends.testing.explore_run import Point, Run
 from amends.testing.explore_services import Given, Services
 from amends.testing.explore_tx import TX, Transactional
 from amends.testing.explore_wire import Wire
-from amends.testing.explore_world import Worlds
+from amends.testing.explore_world import Worlds, check_takes
 from amends.testing.inline import SandboxLoop
 
 ORCHESTRATED, CHOREOGRAPHED = "orchestrated", "choreographed"
@@ -48,6 +48,8 @@ class Scene:
         services: Given | None = None,
         style: str = ORCHESTRATED,
     ) -> None:
+        if not isinstance(saga, Saga):
+            raise DefinitionError(f"explore({saga!r:.80}, …): a Saga is expected")
         self.saga: Saga[Any, Any] = saga
         self.program: Program = saga.program
         self.plan: Plan = travelling(saga.plan) if style == CHOREOGRAPHED else saga.plan
@@ -145,7 +147,9 @@ class Scene:
 
     def signal(self, signal: Signal[Any], value: Any) -> tuple[str, bytes]:
         """A signal's name, and its value as it is stored. Raises DefinitionError and ValueRefused."""
-        name = signal.stored_name
+        name = getattr(signal, "stored_name", None)
+        if not isinstance(signal, Signal) or name is None:
+            raise DefinitionError(f"signals={{{signal!r:.80}: …}}: a wait is expected, as wait_for(…) gives")
         codec = self.program.signals.get(name)
         if codec is None:
             known = ", ".join(self.program.signals) or "none"
@@ -161,6 +165,7 @@ def _acts(acts: Sequence[Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
             raise DefinitionError(f"meanwhile=[{act!r:.80}]: async functions of the world and the saga are expected")
         if name in found or name in (Kind.CANCEL, Kind.DEADLINE, Kind.SWAPPED):
             raise DefinitionError(f"meanwhile=: {name!r} is taken; give the function another name")
+        check_takes(act, "meanwhile=", "the world", "the saga")
         found[name] = act
     return found
 

@@ -22,6 +22,7 @@ from amends.testing.explore_points import further, simpler
 from amends.testing.explore_report import Found, Level, Report, found_in
 from amends.testing.explore_run import Run
 from amends.testing.explore_scene import Scene
+from amends.testing.explore_world import check_takes
 
 Progress = Callable[[int, int], None]
 LONGEST = 5  # faults in a list
@@ -63,6 +64,8 @@ class Search:
             raise DefinitionError(
                 f"invariant={self.invariant!r:.80}: a plain function of the world and the outcome is expected"
             )
+        if self.invariant is not None:
+            check_takes(self.invariant, "invariant=", "the world", "the outcome")
 
     def report(self) -> Report:
         """Run until something is wrong or the budget is spent."""

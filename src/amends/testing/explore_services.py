@@ -30,6 +30,7 @@ from amends.testing.explore_barrier import through
 from amends.testing.explore_calls import NeedsLoop, driven
 from amends.testing.explore_run import INTERNAL_ID, NAMESPACE, SAGA_ID, Run
 from amends.testing.explore_run import says_no as function_says_no
+from amends.testing.explore_world import check_takes
 
 Fake = Callable[..., Any]
 Given = Sequence[Participant] | Mapping[Command[Any, Any], Fake | tuple[Fake, Fake]]
@@ -148,6 +149,10 @@ def _halves(given: Given) -> dict[tuple[str, Phase], Half]:
             if not isinstance(command, Command):
                 raise DefinitionError(f"services={{{command!r:.80}: …}}: a command is expected, as a Service makes it")
             do, *undo = fakes if isinstance(fakes, tuple) else (fakes,)
+            for fn, reply in ((do, ()), *((one, ("the reply",)) for one in undo)):
+                if not callable(fn):
+                    raise DefinitionError(f"services={{{command.type}: …}}, {fn!r:.80}: a function is expected")
+                check_takes(fn, f"services={{{command.type}: …}}, ", "the command", *reply, "the world")
             halves[command.type, Phase.ACTION] = Half(do)
             for fn in undo:
                 halves[command.type, Phase.UNDO] = Half(fn)

@@ -162,6 +162,7 @@ def _shape(report: Report) -> dict[str, object]:
         "steps": sorted(report.steps),
         "compensations": sorted(report.compensations),
         "unreached": list(report.unreached),
+        "unanswered": list(report.unanswered),
         "counterexample": _run(report.counterexample),
         "shown": _run(report.shown),
         "command": report.command,

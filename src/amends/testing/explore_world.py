@@ -69,13 +69,44 @@ class Worlds:
 
 def _maker(given: object) -> Callable[[Clock], Any]:
     if not callable(given):
-        return lambda _: copy.deepcopy(given)
+        return lambda _: copied(given, "the world is copied for every run", "give world= a function that makes it")
     made = cast("Callable[..., Any]", given)
     if inspect.iscoroutinefunction(made):
         raise DefinitionError(f"world={made!r:.80}: a plain function is expected, not an async one")
-    if _takes_a_clock(made):
-        return made
-    return lambda _: made()
+    clocked = _takes_a_clock(made)
+
+    def make(clock: Clock) -> Any:
+        try:
+            return made(clock) if clocked else made()
+        except Exception as error:
+            error.add_note(f"while world={called(made)} made a world")
+            raise
+
+    return make
+
+
+def copied(world: Any, why: str, instead: str) -> Any:
+    """A copy of a world. Raises DefinitionError where there is none."""
+    try:
+        return copy.deepcopy(world)
+    except Exception as error:
+        raise DefinitionError(f"{why}, and {type(world).__name__} cannot be: {error}; {instead}") from error
+
+
+def called(fn: Any) -> str:
+    """A function in messages."""
+    return getattr(fn, "__name__", None) or repr(fn)[:80]
+
+
+def check_takes(fn: Any, where: str, *given: str) -> None:
+    """Raises DefinitionError for a function that cannot be called with these."""
+    try:
+        inspect.signature(fn).bind(*given)
+    except TypeError:
+        words = f"it is called with {', '.join(given)}; it takes {inspect.signature(fn)}"
+        raise DefinitionError(f"{where}{called(fn)}: {words}") from None
+    except ValueError:
+        return  # nobody knows what it takes
 
 
 def _takes_a_clock(made: Callable[..., Any]) -> bool:
@@ -113,9 +144,12 @@ def _getter(world: Any, key: Hashable, label: str) -> Getter:
     if not exact and len(fits) == 1:
         return fits[0]
     offered = ", ".join(sorted({getattr(kind, "__name__", repr(kind)) for _, kind in found}))
+    if world is None:
+        raise DefinitionError(f"a step asks for {label}, and no world is given: world=, a function that makes one")
     problem = "more than one thing" if exact or fits else "nothing"
+    there = f"there is: {offered}" if offered else "there is nothing in it"
     raise DefinitionError(
-        f"a step asks for {label}, and {problem} in the world is one; there is: {offered}. The world is the thing "
+        f"a step asks for {label}, and {problem} in the world is one; {there}. The world is the thing "
         "itself, an object that has it as an attribute, or a mapping {Type: value}"
     )
 

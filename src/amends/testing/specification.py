@@ -126,6 +126,7 @@ class Specification(Generic[I, T]):
 
         Raises SpecificationFailed, an AssertionError that shows what happened, and DefinitionError for what cannot be.
         """
+        __tracebackhide__ = True
         scene = _scene(self)
         try:
             run = scene.play()

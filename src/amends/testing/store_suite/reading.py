@@ -52,6 +52,22 @@ class ReadingRules:
         assert (loaded.head.owner, len(loaded.rows)) == (None, 1)
 
     @rule
+    async def test_whoever_looks_again_sees_what_has_changed_since(self, rig: Rig) -> None:
+        worker = await rig.worker()
+        saga = await rig.owned(worker)
+        other = await rig.store()
+
+        async def seen() -> tuple[str, str, int, list[str]]:
+            head, loaded = await other.head(saga.key), await other.load(saga.key)
+            assert head is not None
+            assert loaded is not None
+            return head.status, loaded.head.status, len(loaded.rows), [row.status for row in await other.find(Filter())]
+
+        assert await seen() == ("running", "running", 1, ["running"])
+        await rig.first_store.commit(worker, [saga.next(Head("completed", None, None))])
+        assert await seen() == ("completed", "completed", 2, ["completed"])
+
+    @rule
     async def test_sagas_are_listed_newest_first(self, rig: Rig) -> None:
         sagas = await some_sagas(rig)
 
