@@ -103,6 +103,28 @@ def test_an_event_of_a_process_where_nobody_is_at_work_is_told_by_the_next(shop:
     asyncio.run(main())
 
 
+def test_an_event_whose_transaction_commits_late_is_not_passed_over(shop: Shop) -> None:
+    async def main() -> None:
+        with psycopg.connect(shop.url) as slow, psycopg.connect(shop.url) as quick:
+            shop.app.publish(shop.placed, Placed("o-1"), within=slow)  # it has the lower number
+            shop.app.publish(shop.placed, Placed("o-2"), within=quick)
+            quick.commit()
+            async with asyncio.timeout(SECONDS), shop.open():
+                outbox = shop.app.session.work.outbox
+                assert outbox is not None
+                await outbox.sweep(0.0)
+                await shop.hears("o-2")
+                slow.commit()
+
+                await outbox.sweep(0.0)
+                await outbox.drain(SECONDS)
+
+                assert outbox.published == 2
+                await shop.hears("o-1", "o-2")
+
+    asyncio.run(main())
+
+
 # Threads, and what is refused
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,8 @@ from amends.operate.operations import Operations
 from amends.run.journal import decode
 from amends.run.remote import rotate
 from amends.run.session import Session
+from amends.store.base import Fate, Write
+from amends.store.memory import MemoryDatabase, MemoryStore
 
 
 def replies_counted(orchestrator: Orchestrator) -> Any:
@@ -45,6 +48,33 @@ def test_a_saga_asks_a_service_and_goes_on_with_its_reply() -> None:
         "reserve",
         b'{"cents":100}',
     )
+
+
+class Gated(MemoryStore):
+    """A store that commits nothing until it may."""
+
+    def __init__(self, on: MemoryDatabase) -> None:
+        super().__init__(on)
+        self.go = asyncio.Event()
+
+    async def commit(self, worker: int | None, writes: Sequence[Write]) -> list[Fate]:
+        await self.go.wait()
+        return await super().commit(worker, writes)
+
+
+def test_a_command_leaves_only_once_its_decision_is_on_disk() -> None:
+    async def main() -> Any:
+        on = database()
+        store, orchestrator = Gated(on), asking(on=on)
+        orchestrator.config = replace(orchestrator.config, database=store)
+        async with Stock() as stock, orchestrator:
+            run = asyncio.create_task(orchestrator.run(placed, Order(100)))
+            await asyncio.sleep(10)
+            early = list(stock.asked)
+            store.go.set()
+            return early, await run, len(stock.asked)
+
+    assert virtually(main()) == ([], Completed(7), 1)
 
 
 def test_a_saga_that_goes_back_has_the_service_undo_and_says_what_it_knows() -> None:

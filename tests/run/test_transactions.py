@@ -102,9 +102,9 @@ def test_the_effect_of_a_step_and_of_its_undo_commit_with_their_results(shop: Sh
     assert shop.said == ["book 1", "unbook 1"], "the compensation gets the stored result"
 
 
-@pytest.mark.parametrize("point", ["tx.after", "attempt.after"])
-def test_a_crash_between_the_transaction_and_the_journal_finds_the_stored_result(
-    shop: Shop, point: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("point", "calls"), [("tx.before", 2), ("tx.after", 1), ("attempt.after", 1)])
+def test_a_crash_around_the_commit_leaves_one_effect_and_finds_the_stored_result(
+    shop: Shop, point: str, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saga = shop.saga(fine)
 
@@ -140,7 +140,7 @@ def test_a_crash_between_the_transaction_and_the_journal_finds_the_stored_result
 
     assert shop.run(saga) == Completed(None)
     assert shop.booked == [("one", 100)]
-    assert shop.said == ["book 1"]
+    assert shop.said == [f"book {number}" for number in range(1, calls + 1)]
 
 
 def test_a_rejection_rolls_back_the_effect_and_is_final(shop: Shop) -> None:
