@@ -22,16 +22,16 @@ from amends.transport.open import Broker
 
 @dataclass(frozen=True)
 class Config:
-    """What an orchestrator was built with."""
+    """What an orchestrator was built with. What may have a password is not shown."""
 
-    database: Database
+    database: Database = field(repr=False)
     registry: Registry
     resources: Resources
     namespace: str
     settings: Settings
-    effects: Any = None
+    effects: Any = field(default=None, repr=False)
     around: tuple[Callable[[Context], Any], ...] = ()
     migrate: bool = False
     chance: Chance = field(default_factory=Chance)
     threads: Executor | None = None
-    broker: Broker = None
+    broker: Broker = field(default=None, repr=False)

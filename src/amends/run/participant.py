@@ -11,7 +11,7 @@ import inspect
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
@@ -55,8 +55,8 @@ class Built:
     """What a participant was built with."""
 
     handlers: Handlers
-    database: object
-    broker: Broker
+    database: object = field(repr=False)  # what may have a password is not shown
+    broker: Broker = field(repr=False)
     resources: Resources
     around: tuple[Around, ...]
     settings: Settings

@@ -54,6 +54,10 @@ class Seen(NamedTuple):
     patience: float | None
     flows: Sequence[FlowPlan] = ()
 
+    def __repr__(self) -> str:
+        """Without the broker's URL, which may have a password."""
+        return f"Seen({self.homes!r}, {len(self.sagas)} sagas, {self.group!r})"
+
 
 class Came(NamedTuple):
     """A message that is not on disk."""

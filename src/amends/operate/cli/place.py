@@ -15,7 +15,7 @@ import click
 from amends.operate.cli.app import place_of
 from amends.operate.cli.quote import quoted
 from amends.operate.database import check_there, url_of
-from amends.run.database import check_database, is_postgres, sqlite_path
+from amends.run.database import check_database, is_postgres, masked, sqlite_path
 from amends.run.orchestrator import Orchestrator
 from amends.run.session import Config
 
@@ -26,6 +26,10 @@ class Place(NamedTuple):
     database: str | None = None
     app: str | None = None
     namespace: str | None = None
+
+    def __repr__(self) -> str:
+        """Without a password: tracebacks are shown to others."""
+        return f"Place({self.database and masked(self.database)!r}, {self.app!r}, {self.namespace!r})"
 
     def options(self) -> list[str]:
         """The options that say the same to the next command; what the environment says stays there."""
