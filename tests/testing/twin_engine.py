@@ -18,7 +18,8 @@ import pytest
 
 from amends import Context, Reject, Resource, Retry, Saga, for_each, parallel, pivot, sequence, step
 from amends.decide.events import Phase
-from amends.decide.state import State
+from amends.decide.plan import EachNode, Plan
+from amends.decide.state import ENDED, State, Status
 from amends.define.node import Node
 from amends.define.step import Step
 from amends.errors import NotAnswered, Refused, TooLate
@@ -192,6 +193,7 @@ class Twin:
     """One seed, twice: of each, what is to be equal."""
 
     faults: Faults
+    status: str
     explored: dict[str, Any]
     engine: dict[str, Any]
 
@@ -209,11 +211,11 @@ def twin(seed: int, *, longest: int = 3) -> Twin:
                 break
             run = scene.run((*run.faults, chance.choice(more)))
         exact = not any(_with_siblings(run, fault) for fault in run.faults)
-        explored = _seen(run.standing, run.world, exact=exact)
-        engine = _seen(*in_engine(saga, run, goes_on=not unexplained(run)), exact=exact)
+        explored = _seen(run.standing, run.world, saga.plan, exact=exact)
+        engine = _seen(*in_engine(saga, run, goes_on=not unexplained(run)), saga.plan, exact=exact)
     finally:
         scene.close()
-    return Twin(run.faults, explored, engine)
+    return Twin(run.faults, str(run.standing.status), explored, engine)
 
 
 def _with_siblings(run: Run, fault: Fault) -> bool:
@@ -281,13 +283,21 @@ def _script(world: World, run: Run, app: Sandbox, sessions: list[InlineSession])
     world.cancels, world.dies = cancel, dies
 
 
-def _seen(state: State, world: World, *, exact: bool) -> dict[str, Any]:
-    """exact: what was called how often too, and how each step stands."""
-    seen = {"status": str(state.status), "standing": sorted(world.standing.values())}
+def _seen(state: State, world: World, plan: Plan, *, exact: bool) -> dict[str, Any]:
+    """exact: how it stands, and what was called how often; else only that what stands is what such a saga has."""
+    changing = {address for address in state.steps if _changes(plan, address)}
+    standing = sorted(set(world.standing.values()) & changing)
+    wanted = [] if state.status is Status.COMPENSATED else sorted(changing)
+    fair = standing == wanted if state.status in ENDED else "open"
     if not exact:
-        return seen
+        return {"fair": fair}
     steps = {
         address: (str(one.action.status), "" if one.undo is None else str(one.undo.status))
         for address, one in sorted(state.steps.items())
     }
-    return {**seen, "steps": steps, "calls": sorted(world.calls.items())}
+    return {"fair": fair, "status": str(state.status), "steps": steps, "calls": sorted(world.calls.items())}
+
+
+def _changes(plan: Plan, address: str) -> bool:
+    node = plan.by_address.get(address)
+    return not isinstance(node, EachNode) and not plan.step(address).readonly
