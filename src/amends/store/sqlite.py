@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from amends import fault
+from amends.errors import StoreDamaged
 from amends.store.base import (
     TOKEN_KEYS_KEPT,
     Ended,
@@ -152,7 +153,13 @@ class SqliteStore:
 
     async def workers(self) -> list[WorkerRow]:
         rows = await self._rows("workers", self._number)
-        return [WorkerRow._make((*row[:3], tuple(json.loads(row[3])), *row[4:7], bool(row[7]), row[8])) for row in rows]
+        try:
+            found = [(*row[:3], tuple(json.loads(row[3])), *row[4:7], bool(row[7]), row[8]) for row in rows]
+        except (TypeError, ValueError, RecursionError):
+            raise StoreDamaged(
+                f"{self.path}: a worker's row cannot be read; was it written by a newer amends?"
+            ) from None
+        return [WorkerRow._make(row) for row in found]
 
     # Work
 
