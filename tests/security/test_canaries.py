@@ -10,8 +10,9 @@ import json
 import pickle
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,8 @@ async def _looked_at(url: str) -> None:
     """Everything that reads: a client's operations, then a worker."""
     try:
         async with operations(url, answer_seconds=0.2) as found:
-            acts = (found.find, found.stuck, found.doctor, *(lambda key=key: found.show(key) for key in KEYS))
+            shows: list[Callable[[], Awaitable[Any]]] = [partial(found.show, key) for key in KEYS]
+            acts: list[Callable[[], Awaitable[Any]]] = [found.find, found.stuck, found.doctor, *shows]
             for act in acts:
                 try:
                     await act()

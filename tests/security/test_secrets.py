@@ -50,7 +50,12 @@ def test_a_database_s_password_is_in_no_error_and_in_no_log(logged: Told, passwo
     said: list[str] = []
 
     async def main() -> None:
-        for act in (lambda: on(url), lambda: Orchestrator(url, sagas=[]), lambda: Orchestrator(sagas=[], effects=url)):
+        acts: list[Callable[[], Orchestrator]] = [
+            lambda: on(url),
+            lambda: Orchestrator(url, sagas=[]),
+            lambda: Orchestrator(sagas=[], effects=url),
+        ]
+        for act in acts:
             try:
                 orchestrator = act()
                 said.append(repr(orchestrator) + repr(orchestrator.config))
