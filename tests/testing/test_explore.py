@@ -409,6 +409,25 @@ def test_a_step_that_fails_without_any_fault_is_told_at_once() -> None:
     assert caught.value.report.runs == 1
 
 
+def test_what_goes_on_and_on_is_told_at_its_beginning_and_its_end() -> None:
+    @step
+    async def take(order: Order, shop: Resource[Shop], ctx: Context) -> None: ...
+
+    @take.compensation
+    async def give(shop: Resource[Shop]) -> None:
+        raise KeyError
+
+    found = Exploration(Saga("on-and-on", take, input=Order), ORDER, world=Shop).run().counterexample
+
+    assert found is not None
+    told = [line.partition(" s ")[2].strip() for line in found.timeline]
+    again = [line.strip() for line in found.timeline if "the same again" in line]
+    assert again == ["…         the same again, 26 times"]
+    assert "the undo of take raises KeyError" in told
+    assert "the undo of take (attempt 30) raises KeyError" in told
+    assert len(told) < 15
+
+
 def test_a_step_that_is_right_at_the_second_try_has_not_failed_by_itself() -> None:
     @step
     async def knock(order: Order, shop: Resource[Shop], ctx: Context) -> None:

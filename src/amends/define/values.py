@@ -146,6 +146,12 @@ def describe(error: BaseException) -> str:
         return type(error).__name__
 
 
+def named(error: BaseException) -> str:
+    """The same with its class before it; the class alone where it has no text."""
+    name, text = type(error).__name__, describe(error)
+    return name if text == name else f"{name}: {text}"
+
+
 def clean(text: str, limit: int = 2000) -> str:
     """A text without what a store or a terminal may refuse, cut to `limit` characters."""
     kept = text[: limit + 1].encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")

@@ -26,7 +26,7 @@ from amends.define.context import Context
 from amends.define.policy import Park, Reject, Retry, RetryAfter
 from amends.define.program import StepProgram
 from amends.define.step import Body
-from amends.define.values import describe
+from amends.define.values import describe, named
 from amends.errors import LimitExceeded, ValueRefused
 from amends.run.timers import Deadlines
 from amends.run.tried import Tried
@@ -213,8 +213,8 @@ def failure(attempt: Tried, error: BaseException, runner: Runner, *, resolved: b
         case KeyboardInterrupt() if attempt.call.is_async:
             attempt.loop.call_soon_threadsafe(_interrupt)
         case Exception() if isinstance(error, attempt.rejects):
-            return m.No(address, phase, f"{type(error).__name__}: {describe(error)}", sure=resolved)
-    reason = f"{type(error).__name__}: {describe(error)}"
+            return m.No(address, phase, named(error), sure=resolved)
+    reason = named(error)
     final = isinstance(error, Exception) and not attempt.retry.allows(error)
     _log.debug("an attempt of %s failed", address, exc_info=error)
     return m.Failure(address, phase, reason, resolved=resolved, final=final, share=runner.share())

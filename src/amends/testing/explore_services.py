@@ -23,7 +23,7 @@ from amends.define.handlers import Handler
 from amends.define.hints import hints_of
 from amends.define.policy import Park, Reject, RetryAfter
 from amends.define.step import Remote
-from amends.define.values import describe
+from amends.define.values import describe, named
 from amends.errors import DefinitionError, LimitExceeded, ValueRefused
 from amends.run.participant import Participant
 from amends.testing.explore_barrier import through
@@ -200,7 +200,7 @@ def _failure(asked: Asked, half: Half, error: BaseException) -> Message:
     rejects = half.handler.rejects if half.handler is not None else ()
     if isinstance(error, (Reject, *rejects)):
         return m.No(address, phase, describe(error), sure=True)
-    reason = f"{type(error).__name__}: {describe(error)}"
+    reason = named(error)
     if isinstance(error, RetryAfter):
         return m.Failure(address, phase, reason, resolved=True, after=error.seconds, attempt=attempt)
     final = isinstance(error, (ValueRefused, LimitExceeded))

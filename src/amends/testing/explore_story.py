@@ -1,12 +1,13 @@
 """A run as lines for people: what was called, what befell it, and what the saga made of it.
 
-Guarantees: one line per thing that happened, in order; a line of the journal has its number.
+Guarantees: things in the order in which they happened; a line of the journal has its number.
 Must not: be parsed by anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 
 from amends.decide import events as e
 from amends.decide.events import Event
@@ -16,11 +17,40 @@ from amends.testing.explore_excuse import half
 from amends.testing.explore_run import Run
 from amends.testing.virtual import START
 
+REPEATS_TOLD = 5
+PERIOD_MAX = 4  # lines
+_NUMBER = re.compile(r"[\d.\s]+")  # and the room before it
 _QUIET = (e.Issued, e.Sent, e.Built, e.Begun, e.Chosen, e.Listed, e.Postponed)
 
 
 def story_of(run: Run) -> Iterator[str]:
-    """The lines of a run."""
+    """The lines of a run. What goes on and on is told at its beginning and its end."""
+    lines = list(_lines(run))
+    shapes = [_NUMBER.sub("", line) for line in lines]
+    place = 0
+    while place < len(lines):
+        period, times = _repeated(shapes, place)
+        if times > REPEATS_TOLD:
+            yield from lines[place : place + 2 * period]
+            yield f"{'…':>11}         the same again, {times - 3} times"
+            place += (times - 1) * period
+        yield lines[place]
+        place += 1
+
+
+def _repeated(shapes: Sequence[str], place: int) -> tuple[int, int]:
+    """How long what is repeated from here on is, and how often it is there."""
+    best = (1, 1)
+    for period in range(1, PERIOD_MAX + 1):
+        first, times = shapes[place : place + period], 1
+        while shapes[place + times * period : place + (times + 1) * period] == first:
+            times += 1
+        if times > REPEATS_TOLD and times > best[1]:
+            best = (period, times)
+    return best
+
+
+def _lines(run: Run) -> Iterator[str]:
     line = -1
     for at, entry in run.story:
         when = f"{at - START:9.1f} s"
