@@ -10,8 +10,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from asked import Order, Stock, answer, asking, placed
-from engine import database, until, virtually
+from asked import Stock, answer, asking, placed
+from engine import Order, database, until, virtually
 
 from amends import Completed
 from amends.decide.events import Phase
