@@ -184,15 +184,15 @@ class HostileReject(Reject):
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (Hostile(), "only: Hostile: Hostile"),
+        (Hostile(), "only: Hostile"),
         (ValueError("a\x00b"), "only: ValueError: a\N{REPLACEMENT CHARACTER}b"),
         (ValueError("\ud800"), "only: ValueError: ?"),
         (ValueError("x" * 10_000_000), f"only: ValueError: {'x' * 2000} …"),
         (SystemExit(3), "only: SystemExit: 3"),
         (asyncio.CancelledError(), "only: CancelledError: something in it was cancelled"),
         (ExceptionGroup("several", [ValueError("a")]), "only: ExceptionGroup: several (1 sub-exception)"),
-        (StopAsyncIteration(), "only: StopAsyncIteration: StopAsyncIteration"),
-        (GeneratorExit(), "only: GeneratorExit: GeneratorExit"),
+        (StopAsyncIteration(), "only: StopAsyncIteration"),
+        (GeneratorExit(), "only: GeneratorExit"),
     ],
     ids=["no text", "NUL", "surrogate", "10 MB", "SystemExit", "cancelled", "group", "stop iteration", "GeneratorExit"],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,6 +147,101 @@ def test_a_fault_that_is_none_is_refused(floor: Bench, module: str) -> None:
 
     assert result.code == 2
     assert "'bursts' is none of rejects, fails" in result.err
+
+
+class Terminal(io.StringIO):
+    """Somebody is looking."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_is_drawn_on_a_terminal_where_it_takes_long_and_nowhere_else(
+    floor: Bench, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    shown: list[str] = []
+    for seconds in (3600.0, 0.0):
+        monkeypatch.setattr("amends.testing.explore_search.TOLD_SECONDS", seconds)
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", terminal := Terminal())
+            result = floor.run("explore", f"{module}:selling", "--runs=300")
+            shown.append(terminal.getvalue())
+        assert "exploring" not in result.out
+    piped = floor.ok("explore", f"{module}:selling", "--runs=300")
+
+    assert shown[0] == ""
+    assert "exploring" in shown[1]
+    assert "300" in shown[1]
+    assert piped.err == ""
+
+
+SERVED = """
+from dataclasses import dataclass
+from amends import Completed, Saga, Service
+from amends.testing import Exploration
+
+@dataclass(frozen=True)
+class Order:
+    cents: int = 5
+
+@dataclass
+class Till:
+    cents: int = 0
+
+bank = Service("bank")
+charge = bank.command("charge", Order)
+look = bank.command("look", Order, readonly=True)
+
+@charge.request(name="charge")
+def ask(order: Order) -> Order:
+    return order
+
+@look.request(name="look")
+def ask_again(order: Order) -> Order:
+    return order
+
+def take(order, till):
+    till.cents += order.cents
+
+def give_too_much(order, reply, till):
+    till.cents -= order.cents + 1
+
+def nothing(order, till): ...
+
+def fair(till, outcome):
+    return till.cents == (order_of(outcome))
+
+def order_of(outcome):
+    return 5 if isinstance(outcome, Completed) else 0
+
+sell = Saga("sell", ask, ask_again, input=Order)
+services = {charge: (take, give_too_much), look: nothing}
+selling = Exploration(sell, Order(), world=Till, invariant=fair, services=services)
+"""
+
+
+@pytest.mark.parametrize("style", ["orchestrated", "choreographed"])
+def test_the_line_that_repeats_it_has_the_style_and_an_input_from_stdin(
+    floor: Bench, style: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = floor.module(SERVED)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"cents": 5}')))
+
+    first = floor.run("explore", f"{module}:selling", "-", f"--style={style}")
+    line = first.out.rpartition("run it again: amends ")[2].strip()
+
+    assert first.code == 10
+    assert f"--style={style}" in line
+    again = floor.run(*shlex.split(line))
+    assert again.code == 10
+    assert "fair says False" in again.out
+    assert "sell: one run, with" in again.out
+
+
+def test_a_time_is_a_budget(floor: Bench, module: str) -> None:
+    assert "sell: " in floor.ok("explore", f"{module}:selling", "--seconds=0.05").out
+    assert floor.run("explore", f"{module}:selling", "--seconds=0").code == 2
 
 
 def test_json_is_one_object(floor: Bench, module: str) -> None:

@@ -135,14 +135,22 @@ def _callable(name: str) -> Callable[[Any, Any], Any]:
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """A bar, where somebody is looking."""
+    """A bar, where somebody is looking; it begins with the first word of how far it is."""
     if not sys.stderr.isatty():
         yield None
         return
     columns = (TextColumn("exploring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("exploring")
-        yield lambda done, of: bar.update(task, completed=done, total=of)
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("exploring")
+
+    def told(done: int, of: int) -> None:
+        bar.start()
+        bar.update(task, completed=done, total=of)
+
+    try:
+        yield told
+    finally:
+        bar.stop()
 
 
 def _shape(report: Report) -> dict[str, object]:
