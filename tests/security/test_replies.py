@@ -82,7 +82,7 @@ def refused(orchestrator: Any) -> int:
 
 
 def test_a_reply_with_a_key_that_was_rotated_away_moves_nothing() -> None:
-    """One that was leaked is of no use any more after `amends db rotate` as often as keys are kept."""
+    """One that was leaked is of no use any more after `amends db rotate-token-key` as often as keys are kept."""
     kept: list[Command] = []
 
     async def main() -> Any:

@@ -152,14 +152,7 @@ class SqliteStore:
         return await self._write(job)
 
     async def workers(self) -> list[WorkerRow]:
-        rows = await self._rows("workers", self._number)
-        try:
-            found = [(*row[:3], tuple(json.loads(row[3])), *row[4:7], bool(row[7]), row[8]) for row in rows]
-        except (TypeError, ValueError, RecursionError):
-            raise StoreDamaged(
-                f"{self.path}: a worker's row cannot be read; was it written by a newer amends?"
-            ) from None
-        return [WorkerRow._make(row) for row in found]
+        return _workers_of(await self._rows("workers", self._number), self.path)
 
     # Work
 
@@ -379,3 +372,11 @@ def _add_token_key(connection: sqlite3.Connection, row: tuple[int, str, bytes], 
     if (newest[0] if newest else 0) == after:
         connection.execute(SQL["token_key_add"], row)
         connection.execute(SQL["token_key_tidy"], (row[0], after + 1 - TOKEN_KEYS_KEPT))
+
+
+def _workers_of(rows: Sequence[tuple[Any, ...]], path: Path) -> list[WorkerRow]:
+    try:
+        found = [(*row[:3], tuple(json.loads(row[3])), *row[4:7], bool(row[7]), row[8]) for row in rows]
+    except (TypeError, ValueError, RecursionError):
+        raise StoreDamaged(f"{path}: a worker's row cannot be read; was it written by a newer amends?") from None
+    return [WorkerRow._make(row) for row in found]
