@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from soak_parts import PARTS, Job, Part, Turn, growing, lasting, whole
 from soak_report import BEGINS, ENDS, Report, into_page
-from soak_run import ROOT, Result, Shares, Soak
+from soak_run import EXTRA, ROOT, Result, Shares, Soak
 from soak_said import Chaos, Ended, Found, file_chaos, fleet_chaos, fuzzer, services_chaos, simulation, suite
 
 HOUR = 3600.0
@@ -64,32 +64,35 @@ def part_named(name: str) -> Part:
 # Time
 
 
-def moments_of_an_hour() -> Iterator[tuple[Part, float, list[float]]]:
-    """The parts one after the other, each job taking what it asked for, and the clock: begin and end of each part."""
-    clock = [0.0]
-    shares = Shares(PARTS, HOUR, 1, lambda: clock[0])
+def an_hour_of_two_cores() -> Iterator[tuple[Part, int, float]]:
+    """Each part, how many jobs it had, and when it was over, if what is fixed takes what the table says."""
+    clock, lanes = [0.0], [0.0, 0.0]
+    before: dict[int, Part] = {}
+    shares = Shares(PARTS, HOUR, 2, lambda: clock[0])
     for one in PARTS:
-        began = clock[0]
+        lane = lanes.index(max(lanes) if one.all_cores else min(lanes))
+        clock[0] = lanes[lane]
+        if lane in before:
+            shares.end(before[lane])
+        before[lane] = one
         end = shares.begin(one)
         done: list[tuple[float, float]] = []
         while job := one.next(Turn(end - clock[0], 1, done=tuple(done))):
-            took = min(one.minutes * 60, end - clock[0])
+            took = one.minutes * 60 if not done else end - clock[0]
             clock[0] += took
             done.append((job.size, took))
-        shares.end(one)
-        yield one, began, [seconds for _, seconds in done]
+        lanes = [clock[0], clock[0]] if one.all_cores else [clock[0] if n == lane else lanes[n] for n in (0, 1)]
+        yield one, len(done), clock[0]
 
 
 def test_in_an_hour_every_part_runs() -> None:
-    ran = {one.name: len(took) for one, _, took in moments_of_an_hour()}
+    ran = {one.name: jobs for one, jobs, _ in an_hour_of_two_cores()}
 
     assert min(ran.values()) >= 1, ran
 
 
-def test_an_hour_is_over_after_an_hour() -> None:
-    ends = [began + sum(took) for _, began, took in moments_of_an_hour()]
-
-    assert max(ends) <= HOUR + 1
+def test_an_hour_is_over_after_about_an_hour() -> None:
+    assert max(end for _, _, end in an_hour_of_two_cores()) <= HOUR * (1 + EXTRA)
 
 
 def test_what_one_part_leaves_is_shared_out_anew() -> None:
