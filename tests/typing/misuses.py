@@ -50,6 +50,7 @@ from amends import (
     wait_for,
     when,
 )
+from amends.testing import fake
 
 approval = wait_for("approval", Approval, timeout=60)
 weighed = Saga("weighed", reserve, weigh, input=Order, output=weigh)
@@ -273,3 +274,16 @@ gone.leads_to(taken)  # misuse: nobody knows by when
 gone.leads_to("other.taken", within=30)  # misuse: a name is no event
 gone.leads_to(taken, within="30s")  # misuse: a duration is seconds or a timedelta
 Flow("f", gone)  # misuse: an event is no line of a flow
+
+
+# Fakes
+
+
+def undoes_another(command: ReserveStock, paid: Payment) -> None: ...
+
+
+fake(reserve_stock, Payment("p"))  # misuse: a fake answers the reply
+fake(reserve_stock, lambda command: 7)  # misuse: a function of a fake answers the reply
+fake(reserve_stock)  # misuse: a command with a reply has to be answered
+fake(reserve_stock, Reservation("r"), undoes=undoes_another)  # misuse: what undoes takes the reply, second
+fake("reserve", Reservation("r"))  # misuse: a name is no command

@@ -29,6 +29,7 @@ MISUSES = HERE / "misuses.py"
 GOOD = (
     HERE / "good.py",
     HERE / "good_participant.py",
+    HERE / "good_testing.py",
     HERE / "typed_shop.py",
     *sorted((ROOT / "examples").glob("*.py")),
 )

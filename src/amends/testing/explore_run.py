@@ -51,6 +51,9 @@ class Point(NamedTuple):
 class Run(Course):
     """One run."""
 
+    crashed: bool
+    worker: int
+
     def __init__(self, scene: Scene, faults: Faults) -> None:
         super().__init__(scene)
         self.faults: Faults = faults
