@@ -293,6 +293,33 @@ def test_what_a_service_was_in_the_middle_of_comes_to_it_again(amends: NewSandbo
     assert shelf.done == [Reserve(2)]
 
 
+def test_a_fake_may_take_longer_than_the_saga_waits_and_is_undone(amends: NewSandbox) -> None:
+    async def think(command: Reserve) -> None:
+        await asyncio.sleep(3600)
+
+    shelf = fake(reserve, think)
+    app = amends([TOGETHER], services=[shelf, fake(charge, Payment(1))])
+
+    outcome = app.run(TOGETHER, ORDER)
+
+    assert isinstance(outcome, Compensated)
+    assert "no reply came" in outcome.reason
+    assert shelf.done == shelf.undone == [Reserve(2)]  # the undo waited for the action
+
+
+def test_a_sandbox_may_be_left_in_the_middle_of_a_fake(caplog: pytest.LogCaptureFixture) -> None:
+    async def think(command: Reserve) -> None:
+        await asyncio.sleep(20)
+
+    shelf = fake(reserve, think)
+    with Sandbox([TOGETHER], services=[shelf, fake(charge, Payment(1))]) as app:
+        app.start(TOGETHER, ORDER)
+        app.kill_worker()
+
+    assert shelf.done == []
+    assert [record for record in caplog.records if "store is closed" in record.getMessage()] == []
+
+
 def test_a_reading_command_is_done_as_often_as_it_is_asked(amends: NewSandbox) -> None:
     saga = Saga("read", ask_for_the_price, sleep(1), input=Order, output=ask_for_the_price)
     desk = fake(look, lambda command: command.cents * 2)

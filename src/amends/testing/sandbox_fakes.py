@@ -22,13 +22,12 @@ from amends.define.contract import Command
 from amends.define.handlers import Handled, Handler
 from amends.define.hints import is_nothing, shown
 from amends.define.policy import Retry
-from amends.define.step import TIMEOUT_SECONDS
 from amends.errors import DefinitionError
 from amends.run.participant import Participant
 
 Q = TypeVar("Q")
 R = TypeVar("R")
-FOR_EVER = -1
+PATIENCE_SECONDS = 365 * 24 * 3600.0  # a fake may take as long as the test likes
 
 
 class Trouble(StrEnum):
@@ -203,9 +202,9 @@ def _handler(where: str, fn: Callable[..., Any], *given: Argument, readonly: boo
         async def call_async(**values: Any) -> Any:
             return await fn(*(values[name] for name in names))
 
-        return Handler(Call(call_async, given, is_async=True), where, TIMEOUT_SECONDS, Retry(), readonly=readonly)
+        return Handler(Call(call_async, given, is_async=True), where, PATIENCE_SECONDS, Retry(), readonly=readonly)
 
     def call(**values: Any) -> Any:
         return fn(*(values[name] for name in names))
 
-    return Handler(Call(call, given, is_async=False), where, TIMEOUT_SECONDS, Retry(), readonly=readonly)
+    return Handler(Call(call, given, is_async=False), where, PATIENCE_SECONDS, Retry(), readonly=readonly)

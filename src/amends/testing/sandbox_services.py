@@ -103,6 +103,7 @@ class SandboxServices:
         self._stack = AsyncExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
+        self._closed = True
         for saga in sagas:
             _check_done(saga, self._doers)
         for doer in self._doers.values():
@@ -114,6 +115,7 @@ class SandboxServices:
         """Another worker is there. What services were in the middle of comes to them again."""
         self.loop = asyncio.get_running_loop()
         self.deadlines = Deadlines(self.loop)
+        self._closed = False
         self._receivers.clear()
         self._locks.clear()
         self._tasks.clear()
@@ -124,7 +126,9 @@ class SandboxServices:
             self._schedule(arrived)
 
     async def close(self) -> None:
-        """The worker leaves."""
+        """The worker leaves. What is in hand comes again, to whoever takes over."""
+        self._closed = True
+        self._receivers.clear()
         self.deadlines.close()
         for task in list(self._tasks):
             task.cancel()
@@ -211,8 +215,8 @@ class SandboxServices:
             doer.fake.asked.append(doer.handled.contract.sent.decode(command.data))
         async with self._locks.setdefault((command.saga, command.step), asyncio.Lock()):
             reply = await self._through(doer, command, turn, script)
-        if asyncio.get_running_loop() is not self.loop:
-            return  # of a worker that was killed: it came again
+        if self._closed or asyncio.get_running_loop() is not self.loop:
+            return  # it was given up with its worker
         self.over(arrived)
         self._answer(command, reply, turn)
 
