@@ -15,7 +15,15 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from services.found import ServiceMissing, nats_program, pgbouncer_program, postgres_bin, rabbitmq_home, redis_program
+from services.found import (
+    ServiceMissing,
+    library_path,
+    nats_program,
+    pgbouncer_program,
+    postgres_bin,
+    rabbitmq_home,
+    redis_program,
+)
 from services.kafka_jars import version as kafka_version
 
 ROOT = Path(__file__).parents[2]
@@ -63,7 +71,9 @@ def _servers() -> Iterator[str]:
     }
     for name, find in programs.items():
         try:
-            done = subprocess.run([find(), "--version"], capture_output=True, text=True, check=False, timeout=20)
+            program = find()
+            told = {**os.environ, **library_path(program)}
+            done = subprocess.run([program, "--version"], env=told, capture_output=True, text=True, check=False)
         except (ServiceMissing, OSError):
             continue
         number = re.search(r"\d+\.[\d.]*\d", done.stdout + done.stderr)

@@ -17,6 +17,7 @@ from soak_said import Reader, file_chaos, fleet_chaos, fuzzer, machine, services
 PYTHON = sys.executable
 BROKERS = ("kafka", "rabbitmq", "nats", "redis")
 HERE = "{here}"  # in a command: what the names of the files that it leaves begin with
+SCRATCH = "{scratch}"  # and a directory of its own with a short name, kept only where something is wrong
 ENOUGH = 0.5  # of the time that a fixed part takes by the table, and it is begun
 AFTERWARDS_SECONDS = 300.0  # chaos: to begin, to end, and to look at everything
 CHAOS_SECONDS, CHAOS_LEAST = (
@@ -138,7 +139,7 @@ def chaos(read: Reader, *command: str) -> Callable[[float, int], Job]:
 
     def make(seconds: float, seed: int) -> Job:
         dice = seed % 1_000_000_007
-        told = (f"--seconds={seconds:.0f}", f"--seed={dice}", f"--directory={HERE}-records")
+        told = (f"--seconds={seconds:.0f}", f"--seed={dice}", f"--directory={SCRATCH}")
         what = f"{seconds:.0f} s of faults, seed {dice}"
         return Job(what, (PYTHON, *command, *told), read, size=seconds, limit=2 * seconds + AFTERWARDS_SECONDS)
 

@@ -43,6 +43,7 @@ class Report:
         """All of them, each with the command that showed it."""
         return [
             f"{result.part.name}: {sentence}\n    `{again(result)}`\n    its log: {result.log}"
+            + (f"; its records: {result.records}" if result.records else "")
             for result in self.results
             for sentence in result.found.violations
         ]
@@ -92,6 +93,8 @@ class Report:
             "",
             *self.machine,
             "",
+            self._total(),
+            "",
             *self._parts(),
             *self._chaos(),
             *self._faults(),
@@ -106,6 +109,16 @@ class Report:
             *(f"- VIOLATION: {what}" for what in self.violations),
         ]
         return "\n".join(lines).rstrip() + "\n"
+
+    def _total(self) -> str:
+        """All in one sentence."""
+        counts = sum((result.found.counts for result in self.results), Counter[str]())
+        runs = [result.found.chaos for result in self.results if result.found.chaos is not None]
+        counts["sagas"] += sum(run.sagas.total() for run in runs)
+        counts["faults on real processes"] = sum(run.faults.total() for run in runs)
+        counts["effects checked"] = sum(run.effects for run in runs)
+        said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        return f"In all: {said or 'nothing yet'}."
 
     def _parts(self) -> Iterator[str]:
         yield from ("| part | runs | minutes | what was run | violations |", "|---|---:|---:|---|---:|")
@@ -141,7 +154,7 @@ class Report:
         faults = sum((r.found.chaos.faults for r in self.results if r.found.chaos is not None), Counter[str]())
         if faults:
             yield from ("", "| fault | times |", "|---|---:|")
-            yield from (f"| {name.replace('_', ' ')} | {count:,} |" for name, count in sorted(faults.items()))
+            yield from (f"| {_words(name)} | {count:,} |" for name, count in sorted(faults.items()))
 
 
 def _row(name: str, runs: Iterable[Chaos]) -> str:
@@ -164,9 +177,14 @@ def _row(name: str, runs: Iterable[Chaos]) -> str:
     return f"| {name} | " + " | ".join(f"{number:,}" if number else "" for number in numbers) + " |"
 
 
+def _words(name: str) -> str:
+    """The name of a fault; on a file it is that of a function."""
+    return name if " " in name else name.replace("_", " ")
+
+
 def again(result: Result) -> str:
     """The command that repeats it, as far as it repeats itself."""
-    words = [word for word in result.job.command if "{here}" not in word]
+    words = [word for word in result.job.command if "{" not in word]
     variables = [f"{name}={value}" for name, value in result.job.environment.items()]
     return shlex.join([*variables, "python", *words[1:]])
 

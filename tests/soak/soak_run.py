@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from soak_parts import HERE, Job, Part, Turn, there
+from soak_parts import HERE, SCRATCH, Job, Part, Turn, there
 from soak_said import Ended, Found
 
 ROOT = Path(__file__).parents[2]
@@ -29,13 +31,14 @@ EXTRA = 1 / 6  # of the hours: what runs then is let run on, and nothing is begu
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one job."""
+    """What came of one job. records: the directory that it has left, where something is wrong."""
 
     part: Part
     job: Job
     ended: Ended
     found: Found
     log: Path
+    records: Path | None = None
 
 
 class Shares:
@@ -134,7 +137,8 @@ class Soak:
         name = "".join(letter if letter.isalnum() else "-" for letter in part.name.replace(",", ""))
         here = self.place / f"{number:03}-{name}"
         began = time.monotonic()
-        words = [word.replace(HERE, str(here)) for word in job.command]
+        scratch = Path(tempfile.mkdtemp(prefix="amends-soak-"))
+        words = [word.replace(HERE, str(here)).replace(SCRATCH, str(scratch)) for word in job.command]
         environment = {**os.environ, "AMENDS_REQUIRE_SERVICES": "1", **job.environment}
         log = here.with_suffix(".out")
         with log.open("wb") as out, here.with_suffix(".err").open("wb") as err:
@@ -156,7 +160,11 @@ class Soak:
             xml.read_text(errors="replace") if xml.exists() else "",
             time.monotonic() - began,
         )
-        return Result(part, job, ended, self._read(job, ended), log)
+        found = self._read(job, ended)
+        kept = bool(found.violations or found.invalid) and not self.stopping.is_set() and any(scratch.iterdir())
+        if not kept:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return Result(part, job, ended, found, log, scratch if kept else None)
 
     def _read(self, job: Job, ended: Ended) -> Found:
         if self.stopping.is_set():
