@@ -78,7 +78,7 @@ def replay(history: Iterable[Event]) -> State:
     events = iter(history)
     first = next(events, None)
     if first is None:
-        raise ImpossibleTransition("a history without events tells of no saga: this is a bug in amends")
+        raise ImpossibleTransition("a history without events tells of no saga")
     state = evolve(None, first)
     for event in events:
         apply(state, event)
