@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -41,8 +42,11 @@ def seen(name: str) -> Report:
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_no_interleaving_breaks_a_promise_and_every_saga_can_end(name: str) -> None:
+def test_no_interleaving_breaks_a_promise_and_every_saga_can_end(
+    name: str, record_property: Callable[[str, object], None]
+) -> None:
     report = seen(name)
+    record_property("worlds", report.worlds)
 
     assert report.path == (), "\n".join(report.path)
     assert report.worlds >= SETTINGS[name].least, f"the model has lost most of its worlds and proves nothing: {report}"
