@@ -174,9 +174,10 @@ async def _writes(ours: Store, worker: int, sagas: dict[str, Any], plans: list[i
     assert await ours.prune(ours.now() + 1e9, every) == 0
     # The same internal id, in a namespace of its own, is another saga.
     [plan] = await ours.add_plans([("red-1", "jobs", "{}")])
-    first = Write(every[0], 0, 999, b"[1.0,0,[]]", NewSaga("ended", plan, b"h", 1.0), Head("running", None, None))
+    first = Write(every[0], 0, 999, b"[1.0,0,[]]", NewSaga("ended", plan, b"h", 1.0), Head("completed", None, None))
     assert await ours.commit(worker, [first]) == [Fate.WRITTEN]
     assert [row.key for row in await ours.find(Filter())] == ["ended"]
+    assert await ours.prune(ours.now() + 1e9, every) == 1, "its own, and its own history"
 
 
 CALLED = {
