@@ -8,31 +8,36 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from amends import Context, Reject, Resource, Retry, Saga, for_each, parallel, pivot, sequence, step
+from amends import Context, Reject, Resource, Retry, Saga, for_each, parallel, pivot, sequence, sleep, step, wait_for
 from amends.decide.events import Phase
-from amends.decide.plan import EachNode, Plan
-from amends.decide.state import ENDED, State, Status
+from amends.decide.plan import Plan, StepNode
+from amends.decide.state import ENDED, Action, State, Status
 from amends.define.node import Node
+from amends.define.nodes import Signal
 from amends.define.step import Step
 from amends.errors import NotAnswered, Refused, TooLate
 from amends.run.journal import state_of
 from amends.testing import Sandbox
 from amends.testing.explore_excuse import unexplained
-from amends.testing.explore_faults import Fault, Faults, Kind
+from amends.testing.explore_faults import ATTEMPTS, Fault, Faults, Kind
 from amends.testing.explore_points import further
 from amends.testing.explore_run import Run
 from amends.testing.explore_scene import Scene
 from amends.testing.inline import InlineSession
+from amends.testing.virtual import VirtualLoop
 
 TIMEOUT_SECONDS = 5.0
+ALIVE_SECONDS = 4.0
+WAIT_SECONDS = 20.0
+DEADLINE_SECONDS = 90.0
 SLOW_SECONDS = 4.5
 SAGA = "the-saga"
 KNOWN = frozenset(
@@ -46,8 +51,13 @@ KNOWN = frozenset(
         Kind.CRASH_AFTER,
         Kind.SLOW,
         Kind.CANCEL,
+        Kind.DEADLINE,
+        Kind.SIGNAL_LOST,
+        Kind.SIGNAL_TWICE,
+        Kind.SIGNAL_LATE,
     }
 )
+MOMENTS = frozenset({Kind.CANCEL, Kind.DEADLINE})
 At = tuple[str, Phase, int]
 
 
@@ -75,6 +85,7 @@ class World:
     dies: Callable[[], None] | None = None
     dead: bool = False
     cancel_at: set[At] = field(default_factory=set[At])
+    overdue_at: set[At] = field(default_factory=set[At])
     standing: dict[str, str] = field(default_factory=dict[str, str])  # key -> address
     calls: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     tries: Counter[tuple[str, Phase]] = field(default_factory=Counter[tuple[str, Phase]])
@@ -89,6 +100,9 @@ class World:
         if (*half, self.tries[half]) in self.cancel_at and self.cancels is not None:
             self.asked = asyncio.ensure_future(self.cancels())
             await asyncio.wait([self.asked], timeout=0.001)  # one that meets the pivot waits for it
+        while (*half, self.tries[half]) in self.overdue_at and _now() <= (ctx.deadline or 0.0):
+            ctx.heartbeat()  # until the saga's deadline has come
+            await asyncio.sleep(ALIVE_SECONDS)
         if kind is Kind.REJECTS:
             raise Reject("it was made to say no")
         if kind is Kind.FAILS:
@@ -121,23 +135,45 @@ class World:
         await asyncio.get_running_loop().create_future()
 
 
+def _now() -> float:
+    return cast("VirtualLoop", asyncio.get_running_loop()).now()
+
+
 class Maker:
-    """Draws a saga of steps that act."""
+    """Draws a saga of steps that act. signals: what its waits get."""
 
     def __init__(self, chance: Random) -> None:
         self._chance = chance
         self._count = 0
         self._before = True
+        self.signals: dict[Signal[str], str] = {}
 
     def saga(self) -> Saga[Ticket, None]:
         """The saga."""
-        nodes = [self._node(2) for _ in range(self._chance.randint(1, 3))]
+        nodes = [self._top(2) for _ in range(self._chance.randint(1, 3))]
         kind = self._chance.choice(["none", "marker", "step"])
         if kind != "none":
             nodes.append(pivot if kind == "marker" else pivot(self._step(undone=False)))
             self._before = False
-            nodes += [self._node(1) for _ in range(self._chance.randint(0 if kind == "step" else 1, 2))]
-        return Saga("twin", *nodes, input=Ticket)
+            nodes += [self._top(1) for _ in range(self._chance.randint(0 if kind == "step" else 1, 2))]
+        return Saga("twin", *nodes, input=Ticket, deadline=self._chance.choice([None, DEADLINE_SECONDS]))
+
+    def _top(self, depth: int) -> Node[Any]:
+        """Waits and sleeps stand alone: nothing else happens meanwhile."""
+        kind = self._chance.choice(["wait", "sleep", "node", "node", "node", "node"])
+        if kind == "sleep":
+            return sleep(7.0)
+        return self._wait() if kind == "wait" else self._node(depth)
+
+    def _wait(self) -> Signal[str]:
+        self._count += 1
+        name = f"w{self._count}"
+        if self._before and self._chance.random() < 0.5:
+            made = wait_for(name, str, timeout=WAIT_SECONDS)
+        else:
+            made = wait_for(name, str, timeout=WAIT_SECONDS, default="silence")
+        self.signals[made] = "yes"
+        return made
 
     def _node(self, depth: int) -> Node[Any]:
         kind = self._chance.choice(["step", "step", "step", "look", "parallel", "each"])
@@ -201,8 +237,9 @@ class Twin:
 def twin(seed: int, *, longest: int = 3) -> Twin:
     """Draw a saga and faults, and have both run."""
     chance = Random(seed)
-    saga = Maker(chance).saga()
-    scene = Scene(saga, Ticket(), World)
+    maker = Maker(chance)
+    saga = maker.saga()
+    scene = Scene(saga, Ticket(), World, maker.signals)
     try:
         run = scene.run()
         for _ in range(chance.randint(0, longest)):
@@ -212,7 +249,7 @@ def twin(seed: int, *, longest: int = 3) -> Twin:
             run = scene.run((*run.faults, chance.choice(more)))
         exact = not any(_with_siblings(run, fault) for fault in run.faults)
         explored = _seen(run.standing, run.world, saga.plan, exact=exact)
-        engine = _seen(*in_engine(saga, run, goes_on=not unexplained(run)), saga.plan, exact=exact)
+        engine = _seen(*in_engine(saga, run, maker.signals, goes_on=not unexplained(run)), saga.plan, exact=exact)
     finally:
         scene.close()
     return Twin(run.faults, str(run.standing.status), explored, engine)
@@ -226,12 +263,14 @@ def _with_siblings(run: Run, fault: Fault) -> bool:
 
 
 def _meant(run: Run, fault: Fault) -> bool:
-    """Whether the engine can be given it: a cancel comes while one attempt is in flight, and nothing else."""
+    """Whether the engine can be given it: a moment comes while one attempt is in flight, and nothing else."""
     at = [point for point in run.points if point.line == fault.number]
-    return fault.kind is not Kind.CANCEL or (len(at) == 1 and not at[0].siblings)
+    return fault.kind not in MOMENTS or (len(at) == 1 and at[0].node is not None and not at[0].siblings)
 
 
-def in_engine(saga: Saga[Ticket, None], run: Run, *, goes_on: bool) -> tuple[State, World]:
+def in_engine(
+    saga: Saga[Ticket, None], run: Run, signals: Mapping[Signal[str], str], *, goes_on: bool
+) -> tuple[State, World]:
     """The same in the sandbox. goes_on: what parks is taken up again, as in the run."""
     world, sessions = World(), list[InlineSession]()
 
@@ -246,6 +285,7 @@ def in_engine(saga: Saga[Ticket, None], run: Run, *, goes_on: bool) -> tuple[Sta
             _script(world, run, app, sessions)
             started = app.start(saga, Ticket(), id=SAGA)
             mended = 0
+            mail = Mail(app, signals, run.faults)
             for _ in range(400):
                 while world.dead:
                     world.dead = False
@@ -256,24 +296,65 @@ def in_engine(saga: Saga[Ticket, None], run: Run, *, goes_on: bool) -> tuple[Sta
                     if mended > len(run.faults) or not goes_on:
                         break
                     mended += 1
-                    with suppress(NotAnswered):  # the worker died of what followed
-                        app.operate(SAGA, "unpark")
+                    _told(app, app._rig.act(SAGA, "unpark", "", "it works again", None))
                     continue
                 app.advance(seconds=1)
+                if not world.dead:
+                    mail.look()
             loaded = app._rig.run(app._rig.session.store.load(SAGA))
             assert loaded is not None
             return state_of(loaded), world
 
 
+class Mail:
+    """Whoever answers the waits of a saga."""
+
+    def __init__(self, app: Sandbox, signals: Mapping[Signal[str], str], faults: Faults) -> None:
+        self._app = app
+        self._kinds = {fault.name: fault.kind for fault in faults}
+        lost = {name for name, kind in self._kinds.items() if kind is Kind.SIGNAL_LOST}
+        self._due = {signal: value for signal, value in signals.items() if signal.stored_name not in lost}
+
+    def look(self) -> None:
+        """Send what is due."""
+        if not self._due:
+            return
+        loaded = self._app._rig.run(self._app._rig.session.store.load(SAGA))
+        assert loaded is not None
+        state = state_of(loaded)
+        for signal, value in list(self._due.items()):
+            kind = self._kinds.get(signal.stored_name)
+            if signal.stored_name not in state.steps:
+                continue
+            waits = state.steps[signal.stored_name].action.status is Action.WAITING
+            if waits == (kind is Kind.SIGNAL_LATE):
+                continue
+            del self._due[signal]
+            for _ in range(2 if kind is Kind.SIGNAL_TWICE else 1):
+                _told(self._app, self._app._rig.session.signal(SAGA, signal, value, None))
+
+
+def _told(app: Sandbox, asking: Coroutine[Any, Any, None]) -> None:
+    """Tell a saga something. Where its worker dies of what follows, nobody answers."""
+
+    async def ask() -> None:
+        with suppress(TooLate, Refused, TimeoutError):
+            async with asyncio.timeout(0.001):
+                await asking
+
+    app._rig.run(ask())
+
+
 def _script(world: World, run: Run, app: Sandbox, sessions: list[InlineSession]) -> None:
-    world.script = {(one.name, one.phase, one.number): one.kind for one in run.faults if one.kind is not Kind.CANCEL}
+    world.script = {(one.name, one.phase, one.number): one.kind for one in run.faults if one.kind in ATTEMPTS}
     for fault in run.faults:
-        if fault.kind is Kind.CANCEL:
+        if fault.kind in MOMENTS:
             point = next(point for point in run.points if point.line == fault.number)
-            world.cancel_at.add((point.name, point.phase, point.number))
+            at = world.cancel_at if fault.kind is Kind.CANCEL else world.overdue_at
+            at.add((point.name, point.phase, point.number))
 
     async def cancel() -> None:
-        with suppress(TooLate, Refused):  # as in the run
+        with suppress(TooLate, Refused, NotAnswered):  # as in the run; or its worker died
             await sessions[-1].cancel(SAGA, reason="cancelled by explore", actor="test")
 
     def dies() -> None:
@@ -300,4 +381,4 @@ def _seen(state: State, world: World, plan: Plan, *, exact: bool) -> dict[str, A
 
 def _changes(plan: Plan, address: str) -> bool:
     node = plan.by_address.get(address)
-    return not isinstance(node, EachNode) and not plan.step(address).readonly
+    return isinstance(node, StepNode | None) and not plan.step(address).readonly
