@@ -41,6 +41,11 @@ AREAS = {
     "tests/typing": "what type checkers accept and refuse",
     "tests/soak": "the soak itself",
 }
+MODELS = {
+    "the model of the barrier": "tests/decide/barrier_model_scopes.py",
+    "the joined model": "tests/decide/joined_model.py",
+    "the model of the hop": "tests/decide/hop_model.py",
+}
 Row = tuple[str, int]
 
 
@@ -154,8 +159,9 @@ def run() -> Iterator[Row]:
     yield "tests that pytest collects, with their parameters", int(collected[1])
     code = "import sys; sys.path[:0] = ['tests/run']; from lease_model import explore; print(explore()[0])"
     yield "worlds of the model of ownership", int(ran("-c", code))
-    worlds = re.findall(r"([\d,]+) worlds", ran("tests/decide/barrier_model_scopes.py"))
-    yield "worlds of the model of the barrier", sum(int(number.replace(",", "")) for number in worlds)
+    for what, program in MODELS.items():
+        worlds = re.findall(r"([\d,]+) worlds", ran(program))
+        yield f"worlds of {what}", sum(int(number.replace(",", "")) for number in worlds)
 
 
 def ran(*words: str) -> str:

@@ -172,7 +172,7 @@ PARTS: tuple[Part, ...] = (
     of_the_suite("model of the hop", 4, "tests/decide/test_hop_model.py", once=True, AMENDS_MODEL="large"),
     of_the_suite("mutants", 6, "tests/mutants", once=True, AMENDS_MUTANTS="all"),
     of_the_suite("explore beside the engine", 7, "tests/testing/test_explore_engine.py", AMENDS_EXPLORE="large"),
-    of_the_suite("explore beside services", 3, "tests/testing/test_explore_styles.py", AMENDS_EXPLORE="large"),
+    of_the_suite("explore beside services", 5, "tests/testing/test_explore_styles.py", AMENDS_EXPLORE="large"),
     Part("state machine of the core", 4, growing(5, examples_of_the_machine)),
     Part("fuzz", 8, lasting(5.0, 600.0, 3.0, fuzz), needs="tests/fuzz/fuzz.py"),
     Part("simulation", 13, growing(2_000, seeds_of_the_simulation)),
