@@ -5,7 +5,8 @@
 
 `soak_parts.py` is the list of what is run. Each round has every part at least once. Prints a report, which is also in
 a file from the first minute on; Ctrl-C prints what there is by then. The exit code is 0 where nothing is wrong and the
-report is valid, 1 where a promise was broken, 2 where it proves too little, 130 where it was interrupted.
+report is valid, 1 where a promise was broken, 2 where it proves too little, 69 where a server is missing, 130 where it
+was interrupted.
 
 Guarantees: ends by itself, a sixth of its time later than asked for at most.
 Must not: run what `make test` would not understand.
@@ -26,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 for name in ("tests/soak", "tests/chaos", "."):
     sys.path.insert(0, str(ROOT / name))
 
-from soak_machine import facts  # noqa: E402  # run as a script it finds its neighbours first
+from soak_machine import facts, missing  # noqa: E402  # run as a script it finds its neighbours first
 from soak_parts import PARTS, there  # noqa: E402
 from soak_report import Report, into_page  # noqa: E402
 from soak_run import EXTRA, Result, Soak  # noqa: E402
@@ -41,6 +42,9 @@ def main() -> int:
     if not chosen:
         sys.stderr.write(f"no such part; there are: {'; '.join(part.name for part in PARTS)}\n")
         return 64
+    if gone := missing():
+        sys.stderr.write("\n".join(["nothing was run:", *gone]) + "\n")
+        return 69
     seed = int(time.time()) * 1_000_000_000  # never run before
     place = given.place or ROOT / "build" / f"soak-{datetime.now().astimezone():%Y-%m-%d-%H%M%S}"
     place.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,9 @@ from pathlib import Path
 
 from services.found import (
     ServiceMissing,
+    erlang_start,
+    java_program,
+    kafka_jars,
     library_path,
     nats_program,
     pgbouncer_program,
@@ -39,6 +42,16 @@ PACKAGES = (
     "redis",
     "pytest",
 )
+NEEDED: tuple[Callable[[], Path], ...] = (
+    postgres_bin,
+    pgbouncer_program,
+    nats_program,
+    redis_program,
+    rabbitmq_home,
+    erlang_start,
+    java_program,
+    kafka_jars,
+)
 
 
 def facts() -> list[str]:
@@ -51,6 +64,17 @@ def facts() -> list[str]:
         "- " + ", ".join(f"{name} {number}" for name in PACKAGES if (number := _version(name))),
         f"- commit {_commit()}",
     ]
+
+
+def missing() -> list[str]:
+    """What a soak needs and is not there, in the words of who looked for it."""
+    found = []
+    for find in NEEDED:
+        try:
+            find()
+        except ServiceMissing as error:
+            found.append(str(error))
+    return found
 
 
 def _processor() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -13,10 +14,13 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from soak_machine import NEEDED
 from soak_parts import PARTS, Job, Part, Turn, growing, lasting, whole
 from soak_report import BEGINS, ENDS, Report, into_page
 from soak_run import EXTRA, ROOT, Result, Shares, Soak
 from soak_said import Chaos, Ended, Found, file_chaos, fleet_chaos, fuzzer, services_chaos, simulation, suite
+
+from servers import need
 
 HOUR = 3600.0
 LONG = 60.0  # nothing here takes as long
@@ -223,6 +227,33 @@ def test_no_two_jobs_get_the_same_seed(tmp_path: Path) -> None:
     soak(tmp_path, []).round([Part("three", 1, next_)], time.monotonic() + LONG)
 
     assert len(seen) == len(set(seen)) == 4
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    """The soak's own command."""
+    program = str(Path(__file__).with_name("soak.py"))
+    return subprocess.run([sys.executable, program, *words], capture_output=True, text=True, check=False, timeout=LONG)
+
+
+def test_a_part_that_does_not_exist_is_told_with_those_that_do() -> None:
+    done = command("--only=nonsense")
+
+    assert done.returncode == 64
+    assert "simulation" in done.stderr
+
+
+def test_the_command_prints_its_report_and_keeps_it_and_says_by_its_exit_code_whether_it_is_valid(
+    tmp_path: Path,
+) -> None:
+    for find in NEEDED:
+        need(find)
+
+    done = command("--hours=0.001", "--only=model of the barrier", f"--place={tmp_path}")
+
+    assert done.returncode == 2, done.stderr
+    assert "INVALID: model of the barrier: there was too little time for it" in done.stdout
+    assert done.stdout.strip().endswith("**0 violations; the report is INVALID.**")
+    assert "too little time" in (tmp_path / "report.md").read_text()
 
 
 # Reading
