@@ -1,7 +1,8 @@
 """The figures on the page about the tests: counted in the tree, written into the page.
 
-    python tests/figures.py            print them
-    python tests/figures.py --write    put them into docs/how-it-is-tested.md, with those that take a minute
+    python tests/figures.py                  print them
+    python tests/figures.py --write          put them into docs/how-it-is-tested.md
+    python tests/figures.py --write --run    also those that take a minute
 
 What can be counted by reading files is in the first block of the page, and a test sees to it that it is not out of
 date; what has to be run for (pytest's collection, the models) is in the second.
@@ -52,11 +53,13 @@ Row = tuple[str, int]
 def main() -> int:
     """Print the figures, or write them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--write", action="store_true", help="put them into the page, with those that take a minute")
+    parser.add_argument("--write", action="store_true", help="put them into the page")
+    parser.add_argument("--run", action="store_true", help="also those that something has to be run for")
     given = parser.parse_args()
     blocks = {"counted": table(counted()), "areas": areas()}
-    if given.write:
+    if given.run:
         blocks["run"] = table(run())
+    if given.write:
         PAGE.write_text(placed(PAGE.read_text(), blocks))
     sys.stdout.write("\n\n".join(blocks.values()) + "\n")
     return 0
@@ -102,6 +105,10 @@ def counted() -> Iterator[Row]:
 
 def counted_faults() -> Iterator[Row]:
     """What befalls sagas."""
+    yield (
+        "kinds of real servers that tests start, kill and wipe",
+        2 + len(entries("services/up.py", "BROKERS")),
+    )  # SQL's
     yield "fault points compiled into the product", len(entries("src/amends/fault.py", "POINTS"))
     yield "kinds of faults in chaos on a file", len(set(entries("tests/chaos/chaos_faults.py", "FAULTS"))) + 1  # poison
     yield "kinds of faults in chaos on PostgreSQL", len(set(entries("tests/chaos/fleet_faults.py", "FAULTS"))) + 1
