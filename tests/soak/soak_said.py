@@ -113,7 +113,7 @@ def machine(examples: int) -> Reader:
     def read(ended: Ended) -> Found:
         found = suite(ended)
         if not found.violations:
-            found.counts["examples"] = examples
+            found.counts["random histories of the core"] = examples
         return found
 
     return read
@@ -124,7 +124,7 @@ def fuzzer(ended: Ended) -> Found:
     cases = CASES.search(ended.out)
     if ended.code != 0 or cases is None:
         return failed(ended)
-    return Found(Counter({"cases": _number(cases[1])}))
+    return Found(Counter({"spoiled inputs": _number(cases[1])}))
 
 
 def fleet_chaos(ended: Ended) -> Found:
