@@ -20,20 +20,17 @@ HERE = "{here}"  # in a command: what the names of the files that it leaves begi
 SCRATCH = "{scratch}"  # and a directory of its own with a short name, kept only where something is wrong
 ENOUGH = 0.5  # of the time that a fixed part takes by the table, and it is begun
 AFTERWARDS_SECONDS = 300.0  # chaos: to begin, to end, and to look at everything
-CHAOS_SECONDS, CHAOS_LEAST = (
-    300.0,
-    50.0,
-)  # of faults in one run; a shorter one does not meet all kinds
+CHAOS_SECONDS = 300.0  # of faults in one run, at most
+CHAOS_LEAST = 50.0  # a shorter one does not meet all kinds
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What there is for the next job of a part. seconds: until its time is over. seed: never used before. lanes: cores.
-    done: size and seconds of its jobs of this round. again: the last one proved nothing, so that it gets other dice."""
+    """What there is for the next job of a part. seconds: until its time is over. seed: never used before. done: size and
+    seconds of its jobs of this round. again: the last one proved nothing, so that it gets other dice."""
 
     seconds: float
     seed: int
-    lanes: int = 1
     done: tuple[tuple[float, float], ...] = ()
     again: bool = False
 

@@ -111,7 +111,7 @@ class Soak:
         again = False
         while not self.stopping.is_set() and time.monotonic() < self.deadline:
             seed, number = self._fresh()
-            job = part.next(Turn(end - time.monotonic(), seed, self.lanes, tuple(done), again))
+            job = part.next(Turn(end - time.monotonic(), seed, tuple(done), again))
             if job is None:
                 break
             self.say(f"{part.name}: {job.what}")
