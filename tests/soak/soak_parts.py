@@ -26,8 +26,8 @@ CHAOS_LEAST = 50.0  # a shorter one does not meet all kinds
 
 @dataclass(frozen=True)
 class Turn:
-    """What there is for the next job of a part. seconds: until its time is over. seed: never used before. done: size and
-    seconds of its jobs of this round. again: the last one proved nothing, so that it gets other dice."""
+    """What there is for the next job of a part. seconds: until its time is over. seed: never used before. done: size
+    and seconds of its jobs of this round. again: the last one proved nothing, so that it gets other dice."""
 
     seconds: float
     seed: int
