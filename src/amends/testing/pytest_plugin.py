@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     before = dict(vars(BUDGET))
     config.add_cleanup(lambda: vars(BUDGET).update(before))
-    BUDGET.only = only
+    BUDGET.only = only or ""
     if wanted is not None:
         try:
             BUDGET.runs, BUDGET.seconds = limit_of(wanted)
