@@ -83,7 +83,11 @@ def from_headers(given: Mapping[str, str], data: bytes, prefix: str = PERCENT_EN
 
     Raises MessageRefused for what is no CloudEvent in binary mode, or has more or longer attributes than allowed.
     """
-    found = {own: value for name, value in given.items() if (own := _own(name, prefix)) is not None}
+    found: dict[str, str] = {}
+    for name, value in given.items():
+        own = _attribute(name, prefix) if len(name) <= _LONG else _attribute.__wrapped__(name, prefix)
+        if own is not None:
+            found[own] = value
     if found.pop("specversion", "") != SPEC_VERSION:
         raise MessageRefused(f"it has no {prefix}specversion {SPEC_VERSION}: it is no CloudEvent in binary mode")
     if len(found) > ATTRIBUTES_MAX:
@@ -101,10 +105,6 @@ def from_headers(given: Mapping[str, str], data: bytes, prefix: str = PERCENT_EN
     subject, key = found.pop("subject", ""), found.pop("partitionkey", "")
     found.pop("datacontenttype", None)
     return Message(id_, type_, source, data, from_rfc3339(instant) if instant else 0.0, subject, key, found)
-
-
-def _own(name: str, prefix: str) -> str | None:
-    return _attribute(name, prefix) if len(name) <= _LONG else _attribute.__wrapped__(name, prefix)
 
 
 @lru_cache(maxsize=512)  # the same few names come again and again
