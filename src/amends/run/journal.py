@@ -11,7 +11,7 @@ Must not: look into payloads.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple, Union, get_args, get_type_hints
 
@@ -58,7 +58,9 @@ def _form(kind: type[Event]) -> type[msgspec.Struct]:
 
 
 _FORMS: dict[type[msgspec.Struct], type[Event]] = {_form(kind): kind for kind in _NAMES}
-_decode = msgspec.json.Decoder(tuple[float, int, list[Union[tuple(_FORMS)]]]).decode  # type: ignore[misc]  # noqa: UP007  # built here
+_union: Any = Union[tuple(_FORMS)]  # noqa: UP007  # built here
+_decode: Callable[[bytes], tuple[float, int, list[msgspec.Struct]]]
+_decode = msgspec.json.Decoder(tuple[float, int, list[_union]]).decode
 
 
 def encode(at: float, worker: int, events: Iterable[Event]) -> bytes:
