@@ -38,7 +38,7 @@ SMALL = {
 }
 LARGE = {
     "three steps, three crashes, two duplicates, one delay, a cancel": Setting(Scope(crashes=3, doubles=2), 1),
-    "three steps, two crashes, one duplicate, two delays, a cancel": Setting(Scope(delays=2), 1),
+    "three steps, one crash, one duplicate, two delays, a cancel": Setting(Scope(crashes=1, delays=2), 1),
     "any step may say no": Setting(Scope(rejects="abc"), 1),
     "the first step the pivot, three crashes, two duplicates, two delays": Setting(
         PIVOT._replace(crashes=3, doubles=2, delays=2), 1
