@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from wrong import Put
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,10 @@ def run(check: str, put: Put | None, place: Path) -> Said:
     options = [f"--rootdir={ROOT}", f"--config-file={ROOT / 'pyproject.toml'}", f"--basetemp={place}"]
     options += ["-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning"]  # by this very process
     without = [option for name in ("cacheprovider", "faulthandler", "randomly") for option in ("-p", f"no:{name}")]
-    code = pytest.main([f"{ROOT / check}", *options, *without], plugins=[watching])
+    profile = settings.get_current_profile_name()
+    try:
+        code = pytest.main([f"{ROOT / check}", *options, *without], plugins=[watching])
+    finally:
+        settings.load_profile(profile)  # tests of the core have their own
     assert code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED), f"{check}: {code!r}"
     return watching.said

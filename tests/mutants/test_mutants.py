@@ -41,7 +41,7 @@ def test_a_wrong_engine_is_caught_by_the_suite_and_the_right_one_is_not(
     assert caught.complaints, f"{wrong.check} does not notice: {wrong.words}"
     assert wrong.says in caught.complaints[0]
     assert caught.broken == []
-    request.node.user_properties.append(("wrong engines caught", 1))
+    request.node.user_properties.append(("wrong engines caught", 1))  # for the report of a soak
 
 
 def test_an_engine_that_falls_over_what_is_wrong_with_it_proves_nothing(tmp_path: Path) -> None:
