@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from soak_machine import NEEDED
-from soak_parts import PARTS, Job, Part, Turn, growing, lasting, whole
+from soak_parts import PARTS, Job, Part, Turn, growing, lasting, of_the_suite, whole
 from soak_report import BEGINS, ENDS, Report, into_page
 from soak_run import EXTRA, ROOT, Result, Shares, Soak
 from soak_said import Chaos, Ended, Found, file_chaos, fleet_chaos, fuzzer, services_chaos, simulation, suite
@@ -227,6 +227,17 @@ def test_no_two_jobs_get_the_same_seed(tmp_path: Path) -> None:
     soak(tmp_path, []).round([Part("three", 1, next_)], time.monotonic() + LONG)
 
     assert len(seen) == len(set(seen)) == 4
+
+
+def test_what_tests_record_reaches_the_report(tmp_path: Path) -> None:
+    results: list[Result] = []
+    tests = tmp_path / "test_some.py"
+    tests.write_text("def test_of_worlds(record_property):\n    record_property('worlds', 15624)\n")
+    one = of_the_suite("some", 0, str(tests), f"--config-file={ROOT / 'pyproject.toml'}")
+
+    soak(tmp_path, results).round([one], time.monotonic() + LONG)
+
+    assert results[0].found == Found(Counter({"tests": 1, "worlds": 15_624}))
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
