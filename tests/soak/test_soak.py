@@ -233,7 +233,7 @@ def test_what_tests_record_reaches_the_report(tmp_path: Path) -> None:
     results: list[Result] = []
     tests = tmp_path / "test_some.py"
     tests.write_text("def test_of_worlds(record_property):\n    record_property('worlds', 15624)\n")
-    one = of_the_suite("some", 0, str(tests), f"--config-file={ROOT / 'pyproject.toml'}")
+    one = of_the_suite("some", 0.1, str(tests), f"--config-file={ROOT / 'pyproject.toml'}")
 
     soak(tmp_path, results).round([one], time.monotonic() + LONG)
 
