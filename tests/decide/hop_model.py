@@ -43,11 +43,13 @@ SMALL = {
     ),
 }
 LARGE = {
-    "twice of each fault": Setting(Scope(crashes=2, doubles=2, losses=2, delays=2), 1),
-    "an attempt that fails or parks, a cancel": Setting(Scope(troubles=1, cancels=True), 1),
-    "all faults, an attempt that fails or parks": Setting(FAULTS._replace(troubles=1), 1),
-    "all faults, a cancel": Setting(FAULTS._replace(cancels=True), 1),
-    "all faults, a plan that a service does not know": Setting(FAULTS._replace(unknown="b", troubles=1), 1),
+    "twice of each fault": Setting(Scope(crashes=2, doubles=2, losses=2, delays=2), 45_000),
+    "an attempt that fails or parks, a cancel": Setting(Scope(troubles=1, cancels=True), 130_000),
+    "all faults, an attempt that fails or parks": Setting(FAULTS._replace(troubles=1), 650_000),
+    "all faults, a cancel": Setting(FAULTS._replace(cancels=True), 390_000),
+    "a crash, a loss, an attempt that fails or parks, a plan that a service does not know": Setting(
+        Scope(crashes=1, losses=1, troubles=1, unknown="b"), 70_000
+    ),
 }
 
 

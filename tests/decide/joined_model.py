@@ -34,16 +34,18 @@ QUIET = Scope(crashes=0, doubles=0, delays=0, cancels=False)
 PIVOT = Scope("pivot", rejects="a")
 SMALL = {
     "three steps, two crashes, one duplicate, one delay, a cancel": Setting(Scope(), 190_000),
-    "the same, the first step the pivot": Setting(PIVOT, 1),
+    "the same, the first step the pivot": Setting(PIVOT, 21_000),
 }
 LARGE = {
-    "three steps, three crashes, two duplicates, one delay, a cancel": Setting(Scope(crashes=3, doubles=2), 1),
-    "three steps, one crash, one duplicate, two delays, a cancel": Setting(Scope(crashes=1, delays=2), 1),
-    "any step may say no": Setting(Scope(rejects="abc"), 1),
+    "three steps, three crashes, two duplicates, one delay, a cancel": Setting(Scope(crashes=3, doubles=2), 1_700_000),
+    "three steps, one crash, one duplicate, two delays, a cancel": Setting(Scope(crashes=1, delays=2), 260_000),
+    "any step may say no": Setting(Scope(rejects="abc"), 280_000),
     "the first step the pivot, three crashes, two duplicates, two delays": Setting(
-        PIVOT._replace(crashes=3, doubles=2, delays=2), 1
+        PIVOT._replace(crashes=3, doubles=2, delays=2), 310_000
     ),
-    "nothing taken together, one crash, a cancel": Setting(QUIET._replace(crashes=1, cancels=True, whole=True), 1),
+    "nothing taken together, one crash, a cancel": Setting(
+        QUIET._replace(crashes=1, cancels=True, whole=True), 225_000
+    ),
 }
 
 
