@@ -49,8 +49,8 @@ class Watching:
         if report.skipped:
             self.said.skipped.append(report.longreprtext)
         elif report.failed:
-            self.said.complaints.append(report.longreprtext)
             crash = getattr(report.longrepr, "reprcrash", None)
+            self.said.complaints.append(report.longreprtext if crash is None else crash.message)
             if crash is not None and Path(crash.path).is_relative_to(HERE):
                 self.said.broken.append(str(crash))
         elif report.when == "call":

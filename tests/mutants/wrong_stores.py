@@ -66,7 +66,15 @@ def a_worker_judges_its_lease_by_its_wall_clock(patch: Patch) -> None:
 CLOCKS = "test_workers_whose_clocks_are_minutes_off_keep_leases_due_times_and_takeover_right[300--300]"
 
 
-@wrong(6, "P6", f"tests/run/test_postgres_processes.py::{CLOCKS}", "assert", POSTGRES, soak=True, processes=True)
+@wrong(
+    6,
+    "P6",
+    f"tests/run/test_postgres_processes.py::{CLOCKS}",
+    "retired_at IS NOT NULL",
+    POSTGRES,
+    soak=True,
+    processes=True,
+)
 def a_lease_is_judged_by_the_clock_of_who_looks(patch: Patch) -> None:
     """Whose lease is over is judged by the wall clock of whoever looks, and not by the server's (PostgreSQL)."""
     peek, retire = PostgresStore.peek, PostgresStore.retire_expired
@@ -88,7 +96,7 @@ def a_lease_is_judged_by_the_clock_of_who_looks(patch: Patch) -> None:
     patch.setattr(PostgresStore, "retire_expired", retire_by_the_wall)
 
 
-@wrong(9, "P2", f"{SUITE}TestMemory::test_the_same_operation_again_is_the_same_commit", "assert")
+@wrong(9, "P2", f"{SUITE}TestMemory::test_the_same_operation_again_is_the_same_commit", "assert 6 == 3")
 def a_decision_whose_commit_got_no_answer_is_written_again(patch: Patch) -> None:
     """A decision that may be written already is written once more, behind what is there (in memory)."""
     honest = MemoryDatabase.write
@@ -105,7 +113,7 @@ def a_decision_whose_commit_got_no_answer_is_written_again(patch: Patch) -> None
 LOST = "tests/run/test_transactions_trouble.py::test_a_commit_whose_answer_was_lost_is_settled_by_the_inbox[asyncpg]"
 
 
-@wrong(9, "P2", LOST, "assert", POSTGRES)
+@wrong(9, "P2", LOST, "the stored result was found", POSTGRES)
 def a_step_whose_commit_got_no_answer_runs_again(patch: Patch) -> None:
     """A step whose transaction may be committed already runs once more, without a look at the inbox (PostgreSQL)."""
     honest = StepTry.ruling
