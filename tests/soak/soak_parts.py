@@ -163,10 +163,10 @@ PARTS: tuple[Part, ...] = (
     *(services_part("orchestrated", broker) for broker in BROKERS),
     *(services_part("choreographed", broker) for broker in BROKERS),
     # of one core each, side by side: first what is as long as it is, then what takes the time that is left
-    of_the_suite("joined model", 15, "tests/decide/test_joined_model.py", once=True, AMENDS_MODEL="large"),
     of_the_suite("crash sweep on a file", 6, "tests/run/test_crash_sweep.py", "-k=not postgresql", AMENDS_SWEEP="full"),
     of_the_suite("crash sweep on PostgreSQL", 9, "tests/run/test_crash_sweep.py", "-k=postgresql", AMENDS_SWEEP="full"),
     of_the_suite("model of the barrier", 8, "tests/decide/test_barrier_model.py", once=True, AMENDS_BARRIER="large"),
+    of_the_suite("joined model", 8, "tests/decide/test_joined_model.py", once=True, AMENDS_MODEL="large"),
     of_the_suite("model of the hop", 4, "tests/decide/test_hop_model.py", once=True, AMENDS_MODEL="large"),
     of_the_suite("mutants", 6, "tests/mutants", once=True, AMENDS_MUTANTS="all"),
     of_the_suite("explore beside the engine", 7, "tests/testing/test_explore_engine.py", AMENDS_EXPLORE="large"),
