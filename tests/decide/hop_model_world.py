@@ -25,7 +25,8 @@ Net = tuple[int, ...]
 
 class Scope(NamedTuple):
     """How much is explored. crashes: of a participant behind its commit. losses: of messages. delays: a home that sends
-    its first baton again though the saga is on its way. troubles: attempts that fail, or ask for a person. unknown: a
+    its first baton again though the saga is on its way. troubles: attempts that fail, or ask for a person, which one
+    at most may do, since the operator acts once. unknown: a
     service that does not know the plan at first. delay: seconds until the next attempt."""
 
     crashes: int = 0
