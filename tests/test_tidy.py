@@ -162,7 +162,7 @@ def test_the_project_speaks_of_itself_only() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("name", ["README.md", "LICENSE", "CHANGELOG.md", "src/amends/py.typed"])
+@pytest.mark.parametrize("name", ["README.md", "LICENSE", "CHANGELOG.md", "SECURITY.md", "src/amends/py.typed"])
 def test_what_a_stranger_looks_for_is_there(name: str) -> None:
     assert (ROOT / name).exists()
 
