@@ -166,7 +166,11 @@ def writes_are_deferred(patch: Patch) -> None:
     honest = sqlite_transaction.in_turn
 
     def in_turn(connection: sqlite3.Connection, statement: str, values: Sequence[object] = ()) -> Any:
-        return honest(connection, statement.replace("BEGIN IMMEDIATE", "BEGIN"), values)
+        row = honest(connection, statement.replace("BEGIN IMMEDIATE", "BEGIN"), values)
+        if statement == "BEGIN IMMEDIATE":
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # it reads first
+            time.sleep(0.002)
+        return row
 
     patch.setattr(sqlite_transaction, "in_turn", in_turn)
 
