@@ -29,14 +29,12 @@ from amends.decide.wire import Command, Word
 from amends.define.handlers import Handled, Handler
 from amends.errors import AmendsError
 from amends.run.inbox import BARRED, CommandTry
-from amends.run.journey import Journey, Next
+from amends.run.journey import At, Journey, Next
 from amends.run.outbox_rows import EventRow, given_to, numbered, row_of_message
 from amends.run.participant_work import Work
 from amends.store import effects
 from amends.store.effects_postgres import Opened
 from amends.store.effects_rows import InboxRow
-
-At = tuple[str, Phase, int]  # a step, which half of it, and its round
 
 
 class Stale(AmendsError):
@@ -72,13 +70,13 @@ class Hop:
 
     def settle(self, now: float) -> None:
         """What follows from how the saga stands. One that has become too large to be carried is for a person."""
-        self.next = self.journey.next(self._service, now)
+        self.next = self.journey.next(self._service, now, self._at)
         baton = self.next.baton
         self.too_large = self.journey.too_large(ahead=baton is not None and baton.phase is Phase.ACTION)
         if baton is not None and self.too_large:
             failure = m.Failure(baton.step, baton.phase, self.too_large, resolved=True, park=True)
             self.journey.tell(failure, now)
-            self.next = self.journey.next(self._service, now)
+            self.next = self.journey.next(self._service, now, self._at)
         self.told = rows_of(self._work, self.journey, self.next)
 
     @property

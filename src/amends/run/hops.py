@@ -38,10 +38,10 @@ from amends.decide.messages import Message as Outcome
 from amends.decide.wire import Command
 from amends.errors import MessageRefused
 from amends.message import Message
-from amends.run.hop import At, Hop, HopTry, Stale, barred, place_of, rows_of
+from amends.run.hop import Hop, HopTry, Stale, barred, place_of, rows_of
 from amends.run.inbox import unfit
 from amends.run.inbox_careful import Poison
-from amends.run.journey import Journey, Name, Route
+from amends.run.journey import At, Journey, Name, Route
 from amends.run.outbox_rows import given_to, row_of_message
 from amends.run.participant_work import POISON, Leaving, Work
 from amends.run.sweeping import sweeping

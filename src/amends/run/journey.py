@@ -15,7 +15,7 @@ import msgspec
 from amends.decide.baton import Baton, Mark, Saga, Stand, Told
 from amends.decide.choreography import next_hop, travelling
 from amends.decide.draft import Reply, Word
-from amends.decide.events import ACTION
+from amends.decide.events import ACTION, Phase
 from amends.decide.evolve import replay
 from amends.decide.messages import Cancel, Failure, Message, Operate, Tick
 from amends.decide.plan import Plan
@@ -29,6 +29,7 @@ from amends.run.settings import Settings
 from amends.run.supply import Supply
 
 Name = tuple[str, str]  # of a plan: with its fingerprint
+At = tuple[str, Phase, int]  # a step, which half of it, and its round
 # Of what a payload may have, a history that goes forward may have half, and any other three quarters: so there is room
 # to go back, and for the word to the home, with a last row and the headers.
 BATON_SHARE, HISTORY_SHARE = 1 / 2, 3 / 4
@@ -186,16 +187,18 @@ class Journey:
             known=step.action.status is Action.SUCCEEDED or step.result is not None,
         )
 
-    def next(self, service: str, now: float) -> Next:
-        """What follows from where it stands. service: who holds it."""
+    def next(self, service: str, now: float, at: At | None = None) -> Next:
+        """What follows from where it stands. service: who holds it. at: the half of a step that it is at there; what is
+        to be tried again at once waits in its row, where nothing is lost: a baton to itself would be one that was here
+        before."""
         state = self.state
         hop = next_hop(state)
         if hop is not None:
             address, phase = hop
-            node = self._plan.step(address)
-            baton = Baton(
-                self.saga, node.command, address, phase, state.step(address).round, self.history, now, self.marks
-            )
+            node, round_ = self._plan.step(address), state.step(address).round
+            if (address, phase, round_) == at:
+                return Next(wake=now)
+            baton = Baton(self.saga, node.command, address, phase, round_, self.history, now, self.marks)
             return Next(baton, node.service)
         if state.status in ENDED or state.status is Status.PARKED:
             stand = Stand.ENDED if state.status in ENDED else Stand.PARKED
