@@ -35,7 +35,7 @@ from amends.run.journal import decode
 
 ENDS = ("completed", "compensated", "parked")
 BY_A_PERSON = {"operated"}
-SERVES_WITHIN_SECONDS = 12.0  # a zombie that lives so long after waking must have served a new saga
+SERVES_WITHIN_SECONDS = 12.0  # a zombie that lives so long after waking, while sagas begin, must have served one
 BEFORE: dict[str, tuple[tuple[str, str], ...]] = {
     "buy": (
         *((first, then) for first in ("reserve",) for then in ("charge", "pack", "wrap")),
@@ -201,11 +201,12 @@ def zombies_that_serve(books: Path, zombies: Iterable[Zombie], lived_until: dict
     for found in calls.values():
         for at, saga in found:
             began[saga] = min(at, began.get(saga, at))
+    last = max(began.values(), default=0.0)  # from then on there was nothing new to serve
     served, troubles = 0, []
     for zombie in zombies:
         if any(at > zombie.awake and began[saga] > zombie.awake for at, saga in calls.get(zombie.pid, ())):
             served += 1
-        elif lived_until.get(zombie.pid, 0.0) - zombie.awake > SERVES_WITHIN_SECONDS:
+        elif min(lived_until.get(zombie.pid, 0.0), last) - zombie.awake > SERVES_WITHIN_SECONDS:
             troubles.append(f"process {zombie.pid} woke up after its lease and has served no new saga since")
     return served, troubles
 

@@ -187,18 +187,25 @@ def test_a_parked_saga_with_an_effect_that_its_list_leaves_out_is_found() -> Non
     assert found == ["a: parked, and these effects stand unlisted: ['reserve']"]
 
 
-def test_a_worker_that_woke_up_and_serves_nobody_is_found(tmp_path: Path) -> None:
-    calls = [
-        {"op": "do", "saga": saga, "step": "x", "key": "k", "pid": 7, "at": at}
-        for saga, at in (("old", 1), ("new", 30))
-    ]
-    (tmp_path / "calls-7.jsonl").write_text("".join(json.dumps(call) + "\n" for call in calls[:1]))
+def test_a_worker_that_woke_up_and_serves_nobody_while_sagas_begin_is_found(tmp_path: Path) -> None:
+    def calls(pid: int, *of: tuple[str, int]) -> None:
+        said = [{"op": "do", "saga": saga, "step": "x", "key": "k", "pid": pid, "at": at} for saga, at in of]
+        (tmp_path / f"calls-{pid}.jsonl").write_text("".join(json.dumps(call) + "\n" for call in said))
 
-    served, troubles = zombies_that_serve(tmp_path, [Zombie(7, 2.0, 10.0)], {7: 60.0})
-    assert (served, len(troubles)) == (0, 1)
+    def serving() -> tuple[int, int]:
+        served, troubles = zombies_that_serve(tmp_path, [Zombie(7, 2.0, 10.0)], {7: 60.0})
+        return served, len(troubles)
 
-    (tmp_path / "calls-7.jsonl").write_text("".join(json.dumps(call) + "\n" for call in calls))
-    assert zombies_that_serve(tmp_path, [Zombie(7, 2.0, 10.0)], {7: 60.0}) == (1, [])
+    calls(7, ("old", 1))
+    calls(8, ("another", 30))
+    assert serving() == (0, 1)
+
+    calls(7, ("old", 1), ("new", 30))
+    assert serving() == (1, 0)
+
+    calls(7, ("old", 1))
+    calls(8, ("another", 12))  # and none after it
+    assert serving() == (0, 0)
 
 
 def test_words_that_nobody_should_have_to_read_are_found(tmp_path: Path) -> None:

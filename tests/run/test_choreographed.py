@@ -19,9 +19,8 @@ from amends.decide.state import Status
 from amends.errors import IdConflict, TooLate, UnknownSaga
 from amends.run import homes, hop, hops
 from amends.run.homes import begun
-from amends.run.hop import At
 from amends.run.hops import Hops, mark_row
-from amends.run.journey import Journey
+from amends.run.journey import At, Journey
 from amends.run.wanted import Word
 from amends.transport.names import commands_of
 
