@@ -29,7 +29,6 @@ QUEUE = Destination("last.commands", Kind.QUEUE)
 PLACES: list[tuple[str, type[Any], str]] = [
     ("kafka", Member, "join"),
     ("kafka", Member, "read"),
-    ("kafka", Member, "leave"),
     ("kafka", Member, "commit"),
     ("kafka", KafkaListener, "_check"),
     ("kafka", KafkaLink, "_missing_of"),

@@ -209,7 +209,7 @@ class KafkaListener:
             finally:
                 if self._listening:
                     await self._drop_member()
-            await asyncio.sleep(pause if self._listening else 0.0)
+            await asyncio.sleep(pause)
             pause = min(pause * 2, PAUSE_LAST_SECONDS)
 
     def _say_broken(self, why: str) -> None:

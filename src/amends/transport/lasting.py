@@ -25,7 +25,7 @@ async def lasting(duty: Callable[[], Awaitable[None]], what: str, log: logging.L
         try:
             await duty()
         except asyncio.CancelledError:
-            if is_cancelled():
+            if _is_cancelled():
                 raise
             log.exception("%s: what it waited for was cancelled by a driver; it is begun again", what)
         except Exception:  # whatever it is, nobody else does this
@@ -36,7 +36,7 @@ async def lasting(duty: Callable[[], Awaitable[None]], what: str, log: logging.L
         pause = min(pause * 2, PAUSE_LAST_SECONDS)
 
 
-def is_cancelled() -> bool:
+def _is_cancelled() -> bool:
     """Whether somebody has cancelled this task, and not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
