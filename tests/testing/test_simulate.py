@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
-from mutants import MUTANTS
 
 from amends.testing import simulate as front
 from amends.testing.laws import SimulationFailed
 from amends.testing.simulation import simulate
+from mutants import MUTANTS
 
 SEEDS_OF_A_MUTANT_MAX = 150
 
