@@ -114,7 +114,8 @@ def _stop(worker: subprocess.Popen[bytes]) -> int:
 
 
 async def _in_the_end(scene: Any, troubles: list[str]) -> Counter[str]:
-    from chaos_check import check, views
+    from chaos_check import check, journals, views
+    from chaos_laws import laws
 
     from amends.operate.operations import operations
 
@@ -134,6 +135,7 @@ async def _in_the_end(scene: Any, troubles: list[str]) -> Counter[str]:
             troubles += [f"{line.id} hangs: {line}" for line in moving.sagas]
         sys.stderr.write(f"all at rest after {time.monotonic() - began:.1f} s\n")
         found = await views(people)
+        troubles += laws(found, await journals(people, found))
     troubles += check(scene.books, scene.database, found)
     shutil.copy(scene.database, scene.books / "sagas-in-the-end.db")  # for whoever looks into it; the disk may be gone
     return Counter(view.line.status for view in found.values())

@@ -14,7 +14,7 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ledger import Effect, Ledger
 
 from amends.operate.operations import Operations
 from amends.operate.values import SagaView
+from amends.run.journal import Row, decode
 
 Told = dict[str, Any]
 AT_ONCE = 16
@@ -57,6 +58,15 @@ async def views(operations: Operations) -> dict[str, SagaView]:
         if not page.more:
             return found
         before = page.sagas[-1].id
+
+
+async def journals(operations: Operations, ids: Iterable[str]) -> dict[str, list[Row]]:
+    """The history of each of these sagas, row by row, as it lies in the store."""
+    found: dict[str, list[Row]] = {}
+    for saga_id in ids:
+        loaded = await operations.session.store.load(saga_id)
+        found[saga_id] = [] if loaded is None else [decode(row) for row in loaded.rows]
+    return found
 
 
 def check(books: Path, database: Path, sagas: dict[str, SagaView]) -> list[str]:

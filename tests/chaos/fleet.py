@@ -161,6 +161,7 @@ def _overseen(fleet: Any) -> int:
 def ending(fleet: Any, killed: int) -> dict[str, Any]:
     """No more faults: a person who answers, time, and the questions."""
     import fleet_check
+    from chaos_laws import until_taken_over
     from chaos_shop import LEASE_SECONDS
     from fleet_faults import KINDS
     from fleet_report import counted, invalid
@@ -172,6 +173,7 @@ def ending(fleet: Any, killed: int) -> dict[str, Any]:
     lived_until = dict.fromkeys(pids, began + rest)
     served, ungrateful = fleet_check.zombies_that_serve(fleet.books, fleet.zombies, lived_until)
     entries = found.ledger.entries()
+    taken = until_taken_over(found.histories)
     calls, repeated = fleet_check.duplicates(fleet.books, entries)
     troubles += [*fleet_check.check(found), *ungrateful, *fleet.stop_workers()]
     found.ledger.close()
@@ -184,6 +186,8 @@ def ending(fleet: Any, killed: int) -> dict[str, Any]:
         "seen": {
             "killed in the middle of the first migration": killed,
             "takeovers": fleet_check.takeovers(found.journal),
+            "seconds until somebody took over, median": round(taken.median, 1),
+            "seconds until somebody took over, longest": round(taken.longest, 1),
             "ambiguous commits": sum(trap.sprung for trap in fleet.traps),
             "writes and renewals of retired workers refused": fleet_check.count_words(
                 fleet.books, "was retired while it was away"
@@ -207,7 +211,7 @@ def ending(fleet: Any, killed: int) -> dict[str, Any]:
 async def _in_the_end(fleet: Any, bound: float) -> tuple[Any, float, list[str]]:
     """Everything comes to rest in bounded time; then what is there is gathered."""
     from chaos_books import Books
-    from chaos_check import views
+    from chaos_check import journals, views
     from fleet_check import Evidence, JournalRow
 
     from amends.operate.operations import operations
@@ -228,6 +232,7 @@ async def _in_the_end(fleet: Any, bound: float) -> tuple[Any, float, list[str]]:
         troubles += [f"L1 {line.id} hangs: {line}" for line in moving.sagas]
         overseer.cancel()
         found = await views(people)
+        histories = await journals(people, found)
     with contextlib.suppress(asyncio.CancelledError):
         await overseer
     orders = {row[0] for row in fleet.ask("SELECT id FROM chaos_order")}
@@ -235,7 +240,7 @@ async def _in_the_end(fleet: Any, bound: float) -> tuple[Any, float, list[str]]:
     rows = fleet.ask("SELECT saga, seq, row FROM amends.journal ORDER BY saga, seq")
     journal = [JournalRow(saga.bytes, seq, row) for saga, seq, row in rows]
     books = Books(fleet.ledger_url, fleet.books)
-    return Evidence(fleet.books, books, orders, accounts, journal, found, fleet.zombies), rest, troubles
+    return Evidence(fleet.books, books, orders, accounts, journal, found, fleet.zombies, histories), rest, troubles
 
 
 async def _oversee(fleet: Any) -> None:

@@ -27,6 +27,7 @@ from chaos_check import (
     what_clients_were_told,
     who_exists,
 )
+from chaos_laws import Journals, calls_were_decided, laws
 from fleet_scene import Zombie
 
 from amends.decide import events as e
@@ -72,6 +73,7 @@ class Evidence(NamedTuple):
     journal: Sequence[JournalRow]
     sagas: dict[str, SagaView]
     zombies: Sequence[Zombie]
+    histories: Journals
 
 
 def check(found: Evidence) -> list[str]:
@@ -91,6 +93,8 @@ def check(found: Evidence) -> list[str]:
         *order_of_steps(entries, untouched),
         *conservation(found.ledger, entries, found.sagas),
         *fences(found.journal),
+        *laws(found.sagas, found.histories),
+        *calls_were_decided(arrivals(found.books), found.histories),
         *words(found.books),
     ]
 

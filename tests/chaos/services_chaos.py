@@ -126,6 +126,7 @@ def _worth_it(yard: Any, seconds: float) -> None:
 
 def ending(yard: Any, seconds: float) -> dict[str, Any]:
     """No more faults, time, and the questions."""
+    from chaos_laws import undone_unasked
     from services_books import calls, entries, lines, unbalanced
     from services_check import Evidence, check, words
     from services_homes import ends_of_homes, longest_wait
@@ -144,6 +145,8 @@ def ending(yard: Any, seconds: float) -> dict[str, Any]:
     called = calls(yard.books)
     told = lines(yard.books.glob("client-*.jsonl"))
     troubles += check(Evidence(sagas, ledgers, called, told))
+    done = {(entry.saga, entry.step) for ledger in ledgers.values() for entry in ledger if entry.op == "do"}
+    troubles += undone_unasked(called, done)
     troubles += [
         f"S11 {name}: entry {seq} does not balance" for name in SERVICES for seq in unbalanced(yard.databases[name])
     ]
@@ -175,7 +178,8 @@ def ending(yard: Any, seconds: float) -> dict[str, Any]:
 
 async def _in_the_end(yard: Any, bound: float) -> tuple[dict[str, Any], float, list[str]]:
     """Everything comes to rest in bounded time; then what is there is gathered."""
-    from chaos_check import views
+    from chaos_check import journals, views
+    from chaos_laws import laws
     from services_homes import homes_of
 
     from amends.operate.operations import operations
@@ -198,7 +202,8 @@ async def _in_the_end(yard: Any, bound: float) -> tuple[dict[str, Any], float, l
     if yard.style == "choreographed":
         return homes_of(yard.databases["orders"]), rest, troubles
     async with operations(yard.databases["orders"], answer_seconds=20) as people:
-        return await views(people), rest, troubles
+        found = await views(people)
+        return found, rest, [*troubles, *laws(found, await journals(people, found))]
 
 
 async def _seen(yard: Any, hanging: list[str]) -> None:
