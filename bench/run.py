@@ -19,7 +19,7 @@ from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench import facts, growth, import_time, sleepers, throughput
+from bench import facts, growth, import_time, neighbours, sleepers, throughput
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 
@@ -33,6 +33,7 @@ def sections(options: argparse.Namespace, stack: ExitStack) -> dict[str, Callabl
         found[f"throughput {journal}"] = lambda journal=journal: _throughput(journal, options)  # type: ignore[misc]
     found["import"] = import_time.table
     found["sleepers"] = lambda: sleepers.table(options.sleepers or 100_000, 5_000, options.rounds, options.dir)
+    found["neighbours"] = lambda: neighbours.table(options.rounds, 5.0 * options.scale, options.dir)
     ended = options.ended or 200_000
     found["growth"] = lambda: growth.table(ended, options.rounds, 2.0, options.journal[0], options.dir)
     if find_spec("bench.core") is not None:
