@@ -57,3 +57,38 @@ def test_a_deadline_that_fails_keeps_no_other_from_its_own(caplog: pytest.LogCap
 
     assert rung == [1.0, 2.0]
     assert "could not be acted upon" in caplog.text
+
+
+class Last(Bell):
+    """Whoever looks at its deadline sees another one go: as a function that was given up, and that nothing holds any
+    more, is collected in the middle of whatever is done just then, and its clock stopped."""
+
+    def __init__(self, deadlines: Deadlines, gone: Bell, rung: list[float]) -> None:
+        super().__init__(1.0, rung)
+        self._deadlines, self._gone = deadlines, gone
+
+    @property
+    def deadline(self) -> float:
+        self._deadlines.forget(self._gone)
+        return self._at
+
+    @deadline.setter
+    def deadline(self, at: float) -> None:
+        self._at = at
+
+
+def test_one_that_goes_while_all_are_looked_at_keeps_no_other_from_its_own() -> None:
+    rung: list[float] = []
+
+    async def main() -> None:
+        deadlines = Deadlines(asyncio.get_running_loop())
+        gone = Bell(1.5, rung)
+        deadlines.watch(Last(deadlines, gone, rung))
+        deadlines.watch(Bell(1.0, rung))
+        deadlines.watch(Bell(2.0, rung))
+        deadlines.watch(gone)
+        await asyncio.sleep(10.0)
+
+    run_virtually(main())
+
+    assert rung == [1.0, 1.0, 2.0]

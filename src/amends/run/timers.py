@@ -61,11 +61,16 @@ class Deadlines:
     def _look(self) -> None:
         now = self._loop.time() + SLACK_SECONDS
         self._timer, self._next = None, float("inf")
-        for timed in [timed for timed in self._watched if timed.deadline <= now]:
-            if not self._expire(timed):
+        for timed in self._all():
+            if timed.deadline <= now and timed in self._watched and not self._expire(timed):
                 self._watched.pop(timed, None)
-        if self._watched:
-            self._look_at(min(timed.deadline for timed in self._watched))
+        if left := self._all():
+            self._look_at(min(timed.deadline for timed in left))
+
+    def _all(self) -> list[Timed]:
+        """Those that are watched now. A copy: when garbage is collected, which may be at any line, a function that was
+        given up is closed, and forgets its deadline."""
+        return list(self._watched)
 
     def _expire(self, timed: Timed) -> bool:
         """One that fails must not keep the others from being asked."""

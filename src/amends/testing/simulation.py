@@ -13,6 +13,7 @@ Must not: loosen a check to pass.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -243,6 +244,7 @@ def simulate(seed: int) -> Report:
 def _failed(seed: int, error: BaseException) -> SimulationFailed:
     return SimulationFailed(
         f"an error that is none of the simulated ones: {error!r}\n"
+        f"{''.join(traceback.format_exception(error))}"
         f"repeat it with: python -m amends.testing.simulate --seed {seed} --trace"
     )
 
