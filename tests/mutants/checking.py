@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from wrong import Put
+from wrong_engine import Put
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from checking import run
-from wrong import CATALOGUE, Wrong
+from wrong_engine import CATALOGUE, Wrong
 from wrong_table import PAGE, WRONG, rows, table
 
 from services.databases import Databases

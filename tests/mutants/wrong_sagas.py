@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from wrong import wrong
+from wrong_engine import wrong
 
 import mutants
 from amends.decide import compensate

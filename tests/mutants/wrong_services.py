@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from wrong import wrong
+from wrong_engine import wrong
 
 from amends.decide.wire import Command
 from amends.message import Message

@@ -22,7 +22,7 @@ sys.path.append(str(ROOT / "tests" / "testing"))
 import wrong_sagas  # noqa: E402
 import wrong_services  # noqa: E402
 import wrong_stores  # noqa: E402
-from wrong import CATALOGUE, WRONG, Wrong  # noqa: E402
+from wrong_engine import CATALOGUE, WRONG, Wrong  # noqa: E402
 
 __all__ = ["PAGE", "WRONG", "rows", "table", "wrong_sagas", "wrong_services", "wrong_stores"]
 PAGE = ROOT / "docs" / "internals" / "mutants.md"

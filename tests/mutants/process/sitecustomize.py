@@ -15,8 +15,8 @@ if _name:
     runpy.run_path(str(_tests / "chaos" / "clock" / "sitecustomize.py"))
     sys.path.append(str(_tests / "mutants"))
     import pytest
-    import wrong
+    import wrong_engine
     import wrong_services  # noqa: F401  # what is wrong is registered there
     import wrong_stores  # noqa: F401
 
-    next(one for one in wrong.WRONG if one.change.__name__ == _name).change(pytest.MonkeyPatch())
+    next(one for one in wrong_engine.WRONG if one.change.__name__ == _name).change(pytest.MonkeyPatch())
