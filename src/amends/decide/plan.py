@@ -16,6 +16,7 @@ from functools import cached_property
 
 from amends.decide.policy import ACTION_POLICY, UNDO_POLICY, Policy
 
+INDEX_DIGITS_MAX = 9
 REMOTE = "command:"  # how the `work` of a step begins that a service does
 
 
@@ -267,8 +268,12 @@ def stem_of(address: str) -> str:
 
 
 def index_of(address: str) -> int:
-    """The position of an item in its `for_each`."""
-    return int(address[address.rindex("[") + 1 : -1])
+    """The position of an item in its `for_each`. Raises LookupError for what is no item's address: a history that came
+    with a message may have any."""
+    number = address.rpartition("[")[2][:-1]
+    if not (number.isdecimal() and len(number) <= INDEX_DIGITS_MAX):
+        raise LookupError(f"{address!r:.60} is no item's address")
+    return int(number)
 
 
 def from_json(text: str) -> Plan:
