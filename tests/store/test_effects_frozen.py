@@ -9,6 +9,7 @@ import pytest
 
 from amends.store import effects_postgres as effects
 from amends.store.effects_asyncpg import AsyncpgLender, Transaction
+from amends.store.postgres_errors import FAILED
 from amends.store.postgres_place import place_of
 
 KEY = ("default", b"\x01" * 16, "book")
@@ -58,7 +59,7 @@ def test_who_is_frozen_between_asking_for_a_plan_and_running_it_loses_the_transa
 
         await taken.commit()
         await taken.give_back(sound=True)
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        with pytest.raises(FAILED):
             await frozen.commit()
         await one.close()
         await other.close()
