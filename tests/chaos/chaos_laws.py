@@ -1,4 +1,4 @@
-"""Laws about how sagas came to where they are, for every chaos: their journals, read line by line.
+"""Laws about how sagas came to where they are, for every chaos with a conductor: their journals, read line by line.
 
 What it is: functions from journals, what the sagas say of themselves, and the log of calls, to a list of sentences,
 empty if all is well. The numbers are those of `docs/internals/chaos.md`. One pass over each record.
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from amends.decide import events as e
 from amends.decide.events import Cause, Phase
 from amends.decide.evolve import replay
-from amends.decide.plan import StepNode
+from amends.decide.plan import Node, StepNode
 from amends.errors import ImpossibleTransition
 from amends.operate.values import SagaView
 from amends.run.journal import Row
@@ -96,17 +96,20 @@ def tried(name: str, view: SagaView, events: Iterable[e.Event]) -> Iterator[str]
     for event in events:
         if isinstance(event, (e.Issued, e.Sent)):
             times[event.address, event.phase] += 1
-            node = view.plan.node(event.address)
-            policy = None
-            if isinstance(node, StepNode):
-                policy = node.retry if event.phase == Phase.ACTION else node.undo_retry
-            limit = None if policy is None else policy.attempts
+            limit = _limit(view.plan.node(event.address), event.phase)
             if limit is not None and times[event.address, event.phase] == limit + 1:
                 yield f"L5 {name}: the {event.phase} of {event.address} is tried more than {limit} times"
         elif isinstance(event, e.Failed) and event.lost:
             times[event.address, event.phase] -= 1
         elif isinstance(event, e.Retried):
             times[event.address, event.phase] = 0
+
+
+def _limit(node: Node | None, phase: Phase) -> int | None:
+    """How often a half of a step may be tried; None where there is no end to it, or it is no step."""
+    if not isinstance(node, StepNode):
+        return None
+    return (node.retry if phase == Phase.ACTION else node.undo_retry).attempts
 
 
 def calls_were_decided(calls: Iterable[Mapping[str, Any]], journals: Journals) -> Iterator[str]:
@@ -139,6 +142,7 @@ def until_taken_over(journals: Journals) -> Takeovers:
     for rows in journals.values():
         for row in rows:
             wrote[row.worker].append(row.at)
-            taken += [(event.worker, row.at) for event in row.events if isinstance(event, e.Adopted)]
+            gone = (event.worker for event in row.events if isinstance(event, e.Adopted))
+            taken += [(worker, row.at) for worker in gone if worker != row.worker]
     gaps = (at - max((said for said in wrote[worker] if said <= at), default=at) for worker, at in taken)
     return Takeovers(tuple(sorted(gaps)))

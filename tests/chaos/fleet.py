@@ -185,7 +185,7 @@ def ending(fleet: Any, killed: int) -> dict[str, Any]:
         "faults": counted(fleet.records, fleet.overlapped),
         "seen": {
             "killed in the middle of the first migration": killed,
-            "takeovers": fleet_check.takeovers(found.journal),
+            "takeovers": len(taken.seconds),
             "seconds until somebody took over, median": round(taken.median, 1),
             "seconds until somebody took over, longest": round(taken.longest, 1),
             "ambiguous commits": sum(trap.sprung for trap in fleet.traps),

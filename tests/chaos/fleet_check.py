@@ -184,12 +184,6 @@ def fences(journal: Iterable[JournalRow]) -> Iterator[str]:
             yield f"S10 {saga.hex()}: worker {told.worker} wrote row {seq} after the saga was taken over from it"
 
 
-def takeovers(journal: Iterable[JournalRow]) -> int:
-    """How often a saga was taken over from another worker."""
-    events = ((decode(row.row.encode()).worker, event) for row in journal for event in decode(row.row.encode()).events)
-    return sum(isinstance(event, e.Adopted) and event.worker != worker for worker, event in events)
-
-
 def words(books: Path) -> Iterator[str]:
     """What processes said that nobody should have to read."""
     for path in sorted(books.glob("stderr-*.txt")):
