@@ -7,6 +7,7 @@ Must not: know how they are shown.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -23,7 +24,8 @@ class SagaLine(NamedTuple):
     stuck: its first stuck step. stalled: why the worker that looked cannot run it. stranded: why no
     live worker runs it. due_at: when an unowned one goes on. home: of a choreographed one, which is only watched here,
     the service that started it. silent: who did not react. holder: of a choreographed one, seen at its home: which
-    service has it, as far as its home was told, in words; empty of all others.
+    service has it, as far as its home was told, in words; empty of all others. fingerprint: of what went wrong, the
+    same of all in which the same went wrong; empty where nothing did. step: where that was.
     """
 
     id: str
@@ -40,13 +42,17 @@ class SagaLine(NamedTuple):
     home: str = ""
     silent: str = ""
     holder: str = ""
+    fingerprint: str = ""
+    step: str = ""
 
 
 class Page(NamedTuple):
-    """Sagas, newest first. more: there are older ones that fit."""
+    """Sagas, newest first. more: there are older ones that fit, or that were not looked at yet. next: the saga that the
+    next page begins behind, whether or not it is in this one; empty where there is no more."""
 
     sagas: tuple[SagaLine, ...]
     more: bool
+    next: str = ""
 
 
 class StepLine(NamedTuple):
@@ -147,6 +153,107 @@ class Trouble(StrEnum):
     STRANDED = "stranded"  # no live worker knows its definition or has its version, or it is due and nobody takes it
     WAITING = "waiting"  # for a signal
     SILENT = "silent"  # choreographed, and nothing is heard of it that should be
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search:
+    """Which sagas are wanted; what is left empty narrows nothing, and all that is given has to fit.
+
+    sagas: names of definitions. steps: where something went wrong; `ship` is each item of a `for_each` too. key: the id
+    or its beginning. input: top-level fields of the input and their values, as text or as JSON. versions: of the
+    definition, the name or the fingerprint's beginning. stuck: only those parked, stalled or with a stuck step.
+    assigned: to whom; the empty text is nobody. started_*, changed_*: instants.
+    """
+
+    statuses: tuple[str, ...] = ()
+    sagas: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+    fingerprints: tuple[str, ...] = ()
+    key: str = ""
+    input: tuple[tuple[str, str], ...] = ()
+    versions: tuple[str, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    stuck: bool = False
+    assigned: str | None = None
+    started_after: float | None = None
+    started_before: float | None = None
+    changed_before: float | None = None
+
+
+class Group(NamedTuple):
+    """Open sagas in which the same went wrong at the same step. reason: one example's. first_at, last_at: when the
+    first and the last of them changed. example: the id of the newest."""
+
+    fingerprint: str
+    saga: str
+    step: str
+    reason: str
+    count: int
+    first_at: float
+    last_at: float
+    example: str
+
+
+class WorkerLine(NamedTuple):
+    """A worker, or what is left of one that still owns sagas. owned: how many open sagas are its. sagas: names of the
+    definitions that it runs. alive: as far as can be told from here."""
+
+    id: int
+    host: str
+    pid: int
+    started_at: float
+    expires_at: float
+    owned: int
+    sagas: tuple[str, ...]
+    alive: bool
+
+
+class Ends(NamedTuple):
+    """How many sagas have ended within a span. more: there were more; the numbers are of the newest."""
+
+    completed: int
+    compensated: int
+    more: bool
+
+
+class Rates(NamedTuple):
+    """Per minute, the oldest first, the running minute last: what began, ended and was parked. parked: of those that are
+    parked still. since: all is counted from this instant on; where a minute lies before it, its numbers are too low."""
+
+    started: tuple[int, ...]
+    completed: tuple[int, ...]
+    compensated: tuple[int, ...]
+    parked: tuple[int, ...]
+    since: float
+
+
+class Lag(NamedTuple):
+    """How far something is behind. waiting: how many wait. more: there are more than that."""
+
+    lag_seconds: float
+    waiting: int
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """How all sagas fare at one moment.
+
+    counts: the open ones, by status. stuck: how many of them wait for a person or for a worker with their definition.
+    hour, day: what has ended since. groups: what went wrong, the most frequent first. outbox: None where nothing is
+    published from this database. timers: sagas that were due and that nobody has taken yet.
+    """
+
+    at: float
+    counts: Mapping[str, int]
+    stuck: int
+    hour: Ends
+    day: Ends
+    rates: Rates
+    groups: tuple[Group, ...]
+    outbox: Lag | None
+    timers: Lag
+    workers: tuple[WorkerLine, ...]
 
 
 class StuckLine(NamedTuple):
