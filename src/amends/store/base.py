@@ -290,6 +290,10 @@ class Store(Protocol):
         a look at those that ended."""
         ...
 
+    async def lengths(self, sagas: Sequence[bytes]) -> list[int]:
+        """How many rows the journal of each has, 0 where there is none."""
+        ...
+
     async def overdue(self, before: float, limit: int) -> list[SagaRow]:
         """Open sagas that nobody owns and that were due before an instant, the longest due first: by the
         index that finds what is due, however many wait."""

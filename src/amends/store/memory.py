@@ -259,6 +259,9 @@ class MemoryStore:
             counts[saga.plan, saga.status] = counts.get((saga.plan, saga.status), 0) + 1
         return counts
 
+    async def lengths(self, sagas: Sequence[bytes]) -> list[int]:
+        return [len(self._up().journal.get(saga, ())) for saga in sagas]
+
     async def overdue(self, before: float, limit: int) -> list[SagaRow]:
         late = [saga for saga in self._up().open.values() if saga.owner is None and _is_due(saga, before)]
         return sorted(late, key=lambda saga: saga.wake_at or 0.0)[:limit]

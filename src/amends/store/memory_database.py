@@ -61,7 +61,7 @@ class MemoryDatabase:
             self.put(_head(write.saga, write.new))
         if write.head is not None:
             old = self.sagas[write.saga]
-            status, owner, wake_at, stuck, reason, plan = write.head
+            status, owner, wake_at, stuck, reason, plan, assigned, note = write.head
             self.put(
                 old._replace(
                     status=status,
@@ -70,6 +70,8 @@ class MemoryDatabase:
                     stuck=stuck,
                     reason=reason,
                     plan=old.plan if plan is None else plan,
+                    assigned=assigned,
+                    note=note,
                     updated_at=now,
                 )
             )

@@ -249,6 +249,10 @@ class PostgresStore:
         )
         return {(plan, status): number for plan, status, number in rows}
 
+    async def lengths(self, sagas: Sequence[bytes]) -> list[int]:
+        found = {row[0]: row[1] for row in await self._lines.fetch("lengths", self._number, list(sagas))}
+        return [found.get(saga) or 0 for saga in sagas]
+
     async def overdue(self, before: float, limit: int) -> list[SagaRow]:
         return [SagaRow(*row) for row in await self._lines.fetch("overdue", self._number, before, limit)]
 

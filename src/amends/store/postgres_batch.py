@@ -27,7 +27,7 @@ class Batch:
         self.added: tuple[Column, ...] = tuple([] for _ in range(10))
         self.first: tuple[Column, ...] = tuple([] for _ in range(4))
         self.further: tuple[Column, ...] = tuple([] for _ in range(4))
-        self.changed: tuple[Column, ...] = tuple([] for _ in range(7))
+        self.changed: tuple[Column, ...] = tuple([] for _ in range(9))
         self.answers: tuple[Column, ...] = tuple([] for _ in range(4))
         for _, group in groupby(sorted(writes, key=_saga_of), _saga_of):
             self._add(list(group))
@@ -44,7 +44,7 @@ class Batch:
         return len(self.first[0]) + len(self.further[0])
 
     def _parts(self) -> tuple[tuple[Column, ...], ...]:
-        return self.added, self.first, self.further, self.changed, self.answers
+        return self.added, self.first, self.further, self.changed[:7], self.answers, self.changed[7:]  # newest last
 
     def _add(self, writes: list[Write]) -> None:
         """One saga's part. What does not follow upon the row before it is left out: it is lost."""
@@ -58,8 +58,9 @@ class Batch:
         if first.new is not None:
             self._add_new(first.saga, first.new, head)
         elif head is not None:
-            status, owner, wake_at, stuck, reason, plan = head
-            _append(self.changed, first.saga, status, owner, wake_at, fit(stuck), fit(reason), plan)
+            status, owner, wake_at, stuck, reason, plan, *said = head
+            values = (first.saga, status, owner, wake_at, fit(stuck), fit(reason), plan, *map(fit, said))
+            _append(self.changed, *values)
 
     def _add_further(self, writes: list[Write], head: Head | None) -> Head | None:
         """The rows that follow the first; gives the head that stands in the end."""
@@ -79,7 +80,7 @@ class Batch:
         if head is None:
             raise TypeError("a new saga comes with its head")
         plan = new.plan if head.plan is None else head.plan
-        status, owner, wake_at, stuck, reason, _ = head
+        status, owner, wake_at, stuck, reason, *_ = head
         _append(
             self.added,
             saga,

@@ -38,6 +38,8 @@ class Head(NamedTuple):
     stuck: str | None = None
     reason: str | None = None
     plan: int | None = None  # where the saga moved to another plan
+    assigned: str | None = None  # the person who sees to it
+    note: str | None = None  # the last one that somebody left
 
 
 class MailAnswer(NamedTuple):
@@ -135,6 +137,8 @@ class SagaRow(NamedTuple):
     reason: str | None
     stalled: str | None
     input_hash: bytes
+    assigned: str | None = None
+    note: str | None = None
 
 
 class Loaded(NamedTuple):

@@ -272,6 +272,13 @@ class SqliteStore:
         rows = await self._rows("count_open" if open_only else "count", self._number)
         return {(row[0], row[1]): row[2] for row in rows}
 
+    async def lengths(self, sagas: Sequence[bytes]) -> list[int]:
+        def job(connection: sqlite3.Connection) -> list[int]:
+            found = (connection.execute(SQL["length"], (self._number, saga)).fetchone() for saga in sagas)
+            return [0 if row is None else int(row[0]) for row in found]
+
+        return await self._read(job)
+
     async def overdue(self, before: float, limit: int) -> list[SagaRow]:
         return [SagaRow(*row) for row in await self._rows("overdue", self._number, before, limit)]
 

@@ -148,4 +148,4 @@ def _change_row(namespace: int, write: Write, now: float) -> tuple[object, ...]:
     head = write.head
     if head is None:
         raise TypeError("only a write with a head changes it")
-    return (head.status, head.owner, head.wake_at, head.stuck, head.reason, head.plan, now, namespace, write.saga)
+    return (*head, now, namespace, write.saga)

@@ -237,6 +237,9 @@ class FaultyStore:
     async def count(self, *, open_only: bool = False) -> dict[tuple[int, str], int]:
         return await self._store.count(open_only=open_only)
 
+    async def lengths(self, sagas: Sequence[bytes]) -> list[int]:
+        return await self._store.lengths(sagas)
+
     async def overdue(self, before: float, limit: int) -> list[SagaRow]:
         return await self._store.overdue(before, limit)
 
