@@ -1,0 +1,96 @@
+"""What every handler of the API and of the pages can ask for.
+
+    web = web_of(request)               # the one application: access, desks, limits, live events
+    desk = await desk_of(request)       # Operations | HomeOperations, of the place that `?at=` names
+    person = person_of(request)         # who asks; also request.state.person, which may be None on open routes
+    csrf(request)                       # for the hidden field `csrf` of every form that posts
+    href(request, "sagas", saga_id)     # a link under wherever this is mounted, every part quoted
+
+Routes are made by `routing.route(path, handler, right=Right.OPERATE, methods=("POST",))` only. The guard has checked
+host, origin and CSRF before a handler is entered, and the route the right.
+
+Guarantees: a saga's id is one part of a path, whatever characters it has.
+Must not: know any route.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from starlette.requests import HTTPConnection, Request
+
+from amends.operate.web.access import Access, Person
+from amends.operate.web.desks import Desk, Desks
+from amends.operate.web.problems import Unknown
+
+if TYPE_CHECKING:
+    from amends.operate.web.live import Live
+
+SLASH = "\x1f"  # stands in a path for a slash that was quoted; no id holds it, since it cannot be printed
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one may ask for. acts: of one person, logins: of all together."""
+
+    body_bytes: int = 2 * 1024 * 1024
+    depth: int = 100
+    page: int = 1000
+    requests: int = 64
+    listeners: int = 100
+    acts_per_second: float = 20.0
+    acts_burst: int = 60
+    logins_per_minute: float = 12.0
+    logins_burst: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """The application. title: of its pages; what tells this dashboard from another. hosts: the names by which it may
+    be asked, none for any. origins: from which forms may come besides its own, as behind a proxy that renames it."""
+
+    access: Access
+    desks: Desks
+    limits: Limits
+    live: Live
+    title: str = "amends"
+    hosts: frozenset[str] = frozenset()
+    origins: frozenset[str] = frozenset()
+
+
+def web_of(connection: HTTPConnection) -> Web:
+    """The application that a request is in."""
+    found: Web = connection.state.web
+    return found
+
+
+def person_of(request: Request) -> Person:
+    """Who asks. Raises Unknown."""
+    found: Person | None = request.state.person
+    if found is None:
+        raise Unknown("this needs somebody who is known")
+    return found
+
+
+async def desk_of(request: Request) -> Desk:
+    """What may be asked of the sagas at the place that is meant. Raises UnknownSaga, StoreError."""
+    return await web_of(request).desks.one(request.query_params.get("at")).desk()
+
+
+def csrf(request: Request) -> str:
+    """What a form must carry in its field `csrf`; empty for nobody."""
+    person: Person | None = request.state.person
+    return "" if person is None else web_of(request).access.csrf(request, person)
+
+
+def saga_id_of(request: Request) -> str:
+    """The id in a path, as it was written before it was quoted."""
+    return str(request.path_params["id"]).replace(SLASH, "/")
+
+
+def href(request: HTTPConnection, *parts: str) -> str:
+    """A path under wherever this is mounted; each part is quoted."""
+    root = str(request.scope.get("root_path", "")).rstrip("/")
+    return f"{root}/{'/'.join(quote(part, safe='') for part in parts)}"
