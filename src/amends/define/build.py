@@ -65,7 +65,8 @@ class Builder:
         if limit == 0:
             raise DefinitionError(f"{self._saga}: a deadline of 0 has passed before the saga starts")
         address = self._output(output)
-        program.plan = Plan(program.plan.name, p.SequenceNode(planned), version, address, limit, program.input.schema)
+        schema, marks = program.input.schema, program.marks()
+        program.plan = Plan(program.plan.name, p.SequenceNode(planned), version, address, limit, schema, marks)
         return program
 
     def _output(self, output: Any) -> str | None:
