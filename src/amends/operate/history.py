@@ -85,7 +85,19 @@ def _line(plan: Plan, state: State, row: journal.Row, event: Event, senders: Map
         word.reason,
         word.value,
         word.tone,
+        *_waiting(event),
     )
+
+
+def _waiting(event: Event) -> tuple[float | None, str]:
+    """Until when something is waited for from here on, and how an attempt failed."""
+    match event:
+        case e.Sent(until=until) | e.Postponed(until=until) | e.Waiting(until=until):
+            return awaited(until), ""
+        case e.Failed(resolved=resolved, due=due, lost=lost):
+            return awaited(due), "lost" if lost else ("failed" if resolved else "unresolved")
+        case _:
+            return None, ""
 
 
 def _counted(state: State, word: Word) -> tuple[int, int]:

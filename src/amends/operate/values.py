@@ -84,7 +84,8 @@ class Line(NamedTuple):
     """One line of a saga's history.
 
     event: its stable name. text: what happened, for people. worker: who wrote it, 0 for a client.
-    tone: good, bad, person or empty.
+    tone: good, bad, person or empty. until: an instant up to which something is waited for: a reply, a
+    signal, the next attempt. outcome: of an attempt that failed: failed, unresolved or lost.
     """
 
     at: float
@@ -99,6 +100,8 @@ class Line(NamedTuple):
     reason: str = ""
     value: bytes | None = None
     tone: str = ""
+    until: float | None = None
+    outcome: str = ""
 
 
 class Act(NamedTuple):
