@@ -22,11 +22,12 @@ from amends import fault
 from amends.define.values import describe
 from amends.errors import StoreDamaged, StoreUnavailable
 from amends.run import mailbox
+from amends.run.heads import head_of
 from amends.run.journal import state_of
 from amends.run.lease import Lease
 from amends.run.live import Live
 from amends.run.plans import Plans
-from amends.store.base import Head, Loaded, Retired, Store, WorkerRow
+from amends.store.base import Loaded, Retired, Store, WorkerRow
 
 if TYPE_CHECKING:
     from amends.run.attempt import Attempt
@@ -299,7 +300,7 @@ class Ownership:
             self.stall(head.id, head.key, word, gone)
             return None
         live = Live(worker, program, head.id, head.key, head.epoch)
-        live.resume(state, len(loaded.rows), Head(head.status, worker.worker, None, head.stuck, head.reason))
+        live.resume(state, len(loaded.rows), head_of(head, worker.worker))
         worker.hold(live)
         if gone is None:
             _have(live, live.claim)  # by what is on disk: what a move issues is not, yet

@@ -61,7 +61,7 @@ class MemoryDatabase:
             self.put(_head(write.saga, write.new))
         if write.head is not None:
             old = self.sagas[write.saga]
-            status, owner, wake_at, stuck, reason, plan, assigned, note = write.head
+            status, owner, wake_at, stuck, reason, plan, assigned, note, fingerprint, step = write.head
             self.put(
                 old._replace(
                     status=status,
@@ -72,6 +72,8 @@ class MemoryDatabase:
                     plan=old.plan if plan is None else plan,
                     assigned=assigned,
                     note=note,
+                    fingerprint=fingerprint,
+                    step=step,
                     updated_at=now,
                 )
             )

@@ -29,7 +29,8 @@ class Head(NamedTuple):
     """What finding a saga needs.
 
     owner: a worker, or None for a saga that waits or ended. wake_at: when an unowned one is
-    due. stuck: its first stuck step, in words. reason: why it is parked or went back.
+    due. stuck: its first stuck step, in words. reason: why it is parked or went back. fingerprint, step: of what went
+    wrong, and where.
     """
 
     status: str
@@ -40,6 +41,8 @@ class Head(NamedTuple):
     plan: int | None = None  # where the saga moved to another plan
     assigned: str | None = None  # the person who sees to it
     note: str | None = None  # the last one that somebody left
+    fingerprint: str | None = None
+    step: str | None = None
 
 
 class MailAnswer(NamedTuple):
@@ -139,6 +142,8 @@ class SagaRow(NamedTuple):
     input_hash: bytes
     assigned: str | None = None
     note: str | None = None
+    fingerprint: str | None = None
+    step: str | None = None
 
 
 class Loaded(NamedTuple):
