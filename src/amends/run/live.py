@@ -301,7 +301,8 @@ class Live:
 
     def _head_of(self, decision: Decision, now: float) -> Head:
         at_rest = not decision.state.ended and self._rests(decision, now)  # the head of what has ended is clear
-        return head_after(decision, self._head, self.shell.worker, at_rest=at_rest, plan=self._plan)
+        name = self.program.plan.name
+        return head_after(name, decision, self._head, self.shell.worker, at_rest=at_rest, plan=self._plan)
 
     def _rests(self, decision: Decision, now: float) -> bool:
         if self.running:
