@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Literal, Protocol
 
+from amends.store.bulk import Bulks
 from amends.store.rows import (
     OPEN,
     Ended,
@@ -114,6 +115,9 @@ class Store(Protocol):
 
     leases: bool
     """Whether registrations expire. Without, one worker at a time holds the whole store."""
+
+    bulks: Bulks
+    """The bulk operations of the namespace."""
 
     async def open(self, *, work: bool) -> None:
         """Connect and check; a file is migrated too. `work`: this process is going to register a worker.

@@ -32,6 +32,8 @@ from amends.store.base import (
     WorkerRow,
     Write,
 )
+from amends.store.bulk import Bulks
+from amends.store.bulk_memory import MemoryBulks
 from amends.store.memory_database import MemoryDatabase
 from amends.store.rows import id_bound
 
@@ -47,6 +49,7 @@ class MemoryStore:
         self._db = MemoryDatabase() if database is None else database
         self._open = False
         self._listener: Callable[[str], None] | None = None
+        self.bulks: Bulks = MemoryBulks(lambda: self._up().bulks, self.now)
 
     async def open(self, *, work: bool) -> None:
         self._open = True

@@ -34,6 +34,8 @@ from amends.store.base import (
     WorkerRow,
     Write,
 )
+from amends.store.bulk import Bulks
+from amends.store.bulk_postgres import PostgresBulks
 from amends.store.postgres_batch import fit
 from amends.store.postgres_check import check_server
 from amends.store.postgres_clock import ServerClock
@@ -70,6 +72,7 @@ class PostgresStore:
         self._lines = Lines(self.place, "amends", SETTINGS, LINES)
         self._hints: PostgresHints | None = None
         self._join: PostgresJoin | None = None
+        self.bulks: Bulks = PostgresBulks(self._lines.fetch, lambda: self._number)
 
     async def open(self, *, work: bool) -> None:
         self._work = work

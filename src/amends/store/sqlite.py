@@ -36,6 +36,8 @@ from amends.store.base import (
     WorkerRow,
     Write,
 )
+from amends.store.bulk import Bulks
+from amends.store.bulk_sqlite import SqliteBulks
 from amends.store.clock import Clock
 from amends.store.hints import Hints
 from amends.store.rows import mail_of
@@ -68,6 +70,7 @@ class SqliteStore:
         self._thread = ConnectionThread(self.path)
         self._hints: Hints | None = None
         self._work = False
+        self.bulks: Bulks = SqliteBulks(self._read, self._write, lambda: self._number, self.now)
 
     async def open(self, *, work: bool) -> None:
         self._work = work

@@ -37,6 +37,7 @@ from amends.store.base import (
     WorkerRow,
     Write,
 )
+from amends.store.bulk import Bulks
 
 T = TypeVar("T")
 
@@ -131,6 +132,7 @@ class FaultyStore:
         self._store = store
         self._gate = gate
         self.leases: bool = store.leases
+        self.bulks: Bulks = store.bulks  # no faults: the acts that come of them are mail, and that goes through the gate
 
     def now(self) -> float:
         return self._store.now()
