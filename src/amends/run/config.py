@@ -13,6 +13,7 @@ from typing import Any
 from amends.define.context import Context
 from amends.define.registry import Registry
 from amends.define.resources import Resources
+from amends.observe.hub import Observer
 from amends.run.chance import Chance
 from amends.run.database import Database
 from amends.run.settings import Settings
@@ -35,3 +36,4 @@ class Config:
     chance: Chance = field(default_factory=Chance)
     threads: Executor | None = None
     broker: Broker = field(default=None, repr=False)
+    observers: tuple[Observer, ...] = ()

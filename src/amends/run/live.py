@@ -26,12 +26,13 @@ from amends.define.context import Context
 from amends.define.program import Program
 from amends.run import journal
 from amends.run.alarm import Alarm
-from amends.run.attempt import Attempt, outcome
+from amends.run.attempt import Attempt
 from amends.run.audience import Audience
 from amends.run.briefing import briefed
 from amends.run.careful import alone, let_others
 from amends.run.deciding import decided, too_long
 from amends.run.heads import goes_on, head_after, rests
+from amends.run.observing import Eye, attempted, eye_of
 from amends.run.outcomes import Outcome
 from amends.run.shell import Shell
 from amends.run.supply import Supply
@@ -54,6 +55,7 @@ class Live:
         "claimed_again",
         "dropped",
         "epoch",
+        "eye",
         "id",
         "key",
         "mails",
@@ -85,6 +87,7 @@ class Live:
         self.unwritten: int = 0  # decisions that are not on disk yet
         self._alarm = Alarm(shell.loop, self.tick)
         self._supply = Supply(program, shell.resources, shell.settings)
+        self.eye: Eye | None = eye_of(self)
 
     # Messages
 
@@ -124,6 +127,8 @@ class Live:
         self.state = state
         self.seq = rows
         self._head = head
+        if self.eye is not None:
+            self.eye.resumed(state, rows)
 
     def claim(self) -> None:
         """What was issued and never started starts now: whoever let go of the saga had nothing
@@ -208,6 +213,8 @@ class Live:
         if fate is not Fate.WRITTEN:
             self.shell.lost(self, fate)
             return
+        if self.eye is not None:
+            self.eye.written(decision)
         for event in decision.events:
             if type(event) is e.Issued or type(event) is e.Sent:
                 self.begin(event.address, event.phase)
@@ -260,9 +267,7 @@ class Live:
 
     def call(self, attempt: Attempt) -> Coroutine[Any, Any, Message]:
         """Make an attempt; how it ended."""
-        if attempt.in_transaction:
-            return self.shell.transaction(attempt.address).run(self.shell, attempt, attempt.context)
-        return outcome(attempt, self.shell)
+        return attempted(self, attempt)
 
     def _ended(self, attempt: Attempt, message: Message) -> None:
         if self.heard(attempt, message):

@@ -24,6 +24,7 @@ from amends.define.registry import Registry
 from amends.define.resources import Resources
 from amends.define.saga import Saga
 from amends.errors import DefinitionError, NotRunning
+from amends.observe.hub import Observer, check_observers
 from amends.run.blocking import Blocking
 from amends.run.config import Config
 from amends.run.database import Database, check_database
@@ -71,6 +72,7 @@ class Orchestrator:
     namespace: a share of the database that sees nothing of the others. settings: the limits.
     migrate: bring PostgreSQL's schema to this code's when it is opened, instead of refusing;
         SQLite's always is.
+    observers: functions of an event that are told what happens: metrics, traces, logs, or your own.
 
     Raises DefinitionError for what cannot be right. Does no I/O: it may live at module level.
     """
@@ -88,6 +90,7 @@ class Orchestrator:
         namespace: str = "default",
         settings: Settings | None = None,
         migrate: bool = False,
+        observers: Sequence[Observer] = (),
     ) -> None:
         check_database(database)
         for enter in around:
@@ -108,6 +111,7 @@ class Orchestrator:
             tuple(around),
             migrate,
             broker=broker,
+            observers=check_observers(observers, "Orchestrator"),
         )
         self._session: Session | None = None
         self._entered = False

@@ -29,6 +29,8 @@ from amends.errors import (
     UnknownSaga,
     ValueRefused,
 )
+from amends.observe.events import About, SagaRequested, WorkerLeft
+from amends.observe.hub import Hub
 from amends.run import journal
 from amends.run.asking import Asking
 from amends.run.asking import check_id as check_id  # tools take it from here
@@ -63,6 +65,7 @@ class Session(Asking, Enlisting):
         self.worker: Worker | None = None
         self.waiting: Waiting = Waiting(self.store)
         self.plans: Plans = Plans(config.registry)
+        self.hub: Hub = Hub(config.observers)
         self._committer: Committer | None = None
         self._broken: BaseException | None = None
         self._left = False
@@ -81,9 +84,8 @@ class Session(Asking, Enlisting):
             else:
                 await self.plans.register(self.store)
                 self.store.listen(self._hinted)
-                self._committer = Committer(
-                    self.store, None, self.config.settings.batch_writes, retired=_never, broken=self._break
-                )
+                most = self.config.settings.batch_writes
+                self._committer = Committer(self.store, None, most, self.hub, retired=_never, broken=self._break)
         except BaseException:
             await self.store.close()
             raise
@@ -102,6 +104,7 @@ class Session(Asking, Enlisting):
             transactions=self._transactions(),
             threads=config.threads,
             services=services_of(config),
+            hub=self.hub,
         )
         await self.worker.start()
         self.plans = self.worker.ownership.plans
@@ -115,6 +118,8 @@ class Session(Asking, Enlisting):
         try:
             if self.worker is not None:
                 await self.worker.drain()
+                if self.hub.on:
+                    self.hub.tell(WorkerLeft(self.worker.worker, self.store.now()))
             if self._committer is not None:
                 async with asyncio.timeout(self.config.settings.drain_seconds):
                     await self._committer.drain()
@@ -210,6 +215,8 @@ class Session(Asking, Enlisting):
         now = self.store.now()
         internal_id = self.config.chance.uuid7(now)
         name = id_text(internal_id) if key is None else check_id(key)
+        if self.hub.on:
+            self.hub.tell(SagaRequested(About(self.config.namespace, saga.name, name, internal_id), now))
         number = self.plans.number_of(program.plan.fingerprint)
         new = NewSaga(name, number, input_hash(saga.name, payload), now)
         worker = self.worker

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from amends.decide.draft import Decision
 from amends.decide.events import Phase
 from amends.decide.messages import Message
+from amends.observe.hub import Hub
 from amends.run.attempt import Attempt, Runner
 from amends.run.settings import Settings
 from amends.run.timers import Deadlines
@@ -34,6 +35,7 @@ class Shell(Runner, Protocol):
     alone: asyncio.Lock  # held by the one attempt that runs carefully
     deadlines: Deadlines
     draining: bool
+    hub: Hub
 
     def now(self) -> float:
         """The store's clock."""

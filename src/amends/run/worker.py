@@ -23,6 +23,7 @@ from amends.define.context import Context
 from amends.define.registry import Registry
 from amends.define.resources import Resources
 from amends.errors import AmendsError, StoreError, StoreUnavailable
+from amends.observe.hub import OFF, Hub
 from amends.run import mailbox
 from amends.run.attempt import Attempt
 from amends.run.chance import Chance
@@ -67,12 +68,14 @@ class Worker:
         transactions: Transactions | None = None,
         threads: Executor | None = None,
         services: Services | None = None,
+        hub: Hub = OFF,
     ) -> None:
         self.store = store
         self.registry = registry
         self.settings = settings
         self.namespace = namespace
         self.waiting = waiting
+        self.hub = hub
         self.resources: dict[Any, Any] = {}
         self.worker: int = 0
         self.lives: dict[bytes, Live] = {}
@@ -121,9 +124,8 @@ class Worker:
         """Be a worker that was never there before. Gives when it was asked for: the lease counts from there."""
         asked = self.loop.time()
         self.worker = await self.store.register(self.info())
-        self._committer = Committer(
-            self.store, self.worker, self.settings.batch_writes, retired=self.retired, broken=self.broken
-        )
+        most = self.settings.batch_writes
+        self._committer = Committer(self.store, self.worker, most, self.hub, retired=self.retired, broken=self.broken)
         return asked
 
     def info(self) -> WorkerInfo:

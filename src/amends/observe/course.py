@@ -1,0 +1,163 @@
+"""The course of a saga, told from the lines of its history once they are on disk.
+
+Guarantees: the same lines give the same events, in an orchestrator and in the service that holds a choreographed
+saga. Local attempts are told by whoever makes them; only those that went down with their worker are told here.
+Must not: know who is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, cast
+
+from amends.decide import events as e
+from amends.decide.events import Phase
+from amends.decide.plan import Plan, StepNode, WaitNode
+from amends.decide.state import State
+from amends.observe import events as o
+from amends.observe.events import About, Event
+
+CAUSE_MOST = 40  # a cause is a word
+
+
+class Sent(NamedTuple):
+    """A command that is on its way."""
+
+    at: float
+    attempt: int
+    round: int
+
+
+class Course:
+    """Of one saga. sent: the commands whose reply is awaited, as far as that was seen here."""
+
+    __slots__ = ("_plan", "about", "sent")
+
+    def __init__(self, about: About, plan: Plan) -> None:
+        self.about: About = about
+        self._plan = plan
+        self.sent: dict[tuple[str, Phase], Sent] = {}
+
+    def told(self, lines: Sequence[e.Event], state: State, at: float) -> Iterator[Event]:
+        """What is to be told of lines that are on disk now. state: after them."""
+        for line in lines:
+            tell = _TOLD.get(type(line))
+            if tell is not None:
+                yield from tell(self, line, state, at)
+
+    # What the lines of the whole saga say
+
+    def _started(self, line: e.Started, state: State, at: float) -> Iterator[Event]:
+        yield o.SagaStarted(self.about, at)
+
+    def _turned(self, line: e.TurnedBack, state: State, at: float) -> Iterator[Event]:
+        yield o.SagaTurnedBack(self.about, at, line.cause[:CAUSE_MOST], line.address)
+
+    def _parked(self, line: e.Parked, state: State, at: float) -> Iterator[Event]:
+        yield o.SagaParked(self.about, at)
+
+    def _resumed(self, line: e.Resumed | e.ResumedBack, state: State, at: float) -> Iterator[Event]:
+        yield o.SagaResumed(self.about, at, type(line) is e.ResumedBack)
+
+    def _ended(self, line: e.Completed | e.Compensated, state: State, at: float) -> Iterator[Event]:
+        end = "completed" if type(line) is e.Completed else "compensated"
+        yield o.SagaEnded(self.about, at, end, max(at - self.about.made_at, 0.0))
+
+    def _adopted(self, line: e.Adopted, state: State, at: float) -> Iterator[Event]:
+        yield o.SagaAdopted(self.about, at, line.worker, line.deaths)
+
+    def _moved(self, line: e.Moved, state: State, at: float) -> Iterator[Event]:
+        yield o.SagaMoved(self.about, at, line.fingerprint)
+
+    # What those of people say
+
+    def _operated(self, line: e.Operated, state: State, at: float) -> Iterator[Event]:
+        yield o.ActTaken(self.about, at, line.verb, line.address)
+
+    def _refused(self, line: e.Refused, state: State, at: float) -> Iterator[Event]:
+        yield o.AskRefused(self.about, at, line.verb)
+
+    def _kept(self, line: e.Kept, state: State, at: float) -> Iterator[Event]:
+        yield o.SignalTaken(self.about, at, line.address, True)
+
+    # What those of steps say
+
+    def _succeeded(self, line: e.Succeeded, state: State, at: float) -> Iterator[Event]:
+        node = self._plan.node(line.address)
+        if type(node) is WaitNode:
+            yield o.SignalTaken(self.about, at, line.address, False)
+        elif isinstance(node, StepNode) and node.remote:
+            yield self._over(line.address, Phase.ACTION, "succeeded", state, at, node.command)
+
+    def _rejected(self, line: e.Rejected, state: State, at: float) -> Iterator[Event]:
+        yield from self._reply(line.address, Phase.ACTION, "rejected", state, at)
+
+    def _undone(self, line: e.Undone | e.Voided, state: State, at: float) -> Iterator[Event]:
+        word = "succeeded" if type(line) is e.Undone else "void"
+        yield from self._reply(line.address, Phase.UNDO, word, state, at)
+
+    def _unknown(self, line: e.Unknown, state: State, at: float) -> Iterator[Event]:
+        yield from self._reply(line.address, Phase.ACTION, "unresolved", state, at)
+
+    def _failed(self, line: e.Failed, state: State, at: float) -> Iterator[Event]:
+        address, phase, _, resolved, due, lost = line
+        word = "failed" if resolved else "unresolved"
+        attempt = state.step(address).track(phase).attempts
+        if lost:
+            round_ = state.step(address).round
+            yield o.AttemptEnded(self.about, at, address, phase, round_, attempt, None, word, lost=True)
+        else:
+            yield from self._reply(address, phase, word, state, at)
+        yield o.RetryScheduled(self.about, at, address, phase, attempt, max(due - at, 0.0))
+
+    def _stuck(self, line: e.Stuck, state: State, at: float) -> Iterator[Event]:
+        word = "rejected" if line.rejected else "failed" if line.resolved else "unresolved"
+        yield from self._reply(line.address, line.phase, word, state, at)
+        yield o.StepStuck(self.about, at, line.address, line.phase)
+
+    def _late(self, line: e.Late, state: State, at: float) -> Iterator[Event]:
+        yield o.AnswerLate(self.about, at, line.address, line.phase)
+
+    def _reply(self, address: str, phase: Phase, outcome: str, state: State, at: float) -> Iterator[Event]:
+        node = self._plan.node(address)
+        if isinstance(node, StepNode) and node.remote:
+            yield self._over(address, phase, outcome, state, at, node.command)
+
+    def _over(self, address: str, phase: Phase, outcome: str, state: State, at: float, command: str) -> Event:
+        sent = self.sent.pop((address, phase), None)
+        if sent is None:
+            step = state.step(address)
+            number = step.track(phase).attempts
+            return o.AttemptEnded(self.about, at, address, phase, step.round, number, None, outcome, command=command)
+        seconds = max(at - sent.at, 0.0)
+        return o.AttemptEnded(
+            self.about, at, address, phase, sent.round, sent.attempt, seconds, outcome, command=command
+        )
+
+
+_Teller = Callable[[Course, e.Event, State, float], Iterator[Event]]
+_TOLD: dict[type[e.Event], _Teller] = cast(
+    "dict[type[e.Event], _Teller]",
+    {
+        e.Started: Course._started,
+        e.TurnedBack: Course._turned,
+        e.Parked: Course._parked,
+        e.Resumed: Course._resumed,
+        e.ResumedBack: Course._resumed,
+        e.Completed: Course._ended,
+        e.Compensated: Course._ended,
+        e.Adopted: Course._adopted,
+        e.Moved: Course._moved,
+        e.Operated: Course._operated,
+        e.Refused: Course._refused,
+        e.Kept: Course._kept,
+        e.Succeeded: Course._succeeded,
+        e.Rejected: Course._rejected,
+        e.Undone: Course._undone,
+        e.Voided: Course._undone,
+        e.Unknown: Course._unknown,
+        e.Failed: Course._failed,
+        e.Stuck: Course._stuck,
+        e.Late: Course._late,
+    },
+)

@@ -1,0 +1,155 @@
+"""Where the shell tells those who observe: what becomes of sagas, of attempts and of commands.
+
+Guarantees: an attempt and a command are told of in the context that the user's function is called in, so that an
+observer may set what that function sees; after its end nothing of that is left.
+Must not: be asked anything where nobody observes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Coroutine, Mapping
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from amends.decide import messages as m
+from amends.decide.barrier import Verdict
+from amends.decide.draft import Decision
+from amends.decide.events import Phase
+from amends.decide.messages import Message
+from amends.decide.state import State, Status, in_flight
+from amends.decide.wire import Command, Reply, Word
+from amends.observe import events as o
+from amends.observe.course import Course, Sent
+from amends.observe.events import About
+from amends.observe.hub import Hub
+from amends.run.attempt import Attempt, outcome
+
+if TYPE_CHECKING:
+    from amends.run.inbox import CommandTry
+    from amends.run.live import Live
+    from amends.run.participant_work import Work
+
+_OUTCOMES = {Word.COMPENSATED: "succeeded"}  # of replies; the others are called what they are
+
+
+def attempted(live: Live, attempt: Attempt) -> Coroutine[Any, Any, Message]:
+    """Make an attempt; how it ended."""
+    if attempt.in_transaction:
+        made = live.shell.transaction(attempt.address).run(live.shell, attempt, attempt.context)
+    else:
+        made = outcome(attempt, live.shell)
+    return made if live.eye is None else live.eye.attempt(attempt, made)
+
+
+def eye_of(live: Live) -> Eye | None:
+    """Who tells of a saga; None where nobody is to be told."""
+    return Eye(live) if live.shell.hub.on else None
+
+
+class Eye:
+    """Tells of one saga in a worker's memory."""
+
+    __slots__ = ("_course", "_hub", "_live")
+
+    def __init__(self, live: Live) -> None:
+        plan = live.program.plan
+        self._live = live
+        self._hub: Hub = live.shell.hub
+        self._course = Course(About(live.shell.namespace, plan.name, live.key, live.id), plan)
+
+    def resumed(self, state: State, rows: int) -> None:
+        """The saga was read from the store."""
+        now = self._live.shell.now()
+        if rows == 1 and not state.steps and state.status is Status.RUNNING:  # nothing has begun: a client started it
+            self._hub.tell(o.SagaStarted(self._course.about, now))
+        for address, phase in in_flight(state):
+            node, step = self._course.plan.step(address), state.step(address)
+            due = step.track(phase).due
+            if node.remote and due is not None:
+                timeout = node.timeout if phase is Phase.ACTION else node.undo_timeout
+                self._course.sent[address, phase] = Sent(due - timeout, step.track(phase).attempts, step.round)
+
+    def written(self, decision: Decision) -> None:
+        """A decision is on disk."""
+        for event in self._course.told(decision.events, decision.state, self._live.shell.now()):
+            self._hub.tell(event)
+
+    def sent(self, command: Command) -> Mapping[str, str]:
+        """A command is about to go out; gives what travels with it."""
+        address, phase, now = command.step, command.phase, self._live.shell.now()
+        event = o.CommandSent(self._course.about, now, address, phase, command.round, command.attempt, command.type)
+        self._course.sent[address, phase] = Sent(now, command.attempt, command.round)
+        self._hub.tell(event)
+        return self._hub.carried(event)
+
+    async def attempt(self, attempt: Attempt, made: Coroutine[Any, Any, Message]) -> Message:
+        """Make an attempt, and say so."""
+        shell, about = self._live.shell, self._course.about
+        step, address, phase = self._live.known(attempt.address), attempt.address, attempt.phase
+        numbers = step.round, step.track(phase).attempts
+        self._hub.tell(o.AttemptBegan(about, shell.now(), address, phase, *numbers))
+        began, word, error = shell.loop.time(), "unresolved", ""
+        try:
+            message = await made
+            word, error = said_of(message)
+        finally:
+            made.close()  # a no-op, but for what was cancelled before it began
+            seconds = shell.loop.time() - began
+            self._hub.tell(o.AttemptEnded(about, shell.now(), address, phase, *numbers, seconds, word, error))
+        return message
+
+
+def said_of(message: Message) -> tuple[str, str]:
+    """How an attempt ended, in a word, and the class of what it raised."""
+    if type(message) is m.Done:
+        return "void" if message.void else "succeeded", ""
+    if isinstance(message, m.No):
+        return "rejected", ""
+    if isinstance(message, m.Failure):
+        own = message.park or message.after is not None  # the words are the step's own
+        return "failed" if message.resolved else "unresolved", "" if own else _class_in(message.reason)
+    return "unresolved", ""
+
+
+def _class_in(reason: str) -> str:
+    """The name of the exception's class that a reason begins with, if it does. The rest may quote anything."""
+    name = reason.partition(":")[0]
+    return name if name.isidentifier() and name[:1].isupper() else ""
+
+
+def answered(work: Work, command: Command, *, alone: bool) -> Coroutine[Any, Any, Reply]:
+    """What becomes of a command in a service, told to those who observe."""
+    return _watched(work, command, alone=alone) if work.hub.on else work.answer(command, alone=alone)
+
+
+async def _watched(work: Work, command: Command, *, alone: bool) -> Reply:
+    about = About(command.namespace, "", command.key, command.saga)
+    service = work.handlers.service.name
+    what = (service, command.type, command.step, command.phase, command.round, command.attempt)
+    began = o.HandlerBegan(about, time.time(), *what, command.trace)
+    if _in_batch(work, command):
+        copy_context().run(work.hub.tell, began)  # what is done together is done in nobody's context
+    else:
+        work.hub.tell(began)
+    tries: list[CommandTry] = []
+    start, outcome_ = work.loop.time(), "unresolved"
+    try:
+        reply = await work.answer(command, alone=alone, tried=tries.append)
+        outcome_ = _OUTCOMES.get(reply.word, reply.word.value)
+        return reply
+    finally:
+        verdict = tries[-1].verdict if tries else None
+        seconds = work.loop.time() - start
+        ended = o.HandlerEnded(about, time.time(), *what, seconds, outcome_, _repeated(verdict))
+        work.hub.tell(ended)
+
+
+def _in_batch(work: Work, command: Command) -> bool:
+    known = work.handlers.commands.get(command.type)
+    handler = None if known is None else known.handler(command.phase)
+    return handler is not None and handler.batch > 1
+
+
+def _repeated(verdict: Verdict | None) -> str:
+    return "" if verdict is None else verdict.value
