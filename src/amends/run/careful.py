@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from amends import fault
 from amends.decide import messages as m
 from amends.decide.state import in_flight
+from amends.run.observing import attempted
 
 if TYPE_CHECKING:
     from amends.run.attempt import Attempt
@@ -30,7 +31,7 @@ async def alone(live: Live, attempt: Attempt) -> None:
             shell.attempt_over()
             return
         await live.told(m.Begin(*wanted))
-        message = await live.call(attempt)
+        message = await attempted(live, attempt)
         fault.point("attempt.after")
         if live.heard(attempt, message):
             await live.told(message)

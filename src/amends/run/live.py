@@ -11,7 +11,7 @@ Must not: decide, or know how the store writes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Any
 
@@ -259,15 +259,11 @@ class Live:
             if self._state().careful:
                 await alone(self, attempt)
                 return
-            message = await self.call(attempt)
+            message = await attempted(self, attempt)
             fault.point("attempt.after")
             self._ended(attempt, message)
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not be silent
             self.shell.broke(self, error)
-
-    def call(self, attempt: Attempt) -> Coroutine[Any, Any, Message]:
-        """Make an attempt; how it ended."""
-        return attempted(self, attempt)
 
     def _ended(self, attempt: Attempt, message: Message) -> None:
         if self.heard(attempt, message):
