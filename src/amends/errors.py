@@ -21,6 +21,7 @@
     ├── StoreError             the database
     │   ├── StoreUnavailable   it cannot be reached or written now; nothing was lost
     │   ├── StoreDamaged       the file is not what it was
+    │   ├── KeyMissing         a payload is sealed with a key that is not here; nothing was lost
     │   ├── SchemaMismatch     the schema is newer, or older, than this code can use
     │   └── WorkerRunning      another worker holds this database
     └── ImpossibleTransition   a bug in amends: the core was asked for what its table forbids
@@ -158,6 +159,12 @@ class StoreDamaged(StoreError):
     """The database file is not what it was."""
 
     code = "store-damaged"
+
+
+class KeyMissing(StoreError):
+    """A payload is sealed with a key that is not here. It opens where the key is."""
+
+    code = "key-missing"
 
 
 class SchemaMismatch(StoreError):
