@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from amends.decide.watching import watched_of
 from amends.define.nodes import Signal
 from amends.define.values import codec_for
-from amends.errors import LimitExceeded, NotAnswered, Refused, StoreError, TooLate, UnknownSaga, ValueRefused
+from amends.errors import Changed, LimitExceeded, NotAnswered, Refused, StoreError, TooLate, UnknownSaga, ValueRefused
 from amends.run import mailbox
 from amends.run.chance import id_text
 from amends.run.config import Config
@@ -60,13 +60,11 @@ class Asking:
 
     async def cancel(self, key: str, *, reason: str, actor: str) -> None:
         """Have a saga go back."""
-        body = mailbox.write(actor=actor, reason=reason)
-        await self.ask(NewMail(key, self.message_id(), "cancel", body))
+        await self.ask(mailbox.act_mail(key, self.message_id(), mailbox.Wish("cancel", "", actor, reason)))
 
     async def act(self, key: str, verb: str, address: str, *, actor: str, reason: str, result: bytes | None) -> None:
         """An operator's act on a step, or on the saga."""
-        body = mailbox.write(verb=verb, address=address, actor=actor, reason=reason, value=result)
-        await self.ask(NewMail(key, self.message_id(), "act", body))
+        await self.ask(mailbox.act_mail(key, self.message_id(), mailbox.Wish(verb, address, actor, reason, result)))
 
     async def ask(self, mail: NewMail) -> str:
         """Put a mail into the mailbox and wait for the answer; gives what was said with it.
@@ -89,6 +87,13 @@ class Asking:
                 f"no worker has answered for {mail.key!r} within {seconds:g} s; the {mail.kind} is kept and will be "
                 f"answered when one does. {await self._why_not(mail.key)}"
             ) from None
+        if (answered.kind, answered.body) != (mail.kind, mail.body):
+            raise Refused(
+                f"{mail.key}: a {answered.kind} with the id {mail.message!r} was sent before, and it said something "
+                "else; an id counts once. Send this one under another"
+            )
+        if answered.answer == "changed":
+            raise Changed(f"{mail.key}: {answered.detail}")
         if answered.answer == "refused":
             raise Refused(f"{mail.key}: {answered.detail}")
         if answered.answer == "too late":

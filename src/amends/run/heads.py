@@ -53,7 +53,7 @@ def head_after(
     state = decision.state
     status = str(state.status)
     stuck, fingerprint, step = (None, None, None) if old is None else (old.stuck, old.fingerprint, old.step)
-    said = (None, None) if old is None else (old.assigned, old.note)
+    said = (state.assigned or None, state.note or None)
     kinds = frozenset(map(type, decision.events))
     if not _TROUBLE.isdisjoint(kinds):
         stuck = first_trouble(state)

@@ -11,7 +11,7 @@ Must not: decide, or know how the store writes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import Any
 
@@ -20,6 +20,7 @@ from amends.decide import events as e
 from amends.decide import messages as m
 from amends.decide.draft import Decision
 from amends.decide.events import Phase
+from amends.decide.mail import changed_by
 from amends.decide.messages import Message
 from amends.decide.state import State, Status, StepState, in_flight
 from amends.define.context import Context
@@ -52,6 +53,7 @@ class Live:
         "_moves_to",
         "_plan",
         "_supply",
+        "changed",
         "claimed_again",
         "dropped",
         "epoch",
@@ -73,7 +75,8 @@ class Live:
         self.id: bytes = internal_id
         self.key: str = key
         self.epoch: int = epoch
-        self.seq: int = 0
+        self.seq: int = 0  # how many rows there are: the saga's version
+        self.changed: int = 0  # the version with which it changed last
         self.state: State | None = None
         self.running: dict[tuple[str, Phase], Attempt] = {}
         self.mails: set[str] = set()  # those it was told
@@ -105,7 +108,7 @@ class Live:
     def start(self, write: Write, told: asyncio.Future[Fate]) -> None:
         """Have the first row written, and go on from there."""
         decision, self._first = self._first, None
-        self.seq = 1
+        self.seq = self.changed = 1
         self.unwritten = 1
 
         def written(fate: Fate) -> None:
@@ -122,13 +125,13 @@ class Live:
         """The outcome, once the saga is at rest; None where it leaves the memory before."""
         return self._audience.wait(self.shell.loop)
 
-    def resume(self, state: State, rows: int, head: Head) -> None:
+    def resume(self, state: State, rows: Sequence[bytes], head: Head) -> None:
         """Take over what was read from the store."""
         self.state = state
-        self.seq = rows
+        self.seq, self.changed = len(rows), journal.changed_in(rows)
         self._head = head
         if self.eye is not None:
-            self.eye.resumed(state, rows)
+            self.eye.resumed(state, self.seq)
 
     def claim(self) -> None:
         """What was issued and never started starts now: whoever let go of the saga had nothing
@@ -185,14 +188,18 @@ class Live:
         seq = self.seq
         self.seq = seq + 1
         self.unwritten += 1
-        changed: Head | None = None
-        if not goes_on(self._head, decision):
+        moved: Head | None = None
+        if goes_on(self._head, decision):
+            self.changed = self.seq
+        else:
+            if changed_by(decision.events):
+                self.changed = self.seq
             head = self._head_of(decision, now)
             if head != self._head:
-                changed = self._head = head
+                moved = self._head = head
         row = journal.encode(now, self.shell.worker, decision.events)
         answers = (*_answers(decision), *answers) if decision.replies or answers or decision.state.cancels else ()
-        write = Write(self.id, seq, self.shell.operation(), row, None, changed, answers)
+        write = Write(self.id, seq, self.shell.operation(), row, None, moved, answers)
 
         def written(fate: Fate) -> None:
             self._written(decision, fate)

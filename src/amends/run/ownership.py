@@ -300,7 +300,7 @@ class Ownership:
             self.stall(head.id, head.key, word, gone)
             return None
         live = Live(worker, program, head.id, head.key, head.epoch)
-        live.resume(state, len(loaded.rows), head_of(head, worker.worker))
+        live.resume(state, loaded.rows, head_of(head, worker.worker))
         worker.hold(live)
         if gone is None:
             _have(live, live.claim)  # by what is on disk: what a move issues is not, yet
