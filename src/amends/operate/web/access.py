@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
 from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
 
 from amends.errors import DefinitionError
-from amends.operate.web.sessions import Session, Sessions
+from amends.operate.web.sessions import SESSION_SECONDS, Codes, Session, Sessions
 
 TOKEN_CHARACTERS_MIN = 20
 TOKEN_CHARACTERS_MAX = 200
@@ -113,6 +114,7 @@ class Access:
             )
         self._tokens = tuple(tokens)
         self._authenticate = authenticate
+        self.codes: Codes = Codes()
         self.sessions: Sessions = Sessions([token.digest for token in tokens])
 
     @property
@@ -140,6 +142,25 @@ class Access:
         """The session of a request's cookie, if it is a good one."""
         return self.sessions.read(connection.cookies.get(self.sessions.cookie, ""))
 
+    def cookie_on(self, request: HTTPConnection, response: Response, token: Token) -> None:
+        """Begin a session with an answer."""
+        response.set_cookie(
+            self.sessions.cookie,
+            self.sessions.begin(token.id),
+            max_age=int(SESSION_SECONDS),
+            path=_root(request),
+            secure=request.url.scheme == "https",
+            httponly=True,
+            samesite="strict",
+        )
+
+    def cookie_off(self, request: HTTPConnection, response: Response) -> None:
+        """End a request's session with an answer."""
+        session = self.session(request)
+        if session is not None:
+            self.sessions.leave(session)
+        response.delete_cookie(self.sessions.cookie, path=_root(request), httponly=True, samesite="strict")
+
     def by_text(self, text: str) -> Token | None:
         """The token with this text. Takes as long whichever it is."""
         asked, found = digest_of(text), None
@@ -163,3 +184,7 @@ def bearer(header: str) -> str | None:
     """The token of an Authorization header, if it is of that kind."""
     scheme, _, text = header.partition(" ")
     return text.strip() if scheme.lower() == "bearer" and text.strip() else None
+
+
+def _root(connection: HTTPConnection) -> str:
+    return str(connection.scope.get("root_path", "")) or "/"

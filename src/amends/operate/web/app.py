@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from starlette.applications import Starlette
@@ -20,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 
 from amends.errors import AmendsError
 from amends.operate.web.access import Access
-from amends.operate.web.answering import failed, refused
+from amends.operate.web.answering import PAGES, failed, has_pages, refused
 from amends.operate.web.api import routes as api_routes
 from amends.operate.web.context import Limits, Web
 from amends.operate.web.desks import Desks, Source
@@ -30,8 +29,6 @@ from amends.operate.web.live import Live
 from amends.operate.web.looks import look
 from amends.operate.web.routing import Guarded
 from amends.run.participant import Participant
-
-PAGES = "amends.operate.web.pages"
 
 
 def web(
@@ -43,12 +40,14 @@ def web(
     limits: Limits | None = None,
     hosts: Iterable[str] = (),
     origins: Iterable[str] = (),
+    open_metrics: bool = False,
 ) -> Starlette:
     """The dashboard as a Starlette application, to serve or to mount.
 
     source: a database, an orchestrator, a watcher or a participant. homes: participants whose choreographed sagas are
     shown besides. hosts: the names that it may be asked by; any, where none is given. origins: where forms may come
-    from besides its own, such as `https://ops.example.com` behind a proxy that renames the host.
+    from besides its own, such as `https://ops.example.com` behind a proxy that renames the host. open_metrics: whoever
+    asks may read them.
     """
     desks = source if isinstance(source, Desks) else Desks(source, homes)
     given = limits or Limits()
@@ -56,8 +55,10 @@ def web(
     async def find(place: str | None) -> Any:
         return await desks.one(place).desk()
 
-    context = Web(access, desks, given, Live(find, look, given.listeners), title, frozenset(hosts), frozenset(origins))
-    routes = [*api_routes(), *door_routes(context), *_pages(context)]
+    live = Live(find, look, given.listeners)
+    context = Web(access, desks, given, live, title, frozenset(hosts), frozenset(origins), open_metrics)
+    pages = _pages()
+    routes = [*api_routes(), *door_routes(context, pages=bool(pages)), *pages]
     check_routes(routes)
 
     @asynccontextmanager
@@ -87,13 +88,9 @@ def check_routes(routes: Sequence[BaseRoute]) -> None:
             raise TypeError(f"{found!r} demands no right; make it by routing.route(…, right=…)")
 
 
-def has_pages() -> bool:
-    """Whether the pages are installed."""
-    return find_spec(PAGES) is not None and find_spec("jinja2") is not None
-
-
-def _pages(context: Web) -> list[BaseRoute]:
+def _pages() -> list[BaseRoute]:
+    """Those of the dashboard for people, where what they need is installed."""
     if not has_pages():
         return []
-    found: list[BaseRoute] = import_module(PAGES).routes(context)
+    found: list[BaseRoute] = import_module(PAGES).routes()
     return found

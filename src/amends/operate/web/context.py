@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 from starlette.requests import HTTPConnection, Request
 
 from amends.operate.web.access import Access, Person
 from amends.operate.web.desks import Desk, Desks
 from amends.operate.web.problems import Unknown
+from amends.run.asking import check_id
 
 if TYPE_CHECKING:
     from amends.operate.web.live import Live
@@ -49,7 +50,8 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Web:
     """The application. title: of its pages; what tells this dashboard from another. hosts: the names by which it may
-    be asked, none for any. origins: from which forms may come besides its own, as behind a proxy that renames it."""
+    be asked, none for any. origins: from which forms may come besides its own, as behind a proxy that renames it.
+    open_metrics: whoever asks may read them, as a scraper without a token does."""
 
     access: Access
     desks: Desks
@@ -58,6 +60,7 @@ class Web:
     title: str = "amends"
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
+    open_metrics: bool = False
 
 
 def web_of(connection: HTTPConnection) -> Web:
@@ -86,8 +89,26 @@ def csrf(request: Request) -> str:
 
 
 def saga_id_of(request: Request) -> str:
-    """The id in a path, as it was written before it was quoted."""
-    return str(request.path_params["id"]).replace(SLASH, "/")
+    """The id in a path, as it was written before it was quoted. Raises ValueRefused, LimitExceeded."""
+    return check_id(str(request.path_params["id"]).replace(SLASH, "/"))
+
+
+async def form_of(request: Request) -> dict[str, str]:
+    """The fields of a form, the first value of each. Starlette's own reading needs one more package."""
+    return {name: values[0] for name, values in (await form_lists_of(request)).items()}
+
+
+async def form_lists_of(request: Request) -> dict[str, list[str]]:
+    """The fields of a form, all values of each."""
+    body = (await request.body()).decode("utf-8", "replace")
+    return parse_qs(body, keep_blank_values=True)
+
+
+def next_of(text: str, request: Request) -> str:
+    """Where somebody is led after logging in: a path of this application, whatever was asked for."""
+    root = str(request.scope.get("root_path", ""))
+    sound = text.isprintable() and text.isascii() and text.startswith(f"{root}/") and "\\" not in text
+    return text if sound and not text.startswith("//") else f"{root}/"
 
 
 def href(request: HTTPConnection, *parts: str) -> str:

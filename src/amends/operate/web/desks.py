@@ -11,11 +11,13 @@ Must not: work sagas.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
 from amends.define.saga import Saga
-from amends.errors import DefinitionError, NotRunning, Refused, UnknownSaga
+from amends.errors import DefinitionError, NotRunning, Refused, StoreUnavailable, UnknownSaga
 from amends.operate.database import check_there
 from amends.operate.homes import HomeOperations, home_operations
 from amends.operate.operations import Operations, config_of, operations
@@ -29,55 +31,84 @@ from amends.run.watcher import Watcher
 
 Desk = Operations | HomeOperations
 Source = Database | Orchestrator | Watcher | Participant | Config
+T = TypeVar("T")
 OPENS_SECONDS = 20.0
+ANSWER_SECONDS = 10.0  # how long somebody looks at a page that does not come
+
+
+class Kept(Generic[T]):
+    """Something that is opened when it is first asked for, and closed with the loop at the latest: what is held open is
+    a generator, and a loop that ends closes those. make: opens it."""
+
+    def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
+        self._make = make
+        self._keeps: AsyncGenerator[T, None] | None = None
+        self._found: T | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._opening = asyncio.Lock()
+
+    async def get(self) -> T:
+        """It, open. Raises what opening it raises; the next who asks tries anew."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # another one, as after a restart within the process
+            self._loop, self._keeps, self._found, self._opening = loop, None, None, asyncio.Lock()
+        async with self._opening:
+            if self._found is None:
+                keeps = self._open()
+                try:
+                    async with asyncio.timeout(OPENS_SECONDS):
+                        self._found = await anext(keeps)
+                except TimeoutError:
+                    raise StoreUnavailable(f"the database does not answer within {OPENS_SECONDS:g} s") from None
+                self._keeps = keeps
+        return self._found
+
+    async def close(self) -> None:
+        """Let go of it."""
+        keeps, self._keeps, self._found = self._keeps, None, None
+        if keeps is not None and self._loop is asyncio.get_running_loop():
+            await keeps.aclose()
+
+    async def _open(self) -> AsyncGenerator[T, None]:
+        async with self._make() as found:
+            yield found
 
 
 class One:
-    """One place of sagas, opened when it is first asked for."""
+    """One place of sagas."""
 
     def __init__(self, source: Source, namespace: str, at: Keeping | None = None) -> None:
         self._source = source
         self._namespace = namespace
         self._at = at
-        self._keeps: AsyncGenerator[Desk, None] | None = None
-        self._desk: Desk | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._opening = asyncio.Lock()
+        self._desk = Kept[Desk](self._opened)
+        self._starter = Kept[Session](self._opened_to_start)
         self._own: tuple[Session, Operations] | None = None
 
     async def desk(self) -> Desk:
         """What may be asked here. Raises StoreError, DefinitionError."""
         running = self._running()
-        if running is not None:
-            if self._own is None or self._own[0] is not running:
-                self._own = running, Operations(running)
-            return self._own[1]
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:  # another one, as tests and restarts have
-            self._loop, self._desk, self._keeps, self._opening = loop, None, None, asyncio.Lock()
-        async with self._opening:
-            if self._desk is None:
-                keeps = self._kept()
-                async with asyncio.timeout(OPENS_SECONDS):
-                    self._desk = await anext(keeps)
-                self._keeps = keeps
-        return self._desk
+        if running is None:
+            return await self._desk.get()
+        if self._own is None or self._own[0] is not running:
+            self._own = running, Operations(running)
+        return self._own[1]
+
+    async def starter(self, name: str) -> tuple[Session, Saga[Any, Any]]:
+        """A session that can start the saga of this name, and that saga. Raises UnknownSaga, Refused, StoreError."""
+        source = self._source
+        if not isinstance(source, Orchestrator) or not source.config.registry.names:
+            raise Refused(
+                f"{name!r:.80} cannot be started from here, where only a database is known and no code: start it in your "
+                "application, or name the orchestrator that lists it, as in `amends dashboard shop:orchestrator`"
+            )
+        saga = source.config.registry.named(name)
+        return self._running() or await self._starter.get(), saga
 
     async def close(self) -> None:
         """Let go of what was opened here; the next who asks opens it again."""
-        keeps, self._keeps, self._desk = self._keeps, None, None
-        if keeps is not None and self._loop is asyncio.get_running_loop():
-            await keeps.aclose()
-
-    def program_of(self, name: str) -> tuple[Session, Saga[object, object]]:
-        """The saga that a start of this name runs, and who starts it. Raises UnknownSaga, Refused."""
-        desk = self._own[1] if self._running() is not None and self._own is not None else self._desk
-        if not isinstance(desk, Operations) or not desk.session.config.registry.names:
-            raise Refused(
-                f"a saga is not started from here: only its database is known, not its code. Start {name!r} in your "
-                "application, or name the orchestrator: `amends dashboard shop:orchestrator`"
-            )
-        return desk.session, desk.session.config.registry.named(name)
+        await self._starter.close()
+        await self._desk.close()
 
     def _running(self) -> Session | None:
         """The session of an orchestrator that is entered in this process, on this loop."""
@@ -88,24 +119,25 @@ class One:
         except NotRunning:
             return None
 
-    async def _kept(self) -> AsyncGenerator[Desk, None]:
-        """Open until it is closed, or the loop ends and closes all generators."""
-        async with self._opened() as desk:
-            yield desk
-
     def _opened(self) -> AbstractAsyncContextManager[Desk]:
         if isinstance(self._source, Participant):
-            return _as_desk(home_operations(self._source, at=self._at))
+            return home_operations(self._source, at=self._at, answer_seconds=ANSWER_SECONDS)
+        return operations(self._config())
+
+    @asynccontextmanager
+    async def _opened_to_start(self) -> AsyncGenerator[Session, None]:
+        session = Session(replace(self._config(), migrate=False))
+        await session.open(work=False)
+        try:
+            yield session
+        finally:
+            await session.close()
+
+    def _config(self) -> Config:
         source = self._source.config if isinstance(self._source, Watcher) else self._source
-        config = config_of(source, self._namespace, None)
+        config = config_of(source, self._namespace, ANSWER_SECONDS)
         check_there(config.database)
-        return _as_desk(operations(config))
-
-
-@asynccontextmanager
-async def _as_desk(opening: AbstractAsyncContextManager[Desk]) -> AsyncGenerator[Desk, None]:
-    async with opening as desk:
-        yield desk
+        return config
 
 
 class Desks:

@@ -1,9 +1,9 @@
 """Live events: which sagas have moved, told to pages that then ask for what they show.
 
-    GET live?saga=ID&saga=ID&overview=1&bulk=ID       text/event-stream
-    event: saga      data: {"id": "order-42", "version": 9}
-    event: overview  data: {}                          a list, the counts or the stuck ones may have changed
-    event: bulk      data: {"id": "…", "version": 3}
+    GET live?saga=ID&saga=ID&about=overview&bulk=ID     text/event-stream
+    event: changed
+    data: {"kind": "saga", "id": "order-42", "version": 9}      also of the kind bulk; of the kind overview: a list,
+                                                                the counts or the stuck ones may have changed
 
 Guarantees: one look at the store every `LOOK_SECONDS` serves all listeners, and none is looked for where nobody
 listens; a listener that does not read is not waited for; every stream ends when the application does, and after
@@ -166,5 +166,5 @@ def _put(queue: asyncio.Queue[str | None], text: str) -> None:
 
 
 def _event(topic: Topic, version: Hashable) -> str:
-    data = {} if topic.kind == "overview" else {"id": topic.id, "version": version}
-    return f"event: {topic.kind}\ndata: {json.dumps(data)}\n\n"
+    data = {"kind": topic.kind} if topic.kind == "overview" else {"kind": topic.kind, "id": topic.id, "version": version}
+    return f"event: changed\ndata: {json.dumps(data)}\n\n"

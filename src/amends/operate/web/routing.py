@@ -39,7 +39,7 @@ class Told:
 
 
 class Guarded(Route):
-    """A route that demands a right."""
+    """A route that demands a right. One that writes demands more than to view, but for logging in and out."""
 
     def __init__(
         self,
@@ -62,20 +62,6 @@ class Guarded(Route):
         return bool(WRITING & (self.methods or set()))
 
 
-def route(
-    path: str,
-    handler: Handler,
-    *,
-    right: Right,
-    methods: Sequence[str] = ("GET",),
-    name: str | None = None,
-    told: Told | None = None,
-) -> Guarded:
-    """A route of the dashboard. right: what it demands; one that writes demands more than to view."""
-    found = Guarded(path, handler, right=right, methods=methods, name=name, told=told)
-    return found
-
-
 def _demanding(right: Right, handler: Handler) -> Handler:
     async def entered(request: Request) -> Response:
         if right is not Right.OPEN:
@@ -95,3 +81,6 @@ def _least(right: Right) -> str:
 
 def _name_of(handler: Handler) -> str:
     return getattr(handler, "__name__", type(handler).__name__)
+
+
+route = Guarded

@@ -12,10 +12,12 @@ import hmac
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 SESSION_SECONDS = 12 * 3600.0
+CODE_SECONDS = 600.0
+CODES_MAX = 10
 LEFT_MAX = 10_000  # sessions that were left early; the oldest are forgotten beyond that
 TEXT_CHARACTERS_MAX = 300
 
@@ -68,3 +70,33 @@ class Sessions:
 
     def _mac(self, use: str, text: str = "") -> str:
         return hmac.new(self._key, f"{use}\0{text}".encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+class Codes:
+    """Codes that log in once, for the address that is printed when a dashboard starts."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._open: OrderedDict[str, tuple[str, float]] = OrderedDict()
+
+    def issue(self, token_id: str) -> str:
+        """A new one, for whoever has this token."""
+        code = secrets.token_urlsafe(24)
+        self._open[code] = token_id, self._clock() + CODE_SECONDS
+        while len(self._open) > CODES_MAX:
+            self._open.popitem(last=False)
+        return code
+
+    def take(self, code: str) -> str | None:
+        """The id of the token that it is for; never again."""
+        given, until = self._open.pop(_same(code, self._open), ("", 0.0))
+        return given if given and self._clock() < until else None
+
+
+def _same(code: str, known: Iterable[str]) -> str:
+    """The code that this one is; takes as long whichever it is."""
+    found = ""
+    for one in known:
+        if hmac.compare_digest(one.encode(), code.encode("utf-8", "surrogatepass")):
+            found = one
+    return found
