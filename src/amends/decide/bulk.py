@@ -85,7 +85,7 @@ _REFUSED = frozenset({Result.REFUSED, Result.CHANGED, Result.TOO_LATE})
 
 
 class Tally(NamedTuple):
-    """How far it is. done: accepted. refused: a no was said. failed: nothing was said, or nobody was there to say it."""
+    """How far it is. done: accepted. refused: a no was said. failed: nothing was said, or it is gone."""
 
     total: int
     done: int = 0
@@ -165,8 +165,8 @@ def moments(count: int, per_second: float, shares: Sequence[float]) -> tuple[flo
 
 
 def nobody_answers(results: Sequence[Result]) -> bool:
-    """Whether a whole batch was asked in vain: then the sagas are not what is wrong, and asking the others as well would
-    only pile acts up for whoever comes."""
+    """Whether a whole batch was asked in vain: then it is not the sagas that are wrong, and asking the others as well
+    would only pile acts up for whoever comes."""
     return bool(results) and all(result is Result.NOT_ANSWERED for result in results)
 
 

@@ -128,9 +128,7 @@ class Bulks(Protocol):
         where it is another runner's."""
         ...
 
-    async def targets(
-        self, key: str, after: int, limit: int, words: Collection[str] | None = None
-    ) -> list[TargetRow]:
+    async def targets(self, key: str, after: int, limit: int, words: Collection[str] | None = None) -> list[TargetRow]:
         """Its targets behind the number `after`, in order. words: only those of which this is known; an empty one
         stands for nothing yet."""
         ...

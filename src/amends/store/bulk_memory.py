@@ -93,9 +93,7 @@ class MemoryBulks:
             one.targets[n] = one.targets[n]._replace(word=word, detail=detail, at=now)
         return True
 
-    async def targets(
-        self, key: str, after: int, limit: int, words: Collection[str] | None = None
-    ) -> list[TargetRow]:
+    async def targets(self, key: str, after: int, limit: int, words: Collection[str] | None = None) -> list[TargetRow]:
         one = self._kept().get(key)
         rows = [] if one is None else sorted(one.targets.values())
         return [row for row in rows if row.n > after and (words is None or row.word in words)][:limit]

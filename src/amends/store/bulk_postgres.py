@@ -68,9 +68,7 @@ class PostgresBulks:
         values = (self._namespace(), key, runner, *counts, lease_seconds, *columns)
         return bool((await self._fetch("bulk_record", *values))[0][0])
 
-    async def targets(
-        self, key: str, after: int, limit: int, words: Collection[str] | None = None
-    ) -> list[TargetRow]:
+    async def targets(self, key: str, after: int, limit: int, words: Collection[str] | None = None) -> list[TargetRow]:
         wanted = None if words is None else sorted(words)
         rows = await self._fetch("bulk_targets", self._namespace(), key, after, limit, wanted)
         return [TargetRow(*row) for row in rows]

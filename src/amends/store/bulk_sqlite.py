@@ -20,7 +20,8 @@ Job = Callable[[sqlite3.Connection], Any]
 
 
 class SqliteBulks:
-    """The bulk operations of one namespace of a file. read, write: run a job in a transaction. namespace: its number."""
+    """The bulk operations of one namespace of a file. read, write: run a job in a transaction. namespace: its
+    number."""
 
     def __init__(
         self,
@@ -116,9 +117,7 @@ class SqliteBulks:
 
         return bool(await self._write(job))
 
-    async def targets(
-        self, key: str, after: int, limit: int, words: Collection[str] | None = None
-    ) -> list[TargetRow]:
+    async def targets(self, key: str, after: int, limit: int, words: Collection[str] | None = None) -> list[TargetRow]:
         wanted = None if words is None else json.dumps(sorted(words))
         rows = await self._rows("bulk_targets", self._namespace(), key, after, limit, wanted)
         return [TargetRow(*row) for row in rows]
@@ -128,7 +127,10 @@ class SqliteBulks:
         return [LogRow(version, at, line.encode()) for version, at, line in rows]
 
     async def _rows(self, name: str, *values: object) -> list[tuple[Any, ...]]:
-        rows: list[tuple[Any, ...]] = await self._read(lambda connection: connection.execute(SQL[name], values).fetchall())
+        def job(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            return connection.execute(SQL[name], values).fetchall()
+
+        rows: list[tuple[Any, ...]] = await self._read(job)
         return rows
 
     async def _change(self, name: str, *values: object) -> int:

@@ -132,7 +132,7 @@ class FaultyStore:
         self._store = store
         self._gate = gate
         self.leases: bool = store.leases
-        self.bulks: Bulks = store.bulks  # no faults: the acts that come of them are mail, and that goes through the gate
+        self.bulks: Bulks = store.bulks  # beside the gate: what comes of them is mail
 
     def now(self) -> float:
         return self._store.now()

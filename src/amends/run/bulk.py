@@ -1,0 +1,333 @@
+"""Working at bulk operations: one saga after the other is asked, and what it answered is written down.
+
+Each act is a mail with an id of its own, `bulk/<id>/<n>`: asked again, by whoever takes over from a runner that was
+killed, it counts once and gives the answer that it gave.
+
+Guarantees: no saga is acted on twice; whatever a runner dies of, another goes on where its results end. It goes no
+faster than was said, at no beat, and stops by itself where nobody answers.
+Must not: decide which sagas are meant: they were written down before anything was done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import msgspec
+
+from amends import fault
+from amends.decide.bulk import (
+    HELD,
+    PER_SECOND,
+    Move,
+    Result,
+    Stand,
+    Tally,
+    batch_size,
+    moments,
+    nobody_answers,
+    ruling,
+    tallied,
+)
+from amends.errors import (
+    AmendsError,
+    Changed,
+    NotAnswered,
+    Refused,
+    StoreError,
+    TooLate,
+    UnknownBulk,
+    UnknownSaga,
+)
+from amends.run import mailbox
+from amends.run.config import Config
+from amends.run.sweeping import sweeping
+from amends.store.base import NewMail, Store
+from amends.store.bulk import BulkRow, Bulks, Counts, TargetResult, TargetRow
+
+ASK_SECONDS = 10.0  # for one answer: a saga that nobody runs must not hold the others up for long
+LOOKS_APART = 5.0  # how many polls of a worker lie between two looks for bulk operations
+PAGE = 500
+TRIES = 20  # of a move that others get in the way of
+AMENDS = "amends"  # who pauses and finishes
+NOBODY = "no worker has answered for any of the last {} sagas: is one running? Their acts are kept. Resume to go on"
+ORPHANED = "whoever began it has gone before its sagas were all written down; nothing was done"
+_log = logging.getLogger("amends.bulk")
+
+
+class Order(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is to be done to every saga: the body of a bulk operation. text: the person for assign, the text of a
+    note. settled: that nothing stayed of the step. search: what was looked for."""
+
+    verb: str
+    actor: str
+    reason: str = ""
+    step: str = ""
+    text: str = ""
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    arguments: msgspec.Raw = msgspec.Raw(b"null")
+    search: msgspec.Raw = msgspec.Raw(b"null")
+    per_second: float = PER_SECOND
+    even_if_changed: bool = False
+    settled: bool = False
+
+
+class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of a log."""
+
+    move: str
+    actor: str
+    reason: str = ""
+
+
+encode: Callable[[Order | LogLine], bytes] = msgspec.json.Encoder().encode
+_order = msgspec.json.Decoder(Order).decode
+_line = msgspec.json.Decoder(LogLine).decode
+
+
+class Asker(Protocol):
+    """Who asks sagas: a session."""
+
+    config: Config
+    store: Store
+
+    async def ask(self, mail: NewMail) -> str:
+        """Ask, and wait for the answer."""
+        ...
+
+
+def order_of(row: BulkRow) -> Order:
+    """What is to be done."""
+    return _order(row.body)
+
+
+def line_of(line: bytes) -> LogLine:
+    """A line of a log, as it was written."""
+    return _line(line)
+
+
+def given(value: msgspec.Raw) -> bytes | None:
+    """A payload in an order; None where there is none."""
+    data = bytes(value)
+    return None if data in (b"", b"null") else data
+
+
+async def found(bulks: Bulks, key: str) -> BulkRow:
+    """A bulk operation. Raises UnknownBulk."""
+    row = await bulks.get(key)
+    if row is None:
+        raise UnknownBulk(f"there is no bulk operation with the id {key!r} in this namespace; see `amends bulk list`")
+    return row
+
+
+async def move(
+    bulks: Bulks,
+    key: str,
+    what: Move,
+    *,
+    actor: str,
+    reason: str = "",
+    if_version: int | None = None,
+    total: int | None = None,
+) -> BulkRow:
+    """Have something happen to a bulk operation, as the rules allow. Raises UnknownBulk, Refused, Changed."""
+    for _ in range(TRIES):
+        row = await found(bulks, key)
+        if if_version not in (None, row.version):
+            raise Changed(
+                f"the bulk operation {key} is at version {row.version} now, {row.state}, and you looked at "
+                f"{if_version}: look again"
+            )
+        said = ruling(Stand(row.state), what)
+        if said.why:
+            raise Refused(f"the bulk operation {key}: {said.why}")
+        if said.stand == row.state:
+            return row
+        if await bulks.move(key, row.version, said.stand, encode(LogLine(what, actor, reason)), total):
+            return await found(bulks, key)
+    raise NotAnswered(f"the bulk operation {key} changes all the time; try again")
+
+
+class Runner:
+    """Whoever works at one bulk operation, from taking it to letting go of it."""
+
+    def __init__(self, session: Asker, row: BulkRow, name: str) -> None:
+        self.row = row
+        self._session = session
+        self._bulks = session.store.bulks
+        self._name = name
+        self._lease = session.config.settings.lease_seconds
+        self._order = order_of(row)
+
+    async def run(self, told: Callable[[BulkRow], object] | None = None) -> None:
+        """Go on until it is not running any more, or is somebody else's. told: hears after each batch how far it is.
+        Raises StoreError."""
+        keeping = asyncio.get_running_loop().create_task(self._keep(), name="amends-bulk-lease")
+        try:
+            await self._go(told)
+        finally:
+            keeping.cancel()
+            with suppress(StoreError):
+                await self._bulks.keep(self.row.key, self._name, 0)
+
+    async def _go(self, told: Callable[[BulkRow], object] | None) -> None:
+        after = 0
+        while await self._mine():
+            if self.row.state == Stand.COUNTING:
+                await self._move(Move.CANCEL, ORPHANED)
+                return
+            targets = await self._bulks.targets(self.row.key, after, batch_size(self._order.per_second), ("",))
+            if not targets:
+                await self._finish()
+                return
+            results = await self._ask_all(targets)
+            fault.point("bulk.asked")
+            if nobody_answers([result for result, _ in results]):
+                await self._move(Move.PAUSE, NOBODY.format(len(results)))
+                return
+            if not await self._record([(target, None, *said) for target, said in zip(targets, results, strict=True)]):
+                return
+            after = targets[-1].n
+            if told is not None:
+                told(await found(self._bulks, self.row.key))
+
+    async def _mine(self) -> bool:
+        row = await self._bulks.get(self.row.key)
+        if row is None or row.runner != self._name or row.state not in HELD:
+            return False
+        self.row = row
+        return True
+
+    async def _keep(self) -> None:
+        """Hold the lease while answers are waited for. Where that fails the work goes on: done twice it counts once."""
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            try:
+                await self._bulks.keep(self.row.key, self._name, self._lease)
+            except StoreError as error:
+                _log.warning("the lease of the bulk operation %s is not extended: %s", self.row.key, error)
+
+    async def _move(self, what: Move, reason: str = "") -> None:
+        with suppress(Refused):  # a person was quicker
+            await move(self._bulks, self.row.key, what, actor=AMENDS, reason=reason)
+
+    # Asking
+
+    async def _ask_all(self, targets: Sequence[TargetRow]) -> list[tuple[Result, str]]:
+        """What a batch answers, each in its turn."""
+        shares = [self._session.config.chance.share() for _ in targets]
+        when = moments(len(targets), self._order.per_second, shares)
+        asked = (self._ask(target, moment) for target, moment in zip(targets, when, strict=True))
+        said = await asyncio.gather(*asked, return_exceptions=True)
+        answers: list[tuple[Result, str]] = []
+        for one in said:
+            if isinstance(one, BaseException):
+                raise one
+            answers.append(one)
+        return answers
+
+    async def _ask(self, target: TargetRow, moment: float) -> tuple[Result, str]:
+        await asyncio.sleep(moment)
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                return Result.ACCEPTED, await self._session.ask(self._mail(target))
+        except StoreError:
+            raise
+        except (TimeoutError, NotAnswered):
+            return Result.NOT_ANSWERED, "nobody has answered yet; the act is kept, and may be done when a worker comes"
+        except AmendsError as error:
+            return _result_of(error), str(error).removeprefix(f"{target.saga}: ")
+
+    def _mail(self, target: TargetRow) -> NewMail:
+        order = self._order
+        reason = f"{order.reason} (bulk {self.row.key})" if order.reason else f"bulk {self.row.key}"
+        wish = mailbox.Wish(
+            order.verb,
+            order.step,
+            order.actor,
+            order.text if order.verb == "note" else reason,
+            given(order.result),
+            given(order.arguments),
+            order.settled,
+            order.text if order.verb == "assign" else "",
+            None if order.even_if_changed else target.version,
+        )
+        return mailbox.act_mail(target.saga, self._message(target), wish)
+
+    def _message(self, target: TargetRow) -> str:
+        return f"bulk/{self.row.key}/{target.n}"
+
+    # Writing down
+
+    async def _record(self, known: Sequence[tuple[TargetRow, Result | None, Result, str]]) -> bool:
+        row = self.row
+        tally = Tally(row.total, row.done, row.refused, row.failed)
+        tally = tallied(tally, ((old, new) for _, old, new, _ in known))
+        results = [TargetResult(target.n, new, detail) for target, _, new, detail in known]
+        counts = Counts(tally.done, tally.refused, tally.failed)
+        return await self._bulks.record(row.key, self._name, results, counts, self._lease)
+
+    async def _finish(self) -> None:
+        """All were asked. Those who had not answered then may have by now."""
+        after = 0
+        while await self._mine():
+            late = await self._bulks.targets(self.row.key, after, PAGE, (Result.NOT_ANSWERED,))
+            if not late:
+                break
+            after = late[-1].n
+            told = [(target, answer) for target in late if (answer := await self._answer(target)) is not None]
+            if told:
+                await self._record([(target, Result.NOT_ANSWERED, *answer) for target, answer in told])
+        if await self._mine():
+            await self._move(Move.FINISH)
+
+    async def _answer(self, target: TargetRow) -> tuple[Result, str] | None:
+        mail = await self._session.store.sent(target.saga, self._message(target))
+        if mail is None:
+            return Result.GONE, "there is no such saga any more"
+        return None if mail.answer is None else (Result(mail.answer), mail.detail or "")
+
+
+def _result_of(error: AmendsError) -> Result:
+    if isinstance(error, UnknownSaga):
+        return Result.GONE
+    if isinstance(error, Changed):
+        return Result.CHANGED
+    return Result.TOO_LATE if isinstance(error, TooLate) else Result.REFUSED
+
+
+class Bulking:
+    """A worker's duty: it takes what nobody works at, one at a time."""
+
+    def __init__(self, session: Asker, name: Callable[[], str], pause: Callable[[], Awaitable[object]]) -> None:
+        self._session = session
+        self._name = name
+        self._pause = pause
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to look, in a while."""
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="amends-bulk")
+
+    async def stop(self) -> None:
+        """Look no more, and let go of what is in hand. What was asked stays asked."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def sweep(self) -> bool:
+        """Work at one, if there is any; whether there was. Raises StoreError."""
+        name = self._name()
+        row = await self._session.store.bulks.take(HELD, name, self._session.config.settings.lease_seconds)
+        if row is None:
+            return False
+        await Runner(self._session, row, name).run()
+        return True
+
+    async def _run(self) -> None:
+        await self._pause()
+        await sweeping(self, self._pause, "bulk operations", _log)
