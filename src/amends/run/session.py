@@ -45,6 +45,7 @@ from amends.run.live import Live
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.plans import Plans
 from amends.run.remote import Services
+from amends.run.sealing import Seals, opened
 from amends.run.transactions import Transactions
 from amends.run.waiting import Waiting
 from amends.run.worker import Worker
@@ -61,6 +62,7 @@ class Session(Asking, Enlisting):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.seals: Seals | None = None if config.keys is None else Seals(config.keys, config.namespace)
         self.store: Store = store_of(config.database, config.namespace, migrate=config.migrate)
         self.worker: Worker | None = None
         self.waiting: Waiting = Waiting(self.store)
