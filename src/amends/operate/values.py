@@ -25,7 +25,8 @@ class SagaLine(NamedTuple):
     live worker runs it. due_at: when an unowned one goes on. home: of a choreographed one, which is only watched here,
     the service that started it. silent: who did not react. holder: of a choreographed one, seen at its home: which
     service has it, as far as its home was told, in words; empty of all others. fingerprint: of what went wrong, the
-    same of all in which the same went wrong; empty where nothing did. step: where that was.
+    same of all in which the same went wrong; empty where nothing did. step: where that was. version: how many rows its
+    history has; an act may be meant for that version alone. assigned: the person who sees to it. note: the last one.
     """
 
     id: str
@@ -44,6 +45,9 @@ class SagaLine(NamedTuple):
     holder: str = ""
     fingerprint: str = ""
     step: str = ""
+    version: int = 0
+    assigned: str = ""
+    note: str = ""
 
 
 class Page(NamedTuple):
@@ -108,12 +112,39 @@ class Act(NamedTuple):
     """Something that a person may do now, and that would be accepted.
 
     verb: retry, skip, resolve, compensate, unpark, cancel or signal. step: its address, or the
-    signal's name. needs_value: a result or value has to be given.
+    signal's name. needs_value: a result or value has to be given. effect: what it will do, in a sentence.
+    may_change: of a retry, that what the step is asked can be changed with it.
     """
 
     verb: str
     step: str
     needs_value: bool = False
+    effect: str = ""
+    may_change: bool = False
+
+
+class Effect(NamedTuple):
+    """A call that comes of an act. phase: action or undo. what: it, in words. contract: of the command, where a service
+    does it."""
+
+    step: str
+    phase: str
+    what: str
+    contract: str = ""
+
+
+class Preview(NamedTuple):
+    """What an act would do now. accepted: whether it would be; if not, `why` says why not. version: of the saga that
+    this is about. effects: what would be called, in order, as long as each call succeeds and no function has to be
+    asked. status_after: of the saga, once the act is done and before anything was called."""
+
+    verb: str
+    step: str
+    accepted: bool
+    why: str
+    version: int
+    effects: tuple[Effect, ...] = ()
+    status_after: str = ""
 
 
 class OpenStep(NamedTuple):

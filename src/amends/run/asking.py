@@ -87,10 +87,10 @@ class Asking:
                 f"no worker has answered for {mail.key!r} within {seconds:g} s; the {mail.kind} is kept and will be "
                 f"answered when one does. {await self._why_not(mail.key)}"
             ) from None
-        if (answered.kind, answered.body) != (mail.kind, mail.body):
+        if mail.kind != "signal" and (answered.kind, answered.body) != (mail.kind, mail.body):
             raise Refused(
-                f"{mail.key}: a {answered.kind} with the id {mail.message!r} was sent before, and it said something "
-                "else; an id counts once. Send this one under another"
+                f"{mail.key}: the id {mail.message!r} belongs to something else that was asked before, and counts "
+                "once; ask this under another"
             )
         if answered.answer == "changed":
             raise Changed(f"{mail.key}: {answered.detail}")
