@@ -42,6 +42,7 @@ from amends.run.hop import Hop, HopTry, Stale, barred, place_of, rows_of
 from amends.run.inbox import unfit
 from amends.run.inbox_careful import Poison
 from amends.run.journey import At, Journey, Name, Route
+from amends.run.observing import hop_told, passed
 from amends.run.outbox_rows import given_to, row_of_message
 from amends.run.participant_work import POISON, Leaving, Work
 from amends.run.sweeping import sweeping
@@ -137,6 +138,8 @@ class Hops:
             hop.sent(await self._asked("hop_keep", *hop.written))
             fault.point("hop.after")
         assert hop.next is not None  # noqa: S101  # something has happened
+        if self.work.hub.on:
+            hop_told(self.work, hop, at, came.length, began=now)
         self._waiting.pop((came.saga.id, at), None)
         if hop.next.wake is not None:
             self._remember(came.saga, at)
@@ -170,7 +173,7 @@ class Hops:
         hop.next = None
         it = HopTry(work, handled, handler, command, hop)
         async with work.room:
-            message = await work.passed(self._transactions, it, it.handling)
+            message = await passed(work, self._transactions, it, hop.journey)
         if it.verdict is not None:
             return barred(it, command)
         if isinstance(message, m.Failure) or (isinstance(message, m.No) and command.phase is Phase.UNDO):

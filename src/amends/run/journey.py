@@ -15,7 +15,7 @@ import msgspec
 from amends.decide.baton import Baton, Mark, Saga, Stand, Told
 from amends.decide.choreography import next_hop, travelling
 from amends.decide.draft import Reply, Word
-from amends.decide.events import ACTION, Phase
+from amends.decide.events import ACTION, Event, Phase
 from amends.decide.evolve import replay
 from amends.decide.messages import Cancel, Failure, Message, Operate, Tick
 from amends.decide.plan import Plan
@@ -25,6 +25,7 @@ from amends.define.program import Program
 from amends.errors import ImpossibleTransition, MessageRefused, StoreDamaged, ValueRefused
 from amends.run import journal
 from amends.run.deciding import decided, too_long
+from amends.run.sealing import Keyring, Seals
 from amends.run.settings import Settings
 from amends.run.supply import Supply
 
@@ -33,6 +34,7 @@ At = tuple[str, Phase, int]  # a step, which half of it, and its round
 # Of what a payload may have, a history that goes forward may have half, and any other three quarters: so there is room
 # to go back, and for the word to the home, with a last row and the headers.
 BATON_SHARE, HISTORY_SHARE = 1 / 2, 3 / 4
+CHOREOGRAPHED = "choreographed"  # what their payloads are sealed for, in whichever service
 _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -62,15 +64,17 @@ def state_of_text(history: str) -> State:
 
 
 class Route(NamedTuple):
-    """A saga that can travel. plan: the one that its services decide by; its own is the program's."""
+    """A saga that can travel. plan: the one that its services decide by; its own is the program's. seals: of what
+    stands in its batons, where that is sealed; all its services have the same keys then."""
 
     program: Program
     plan: Plan
+    seals: Seals | None = None
 
 
-def route(program: Program) -> Route:
+def route(program: Program, keys: Keyring | None = None) -> Route:
     """The route of a saga."""
-    return Route(program, travelling(program.plan))
+    return Route(program, travelling(program.plan), None if keys is None else Seals(keys, CHOREOGRAPHED))
 
 
 class Next(NamedTuple):
@@ -130,6 +134,15 @@ class Journey:
     def length(self) -> int:
         """How many rows there are."""
         return len(self._parts)
+
+    def since(self, length: int) -> list[Event]:
+        """What the rows say that came after so many."""
+        return [event for row in self._parts[length:] for event in journal.decode(row).events]
+
+    @property
+    def plan(self) -> Plan:
+        """By which it is decided."""
+        return self._plan
 
     @property
     def size(self) -> int:

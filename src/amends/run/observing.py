@@ -8,9 +8,9 @@ Must not: be asked anything where nobody observes.
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from amends.decide import messages as m
 from amends.decide.barrier import Verdict
@@ -18,7 +18,7 @@ from amends.decide.draft import Decision
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.decide.state import State, Status, in_flight
-from amends.decide.wire import Command, Reply, Word
+from amends.decide.wire import NO_TRACE, Command, Reply, Word
 from amends.observe import events as o
 from amends.observe.course import Course, Sent
 from amends.observe.events import About
@@ -26,11 +26,14 @@ from amends.observe.hub import Hub
 from amends.run.attempt import Attempt, outcome
 
 if TYPE_CHECKING:
+    from amends.run.hop import Hop, HopTry
     from amends.run.inbox import CommandTry
+    from amends.run.journey import At, Journey, Next
     from amends.run.live import Live
     from amends.run.participant_work import Work
+    from amends.run.transactions import Transactions
 
-_OUTCOMES = {Word.COMPENSATED: "succeeded"}  # of replies; the others are called what they are
+T = TypeVar("T")
 
 
 def attempted(live: Live, attempt: Attempt) -> Coroutine[Any, Any, Message]:
@@ -124,7 +127,41 @@ def answered(work: Work, command: Command, *, alone: bool) -> Coroutine[Any, Any
 
 
 async def _watched(work: Work, command: Command, *, alone: bool) -> Reply:
+    tries: list[CommandTry] = []
+
+    async def job() -> tuple[Reply, str]:
+        reply = await work.answer(command, alone=alone, tried=tries.append)
+        return reply, "succeeded" if reply.word is Word.COMPENSATED else reply.word.value
+
+    def repeated() -> str:
+        return _repeated(tries[-1].verdict if tries else None)
+
     about = About(command.namespace, "", command.key, command.saga)
+    return await _handled(work, about, command, job, repeated)
+
+
+def passed(work: Work, transactions: Transactions, it: HopTry, journey: Journey) -> Coroutine[Any, Any, Message]:
+    """What becomes of a command of a choreographed saga, told likewise."""
+    made = work.passed(transactions, it, it.handling)
+    return _passed(work, it, _about(journey), made) if work.hub.on else made
+
+
+async def _passed(work: Work, it: HopTry, about: About, made: Coroutine[Any, Any, Message]) -> Message:
+    async def job() -> tuple[Message, str]:
+        message = await made
+        return message, said_of(message)[0]
+
+    return await _handled(work, about, it.command, job, lambda: _repeated(it.verdict))
+
+
+async def _handled(
+    work: Work,
+    about: About,
+    command: Command,
+    job: Callable[[], Awaitable[tuple[T, str]]],
+    repeated: Callable[[], str],
+) -> T:
+    """Have something done for a command, between two words about it. job: gives how it ended, too."""
     service = work.handlers.service.name
     what = (service, command.type, command.step, command.phase, command.round, command.attempt)
     began = o.HandlerBegan(about, time.time(), *what, command.trace)
@@ -132,17 +169,43 @@ async def _watched(work: Work, command: Command, *, alone: bool) -> Reply:
         copy_context().run(work.hub.tell, began)  # what is done together is done in nobody's context
     else:
         work.hub.tell(began)
-    tries: list[CommandTry] = []
-    start, outcome_ = work.loop.time(), "unresolved"
+    start, word = work.loop.time(), "unresolved"
     try:
-        reply = await work.answer(command, alone=alone, tried=tries.append)
-        outcome_ = _OUTCOMES.get(reply.word, reply.word.value)
-        return reply
+        found, word = await job()
+        return found
     finally:
-        verdict = tries[-1].verdict if tries else None
         seconds = work.loop.time() - start
-        ended = o.HandlerEnded(about, time.time(), *what, seconds, outcome_, _repeated(verdict))
-        work.hub.tell(ended)
+        work.hub.tell(o.HandlerEnded(about, time.time(), *what, seconds, word, repeated()))
+
+
+def hop_told(work: Work, hop: Hop, at: At, came: int, *, began: float) -> None:
+    """A hop of a choreographed saga is on disk. came: with so many rows it had come. began: when its command was."""
+    journey, now = hop.journey, time.time()
+    course = Course(_about(journey), journey.plan)
+    address, phase, round_ = at
+    course.sent[address, phase] = Sent(began, max(journey.state.step(address).track(phase).attempts, 1), round_)
+    lines = journey.since(0 if came == 1 else came)  # with its first hop it has begun
+    for event in course.told(lines, journey.state, now):
+        work.hub.tell(event)
+    following = hop.next
+    if following is not None and following.baton is not None:
+        work.hub.tell(_sent(work, journey, following))
+
+
+def trace_of(work: Work, journey: Journey, following: Next) -> Mapping[str, str]:
+    """What travels with a baton."""
+    return work.hub.carried(_sent(work, journey, following)) if work.hub.on else NO_TRACE
+
+
+def _sent(work: Work, journey: Journey, following: Next) -> o.HopSent:
+    baton = following.baton
+    address, phase = ("", Phase.ACTION) if baton is None else (baton.step, baton.phase)
+    return o.HopSent(_about(journey), time.time(), work.handlers.service.name, following.to, address, phase)
+
+
+def _about(journey: Journey) -> About:
+    saga = journey.saga
+    return About(saga.home, saga.plan, saga.key, saga.id)
 
 
 def _in_batch(work: Work, command: Command) -> bool:

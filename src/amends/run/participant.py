@@ -27,6 +27,8 @@ from amends.define.policy import Duration, Retry
 from amends.define.resources import Resources
 from amends.define.saga import Saga
 from amends.errors import DefinitionError, NotRunning, TransportRefused
+from amends.observe.events import About, SagaRequested
+from amends.observe.hub import Hub, Observer, check_observers
 from amends.run.asking import check_id
 from amends.run.chaining import told_here
 from amends.run.homes import Homes, begun
@@ -62,6 +64,7 @@ class Built:
     settings: Settings
     migrate: bool
     routes: Mapping[Name, Route]  # the choreographed sagas that it knows, by name and fingerprint
+    observers: tuple[Observer, ...] = ()
 
 
 class Participant(Acts):
@@ -73,6 +76,7 @@ class Participant(Acts):
     resources, around, settings: as of an orchestrator. sagas: the choreographed ones that it takes part in, or starts.
     migrate: bring PostgreSQL's inbox and outbox to this code's
         schema when it is entered, instead of refusing; SQLite's always are.
+    observers: functions of an event that are told what happens, as of an orchestrator.
 
     Raises DefinitionError for what cannot be right. Does no I/O: it may live at module level.
     """
@@ -89,6 +93,7 @@ class Participant(Acts):
         settings: Settings | None = None,
         sagas: Sequence[Saga[Any, Any]] = (),
         migrate: bool = False,
+        observers: Sequence[Observer] = (),
     ) -> None:
         if not isinstance(service, Service):
             raise DefinitionError(f"Participant(…): a Service is expected, not {service!r:.80}")
@@ -103,8 +108,9 @@ class Participant(Acts):
         provided = Resources(resources, depth=2)
         self.service: Service = service
         routes = _routes(sagas, database)
+        told, limits = check_observers(observers, "Participant"), settings or Settings()
         self._built = Built(
-            Handlers(service), database, broker, provided, tuple(around), settings or Settings(), migrate, routes
+            Handlers(service), database, broker, provided, tuple(around), limits, migrate, routes, observers=told
         )
         self._session: ParticipantSession | None = None
         self._entered = False
@@ -212,6 +218,9 @@ class Participant(Acts):
         payload, _ = saga.program.input.admit(input, f"the input of {saga.name}", settings.payload_bytes)
         key = uuid.uuid4().hex if id is None else check_id(id)
         start = begun(self.service.name, going, key, payload, settings, told_here(None).hops)
+        if self._built.observers:
+            about = About(self.service.name, saga.name, key, start.saga.id)
+            Hub(self._built.observers).tell(SagaRequested(about, about.made_at))
         given, written = write_within(start.write(), within)
         if not inspect.isawaitable(written):
             self._published(given, written)

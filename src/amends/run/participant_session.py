@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from amends.decide.wire import Ended, ended_of
 from amends.errors import MessageRefused, NotRunning, StoreUnavailable
+from amends.observe.events import MessageBuried
+from amends.observe.hub import Hub
 from amends.run.homes import Homes
 from amends.run.hops import Hops
 from amends.run.inbox_upkeep import Sizes, Upkeep
@@ -48,7 +51,8 @@ class ParticipantSession:
         home = home_of(built.database, built.handlers)
         size = built.settings.transactions
         self._transactions = None if home is None else transactions_on(home, size, migrate=built.migrate)
-        self.work: Work = Work(built.handlers, self._sender, self._transactions, built.settings, built.around)
+        self.hub: Hub = Hub(built.observers)
+        self.work: Work = Work(built.handlers, self._sender, self._transactions, built.settings, built.around, self.hub)
         if home is not None:
             self.work.default_kind, self.work.default_awaited = home.default, home.awaited
         self._events = Events(self.work)
@@ -199,6 +203,8 @@ class ParticipantSession:
                 await self.work.command(delivery, message)
         except MessageRefused as error:
             self.work.figures.refused += 1
+            if self.hub.on:
+                self.hub.tell(MessageBuried(self.work.handlers.service.name, time.time()))
             _log.warning("a message is put aside: %s", error)
             await delivery.bury(str(error))
         except Leaving:

@@ -26,6 +26,7 @@ from amends.decide.wire import KIND, Command, Reply, command_of, reply_message
 from amends.define.handlers import Handled, Handler, Handlers
 from amends.errors import StoreError, StoreUnavailable, TransportRefused
 from amends.message import Message
+from amends.observe.hub import OFF, Hub
 from amends.run.attempt import outcome
 from amends.run.barrier import Try
 from amends.run.chaining import handles
@@ -33,6 +34,7 @@ from amends.run.chance import Chance
 from amends.run.inbox import CommandTry, Handling, failed, reply_for, unfit
 from amends.run.inbox_batch import Batches, fits
 from amends.run.inbox_careful import DEATHS_MAX, Care, Careful, Held, Poison
+from amends.run.observing import answered
 from amends.run.outbox import LOOKS_SECONDS, Outbox
 from amends.run.outbox_rows import source_of
 from amends.run.progress import Teller
@@ -84,10 +86,12 @@ class Work:
         transactions: Transactions | None,
         settings: Settings,
         around: Sequence[Around],
+        hub: Hub = OFF,
     ) -> None:
         self.handlers = handlers
         self.sender = sender
         self.transactions = transactions
+        self.hub = hub
         self.settings = settings
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.deadlines: Deadlines = Deadlines(self.loop)
@@ -101,7 +105,7 @@ class Work:
         self.outbox: Outbox | None = None
         self.teller: Teller = Teller(sender, handlers.service.name, on=settings.progress)
         if transactions is not None:
-            self.outbox = Outbox(transactions, sender, handlers.service.name, self.teller)
+            self.outbox = Outbox(transactions, sender, handlers.service.name, self.teller, hub)
         self.trouble: str = ""  # why the database cannot be worked with at the moment
         self.leaving: asyncio.Event = asyncio.Event()
         self.source: str = source_of(handlers.service.name)
@@ -137,7 +141,7 @@ class Work:
         command = command_of(message)
         try:
             care = self.care(times_of(delivery, command), command)
-            reply = await self.guarded(care, lambda alone: self.answer(command, alone=alone))
+            reply = await self.guarded(care, lambda alone: answered(self, command, alone=alone))
         except Poison:
             self.figures.poison += 1
             _log.error("a command of saga %s is not done any more: %s", command.key, POISON)
