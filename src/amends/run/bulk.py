@@ -14,7 +14,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
+from itertools import count
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -47,6 +48,9 @@ from amends.run.config import Config
 from amends.run.sweeping import sweeping
 from amends.store.base import NewMail, Store
 from amends.store.bulk import BulkRow, Bulks, Counts, TargetResult, TargetRow
+
+if TYPE_CHECKING:
+    from amends.run.worker import Worker
 
 ASK_SECONDS = 10.0  # for one answer: a saga that nobody runs must not hold the others up for long
 LOOKS_APART = 5.0  # how many polls of a worker lie between two looks for bulk operations
@@ -331,3 +335,13 @@ class Bulking:
     async def _run(self) -> None:
         await self._pause()
         await sweeping(self, self._pause, "bulk operations", _log)
+
+
+def bulking_of(session: Asker, worker: Worker) -> Bulking:
+    """The duty of a worker, under names that nobody else has: a registration's number is never given twice."""
+    turns = count(1)
+
+    async def pause() -> None:
+        await asyncio.sleep(LOOKS_APART * worker.settings.poll_seconds * (0.8 + worker.worker % 5 / 10))
+
+    return Bulking(session, lambda: f"worker {worker.worker}, {next(turns)}", pause)

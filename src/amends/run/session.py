@@ -34,6 +34,7 @@ from amends.observe.hub import Hub
 from amends.run import journal
 from amends.run.asking import Asking
 from amends.run.asking import check_id as check_id  # tools take it from here
+from amends.run.bulk import Bulking, bulking_of
 from amends.run.chance import id_text
 from amends.run.committer import Committer
 from amends.run.config import Config as Config  # tools and tests take it from here
@@ -69,6 +70,7 @@ class Session(Asking, Enlisting):
         self.plans: Plans = Plans(config.registry)
         self.hub: Hub = Hub(config.observers)
         self._committer: Committer | None = None
+        self._bulking: Bulking | None = None
         self._broken: BaseException | None = None
         self._left = False
         self._hints_due: set[int] = set()
@@ -107,9 +109,12 @@ class Session(Asking, Enlisting):
             threads=config.threads,
             services=services_of(config),
             hub=self.hub,
+            seals=self.seals,
         )
         await self.worker.start()
         self.plans = self.worker.ownership.plans
+        self._bulking = bulking_of(self, self.worker)
+        self._bulking.start()
 
     def _transactions(self) -> Transactions | None:
         """The effects database, if any step takes a transaction."""
@@ -118,6 +123,8 @@ class Session(Asking, Enlisting):
     async def close(self) -> None:
         """Drain the worker, if there is one, and close the store."""
         try:
+            if self._bulking is not None:
+                await self._bulking.stop()
             if self.worker is not None:
                 await self.worker.drain()
                 if self.hub.on:
@@ -202,7 +209,8 @@ class Session(Asking, Enlisting):
         await asyncio.sleep(AWAY_PAUSE_SECONDS)
         self._raise_if_broken()
         payload, _ = saga.program.input.admit(value, f"the input of {saga.name}", self.config.settings.payload_bytes)
-        held = _held_write(self.config, saga, payload, write.saga, _new(write)._replace(created_at=self.store.now()))
+        new = _new(write)._replace(created_at=self.store.now())
+        held = _held_write(self.config, saga, payload, write.saga, new, self.seals)
         return await self._write_start(held._replace(op=write.op), None)
 
     def _prepare(
@@ -220,10 +228,10 @@ class Session(Asking, Enlisting):
         if self.hub.on:
             self.hub.tell(SagaRequested(About(self.config.namespace, saga.name, name, internal_id), now))
         number = self.plans.number_of(program.plan.fingerprint)
-        new = NewSaga(name, number, input_hash(saga.name, payload), now)
+        new = NewSaga(name, number, self._hashes(saga, payload)[0], now)
         worker = self.worker
         if worker is None or hold or not worker.room:
-            return _held_write(self.config, saga, payload, internal_id, new), None
+            return _held_write(self.config, saga, payload, internal_id, new, self.seals), None
         live = Live(worker, program, internal_id, name, 1)
         return live.prepare(payload, kept, new), live
 
@@ -280,6 +288,7 @@ class Session(Asking, Enlisting):
         loaded = await self._patiently(lambda: self.store.load(key))
         if loaded is None:
             raise UnknownSaga(f"the saga {key!r} has been pruned")
+        loaded = opened(loaded, self.seals)
         program = self.program_of(loaded, saga)
         return outcome_of(program, state_of(loaded))
 
@@ -372,10 +381,13 @@ def _never() -> None:
     raise RuntimeError("a client has no registration to lose")
 
 
-def _held_write(config: Config, saga: Saga[Any, Any], payload: bytes, internal_id: bytes, new: NewSaga) -> Write:
+def _held_write(
+    config: Config, saga: Saga[Any, Any], payload: bytes, internal_id: bytes, new: NewSaga, seals: Seals | None
+) -> Write:
     """The rows of a saga that goes to whichever worker claims it."""
     now = new.created_at
-    row = journal.encode(now, 0, decide(saga.plan, None, m.Start(payload, hold=True), now).events)
+    events: Iterable[Event] = decide(saga.plan, None, m.Start(payload, hold=True), now).events
+    row = journal.encode(now, 0, events if seals is None else seals.saga(internal_id).events(events))
     return Write(internal_id, 0, config.chance.operation(), row, new, Head("running", None, now))
 
 
