@@ -25,6 +25,7 @@ from amends.errors import DefinitionError, Refused, UnknownSaga
 from amends.operate import history
 from amends.operate.homes_sight import HomeRow, line_of, mails_of, possible
 from amends.operate.operations import LIST_LIMIT
+from amends.operate.redact import Veil, log_reveal
 from amends.operate.services import Keeping, keeping_of, opened
 from amends.operate.sight import open_steps, result_of, steps_of
 from amends.operate.values import Answer, Line, OpenStep, Page, SagaLine, SagaView, StuckLine, StuckPage, Trouble
@@ -91,9 +92,11 @@ class HomeOperations:
             older = rows[-1].saga.id.hex()
         return Page(tuple(found[:limit]), more or len(found) > limit)
 
-    async def show(self, saga_id: str) -> SagaView:
-        """All that its home knows of one saga. Raises UnknownSaga."""
-        row = await self._row(saga_id)
+    async def show(self, saga_id: str, *, reveal: bool = False, actor: str = "") -> SagaView:
+        """All that its home knows of one saga; marked fields masked, unless they are to be revealed, which is logged.
+        Raises UnknownSaga."""
+        log_reveal(saga_id, actor, reveal=reveal)
+        row = await self._row(saga_id, reveal=reveal)
         mails = mails_of(await self._marks(row))
         state, plan = row.state, row.plan
         return SagaView(
@@ -111,9 +114,11 @@ class HomeOperations:
             sum(mail.answer is None for mail in mails),
         )
 
-    async def history(self, saga_id: str, *, after: int = 0) -> tuple[Line, ...]:
-        """The history of one saga as its home was told it last, without its first `after` lines. Raises UnknownSaga."""
-        row = await self._row(saga_id)
+    async def history(self, saga_id: str, *, after: int = 0, reveal: bool = False, actor: str = "") -> tuple[Line, ...]:
+        """The history of one saga as its home was told it last, without its first `after` lines; as `show`. Raises
+        UnknownSaga."""
+        log_reveal(saga_id, actor, reveal=reveal)
+        row = await self._row(saga_id, reveal=reveal)
         return history.lines(row.plan, row.rows, mails_of(await self._marks(row)))[after:]
 
     async def flow(self, saga_id: str) -> tuple[Plan, State]:
@@ -199,16 +204,28 @@ class HomeOperations:
         made = tuple(self._made(str(row[6]), *row[:6]) for row in rows[:limit])
         return Found(made, len(rows) > limit)
 
-    async def _row(self, saga_id: str) -> HomeRow:
+    async def _row(self, saga_id: str, *, reveal: bool = False) -> HomeRow:
         place = json.dumps({"service": self.service, "key": check_id(saga_id)})
         rows = await self._transactions.ask("home_at", place)
         if not rows:
             raise UnknownSaga(f"the service {self.service} has started no saga {saga_id!r:.80}")
-        return self._made(saga_id, *rows[0])
+        return self._made(saga_id, *rows[0], reveal=reveal)
 
-    def _made(self, key: str, id_: str, plan: str, fingerprint: str, stand: str, first: str, told: str) -> HomeRow:
+    def _made(
+        self,
+        key: str,
+        id_: str,
+        plan: str,
+        fingerprint: str,
+        stand: str,
+        first: str,
+        told: str,
+        *,
+        reveal: bool = False,
+    ) -> HomeRow:
         saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, self.service)
-        return HomeRow(saga, stand, told.encode(), self._routes.get((plan, fingerprint)))
+        veil = Veil((route.plan for (name, _), route in self._routes.items() if name == plan), reveal=reveal)
+        return HomeRow(saga, stand, told.encode(), self._routes.get((plan, fingerprint)), veil)
 
     async def _marks(self, row: HomeRow) -> Sequence[Sequence[object]]:
         return await self._transactions.ask("home_marks", row.saga.id.hex(), self.service)

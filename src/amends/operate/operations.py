@@ -23,6 +23,7 @@ from amends.define.policy import Duration
 from amends.errors import DefinitionError, NotAnswered, Refused
 from amends.operate import health
 from amends.operate.database import check_sagas, inbox_of
+from amends.operate.redact import log_reveal
 from amends.operate.sight import Sight
 from amends.operate.values import Answer, Finding, Line, Page, Pruned, SagaView, StuckPage, Trouble
 from amends.run import mailbox
@@ -69,13 +70,16 @@ class Operations:
         found = [await self._sight.told(row, crew) for row in rows[:limit]]
         return Page(tuple(found), len(rows) > limit)
 
-    async def show(self, saga_id: str) -> SagaView:
-        """All that is known of one saga. Raises UnknownSaga."""
-        return await self._sight.view(saga_id)
+    async def show(self, saga_id: str, *, reveal: bool = False, actor: str = "") -> SagaView:
+        """All that is known of one saga; marked fields masked, unless they are to be revealed: that is logged, with who
+        asked. Raises UnknownSaga."""
+        log_reveal(saga_id, actor, reveal=reveal)
+        return await self._sight.view(saga_id, reveal=reveal)
 
-    async def history(self, saga_id: str, *, after: int = 0) -> tuple[Line, ...]:
-        """The history of one saga, without its first `after` lines. Raises UnknownSaga."""
-        return (await self._sight.history(saga_id))[after:]
+    async def history(self, saga_id: str, *, after: int = 0, reveal: bool = False, actor: str = "") -> tuple[Line, ...]:
+        """The history of one saga, without its first `after` lines; as `show`. Raises UnknownSaga."""
+        log_reveal(saga_id, actor, reveal=reveal)
+        return (await self._sight.history(saga_id, reveal=reveal))[after:]
 
     async def flow(self, saga_id: str) -> tuple[Plan, State]:
         """The plan that a saga runs on, and where it stands. Raises UnknownSaga."""

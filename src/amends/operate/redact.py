@@ -4,12 +4,13 @@ A saga's history is masked before anything is made of it: its state, its steps, 
 whatever shows a saga, on a terminal, over HTTP or on a page, has nothing to leave out.
 
 Guarantees: what is marked in the saga's own plan, or in any other of its name, is shown to nobody who has not asked
-for it; what is secret as a whole stays secret where its shape is not what the plan says.
+for it; of a saga whose plan is not known, no payload is.
 Must not: change what is stored.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -18,14 +19,16 @@ from amends.decide import events as e
 from amends.decide.events import Event
 from amends.decide.plan import Payload, Plan
 from amends.define.secret import MASK, hidden
+from amends.errors import KeyMissing, StoreDamaged
 from amends.run import journal
-from amends.run.sealing import key_of, may_be_sealed
+from amends.run.sealing import Seals, key_of, may_be_sealed
 
 _OF: dict[type[Event], Payload] = {
     e.Started: Payload.INPUT,
     e.Built: Payload.COMMAND,
     e.Listed: Payload.ITEM,
 }  # of any other it is a result
+_log = logging.getLogger("amends.operate")
 
 
 def redacted(payload: bytes | None, secrets: Sequence[str]) -> bytes | None:
@@ -43,20 +46,42 @@ def redacted(payload: bytes | None, secrets: Sequence[str]) -> bytes | None:
         return msgspec.json.encode(MASK)
 
 
-class Veil:
-    """What is not shown of one saga. plans: all that are known of its name."""
+def openable(rows: Sequence[bytes], seals: Seals | None, saga: bytes) -> Sequence[bytes]:
+    """The rows of a saga with what is sealed opened, where that can be; else they stay as they are."""
+    if seals is None or not any(map(may_be_sealed, rows)):
+        return rows
+    try:
+        return seals.saga(saga).rows(rows)
+    except (KeyMissing, StoreDamaged) as error:
+        _log.warning("a history is shown without what is sealed in it: %s", error)
+        return rows
 
-    def __init__(self, plans: Iterable[Plan]) -> None:
-        self._plans = tuple(plan for plan in plans if plan.secrets)
+
+def log_reveal(saga_id: str, actor: str, *, reveal: bool) -> None:
+    """Reading is no act, so no history has it: the log does."""
+    if reveal:
+        _log.warning("payloads of the saga %r are revealed to %s", saga_id, actor or "somebody")
+
+
+class Veil:
+    """What is not shown of one saga. plans: all that are known of its name; of one that has none, nothing is shown of
+    payloads. reveal: nothing is masked, and what is sealed is said to be."""
+
+    def __init__(self, plans: Iterable[Plan], *, reveal: bool = False) -> None:
+        known = tuple(plans)
+        self._unknown = not known and not reveal
+        self._plans = () if reveal else tuple(plan for plan in known if plan.secrets)
 
     def secrets_in(self, payload: Payload, address: str = "") -> tuple[str, ...]:
         """Where secrets stand in a payload."""
+        if self._unknown:
+            return ("",)
         found = (pointer for plan in self._plans for pointer in plan.secrets_in(payload, address))
         return tuple(dict.fromkeys(found))
 
     def rows(self, rows: Sequence[bytes]) -> list[bytes]:
         """The rows of a history, as they are shown."""
-        if not self._plans and not any(map(may_be_sealed, rows)):
+        if not (self._plans or self._unknown or any(map(may_be_sealed, rows))):
             return list(rows)
         return [self._row(row) for row in rows]
 

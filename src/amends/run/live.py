@@ -11,7 +11,7 @@ Must not: decide, or know how the store writes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from math import inf
 from typing import Any
 
@@ -102,7 +102,7 @@ class Live:
         self._first = decision = self._decide(m.Start(payload), now)
         self.state = decision.state
         self._head = self._head_of(decision, now)
-        row = journal.encode(now, self.shell.worker, decision.events)
+        row = journal.encode(now, self.shell.worker, self._kept(decision))
         return Write(self.id, 0, self.shell.operation(), row, new, self._head)
 
     def start(self, write: Write, told: asyncio.Future[Fate]) -> None:
@@ -197,7 +197,7 @@ class Live:
             head = self._head_of(decision, now)
             if head != self._head:
                 moved = self._head = head
-        row = journal.encode(now, self.shell.worker, decision.events)
+        row = journal.encode(now, self.shell.worker, self._kept(decision))
         answers = (*_answers(decision), *answers) if decision.replies or answers or decision.state.cancels else ()
         write = Write(self.id, seq, self.shell.operation(), row, None, moved, answers)
 
@@ -207,6 +207,11 @@ class Live:
                 told(fate)
 
         self.shell.submit(write, written)
+
+    def _kept(self, decision: Decision) -> Iterable[e.Event]:
+        """What happened, as the journal is to have it."""
+        seals = self.shell.seals
+        return decision.events if seals is None else seals.saga(self.id).events(decision.events)
 
     def _decide(self, message: Message, now: float) -> Decision:
         return decided(self.program.plan, self.state, message, now, self._supply)

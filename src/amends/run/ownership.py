@@ -27,6 +27,7 @@ from amends.run.journal import state_of
 from amends.run.lease import Lease
 from amends.run.live import Live
 from amends.run.plans import Plans
+from amends.run.sealing import opened
 from amends.store.base import Loaded, Retired, Store, WorkerRow
 
 if TYPE_CHECKING:
@@ -291,6 +292,7 @@ class Ownership:
             worker.lives[head.id].claimed_again = True
             return None
         try:
+            loaded = opened(loaded, worker.seals)
             state = state_of(loaded)
             program, word = self.plans.to_run(head.plan, state)
         except Exception as error:  # noqa: BLE001  # whatever one saga's rows are, the others go on

@@ -14,11 +14,11 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from amends.decide import events as e
 from amends.decide.events import Event
-from amends.errors import KeyMissing, StoreDamaged
+from amends.errors import DefinitionError, KeyMissing, StoreDamaged
 from amends.run import journal
 from amends.store.base import Loaded
 
@@ -124,6 +124,13 @@ class Seals:
     def digests(self, data: bytes) -> tuple[bytes, ...]:
         """What equal data have in common, by each key: the first is what is kept from now on."""
         return tuple(self.keys.digest(name, data) for name in self.keys.names)
+
+
+def check_keys(keys: object, whose: str) -> Keyring | None:
+    """What was given as keys=. Raises DefinitionError for what seals nothing."""
+    if keys is not None and not all(hasattr(keys, name) for name in ("current", "names", "seal", "open", "digest")):
+        raise DefinitionError(f"{whose}(keys=…): amends.crypto.Keys is expected, not a {type(keys).__name__}")
+    return cast("Keyring | None", keys)
 
 
 def may_be_sealed(row: bytes) -> bool:

@@ -15,6 +15,7 @@ from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.observe.hub import Hub
 from amends.run.attempt import Attempt, Runner
+from amends.run.sealing import Seals
 from amends.run.settings import Settings
 from amends.run.timers import Deadlines
 from amends.store.base import Fate, Write
@@ -31,6 +32,7 @@ class Shell(Runner, Protocol):
     loop: asyncio.AbstractEventLoop
     worker: int
     namespace: str
+    seals: Seals | None  # where payloads are sealed
     resources: dict[Any, Any]
     alone: asyncio.Lock  # held by the one attempt that runs carefully
     deadlines: Deadlines

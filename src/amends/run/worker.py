@@ -32,6 +32,7 @@ from amends.run.live import Live
 from amends.run.ownership import Ownership
 from amends.run.remote import Remote, Services
 from amends.run.retention import Retention
+from amends.run.sealing import Seals
 from amends.run.settings import Settings
 from amends.run.threads import Threads
 from amends.run.timers import Deadlines
@@ -68,12 +69,14 @@ class Worker:
         transactions: Transactions | None = None,
         threads: Executor | None = None,
         services: Services | None = None,
+        seals: Seals | None = None,
         hub: Hub = OFF,
     ) -> None:
         self.store = store
         self.registry = registry
         self.settings = settings
         self.namespace = namespace
+        self.seals: Seals | None = seals
         self.waiting = waiting
         self.hub = hub
         self.resources: dict[Any, Any] = {}
