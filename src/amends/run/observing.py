@@ -23,6 +23,7 @@ from amends.observe import events as o
 from amends.observe.course import Course, Sent
 from amends.observe.events import About
 from amends.observe.hub import Hub
+from amends.observe.registry import OVERFLOW
 from amends.run.attempt import Attempt, outcome
 
 if TYPE_CHECKING:
@@ -163,7 +164,8 @@ async def _handled(
 ) -> T:
     """Have something done for a command, between two words about it. job: gives how it ended, too."""
     service = work.handlers.service.name
-    what = (service, command.type, command.step, command.phase, command.round, command.attempt)
+    type_ = command.type if command.type in work.handlers.commands else OVERFLOW  # whatever came is not to be a label
+    what = (service, type_, command.step, command.phase, command.round, command.attempt)
     began = o.HandlerBegan(about, time.time(), *what, command.trace)
     if _in_batch(work, command):
         copy_context().run(work.hub.tell, began)  # what is done together is done in nobody's context
