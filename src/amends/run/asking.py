@@ -23,6 +23,8 @@ from amends.run.chance import id_text
 from amends.run.config import Config
 from amends.run.crew import crew_of
 from amends.run.plans import Plans
+from amends.run.sealed_mail import is_same, sealed
+from amends.run.sealing import Seals
 from amends.run.settings import ID_CHARACTERS_MAX
 from amends.run.waiting import Waiting
 from amends.store.base import MailRow, NewMail, Store
@@ -41,6 +43,7 @@ class Asking:
     plans: Plans
     waiting: Waiting
     worker: Worker | None
+    seals: Seals | None
 
     @abstractmethod
     async def _patiently(self, read: Callable[[], Any]) -> Any:
@@ -56,7 +59,7 @@ class Asking:
         size = self.config.settings.payload_bytes
         payload, _ = codec.admit(value, f"the value of the signal {signal.stored_name}", size)
         body = mailbox.write(name=signal.stored_name, value=payload)
-        return NewMail(key, self.message_id(message), "signal", body)
+        return sealed(NewMail(key, self.message_id(message), "signal", body), self.seals)
 
     async def cancel(self, key: str, *, reason: str, actor: str) -> None:
         """Have a saga go back."""
@@ -72,6 +75,7 @@ class Asking:
         Raises UnknownSaga, Refused, TooLate, and NotAnswered after `Settings.answer_seconds`.
         """
         await self._check_run_here(mail.key)
+        mail = sealed(mail, self.seals)
         sent = (await self._patiently(lambda: self.store.send([mail])))[0]
         if sent is None:
             raise UnknownSaga(f"there is no saga with the id {mail.key!r} in this namespace")
@@ -87,7 +91,7 @@ class Asking:
                 f"no worker has answered for {mail.key!r} within {seconds:g} s; the {mail.kind} is kept and will be "
                 f"answered when one does. {await self._why_not(mail.key)}"
             ) from None
-        if mail.kind != "signal" and (answered.kind, answered.body) != (mail.kind, mail.body):
+        if mail.kind != "signal" and not is_same(mail, answered, self.seals):
             raise Refused(
                 f"{mail.key}: the id {mail.message!r} belongs to something else that was asked before, and counts "
                 "once; ask this under another"

@@ -138,48 +138,70 @@ def flaw_of(data: bytes, limit: int) -> str:
 
 def read(mail: MailRow) -> Letter:
     """The letter in a mail; an empty one where the body is none."""
+    return letter_of(mail.body)
+
+
+def letter_of(body: bytes) -> Letter:
+    """The letter that a body is; an empty one where it is none."""
     try:
-        return _decode(mail.body)
+        return _decode(body)
     except (msgspec.MsgspecError, RecursionError):
         return Letter()
 
 
 def message_of(mail: MailRow, live: Live, live_workers: frozenset[int]) -> Message:
     """What the core is told."""
-    letter, program = read(mail), live.program
+    letter = read(mail)
+    if mail.kind == "late":
+        return _late_message(letter, live.program)
     value = bytes(letter.value) or b"null"
+    verb, address = letter.verb, letter.address
+    if mail.kind == "signal":
+        verb, address = "signal", letter.name
+    elif mail.kind == "cancel":
+        verb = "cancel"
+    result = None if value == b"null" and verb != "signal" else value
+    arguments = bytes(letter.arguments) or None
+    wish = Wish(verb, address, letter.actor, letter.reason, result, arguments, letter.settled, letter.person)
     looked = None if letter.version is None else m.Looked(letter.version, live.changed, live.seq)
-    match mail.kind:
-        case "signal":
-            flaw = _flaw(program.signals.get(letter.name), value)
-            return m.Signal(mail.message, letter.name, value, flaw, looked)
-        case "cancel":
-            return m.Cancel(mail.message, letter.actor, letter.reason, looked)
-        case "late" if program.plan.node(letter.address) is None:
-            raise ValueError(f"there is no step {clean(letter.address)!r}")
-        case "late" if letter.outcome == "succeeded":
-            return m.Done(letter.address, Phase(letter.phase), value)
-        case "late":
-            return m.Failure(letter.address, Phase(letter.phase), letter.outcome, final=True)
-    wish = Wish(letter.verb, letter.address, letter.actor, letter.reason, None if value == b"null" else value)
-    wish = wish._replace(arguments=bytes(letter.arguments) or None, settled=letter.settled, person=letter.person)
     limit = live.shell.settings.payload_bytes
-    return message_of_wish(mail.message, wish, program, limit, looked=looked, live=live_workers)
+    return message_of_wish(mail.message, wish, live.program, limit, looked=looked, live=live_workers)
+
+
+def _late_message(letter: Letter, program: Program) -> Message:
+    if program.plan.node(letter.address) is None:
+        raise ValueError(f"there is no step {clean(letter.address)!r}")
+    if letter.outcome == "succeeded":
+        return m.Done(letter.address, Phase(letter.phase), bytes(letter.value) or b"null")
+    return m.Failure(letter.address, Phase(letter.phase), letter.outcome, final=True)
 
 
 def message_of_wish(
-    mail: str, wish: Wish, program: Program, limit: int, *, looked: m.Looked | None, live: frozenset[int] = frozenset()
-) -> Message:
-    """What the core is told of an act. limit: bytes of a payload. live: the workers that are alive."""
-    verb, address, actor, reason, result, arguments, settled, person, _ = wish
-    if verb == "assign":
-        return m.Assign(mail, person, actor, reason, looked)
-    if verb == "note":
-        return m.Note(mail, reason, actor, looked)
-    flaw = "" if result is None else _flaw(_codec(program, address), result)
-    if arguments is not None and not flaw:
+    mail: str,
+    wish: Wish,
+    program: Program | None,
+    limit: int,
+    *,
+    looked: m.Looked | None = None,
+    live: frozenset[int] = frozenset(),
+) -> m.Mail:
+    """What the core is told of what a person wants. program: None where values cannot be checked. limit: bytes of a
+    payload. live: the workers that are alive."""
+    verb, address, actor, reason, value, arguments, settled, person, _ = wish
+    match verb:
+        case "signal":
+            flaw = "" if program is None else _flaw(program.signals.get(address), value or b"null")
+            return m.Signal(mail, address, value or b"null", flaw, looked)
+        case "cancel":
+            return m.Cancel(mail, actor, reason, looked)
+        case "assign":
+            return m.Assign(mail, person, actor, reason, looked)
+        case "note":
+            return m.Note(mail, reason, actor, looked)
+    flaw = "" if value is None or program is None else _flaw(_codec(program, address), value)
+    if arguments is not None and program is not None and not flaw:
         arguments, flaw = admitted(program, address, arguments, limit)
-    return m.Operate(mail, verb, address, actor, reason, result, live, flaw, arguments, settled, looked)
+    return m.Operate(mail, verb, address, actor, reason, value, live, flaw, arguments, settled, looked)
 
 
 def understood(mail: MailRow, live: Live, live_workers: frozenset[int]) -> tuple[Message, tuple[MailAnswer, ...]]:

@@ -27,6 +27,7 @@ from amends.run.journal import state_of
 from amends.run.lease import Lease
 from amends.run.live import Live
 from amends.run.plans import Plans
+from amends.run.sealed_mail import sealed
 from amends.run.sealing import opened
 from amends.store.base import Loaded, Retired, Store, WorkerRow
 
@@ -131,7 +132,7 @@ class Ownership:
 
     def report_late(self, key: str, attempt: Attempt, message: Any) -> None:
         """Let a saga know how an attempt ended that nobody waited for any more."""
-        mail = mailbox.late(key, f"late-{self._worker.operation()}", attempt, message)
+        mail = sealed(mailbox.late(key, f"late-{self._worker.operation()}", attempt, message), self._worker.seals)
         self._do(lambda: self._worker.store.send([mail]))
 
     def _do(self, duty: Duty) -> None:
@@ -292,8 +293,7 @@ class Ownership:
             worker.lives[head.id].claimed_again = True
             return None
         try:
-            loaded = opened(loaded, worker.seals)
-            state = state_of(loaded)
+            state = state_of(loaded := opened(loaded, worker.seals))
             program, word = self.plans.to_run(head.plan, state)
         except Exception as error:  # noqa: BLE001  # whatever one saga's rows are, the others go on
             self.stall(head.id, head.key, f"its history cannot be read: {describe(error)}", gone)

@@ -24,7 +24,6 @@ from amends.define.registry import Registry
 from amends.define.resources import Resources
 from amends.errors import AmendsError, StoreError, StoreUnavailable
 from amends.observe.hub import OFF, Hub
-from amends.run import mailbox
 from amends.run.attempt import Attempt
 from amends.run.chance import Chance
 from amends.run.committer import Committer
@@ -32,6 +31,7 @@ from amends.run.live import Live
 from amends.run.ownership import Ownership
 from amends.run.remote import Remote, Services
 from amends.run.retention import Retention
+from amends.run.sealed_mail import understood
 from amends.run.sealing import Seals
 from amends.run.settings import Settings
 from amends.run.threads import Threads
@@ -342,7 +342,7 @@ class Worker:
                 continue
             live.mails.add(mail.message)
             try:
-                live.tell(*mailbox.understood(mail, live, live_workers))
+                live.tell(*understood(mail, live, live_workers))
             except Exception as error:  # noqa: BLE001  # what befalls one saga must not befall the others
                 self.broke(live, error)
 
