@@ -1,0 +1,337 @@
+"""Acts in bulk: one act on all sagas that fit, as something that is tracked.
+
+First a dry run: how many, what would come of it, what would be refused. Then the sagas are written down, each with the
+version that it has, and any worker, or whoever calls `bulk_run`, asks one after the other (`run/bulk.py`).
+
+Guarantees: what is not written down as a whole is not begun; what was seen is what is acted on: a saga that has moved
+on since is left alone and told of. Only open sagas are meant.
+Must not: act by itself; each saga gets a mail as from one person, and decides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from amends.decide.bulk import HELD, TARGETS_MAX, Move, Stand, flaw
+from amends.define.values import clean
+from amends.errors import Changed, IdConflict, LimitExceeded, Refused, ValueRefused
+from amends.operate.bulk_values import Bulk as Bulk  # whoever shows bulk operations takes all of these from here
+from amends.operate.bulk_values import BulkAct as BulkAct
+from amends.operate.bulk_values import BulkLine as BulkLine
+from amends.operate.bulk_values import BulkOutcome as BulkOutcome
+from amends.operate.bulk_values import BulkPage as BulkPage
+from amends.operate.bulk_values import BulkPlan as BulkPlan
+from amends.operate.bulk_values import BulkResult as BulkResult
+from amends.operate.bulk_values import BulkResults as BulkResults
+from amends.operate.values import Page, Preview, SagaLine, Search
+from amends.run.asking import check_id
+from amends.run.bulk import LogLine, Order, Runner, encode, found, given, line_of, move, order_of
+from amends.run.chance import id_text
+from amends.store.base import OPEN
+from amends.store.bulk import BulkRow, NewBulk, NewTarget
+
+if TYPE_CHECKING:
+    from amends.operate.sight import Sight
+    from amends.run.session import Session
+
+Targets = Search | Sequence[str]
+PREVIEWED_MAX = 200
+EXAMPLES = 5
+PAGE = 1000
+IDS_MAX = 1000
+WORDS_MAX = 1500  # characters of a reason, or of a note
+LISTED = 50
+RESULTS = 100
+WATCH_SECONDS = 0.5
+COUNTING_SECONDS = 60.0  # between two writes of targets; whoever needs longer is taken for dead
+_raw = msgspec.Raw
+
+
+class BulkOperations:
+    """The half of operations that is about bulk operations."""
+
+    session: Session
+    _sight: Sight
+
+    # What operations have beside this
+
+    async def search(self, wanted: Search, *, before: str | None = None, limit: int = LISTED) -> Page:
+        """Sagas, newest first."""
+        raise NotImplementedError
+
+    async def preview(self, saga_id: str, verb: str, step: str = "", **given: Any) -> Preview:
+        """What an act would do now."""
+        raise NotImplementedError
+
+    # Beginning
+
+    async def bulk_plan(self, act: BulkAct, targets: Targets) -> BulkPlan:
+        """What would come of an act on all sagas that fit, without doing or writing anything. targets: what to look
+        for, or the ids. Raises ValueRefused, UnknownSaga."""
+        _check(act)
+        total, examples, outcomes = 0, list[SagaLine](), dict[object, BulkOutcome]()
+        async with aclosing(self._lines(targets)) as lines:
+            async for line in lines:
+                total += 1
+                if total > TARGETS_MAX:
+                    break
+                if total <= EXAMPLES:
+                    examples.append(line)
+                if total <= PREVIEWED_MAX:
+                    _group(outcomes, line.id, await self._preview(line.id, act))
+        previewed = min(total, PREVIEWED_MAX)
+        told = tuple(sorted(outcomes.values(), key=lambda outcome: -outcome.count))
+        counted, more = min(total, TARGETS_MAX), total > TARGETS_MAX
+        return BulkPlan(act.verb, act.step, counted, more, previewed, told, tuple(examples))
+
+    async def bulk_start(
+        self,
+        act: BulkAct,
+        targets: Targets,
+        *,
+        paused: bool = False,
+        expected: int | None = None,
+        id: str | None = None,
+    ) -> Bulk:
+        """Write down which sagas are meant, as they are now, and have them acted on by whoever works. paused: not
+        before somebody resumes it. expected: only if there are so many. id: the same one counts once.
+
+        Raises ValueRefused, LimitExceeded, IdConflict, UnknownSaga; Refused where nothing fits, Changed where there are
+        more or fewer than expected.
+        """
+        _check(act)
+        bulks, chance = self.session.store.bulks, self.session.config.chance
+        key = id_text(chance.uuid7(self.session.store.now())) if id is None else check_id(id)
+        body = encode(_order(act, targets))
+        if id is not None and (there := await bulks.get(key)) is not None:
+            return _same(there, body)
+        meant = await self._meant(targets, expected)
+        runner = id_text(chance.uuid7(self.session.store.now()))
+        line = encode(LogLine(Move.BEGUN, act.actor, act.reason))
+        row = await bulks.add(NewBulk(key, Stand.COUNTING, body, line), runner, COUNTING_SECONDS)
+        if row.runner != runner:
+            return _same(row, body)
+        for some in _parts(meant):
+            if not await bulks.fill(key, Stand.COUNTING, runner, some, COUNTING_SECONDS):
+                raise Refused(f"the bulk operation {key} was cancelled before all its sagas were written down")
+        row = await move(bulks, key, Move.COUNTED, actor=act.actor, total=len(meant))
+        if paused:
+            row = await move(bulks, key, Move.PAUSE, actor=act.actor, reason="it begins paused")
+        await bulks.keep(key, runner, 0)
+        return bulk_of(await found(bulks, key))
+
+    async def _meant(self, targets: Targets, expected: int | None) -> list[NewTarget]:
+        meant: list[NewTarget] = []
+        async with aclosing(self._lines(targets)) as lines:
+            async for line in lines:
+                if len(meant) == TARGETS_MAX:
+                    raise LimitExceeded(
+                        f"more than {TARGETS_MAX:,} sagas fit, and a bulk operation may have no more: narrow the search"
+                    )
+                meant.append(NewTarget(len(meant) + 1, line.id, line.version))
+        if not meant:
+            raise Refused(
+                "no open saga fits, so there is nothing to do; what was looked for can be seen with a dry run"
+            )
+        if expected not in (None, len(meant)):
+            raise Changed(
+                f"{expected:,} sagas were expected, and {len(meant):,} fit now; nothing was done. Look again, then decide"
+            )
+        return meant
+
+    async def _lines(self, targets: Targets) -> AsyncGenerator[SagaLine, None]:
+        """The open sagas that are meant, a page at a time."""
+        if not isinstance(targets, Search):
+            for line in await self._named(targets):
+                yield line
+            return
+        wanted = targets if targets.statuses else replace(targets, statuses=OPEN)
+        if not set(wanted.statuses) <= set(OPEN):
+            raise ValueRefused(f"only open sagas can be acted on: {', '.join(OPEN)}")
+        before: str | None = None
+        while True:
+            page = await self.search(wanted, before=before, limit=PAGE)
+            for line in page.sagas:
+                yield line
+            if not page.more:
+                return
+            before = page.next
+
+    async def _named(self, ids: Sequence[str]) -> list[SagaLine]:
+        names = list(dict.fromkeys(ids))
+        if len(names) > IDS_MAX:
+            raise LimitExceeded(
+                f"{len(names):,} ids, and at most {IDS_MAX:,} can be named; give what they have in common"
+            )
+        crew = await self._sight.crew()
+        rows = [await self._sight.head(check_id(name)) for name in names]
+        rows = [row for row in rows if row.status in OPEN]
+        lengths = await self.session.store.lengths([row.id for row in rows])
+        return [self._sight.line(row, crew)._replace(version=length) for row, length in zip(rows, lengths, strict=True)]
+
+    async def _preview(self, saga_id: str, act: BulkAct) -> Preview:
+        return await self.preview(saga_id, act.verb, act.step, arguments=act.arguments, result=act.result)
+
+    # Reading
+
+    async def bulk(self, id: str) -> Bulk:
+        """One bulk operation. Raises UnknownBulk."""
+        return bulk_of(await found(self.session.store.bulks, id))
+
+    async def bulks(self, *, before: str | None = None, limit: int = LISTED) -> BulkPage:
+        """Bulk operations, newest first. before: only those older than the one with this id. Raises UnknownBulk."""
+        if before is not None:
+            await found(self.session.store.bulks, before)
+        rows = await self.session.store.bulks.newest(before, limit + 1)
+        return BulkPage(tuple(bulk_of(row) for row in rows[:limit]), len(rows) > limit)
+
+    async def bulk_results(
+        self, id: str, *, after: int = 0, limit: int = RESULTS, words: Sequence[str] = ()
+    ) -> BulkResults:
+        """What became of its sagas, in order, behind the number `after`. words: only these, the empty one for those to
+        come. Raises UnknownBulk."""
+        await found(self.session.store.bulks, id)
+        rows = await self.session.store.bulks.targets(id, after, limit + 1, words or None)
+        return BulkResults(tuple(BulkResult(*row) for row in rows[:limit]), len(rows) > limit)
+
+    async def bulk_log(self, id: str) -> tuple[BulkLine, ...]:
+        """What happened to it, and who did it. Raises UnknownBulk."""
+        await found(self.session.store.bulks, id)
+        rows = [(row, line_of(row.line)) for row in await self.session.store.bulks.log(id)]
+        return tuple(BulkLine(row.version, row.at, line.move, line.actor, line.reason) for row, line in rows)
+
+    # Steering
+
+    async def bulk_pause(self, id: str, *, actor: str, reason: str = "", if_version: int | None = None) -> Bulk:
+        """Have no further saga asked. Raises UnknownBulk, Refused, Changed."""
+        return await self._move(id, Move.PAUSE, actor, reason, if_version)
+
+    async def bulk_resume(self, id: str, *, actor: str, reason: str = "", if_version: int | None = None) -> Bulk:
+        """Go on. Raises UnknownBulk, Refused, Changed."""
+        return await self._move(id, Move.RESUME, actor, reason, if_version)
+
+    async def bulk_cancel(self, id: str, *, actor: str, reason: str = "", if_version: int | None = None) -> Bulk:
+        """Ask no further saga, ever. What was done is done. Raises UnknownBulk, Refused, Changed."""
+        return await self._move(id, Move.CANCEL, actor, reason, if_version)
+
+    async def _move(self, id: str, what: Move, actor: str, reason: str, if_version: int | None) -> Bulk:
+        said = {"actor": _words(actor, "actor"), "reason": _words(reason, "reason")}
+        return bulk_of(await move(self.session.store.bulks, id, what, **said, if_version=if_version))
+
+    async def bulk_run(self, id: str, *, told: Callable[[Bulk], object] | None = None) -> Bulk:
+        """Work at it until it is not running any more; as long as somebody else does, only look. told: hears how far it
+        is. Stopped at any point, whoever comes next goes on. Raises UnknownBulk, StoreError."""
+        bulks, config = self.session.store.bulks, self.session.config
+
+        def tell(row: BulkRow) -> None:
+            if told is not None:
+                told(bulk_of(row))
+
+        while (row := await found(bulks, id)).state in HELD:
+            name = id_text(config.chance.uuid7(self.session.store.now()))
+            taken = await bulks.take(HELD, name, config.settings.lease_seconds, id)
+            if taken is None:
+                tell(row)
+                await asyncio.sleep(WATCH_SECONDS)
+            else:
+                await Runner(self.session, taken, name).run(tell)
+        tell(row)
+        return bulk_of(row)
+
+
+def bulk_of(row: BulkRow) -> Bulk:
+    """A bulk operation, as it is kept."""
+    order = order_of(row)
+    act = BulkAct(
+        order.verb,
+        order.actor,
+        order.reason,
+        order.step,
+        given(order.result),
+        given(order.arguments),
+        order.settled,
+        order.text,
+        order.per_second,
+        order.even_if_changed,
+    )
+    wanted = given(order.search)
+    return Bulk(
+        row.key,
+        act,
+        None if wanted is None else msgspec.json.decode(wanted, type=Search),
+        Stand(row.state),
+        row.total,
+        row.done,
+        row.refused,
+        row.failed,
+        row.created_at,
+        row.changed_at,
+        row.version,
+        row.runner is not None,
+    )
+
+
+def _order(act: BulkAct, targets: Targets) -> Order:
+    wanted = msgspec.json.encode(targets) if isinstance(targets, Search) else b"null"
+    return Order(
+        act.verb,
+        clean(act.actor),
+        clean(act.reason),
+        act.step,
+        clean(act.text),
+        _raw(act.result or b"null"),
+        _raw(act.arguments or b"null"),
+        _raw(wanted),
+        act.per_second,
+        act.even_if_changed,
+        act.settled,
+    )
+
+
+def _check(act: BulkAct) -> None:
+    """Raises ValueRefused or LimitExceeded where something is missing, or too much."""
+    for text, what in ((act.actor, "actor"), (act.reason, "reason"), (act.text, "text")):
+        _words(text, what)
+    why = flaw(
+        act.verb,
+        step=act.step,
+        reason=act.reason,
+        text=act.text,
+        result=act.result is not None,
+        arguments=act.arguments is not None,
+        per_second=act.per_second,
+    )
+    if why:
+        raise ValueRefused(why)
+
+
+def _words(text: str, what: str) -> str:
+    if len(text) > WORDS_MAX:
+        raise LimitExceeded(f"{what}: {len(text):,} characters, the limit in bulk is {WORDS_MAX:,}")
+    return clean(text)
+
+
+def _same(row: BulkRow, body: bytes) -> Bulk:
+    """The one that is there under an id, if it is the same."""
+    if row.body != body:
+        raise IdConflict(f"the id {row.key!r} belongs to another bulk operation; choose another id")
+    return bulk_of(row)
+
+
+def _group(outcomes: dict[object, BulkOutcome], saga_id: str, said: Preview) -> None:
+    calls = tuple((effect.step.partition("[")[0], effect.phase) for effect in said.effects)
+    key = (said.accepted, said.why, said.status_after, calls)
+    there = outcomes.get(key)
+    if there is None:
+        there = BulkOutcome(said.accepted, said.why, 0, saga_id, said.effects, said.status_after)
+    outcomes[key] = there._replace(count=there.count + 1)
+
+
+def _parts(targets: Sequence[NewTarget]) -> Iterator[Sequence[NewTarget]]:
+    return (targets[start : start + PAGE] for start in range(0, len(targets), PAGE))
