@@ -11,7 +11,7 @@ import inspect
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
@@ -300,6 +300,11 @@ class Participant(Acts):
         """Work while a web application runs: `FastAPI(lifespan=app.lifespan)`."""
         async with self:
             yield
+
+    def observed_by(self, *observers: Observer) -> None:
+        """Have more be told of what happens, from when it is entered next. Raises DefinitionError."""
+        told = self._built.observers + check_observers(observers, "Participant")
+        self._built = replace(self._built, observers=told)
 
     # How it fares
 
