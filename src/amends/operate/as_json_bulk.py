@@ -38,7 +38,7 @@ def bulk(found: Bulk) -> Json:
         "text": act.text or None,
         "has_result": act.result is not None,
         "has_arguments": act.arguments is not None,
-        "settled": act.settled,
+        "nothing_stayed": act.nothing_stayed,
         "search": search(found.search),
         "actor": act.actor,
         "reason": act.reason or None,

@@ -11,16 +11,18 @@ Must not: act by itself; each saga gets a mail as from one person, and decides.
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from amends.decide.bulk import HELD, TARGETS_MAX, Move, Stand, flaw
 from amends.define.values import clean
 from amends.errors import Changed, IdConflict, LimitExceeded, Refused, ValueRefused
+from amends.operate.acting import Acting, check
 from amends.operate.bulk_values import Bulk as Bulk  # whoever shows bulk operations takes all of these from here
 from amends.operate.bulk_values import BulkAct as BulkAct
 from amends.operate.bulk_values import BulkLine as BulkLine
@@ -33,6 +35,7 @@ from amends.operate.values import Page, Preview, SagaLine, Search
 from amends.run.asking import check_id
 from amends.run.bulk import LogLine, Order, Runner, encode, found, given, line_of, move, order_of
 from amends.run.chance import id_text
+from amends.run.mailbox import Wish
 from amends.store.base import OPEN
 from amends.store.bulk import BulkRow, NewBulk, NewTarget
 
@@ -53,28 +56,22 @@ COUNTING_SECONDS = 60.0  # between two writes of targets; whoever needs longer i
 _raw = msgspec.Raw
 
 
-class BulkOperations:
+class BulkOperations(Acting):
     """The half of operations that is about bulk operations."""
 
     session: Session
     _sight: Sight
 
-    # What operations have beside this
-
+    @abstractmethod
     async def search(self, wanted: Search, *, before: str | None = None, limit: int = LISTED) -> Page:
         """Sagas, newest first."""
-        raise NotImplementedError
-
-    async def preview(self, saga_id: str, verb: str, step: str = "", **given: Any) -> Preview:
-        """What an act would do now."""
-        raise NotImplementedError
 
     # Beginning
 
     async def bulk_plan(self, act: BulkAct, targets: Targets) -> BulkPlan:
         """What would come of an act on all sagas that fit, without doing or writing anything. targets: what to look
         for, or the ids. Raises ValueRefused, UnknownSaga."""
-        _check(act)
+        self._check(act)
         total, examples, outcomes = 0, list[SagaLine](), dict[object, BulkOutcome]()
         async with aclosing(self._lines(targets)) as lines:
             async for line in lines:
@@ -105,7 +102,7 @@ class BulkOperations:
         Raises ValueRefused, LimitExceeded, IdConflict, UnknownSaga; Refused where nothing fits, Changed where there are
         more or fewer than expected.
         """
-        _check(act)
+        self._check(act)
         bulks, chance = self.session.store.bulks, self.session.config.chance
         key = id_text(chance.uuid7(self.session.store.now())) if id is None else check_id(id)
         body = encode(_order(act, targets))
@@ -126,6 +123,25 @@ class BulkOperations:
         await bulks.keep(key, runner, 0)
         return bulk_of(await found(bulks, key))
 
+    def _check(self, act: BulkAct) -> None:
+        """Raises ValueRefused, LimitExceeded or Refused where something is missing, or too much."""
+        for text, what in ((act.actor, "actor"), (act.reason, "reason"), (act.text, "text")):
+            _words(text, what)
+        why = flaw(
+            act.verb,
+            step=act.step,
+            reason=act.reason,
+            text=act.text,
+            result=act.result is not None,
+            arguments=act.arguments is not None,
+            per_second=act.per_second,
+        )
+        if why:
+            raise ValueRefused(why)
+        if act.nothing_stayed and act.arguments is None:
+            raise ValueRefused("that nothing stayed is said with changed arguments only")
+        check(Wish(act.verb, act.step, value=act.result, arguments=act.arguments), self._payload_bytes)
+
     async def _meant(self, targets: Targets, expected: int | None) -> list[NewTarget]:
         meant: list[NewTarget] = []
         async with aclosing(self._lines(targets)) as lines:
@@ -140,9 +156,7 @@ class BulkOperations:
                 "no open saga fits, so there is nothing to do; what was looked for can be seen with a dry run"
             )
         if expected not in (None, len(meant)):
-            raise Changed(
-                f"{expected:,} sagas were expected, and {len(meant):,} fit now; nothing was done. Look again, then decide"
-            )
+            raise Changed(f"{expected:,} sagas were expected, and {len(meant):,} fit now; nothing was done. Look again")
         return meant
 
     async def _lines(self, targets: Targets) -> AsyncGenerator[SagaLine, None]:
@@ -176,7 +190,14 @@ class BulkOperations:
         return [self._sight.line(row, crew)._replace(version=length) for row, length in zip(rows, lengths, strict=True)]
 
     async def _preview(self, saga_id: str, act: BulkAct) -> Preview:
-        return await self.preview(saga_id, act.verb, act.step, arguments=act.arguments, result=act.result)
+        return await self.preview(
+            saga_id,
+            act.verb,
+            act.step,
+            arguments=act.arguments,
+            result=act.result,
+            nothing_stayed=act.nothing_stayed,
+        )
 
     # Reading
 
@@ -255,7 +276,7 @@ def bulk_of(row: BulkRow) -> Bulk:
         order.step,
         given(order.result),
         given(order.arguments),
-        order.settled,
+        order.nothing_stayed,
         order.text,
         order.per_second,
         order.even_if_changed,
@@ -290,25 +311,8 @@ def _order(act: BulkAct, targets: Targets) -> Order:
         _raw(wanted),
         act.per_second,
         act.even_if_changed,
-        act.settled,
+        act.nothing_stayed,
     )
-
-
-def _check(act: BulkAct) -> None:
-    """Raises ValueRefused or LimitExceeded where something is missing, or too much."""
-    for text, what in ((act.actor, "actor"), (act.reason, "reason"), (act.text, "text")):
-        _words(text, what)
-    why = flaw(
-        act.verb,
-        step=act.step,
-        reason=act.reason,
-        text=act.text,
-        result=act.result is not None,
-        arguments=act.arguments is not None,
-        per_second=act.per_second,
-    )
-    if why:
-        raise ValueRefused(why)
 
 
 def _words(text: str, what: str) -> str:

@@ -17,7 +17,8 @@ from amends.operate.values import Effect, SagaLine, Search
 class BulkAct:
     """What is to be done to every saga, by whom and why.
 
-    result, arguments: JSON. settled: that nothing stayed of the step. text: the person for assign, the text of a note.
+    result, arguments: JSON. nothing_stayed: with arguments, that no earlier attempt had
+    its effect. text: the person for assign, the text of a note.
     per_second: how many sagas are asked in a second, about. even_if_changed: also where a saga has moved on since it
     was written down.
     """
@@ -28,7 +29,7 @@ class BulkAct:
     step: str = ""
     result: bytes | None = None
     arguments: bytes | None = None
-    settled: bool = False
+    nothing_stayed: bool = False
     text: str = ""
     per_second: float = PER_SECOND
     even_if_changed: bool = False

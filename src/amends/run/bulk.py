@@ -64,7 +64,8 @@ _log = logging.getLogger("amends.bulk")
 
 class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is to be done to every saga: the body of a bulk operation. text: the person for assign, the text of a
-    note. settled: that nothing stayed of the step. search: what was looked for."""
+    note. nothing_stayed: of earlier attempts.
+    search: what was looked for."""
 
     verb: str
     actor: str
@@ -76,7 +77,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     search: msgspec.Raw = msgspec.Raw(b"null")
     per_second: float = PER_SECOND
     even_if_changed: bool = False
-    settled: bool = False
+    nothing_stayed: bool = False
 
 
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -255,7 +256,7 @@ class Runner:
             order.text if order.verb == "note" else reason,
             given(order.result),
             given(order.arguments),
-            order.settled,
+            order.nothing_stayed,
             order.text if order.verb == "assign" else "",
             None if order.even_if_changed else target.version,
         )
