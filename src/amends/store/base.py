@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Literal, Protocol
 
 from amends.store.bulk import Bulks
+from amends.store.finding import Finder
 from amends.store.rows import (
     OPEN,
     Ended,
@@ -118,6 +119,9 @@ class Store(Protocol):
 
     bulks: Bulks
     """The bulk operations of the namespace."""
+
+    finder: Finder
+    """Its sagas, for people who look among very many."""
 
     async def open(self, *, work: bool) -> None:
         """Connect and check; a file is migrated too. `work`: this process is going to register a worker.

@@ -34,6 +34,8 @@ from amends.store.base import (
 )
 from amends.store.bulk import Bulks
 from amends.store.bulk_memory import MemoryBulks
+from amends.store.finding import Finder
+from amends.store.finding_memory import MemoryFinder
 from amends.store.memory_database import MemoryDatabase
 from amends.store.rows import id_bound
 
@@ -50,6 +52,7 @@ class MemoryStore:
         self._open = False
         self._listener: Callable[[str], None] | None = None
         self.bulks: Bulks = MemoryBulks(lambda: self._up().bulks, self.now)
+        self.finder: Finder = MemoryFinder(self._up)
 
     async def open(self, *, work: bool) -> None:
         self._open = True

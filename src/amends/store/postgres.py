@@ -36,6 +36,8 @@ from amends.store.base import (
 )
 from amends.store.bulk import Bulks
 from amends.store.bulk_postgres import PostgresBulks
+from amends.store.finding import Finder
+from amends.store.finding_postgres import PostgresFinder
 from amends.store.postgres_batch import fit
 from amends.store.postgres_check import check_server
 from amends.store.postgres_clock import ServerClock
@@ -73,6 +75,7 @@ class PostgresStore:
         self._hints: PostgresHints | None = None
         self._join: PostgresJoin | None = None
         self.bulks: Bulks = PostgresBulks(self._lines.fetch, lambda: self._number)
+        self.finder: Finder = PostgresFinder(self._lines.fetch, lambda: self._number)
 
     async def open(self, *, work: bool) -> None:
         self._work = work

@@ -39,6 +39,8 @@ from amends.store.base import (
 from amends.store.bulk import Bulks
 from amends.store.bulk_sqlite import SqliteBulks
 from amends.store.clock import Clock
+from amends.store.finding import Finder
+from amends.store.finding_sqlite import SqliteFinder
 from amends.store.hints import Hints
 from amends.store.rows import mail_of
 from amends.store.sqlite_check import check_file
@@ -71,6 +73,7 @@ class SqliteStore:
         self._hints: Hints | None = None
         self._work = False
         self.bulks: Bulks = SqliteBulks(self._read, self._write, lambda: self._number, self.now)
+        self.finder: Finder = SqliteFinder(self._read, lambda: self._number)
 
     async def open(self, *, work: bool) -> None:
         self._work = work

@@ -38,6 +38,7 @@ from amends.store.base import (
     Write,
 )
 from amends.store.bulk import Bulks
+from amends.store.finding import Finder
 
 T = TypeVar("T")
 
@@ -133,6 +134,7 @@ class FaultyStore:
         self._gate = gate
         self.leases: bool = store.leases
         self.bulks: Bulks = store.bulks  # beside the gate: what comes of them is mail
+        self.finder: Finder = store.finder  # it only reads
 
     def now(self) -> float:
         return self._store.now()

@@ -6,7 +6,7 @@
 ALTER TABLE amends_saga ADD COLUMN fingerprint TEXT;
 ALTER TABLE amends_saga ADD COLUMN step TEXT;
 
-CREATE INDEX amends_saga_wrong ON amends_saga (ns, fingerprint, step, updated_at)
+CREATE INDEX amends_saga_wrong ON amends_saga (ns, fingerprint, status, plan, updated_at)
     WHERE fingerprint IS NOT NULL AND status IN ('running', 'compensating', 'parked');
 CREATE INDEX amends_saga_ended ON amends_saga (ns, updated_at, status) WHERE status IN ('completed', 'compensated');
 
