@@ -1,0 +1,462 @@
+"""What is read from requests and what stands in answers: one class each, which reads, checks and documents it.
+
+Guarantees: an answer has every field that its class has, `as_json` may give more; a request has no others.
+Must not: hold a rule of what a saga may do.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from amends.operate.operations import LIST_LIMIT, REASON_CHARACTERS_MAX
+
+TEXT_MAX = 500
+Text = Annotated[str, Meta(max_length=TEXT_MAX, pattern="^[^\\x00]*$")]
+Given = Annotated[str, Meta(min_length=1, max_length=TEXT_MAX, pattern="^[^\\x00]*$")]
+Words = Annotated[str, Meta(max_length=REASON_CHARACTERS_MAX)]
+Why = Annotated[str, Meta(min_length=1, max_length=REASON_CHARACTERS_MAX)]
+Instant = Annotated[datetime, Meta(tz=True)]
+Limit = Annotated[int, Meta(ge=1, le=1000)]
+Status = Literal["running", "compensating", "parked", "completed", "compensated"]
+TroubleWord = Literal["parked", "stuck", "stalled", "stranded", "waiting", "silent"]
+Verb = Literal["retry", "skip", "resolve", "compensate", "unpark", "cancel", "signal", "assign", "note"]
+BulkVerb = Literal["retry", "skip", "resolve", "compensate", "unpark", "cancel", "assign", "note"]
+Unset = UnsetType
+Value = Raw | UnsetType
+
+
+class Query(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """at: the service whose choreographed sagas are meant; else those of the orchestrator."""
+
+    at: Text | None = None
+
+
+class ListQuery(Query, frozen=True):
+    """Which sagas; what is given has to fit all at once. input: `field=value`."""
+
+    status: list[Status] = []
+    saga: list[Text] = []
+    step: list[Text] = []
+    fingerprint: list[Text] = []
+    key: Text = ""
+    input: list[Annotated[str, Meta(max_length=TEXT_MAX, pattern="^[^\\x00=]+=[^\\x00]*$")]] = []
+    version: list[Text] = []
+    trouble: list[TroubleWord] = []
+    stuck: bool = False
+    assigned: Text | None = None
+    started_after: Instant | None = None
+    started_before: Instant | None = None
+    changed_before: Instant | None = None
+
+
+class PageQuery(ListQuery, frozen=True):
+    """The same, in pages. cursor: `next` of the page before."""
+
+    cursor: Text | None = None
+    limit: Limit = LIST_LIMIT
+
+
+class GroupQuery(ListQuery, frozen=True):
+    """Which sagas are put together."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class ShowQuery(Query, frozen=True):
+    """reveal: also what is marked as secret; it takes the right to payloads, and the log has it."""
+
+    reveal: bool = False
+
+
+class HistoryQuery(ShowQuery, frozen=True):
+    """after: without the first so many lines."""
+
+    after: Annotated[int, Meta(ge=0, le=10**9)] = 0
+
+
+class OutcomeQuery(Query, frozen=True):
+    """wait: for how many seconds the end is waited for."""
+
+    wait: Annotated[float, Meta(ge=0, le=20)] = 0.0
+
+
+class StuckQuery(Query, frozen=True):
+    """trouble: only these kinds."""
+
+    trouble: list[TroubleWord] = []
+    limit: Limit = LIST_LIMIT
+
+
+class BulksQuery(Query, frozen=True):
+    """before: only those begun before the one with this id."""
+
+    before: Text | None = None
+    limit: Annotated[int, Meta(ge=1, le=200)] = 50
+
+
+class ResultsQuery(Query, frozen=True):
+    """after: the number of the last result that you have. word: only these outcomes."""
+
+    after: Annotated[int, Meta(ge=0, le=10**9)] = 0
+    limit: Limit = 100
+    word: list[Literal["", "accepted", "refused", "changed", "too late", "gone", "not answered"]] = []
+
+
+class Body(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
+    """What is sent."""
+
+
+class Start(Body, frozen=True):
+    """saga: the name of its definition. id: yours to choose; the same one with the same input is the same saga."""
+
+    saga: Given
+    input: Raw
+    id: Given | None = None
+
+
+class Plainly(Body, frozen=True):
+    """reason: for the saga's history."""
+
+    reason: Words = ""
+
+
+class Reasoned(Body, frozen=True):
+    """reason: why, for the saga's history; of a skip it is the evidence."""
+
+    reason: Why
+
+
+class Retry(Plainly, frozen=True):
+    """arguments: others than those it has, as JSON; it gets them from then on."""
+
+    step: Given
+    arguments: Value = UNSET
+
+
+class Skip(Reasoned, frozen=True):
+    """step: which to settle as it is."""
+
+    step: Given
+
+
+class Resolve(Reasoned, frozen=True):
+    """step: which was done by hand. result: what it would have given."""
+
+    step: Given
+    result: Value = UNSET
+
+
+class Signal(Body, frozen=True):
+    """name: of the wait. value: for it."""
+
+    name: Given
+    value: Raw
+
+
+class Assign(Plainly, frozen=True):
+    """person: who sees to it; empty for nobody."""
+
+    person: Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")]
+
+
+class Note(Body, frozen=True):
+    """text: for whoever looks at the saga next."""
+
+    text: Why
+
+
+class PreviewBody(Body, frozen=True):
+    """What would be done; nothing is."""
+
+    verb: Verb
+    step: Text = ""
+    arguments: Value = UNSET
+    result: Value = UNSET
+
+
+class SearchBody(Body, frozen=True):
+    """Which sagas; what is given has to fit all at once. input: top-level fields and their values."""
+
+    status: list[Status] = []
+    saga: list[Text] = []
+    step: list[Text] = []
+    fingerprint: list[Text] = []
+    key: Text = ""
+    input: dict[Given, Text] = {}
+    version: list[Text] = []
+    trouble: list[TroubleWord] = []
+    stuck: bool = False
+    assigned: Text | None = None
+    started_after: Instant | None = None
+    started_before: Instant | None = None
+    changed_before: Instant | None = None
+
+
+class BulkPlanBody(Body, frozen=True):
+    """The same act on many sagas. search: which, or ids: exactly these. text: the person of assign, the text of note."""
+
+    verb: BulkVerb
+    search: SearchBody = SearchBody()
+    ids: Annotated[list[Given], Meta(max_length=1000)] = []
+    step: Text = ""
+    result: Value = UNSET
+    arguments: Value = UNSET
+    text: Words = ""
+
+
+class BulkBody(BulkPlanBody, frozen=True):
+    """expected: how many sagas the dry run found; it is refused if it is another number by now."""
+
+    reason: Why
+    per_second: Annotated[float, Meta(gt=0, le=1000)] = 20.0
+    even_if_changed: bool = False
+    paused: bool = False
+    expected: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+
+
+class Prune(Body, frozen=True):
+    """older_than_seconds: since their end. limit: at most so many at once; ask again while there are more."""
+
+    older_than_seconds: Annotated[float, Meta(ge=0, le=10**10)]
+    limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+    dry_run: bool = True
+
+
+# Answers
+
+
+class Me(Struct):
+    """csrf: for the header X-CSRF-Token, where a cookie says who asks. places: what `at=` may name."""
+
+    name: str
+    role: Literal["viewer", "operator", "admin"]
+    payloads: bool
+    csrf: str
+    places: list[str]
+    version: str
+
+
+class Failure(Struct):
+    """What went wrong. fingerprint: the same of all sagas in which the same did."""
+
+    fingerprint: str
+    step: str | None
+
+
+class Saga(Struct):
+    """A saga in a list. sequence: the version that an act names in If-Match."""
+
+    id: str
+    saga: str
+    status: str
+    sequence: int
+    started_at: str
+    changed_at: str
+    due_at: str | None
+    worker: int | None
+    reason: str | None
+    stuck: str | None
+    stalled: str | None
+    stranded: str | None
+    home: str | None
+    silent: str | None
+    holder: str | None
+    assigned: str | None
+    note: str | None
+    failure: Failure | None
+
+
+class Page(Struct):
+    """next: the cursor of the next page; null where there is none."""
+
+    sagas: list[Saga]
+    more: bool
+    next: str | None
+
+
+class StuckSaga(Saga):
+    """why: in words."""
+
+    trouble: TroubleWord
+    why: str
+
+
+class Stuck(Struct):
+    """more: there is more than is shown."""
+
+    sagas: list[StuckSaga]
+    more: bool
+
+
+class Step(Struct):
+    """One step of a saga."""
+
+    step: str
+    kind: str
+    place: str | None
+    status: str
+    action: str
+    undo: str | None
+    attempts: int
+    undo_attempts: int
+    round: int
+    due_at: str | None
+    reason: str | None
+    result: Any
+    items: dict[str, int] | None
+    contract: str | None
+
+
+class HistoryLine(Struct):
+    """One line of a saga's history."""
+
+    at: str
+    event: str
+    text: str
+    step: str | None
+    phase: str | None
+    attempt: int | None
+    round: int | None
+    worker: int | None
+    actor: str | None
+    reason: str | None
+    value: Any
+
+
+class History(Struct):
+    """after: how many lines were left out."""
+
+    history: list[HistoryLine]
+    after: int
+
+
+class OpenStep(Struct):
+    """A step that is not settled."""
+
+    step: str
+    action: str
+    undo: str | None
+    reason: str | None
+
+
+class Act(Struct):
+    """Something that may be done now. command: the path that does it, below this saga's."""
+
+    verb: str
+    step: str | None
+    needs_value: bool
+    command: str
+
+
+class View(Struct):
+    """All that is known of one saga, besides what a list has. version, fingerprint: of its definition. payloads:
+    "hidden" where you may not read them; they are null then."""
+
+    id: str
+    saga: str
+    status: str
+    sequence: int
+    version: str | None
+    fingerprint: str
+    input: Any
+    result: Any
+    pivot_passed: bool
+    steps: list[Step]
+    unsettled: list[OpenStep]
+    not_reached: list[str]
+    closed: list[str]
+    waiting_mail: int
+    history: list[HistoryLine]
+    next: list[Act]
+    payloads: Literal["shown", "hidden"]
+
+
+class Outcome(Struct):
+    """How a saga ended, or where it stands."""
+
+    id: str
+    saga: str
+    status: str
+    result: Any
+    reason: str | None
+    unsettled: list[OpenStep]
+
+
+class FlowAnswer(Struct):
+    """plan: as it is stored. mermaid: the drawing, with statuses."""
+
+    plan: dict[str, Any]
+    fingerprint: str
+    mermaid: str
+
+
+class Started(Struct):
+    """A saga that is on disk."""
+
+    id: str
+    saga: str
+
+
+class Answered(Struct):
+    """An act. answer: accepted; or kept, where no worker has answered yet: ask again with the same Idempotency-Key."""
+
+    id: str
+    verb: str
+    step: str | None
+    answer: Literal["accepted", "kept"]
+    detail: str | None
+
+
+class Plan(Struct):
+    """A stored definition."""
+
+    name: str
+    version: str | None
+    fingerprint: str
+
+
+class Plans(Struct):
+    """Every stored definition, by name and then the newest last."""
+
+    plans: list[Plan]
+
+
+class Finding(Struct):
+    """level: ok, warning or error."""
+
+    level: str
+    what: str
+    detail: str
+
+
+class Findings(Struct):
+    """What the doctor finds."""
+
+    worst: str
+    findings: list[Finding]
+
+
+class Pruned(Struct):
+    """What became of sagas that ended long ago."""
+
+    pruned: int
+    would_prune: int | None
+    kept: int
+    ended_before: str | None
+
+
+class ProblemShape(Struct, rename={"problem_type": "type"}):
+    """RFC 9457. code: stable, of amends."""
+
+    problem_type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+
+
+class Anything(Struct):
+    """An object; the page on the API shows it."""
