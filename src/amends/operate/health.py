@@ -1,7 +1,7 @@
 """What needs somebody: sagas that are stuck, and workers that are not there.
 
 Guarantees: what is parked, stuck, stalled, stranded or late is found, whatever its age and however many
-sagas are open. What waits for a signal is looked for among the newest `LOOK_MAX` open sagas.
+sagas are open. What waits for a signal, or is slow, is looked for among the newest `LOOK_MAX` open sagas.
 Must not: repair anything.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
+from amends.decide.expected import SPARE_SECONDS, overdue_seconds
 from amends.decide.plan import Plan
 from amends.decide.state import State
 from amends.decide.watching import watched_of
@@ -17,6 +18,7 @@ from amends.operate.preview import open_waits
 from amends.operate.sight import Sight, command_of
 from amends.operate.values import Finding, StuckLine, StuckPage, Trouble
 from amends.run.crew import LATE_SECONDS, Crew
+from amends.run import journal
 from amends.run.session import state_of
 from amends.store.base import OPEN, Filter, SagaRow
 
@@ -25,6 +27,7 @@ LOOK_MAX = 1000
 PAGES_MAX = 100
 WAITS_LOOK_MAX = 200
 REMOTE_LOOK_MAX = 200
+SLOW_LOOK_MAX = 200
 ASKED_TIMES = 3
 IN_FLIGHT = ("running", "waiting")
 
@@ -43,6 +46,8 @@ async def stuck(sight: Sight, limit: int, wanted: Collection[Trouble]) -> StuckP
         found += [StuckLine(sight.line(row, crew), Trouble.STRANDED, crew.nobody(row)) for row in rows]
     if Trouble.SILENT in wanted:
         found += await _silent(sight, crew, limit)
+    if Trouble.SLOW in wanted:
+        found += await _slow(sight, crew)
     fits = [line for line in found if line.trouble in wanted]
     return StuckPage(tuple(fits[:limit]), len(fits) > limit or looked_at == LOOK_MAX)
 
@@ -94,6 +99,27 @@ async def _silent(sight: Sight, crew: Crew, limit: int) -> list[StuckLine]:
     silent = [row for row in rows if row.stuck is None and crew.silent(row)]
     lines = [await sight.told(row, crew) for row in silent[: limit + 1]]
     return [StuckLine(line, Trouble.SILENT, line.silent) for line in lines]
+
+
+async def _slow(sight: Sight, crew: Crew) -> list[StuckLine]:
+    """Those that a live worker has, and with which nothing has happened for much longer than expected: looked for among
+    the newest, and of these among those that have not moved for longest."""
+    store = sight.session.store
+    now = store.now()
+    rows = await store.find(Filter(MOVING, None, False, None, LOOK_MAX))
+    still = [row for row in rows if _goes_on(row) and row.owner is not None and row.updated_at < now - SPARE_SECONDS]
+    still = [row for row in still if not crew.nobody(row) and not crew.home(row.plan)]
+    found: list[StuckLine] = []
+    for row in sorted(still, key=lambda row: row.updated_at)[:SLOW_LOOK_MAX]:
+        loaded = await store.load(row.key)
+        if loaded is None:
+            continue
+        since = journal.decode(loaded.rows[-1]).at
+        seconds = overdue_seconds(sight.plan_of(loaded.head.plan), state_of(loaded), since, now)
+        if seconds:
+            why = f"worker {row.owner} has it, and nothing has happened for {seconds:.0f} s, much longer than expected"
+            found.append(StuckLine(sight.line(loaded.head, crew), Trouble.SLOW, why))
+    return found
 
 
 def _goes_on(row: SagaRow) -> bool:

@@ -184,6 +184,7 @@ class Trouble(StrEnum):
     PARKED = "parked"  # nothing moves without a person
     STUCK = "stuck"  # one step waits for a person, others go on
     STALLED = "stalled"  # no worker has a definition that fits
+    SLOW = "slow"  # it has a worker, and nothing has happened for much longer than its steps take
     STRANDED = "stranded"  # no live worker knows its definition or has its version, or it is due and nobody takes it
     WAITING = "waiting"  # for a signal
     SILENT = "silent"  # choreographed, and nothing is heard of it that should be

@@ -7,6 +7,7 @@ Must not: act.
 from __future__ import annotations
 
 import asyncio
+import time
 
 import click
 
@@ -15,6 +16,7 @@ from amends.operate.cli.desk import desk
 from amends.operate.cli.exits import Exit
 from amends.operate.cli.output import console, emit_json, print_table, when, word
 from amends.operate.cli.place import Place, command_line
+from amends.operate.cli.prune import optional_span
 from amends.operate.cli.safe import safe
 from amends.operate.cli.verb import Verb, json_option, place_options
 from amends.operate.operations import LIST_LIMIT
@@ -77,6 +79,12 @@ def list_(
         click.echo(f"There are more: {safe(command_line('list', options=options, positional=[]))}", err=True)
 
 
+def _old(page: StuckPage, seconds: float, limit: int) -> StuckPage:
+    """Those of a page that have not changed for so long."""
+    lines = [line for line in page.lines if time.time() - line.saga.changed_at >= seconds]
+    return StuckPage(tuple(lines[:limit]), page.more or len(lines) > limit)
+
+
 def _filters(statuses: tuple[str, ...], sagas: tuple[str, ...], stuck: bool, limit: int) -> list[str]:
     found = [f"--status={status}" for status in statuses] + [f"--saga={saga}" for saga in sagas]
     return found + (["--stuck"] if stuck else []) + ([f"--limit={limit}"] if limit != LIST_LIMIT else [])
@@ -97,9 +105,11 @@ def _why(line: SagaLine) -> str:
     cls=Verb,
     help="List the sagas that wait for somebody, and why: parked; with a stuck step; stalled, since no worker has a "
     "fitting definition; stranded, since no live worker runs them or takes them in time; waiting for a signal; "
-    "silent, since a service did not react to a choreographed one.",
+    "silent, since a service did not react to a choreographed one; slow, since nothing has happened for much longer than "
+    "its steps may take, though a worker has it.",
     examples=[
         "amends stuck",
+        "amends stuck --trouble waiting --longer-than 2d",
         "amends stuck --exit-code --trouble parked --trouble stalled   # for a monitor: 10 if there is any",
         "amends stuck --json | jq -r '.sagas[] | .id + \": \" + .why'",
     ],
@@ -107,16 +117,27 @@ def _why(line: SagaLine) -> str:
 @click.option(
     "--trouble", "troubles", multiple=True, type=click.Choice([str(kind) for kind in Trouble]), help="Only these kinds."
 )
+@click.option("--longer-than", callback=optional_span, metavar="SPAN", help="Only what is so for longer: 90s, 15m, 2d.")
 @click.option("--exit-code", is_flag=True, help=f"End with {int(Exit.TROUBLE)} if there is anything.")
 @_limit_option
 @place_options
 @json_option
-def stuck(troubles: tuple[str, ...], exit_code: bool, limit: int, as_json: bool, **given: str | None) -> int:
+def stuck(
+    troubles: tuple[str, ...],
+    longer_than: float | None,
+    exit_code: bool,
+    limit: int,
+    as_json: bool,
+    **given: str | None,
+) -> int:
     place = Place(**given)
+    kinds = [Trouble(word) for word in troubles]
 
     async def read() -> StuckPage:
         async with desk(place) as found:
-            return await found.stuck(limit=limit, troubles=[Trouble(word) for word in troubles])
+            if longer_than is None:
+                return await found.stuck(limit=limit, troubles=kinds)
+            return _old(await found.stuck(limit=LIMIT_MAX, troubles=kinds), longer_than, limit)
 
     page = asyncio.run(read())
     if as_json:
