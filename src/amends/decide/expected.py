@@ -1,8 +1,8 @@
 """How long a saga may take until something of it is written: the "expected" of "no progress".
 
-What is in flight ends by its timeout, and a local function has as long again to return; what waits for its next attempt,
-sleeps, or waits for a signal with a timeout has an instant. The earliest of these is when the next line of its history is
-expected. A saga that only a person or another service can move on has none.
+What is in flight ends by its timeout, and a local function has as long again to return; what waits for its next
+attempt, sleeps, or waits for a signal with a timeout has an instant. The earliest of these is when the next line of its
+history is expected. A saga that only a person or another service can move on has none.
 
 Guarantees: pure; from the plan and the state alone, so that it is the same wherever it is asked.
 Must not: call a saga late that has no time to keep.

@@ -17,8 +17,8 @@ from amends.decide.watching import watched_of
 from amends.operate.preview import open_waits
 from amends.operate.sight import Sight, command_of
 from amends.operate.values import Finding, StuckLine, StuckPage, Trouble
-from amends.run.crew import LATE_SECONDS, Crew
 from amends.run import journal
+from amends.run.crew import LATE_SECONDS, Crew
 from amends.run.session import state_of
 from amends.store.base import OPEN, Filter, SagaRow
 

@@ -105,8 +105,8 @@ def _why(line: SagaLine) -> str:
     cls=Verb,
     help="List the sagas that wait for somebody, and why: parked; with a stuck step; stalled, since no worker has a "
     "fitting definition; stranded, since no live worker runs them or takes them in time; waiting for a signal; "
-    "silent, since a service did not react to a choreographed one; slow, since nothing has happened for much longer than "
-    "its steps may take, though a worker has it.",
+    "silent, since a service did not react to a choreographed one; slow, since nothing has happened for much longer "
+    "than its steps may take, though a worker has it.",
     examples=[
         "amends stuck",
         "amends stuck --trouble waiting --longer-than 2d",
