@@ -95,7 +95,7 @@ def bulk_result(found: BulkResult) -> Json:
     return {
         "n": found.n,
         "saga": found.saga,
-        "version": found.version,
+        "sequence": found.version,
         "result": found.word or None,
         "detail": found.detail or None,
         "at": instant(found.at),

@@ -35,6 +35,7 @@ from __future__ import annotations
 import pytest
 
 from amends.testing.store_suite.batches import BatchRules
+from amends.testing.store_suite.bulk import BulkRules
 from amends.testing.store_suite.claims import ClaimRules, StallRules
 from amends.testing.store_suite.commits import CommitRules
 from amends.testing.store_suite.mailbox import MailboxRules
@@ -47,7 +48,7 @@ __all__ = ["Connect", "StoreSuite"]
 
 
 class StoreSuite(
-    WorkerRules, CommitRules, BatchRules, ClaimRules, StallRules, MailboxRules, ReadingRules, SharingRules
+    WorkerRules, CommitRules, BatchRules, ClaimRules, StallRules, MailboxRules, ReadingRules, SharingRules, BulkRules
 ):
     """All rules. Override the fixture `connect`."""
 
