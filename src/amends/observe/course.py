@@ -105,7 +105,8 @@ class Course:
         attempt = state.step(address).track(phase).attempts
         if lost:
             round_ = state.step(address).round
-            yield o.AttemptEnded(self.about, at, address, phase, round_, attempt, None, word, lost=True)
+            undoes = _undoes(state, address, phase)
+            yield o.AttemptEnded(self.about, at, address, phase, round_, attempt, None, word, lost=True, undoes=undoes)
         else:
             yield from self._reply(address, phase, word, state, at)
         yield o.RetryScheduled(self.about, at, address, phase, attempt, max(due - at, 0.0))
@@ -124,15 +125,18 @@ class Course:
             yield self._over(address, phase, outcome, state, at, node.command)
 
     def _over(self, address: str, phase: Phase, outcome: str, state: State, at: float, command: str) -> Event:
-        sent = self.sent.pop((address, phase), None)
-        if sent is None:
-            step = state.step(address)
-            number = step.track(phase).attempts
-            return o.AttemptEnded(self.about, at, address, phase, step.round, number, None, outcome, command=command)
-        seconds = max(at - sent.at, 0.0)
+        sent, undoes, seconds = self.sent.pop((address, phase), None), _undoes(state, address, phase), None
+        step = state.step(address)
+        round_, attempt = step.round, step.track(phase).attempts
+        if sent is not None:
+            round_, attempt, seconds = sent.round, sent.attempt, max(at - sent.at, 0.0)
         return o.AttemptEnded(
-            self.about, at, address, phase, sent.round, sent.attempt, seconds, outcome, command=command
+            self.about, at, address, phase, round_, attempt, seconds, outcome, command=command, undoes=undoes
         )
+
+
+def _undoes(state: State, address: str, phase: Phase) -> int:
+    return state.step(address).action.attempts if phase is Phase.UNDO else 0
 
 
 _Teller = Callable[[Course, e.Event, State, float], Iterator[Event]]

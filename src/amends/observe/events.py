@@ -105,7 +105,8 @@ class SagaMoved(NamedTuple):
 
 
 class AttemptBegan(NamedTuple):
-    """A local step's function is about to be called. Told in the context that it is called in."""
+    """A local step's function is about to be called. Told in the context that it is called in. undoes: of an undo, the
+    number of the action's last attempt."""
 
     about: About
     at: float
@@ -113,6 +114,7 @@ class AttemptBegan(NamedTuple):
     phase: Phase
     round: int
     attempt: int
+    undoes: int = 0
 
 
 class CommandSent(NamedTuple):
@@ -132,7 +134,8 @@ class AttemptEnded(NamedTuple):
 
     seconds: since it began; None where nobody here saw that. outcome: succeeded, void (an undo that found nothing to
     undo), rejected, failed (nothing stayed) or unresolved. error: the class of what was raised, if it was. command: of
-    a remote attempt, the contract's name. lost: it went down with its worker.
+    a remote attempt, the contract's name. lost: it went down with its worker. undoes: of an undo, the number of the
+    action's last attempt.
     """
 
     about: About
@@ -146,6 +149,7 @@ class AttemptEnded(NamedTuple):
     error: str = ""
     command: str = ""
     lost: bool = False
+    undoes: int = 0
 
 
 class RetryScheduled(NamedTuple):
@@ -298,6 +302,8 @@ class HopSent(NamedTuple):
     to: str
     step: str
     phase: Phase
+    round: int = 1
+    attempt: int = 1
 
 
 class EventPublished(NamedTuple):

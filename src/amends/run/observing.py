@@ -92,7 +92,8 @@ class Eye:
         shell, about = self._live.shell, self._course.about
         step, address, phase = self._live.known(attempt.address), attempt.address, attempt.phase
         numbers = step.round, step.track(phase).attempts
-        self._hub.tell(o.AttemptBegan(about, shell.now(), address, phase, *numbers))
+        undoes = step.action.attempts if phase is Phase.UNDO else 0
+        self._hub.tell(o.AttemptBegan(about, shell.now(), address, phase, *numbers, undoes))
         began, word, error = shell.loop.time(), "unresolved", ""
         try:
             message = await made
@@ -100,7 +101,9 @@ class Eye:
         finally:
             made.close()  # a no-op, but for what was cancelled before it began
             seconds = shell.loop.time() - began
-            self._hub.tell(o.AttemptEnded(about, shell.now(), address, phase, *numbers, seconds, word, error))
+            at = shell.now()
+            ended = o.AttemptEnded(about, at, address, phase, *numbers, seconds, word, error, undoes=undoes)
+            self._hub.tell(ended)
         return message
 
 
@@ -201,8 +204,10 @@ def trace_of(work: Work, journey: Journey, following: Next) -> Mapping[str, str]
 
 def _sent(work: Work, journey: Journey, following: Next) -> o.HopSent:
     baton = following.baton
-    address, phase = ("", Phase.ACTION) if baton is None else (baton.step, baton.phase)
-    return o.HopSent(_about(journey), time.time(), work.handlers.service.name, following.to, address, phase)
+    address, phase, round_ = ("", Phase.ACTION, 1) if baton is None else (baton.step, baton.phase, baton.round)
+    attempt = max(journey.state.step(address).track(phase).attempts, 1) if address else 1
+    service = work.handlers.service.name
+    return o.HopSent(_about(journey), time.time(), service, following.to, address, phase, round_, attempt)
 
 
 def _about(journey: Journey) -> About:
