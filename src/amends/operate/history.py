@@ -127,6 +127,8 @@ def _word(plan: Plan, state: State, event: Event, senders: Mapping[str, Sender],
             return _of_flow(plan, event, senders)
         case e.Operated() | e.Refused() | e.Retried() | e.Closed() | e.CancelNoted():
             return _of_person(event, state, senders)
+        case e.Given() | e.Assigned() | e.Noted():
+            return _of_desk(event)
         case _:
             return _of_saga(state, event)
 
@@ -233,8 +235,9 @@ def _of_person(
             sender = senders.get(mail)
             by = f" (from {sender.actor})" if sender is not None and sender.actor else ""
             return Word(f"{verb}{by} was refused: {why}", "person", actor=sender.actor if sender else "", reason=why)
-        case e.Retried(address, phase, round_):
+        case e.Retried(address, phase, round_, closed):
             fresh = f", in round {round_} and under new keys" if phase is Phase.ACTION and round_ > 1 else ""
+            fresh += ": nothing stayed of the round before, that person says" if closed else ""
             return Word(f"{_half(address, phase)} is tried again{fresh}", "person", address, phase)
         case e.Closed(address, phase, reason, result):
             text = f"{_half(address, phase)} is settled by hand: {reason}"
@@ -243,6 +246,19 @@ def _of_person(
             sender = senders.get(mail)
             actor = sender.actor if sender is not None else ""
             return Word("the cancel waits for the outcome of the pivot", "person", actor=actor, reason=reason)
+
+
+def _of_desk(event: e.Given | e.Assigned | e.Noted) -> Word:
+    """What a person changes, and what they leave for each other."""
+    match event:
+        case e.Given(address, arguments):
+            text = f"{address} is called with other arguments from here on"
+            return Word(text, "person", address, Phase.ACTION, value=arguments)
+        case e.Assigned(person, actor, reason):
+            text = f"{actor or 'somebody'}: assigned to {person or 'nobody'}"
+            return Word(f"{text}, because: {reason}" if reason else text, "person", actor=actor, reason=reason)
+        case e.Noted(text, actor):
+            return Word(f"{actor or 'somebody'} notes: {text}", "person", actor=actor, reason=text)
 
 
 def _of_saga(state: State, event: Event) -> Word:

@@ -3,8 +3,8 @@
 The verbs and the values are those of `operations.py`. What is shown is what the home was told: the beginning, then how
 a saga ended, or why it rests. An act is kept at home; the participants there send it after the baton.
 
-Guarantees: an act is answered by the service that has the saga. It is accepted, or TooLate, Refused, UnknownSaga or
-NotAnswered is raised.
+Guarantees: an act is answered by the service that has the saga. It is accepted, or TooLate, Refused, Changed,
+UnknownSaga or NotAnswered is raised.
 Must not: talk to a broker, or write anything but an act.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple, Never
@@ -23,16 +24,18 @@ from amends.decide.state import State
 from amends.define.program import Program
 from amends.errors import DefinitionError, Refused, UnknownSaga
 from amends.operate import history
+from amends.operate.acting import Acting, Seen
 from amends.operate.homes_sight import HomeRow, line_of, mails_of, possible
 from amends.operate.operations import LIST_LIMIT
 from amends.operate.redact import Veil, log_reveal
 from amends.operate.services import Keeping, keeping_of, opened
 from amends.operate.sight import open_steps, result_of, steps_of
-from amends.operate.values import Answer, Line, OpenStep, Page, SagaLine, SagaView, StuckLine, StuckPage, Trouble
+from amends.operate.values import Line, OpenStep, Page, SagaLine, SagaView, StuckLine, StuckPage, Trouble
 from amends.run.asking import check_id
+from amends.run.mailbox import Wish
 from amends.run.participant import Participant
 from amends.run.transactions import Transactions
-from amends.run.wanted import Act, Word, accepted, keep, said_to, unanswered
+from amends.run.wanted import Word, accepted, keep, said_to, unanswered
 
 LOOK_SECONDS = 0.1
 ANSWER_SECONDS = 30.0
@@ -55,7 +58,7 @@ class Found(NamedTuple):
     more: bool
 
 
-class HomeOperations:
+class HomeOperations(Acting):
     """What one may ask of the sagas that a service has started. seconds: how long an act waits for its answer."""
 
     def __init__(self, participant: Participant, transactions: Transactions, seconds: float) -> None:
@@ -142,47 +145,28 @@ class HomeOperations:
 
     # Acting
 
-    async def retry(self, saga_id: str, step: str, *, actor: str, reason: str = "") -> Answer:
-        """Have a stuck or unknown step, or its undo, tried again now, by the service that has it."""
-        return await self._act(saga_id, Act("retry", step, actor, reason))
-
-    async def skip(self, saga_id: str, step: str, *, actor: str, reason: str) -> Answer:
-        """Settle a step, or its undo, as it is. reason: the evidence."""
-        return await self._act(saga_id, Act("skip", step, actor, reason))
-
-    async def resolve(self, saga_id: str, step: str, *, actor: str, reason: str, result: bytes | None = None) -> Answer:
-        """Say that a step, or its undo, was done by hand. result: what the step would have given."""
-        return await self._act(saga_id, Act("resolve", step, actor, reason, result))
-
-    async def compensate(self, saga_id: str, *, actor: str, reason: str) -> Answer:
-        """Have a saga go back, its pivot in doubt counted as not happened."""
-        return await self._act(saga_id, Act("compensate", "", actor, reason))
-
-    async def unpark(self, saga_id: str, *, actor: str, reason: str = "") -> Answer:
-        """Have everything that is stuck in a parked saga tried again."""
-        return await self._act(saga_id, Act("unpark", "", actor, reason))
-
-    async def cancel(self, saga_id: str, *, actor: str, reason: str) -> Answer:
-        """Have a saga go back, if it has not passed its pivot."""
-        return await self._act(saga_id, Act("cancel", "", actor, reason))
-
-    async def signal(self, saga_id: str, name: str, value: bytes, *, actor: str, message: str | None = None) -> Answer:
-        """Refused: a choreographed saga waits for no signal."""
-        await self._row(saga_id)
-        raise Refused(f"{saga_id}: it is choreographed, and a choreographed saga waits for no signal")
-
-    async def _act(self, saga_id: str, act: Act) -> Answer:
-        kept = await keep(self._transactions, self.service, check_id(saga_id), act, seconds=0.0)
+    async def _ask(self, saga_id: str, wish: Wish, message: str | None) -> str:
+        if wish.verb == "signal":
+            await self._row(saga_id)
+            raise Refused(f"{saga_id}: it is choreographed, and a choreographed saga waits for no signal")
+        kept = await keep(self._transactions, self.service, check_id(saga_id), wish, message=message, seconds=0.0)
         word = kept if isinstance(kept, Word) else None
         try:
             async with asyncio.timeout(self._seconds):
                 while word is None and not isinstance(kept, Word):
-                    await asyncio.sleep(LOOK_SECONDS)
                     word = await said_to(self._transactions, kept)
+                    if word is None:
+                        await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
-            await self._unanswered(saga_id, act.verb)
+            await self._unanswered(saga_id, wish.verb)
         assert word is not None  # noqa: S101  # else the time was over
-        return Answer(saga_id, act.verb, act.address, accepted(saga_id, word).detail)
+        return accepted(saga_id, word).detail
+
+    async def _seen(self, saga_id: str) -> Seen:
+        row = await self._row(saga_id)
+        program = None if row.route is None else row.route.program
+        as_of = "as its home was told last; it may have gone on since" if row.moves else ""
+        return Seen(row.plan, row.state, len(row.rows), time.time(), program=program, as_of=as_of)
 
     async def _unanswered(self, saga_id: str, verb: str) -> Never:
         unanswered(saga_id, verb, self.service, self._seconds, (await self._row(saga_id)).holder)

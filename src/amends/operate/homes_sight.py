@@ -86,6 +86,9 @@ def line_of(row: HomeRow) -> SagaLine:
         "",
         row.saga.home,
         holder=_holder(row),
+        version=len(row.rows),
+        assigned=state.assigned,
+        note=state.note,
     )
 
 

@@ -129,7 +129,7 @@ class Sight:
         home = crew.home(loaded.head.plan)
         live = frozenset(row.id for row in crew.live)
         return SagaView(
-            await self.told(loaded.head, crew),
+            (await self.told(loaded.head, crew))._replace(version=len(loaded.rows)),
             plan,
             state,
             state.input,
@@ -151,6 +151,12 @@ class Sight:
     def line(self, row: SagaRow, crew: Crew) -> SagaLine:
         """A head as a line of a list."""
         return line_of(row, self.name_of(row.plan), crew.nobody(row), crew.home(row.plan))
+
+    async def page(self, rows: Sequence[SagaRow], crew: Crew) -> list[SagaLine]:
+        """Heads as the lines of a page, with the version that each saga is at."""
+        lengths = await self.session.store.lengths([row.id for row in rows]) if rows else []
+        told = [await self.told(row, crew) for row in rows]
+        return [line._replace(version=length) for line, length in zip(told, lengths, strict=True)]
 
     async def told(self, row: SagaRow, crew: Crew) -> SagaLine:
         """The same; of one that is silent, with who did not react."""
@@ -198,6 +204,10 @@ def line_of(row: SagaRow, name: str, stranded: str, home: str = "") -> SagaLine:
         row.stalled or "",
         stranded,
         home,
+        fingerprint=row.fingerprint or "",
+        step=row.step or "",
+        assigned=row.assigned or "",
+        note=row.note or "",
     )
 
 

@@ -26,7 +26,7 @@ class SagaLine(NamedTuple):
     the service that started it. silent: who did not react. holder: of a choreographed one, seen at its home: which
     service has it, as far as its home was told, in words; empty of all others. fingerprint: of what went wrong, the
     same of all in which the same went wrong; empty where nothing did. step: where that was. version: how many rows its
-    history has; an act may be meant for that version alone. assigned: the person who sees to it. note: the last one.
+    history has, 0 where that was not looked at; an act may be meant for that version alone. assigned: the person who sees to it. note: the last one.
     """
 
     id: str

@@ -74,7 +74,7 @@ class Asking:
 
         Raises UnknownSaga, Refused, TooLate, and NotAnswered after `Settings.answer_seconds`.
         """
-        await self._check_run_here(mail.key)
+        await self.check_run_here(mail.key)
         mail = sealed(mail, self.seals)
         sent = (await self._patiently(lambda: self.store.send([mail])))[0]
         if sent is None:
@@ -104,7 +104,7 @@ class Asking:
             raise TooLate(f"{mail.key}: {answered.detail}")
         return answered.detail or ""
 
-    async def _check_run_here(self, key: str) -> None:
+    async def check_run_here(self, key: str) -> None:
         """See that there may be an answer. Raises Refused of a saga that is only watched here."""
         if not any(watched_of(row.fingerprint) for row in self.plans.rows.values()):
             return

@@ -77,7 +77,7 @@ def _named(arguments: bytes, where: str) -> dict[str, msgspec.Raw]:
         given = _names(arguments)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise ValueRefused(
-            f"{where}: an object of the parameters that are to be others is expected, such as {{\"order\": …}}"
+            f'{where}: an object of the parameters that are to be others is expected, such as {{"order": …}}'
         ) from None
     if not given:
         raise ValueRefused(f"{where}: no parameter is named that is to be another")

@@ -38,13 +38,14 @@ from amends.run.awaited import Awaited, Settled
 from amends.run.chance import Chance
 from amends.run.hops import mark_from
 from amends.run.journey import Journey, Route, length_of, state_of_text
+from amends.run.mailbox import Wish
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.participant_work import Work
 from amends.run.settings import Settings
 from amends.run.sweeping import sweeping
 from amends.run.transactions import Transactions
-from amends.run.wanted import ACCEPTED, HAS_ENDED, TOO_LATE, Act, Waits, Word, keep
+from amends.run.wanted import ACCEPTED, HAS_ENDED, TOO_LATE, Waits, Word, keep
 from amends.transport.base import Delivery
 from amends.transport.names import commands_of
 
@@ -154,11 +155,10 @@ class Homes:
 
     # What somebody wants
 
-    async def act(self, key: str, verb: str, *, address: str, actor: str, reason: str, result: bytes | None) -> Word:
+    async def act(self, key: str, wish: Wish) -> Word:
         """Have a saga cancelled, or an operator's act done, by whoever holds it; gives what that says. Raises
         UnknownSaga, Refused for what cannot be carried, and StoreError."""
-        act = Act(verb, address, actor, reason, result)
-        kept = await keep(self._transactions, self.service, key, act, seconds=AGAIN_SECONDS)
+        kept = await keep(self._transactions, self.service, key, wish, seconds=AGAIN_SECONDS)
         if isinstance(kept, Word):
             return kept
         for (way,) in await self._transactions.ask("home_way", kept.saga.id.hex(), self.service):

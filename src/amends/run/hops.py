@@ -328,14 +328,24 @@ def mark_row(mark: Mark, service: str, *, at_home: bool, seconds: float = 0.0) -
         "actor": mark.actor,
         "reason": mark.reason,
         "result": None if mark.result is None else mark.result.decode(),
+        "more": _more_of(mark),
         "seconds": seconds,
     }
     return json.dumps(row)
 
 
-def mark_from(saga: Saga, id_: str, verb: str, address: str, actor: str, reason: str, result: str | None) -> Mark:
-    """A mark as a database gives it."""
-    return Mark(saga, id_, verb, address, actor, reason, None if result is None else result.encode())
+def mark_from(saga: Saga, id_: str, verb: str, address: str, actor: str, reason: str, *rest: str | None) -> Mark:
+    """A mark as a database gives it. rest: its result, and what else it says."""
+    result, more = rest
+    said = json.loads(more or "{}")
+    encoded = None if result is None else result.encode()
+    return Mark(saga, id_, verb, address, actor, reason, encoded, said.get("version"), said.get("settled", False))
+
+
+def _more_of(mark: Mark) -> str | None:
+    """What a mark says that few do."""
+    said = {"version": mark.version} if mark.version is not None else {}
+    return json.dumps({**said, **({"settled": True} if mark.settled else {})}) if said or mark.settled else None
 
 
 def _listed(marks: str) -> tuple[str, ...]:

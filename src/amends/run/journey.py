@@ -17,14 +17,15 @@ from amends.decide.choreography import next_hop, travelling
 from amends.decide.draft import Reply, Word
 from amends.decide.events import ACTION, Event, Phase
 from amends.decide.evolve import replay
-from amends.decide.messages import Cancel, Failure, Message, Operate, Tick
+from amends.decide.messages import Failure, Looked, Message, Tick
 from amends.decide.plan import Plan
 from amends.decide.state import ENDED, Action, State, Status
 from amends.decide.wire import Command
 from amends.define.program import Program
-from amends.errors import ImpossibleTransition, MessageRefused, StoreDamaged, ValueRefused
+from amends.errors import ImpossibleTransition, MessageRefused, StoreDamaged
 from amends.run import journal
 from amends.run.deciding import decided, too_long
+from amends.run.mailbox import Wish, message_of_wish
 from amends.run.sealing import Keyring, Seals
 from amends.run.settings import Settings
 from amends.run.supply import Supply
@@ -177,7 +178,9 @@ class Journey:
         """Let what somebody wants have its effect, unless it could not be carried then."""
         before = self._state, self.wake, list(self._parts), self.replies
         self.marks = (*self.marks, mark.id)
-        self.tell(_message_of(mark, self._route.program), now)
+        seen, limit = mark.version, self._settings.payload_bytes
+        looked = None if seen is None else Looked(seen, journal.changed_in(self._parts), self.length)
+        self.tell(message_of_wish(mark.id, wish_of(mark), self._route.program, limit, looked=looked), now)
         if why := self.too_large(ahead=False):
             self._state, self.wake, self._parts, replies = before
             self.replies = (*replies, Reply(mark.id, Word.REFUSED, why))
@@ -233,13 +236,11 @@ class Journey:
         return Next(wake=now if self.wake is None else self.wake)
 
 
-def _message_of(mark: Mark, program: Program) -> Message:
-    if mark.verb == "cancel":
-        return Cancel(mark.id, mark.actor, mark.reason)
-    result, flaw = mark.result, ""
-    if result is not None and mark.address in program.steps:
-        try:
-            program.step(mark.address).result.decode(result)
-        except ValueRefused as error:
-            flaw = str(error)
-    return Operate(mark.id, mark.verb, mark.address, mark.actor, mark.reason, result, frozenset(), flaw)
+def wish_of(mark: Mark) -> Wish:
+    """What a mark wants. Of an act that a person is named in, that stands where another has its step."""
+    _, _, verb, address, actor, reason, result, version, settled = mark
+    if verb == "assign":
+        return Wish(verb, "", actor, reason, person=address, version=version)
+    if verb == "retry":
+        return Wish(verb, address, actor, reason, arguments=result, settled=settled, version=version)
+    return Wish(verb, address, actor, reason, result, version=version)

@@ -408,21 +408,26 @@ FROM amends.hop
 WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND stand IN ('waiting', 'parked')
 
 -- name: mark_keep
-INSERT INTO amends.mark (saga, service, id, at_home, verb, address, actor, reason, result, due, at)
-SELECT saga, service, id, at_home, verb, address, actor, reason, result,
+INSERT INTO amends.mark (saga, service, id, at_home, verb, address, actor, reason, result, more, due, at)
+SELECT saga, service, id, at_home, verb, address, actor, reason, result, more,
     CASE WHEN at_home THEN extract(epoch FROM clock_timestamp()) + seconds END, extract(epoch FROM clock_timestamp())
 FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS m (
     saga uuid, service text, id text, at_home boolean, verb text, address text, actor text, reason text, result text,
-    seconds double precision
+    more text, seconds double precision
 )
 ON CONFLICT DO NOTHING
 RETURNING 1
 
 -- Of a saga, in a service, for whoever holds it.
 -- name: marks_of
-SELECT id, verb, address, actor, reason, result FROM amends.mark
+SELECT id, verb, address, actor, reason, result, more FROM amends.mark
 WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND NOT at_home
 ORDER BY at
+
+-- One that was kept at its home before.
+-- name: mark_at
+SELECT id, verb, address, actor, reason, result, more FROM amends.mark
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND id = CAST($3 AS text) AND at_home
 
 -- What was said to it in a service.
 -- name: mark_said
@@ -460,7 +465,7 @@ WHERE h.saga = m.saga AND (m.saga, m.service, m.id, m.at_home) IN (
     ORDER BY due LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
 )
 RETURNING replace(CAST(m.saga AS text), '-', ''), h.key, h.plan, h.fingerprint, h.stand, h.marks, h.way, m.id, m.verb,
-    m.address, m.actor, m.reason, m.result
+    m.address, m.actor, m.reason, m.result, m.more
 
 -- name: home_open
 INSERT INTO amends.home (saga, service, key, plan, fingerprint, way, seconds, first, history, length, due, at)
