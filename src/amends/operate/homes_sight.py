@@ -35,7 +35,7 @@ class HomeRow:
         self.saga = saga
         self.stand = stand
         self.route = route
-        self.rows: list[bytes] = veil.rows(openable(rows_of(told), None if route is None else route.seals, saga.id))
+        self.rows: list[bytes] = veil.rows(openable(rows_of(told), None if route is None else route.seal(saga)))
         self.state: State = replay(event for row in self.rows for event in journal.decode(row).events)
 
     @cached_property

@@ -21,7 +21,7 @@ from amends.decide.plan import Payload, Plan
 from amends.define.secret import MASK, hidden
 from amends.errors import KeyMissing, StoreDamaged
 from amends.run import journal
-from amends.run.sealing import Seals, key_of, may_be_sealed
+from amends.run.sealing import Seal, key_of, may_be_sealed
 
 _OF: dict[type[Event], Payload] = {
     e.Started: Payload.INPUT,
@@ -46,12 +46,12 @@ def redacted(payload: bytes | None, secrets: Sequence[str]) -> bytes | None:
         return msgspec.json.encode(MASK)
 
 
-def openable(rows: Sequence[bytes], seals: Seals | None, saga: bytes) -> Sequence[bytes]:
+def openable(rows: Sequence[bytes], seal: Seal | None) -> Sequence[bytes]:
     """The rows of a saga with what is sealed opened, where that can be; else they stay as they are."""
-    if seals is None or not any(map(may_be_sealed, rows)):
+    if seal is None:
         return rows
     try:
-        return seals.saga(saga).rows(rows)
+        return seal.rows(rows)
     except (KeyMissing, StoreDamaged) as error:
         _log.warning("a history is shown without what is sealed in it: %s", error)
         return rows

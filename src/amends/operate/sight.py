@@ -107,7 +107,8 @@ class Sight:
     def _shown(self, loaded: Loaded, *, reveal: bool) -> Loaded:
         """A saga as a person is shown it. What was marked later, or in another version, is masked too."""
         veil = Veil(self.plans_like(loaded.head.plan), reveal=reveal)
-        return loaded._replace(rows=tuple(veil.rows(openable(loaded.rows, self.session.seals, loaded.head.id))))
+        seal = None if self.session.seals is None else self.session.seals.saga(loaded.head.id)
+        return loaded._replace(rows=tuple(veil.rows(openable(loaded.rows, seal))))
 
     async def flow(self, saga_id: str) -> tuple[Plan, State]:
         """The plan that a saga runs on, and where it stands."""

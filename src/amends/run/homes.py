@@ -42,6 +42,7 @@ from amends.run.mailbox import Wish
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.participant_work import Work
+from amends.run.sealing import Seal
 from amends.run.settings import Settings
 from amends.run.sweeping import sweeping
 from amends.run.transactions import Transactions
@@ -68,13 +69,14 @@ class Begun(NamedTuple):
     input: bytes
     home: str
     messages: list[EventRow]
+    seal: Seal | None = None
 
     def write(self) -> Writing[Rows]:
         """Write it, unless it is there; gives the numbers of what goes out. Raises IdConflict."""
         if (yield "home_open", self.home):
             return (yield "publish", given_to(self.messages, self.saga.home))
         found = yield "home_at", json.dumps({"service": self.saga.home, "key": self.saga.key})
-        if not found or found[0][1] != self.saga.plan or _input_of(found[0][4]) != self.input:
+        if not found or found[0][1] != self.saga.plan or _input_of(found[0][4], self.seal) != self.input:
             raise IdConflict(
                 f"the id {self.saga.key!r} belongs to another saga, or to another input of {self.saga.plan}; choose "
                 "another id, or pass the same input"
@@ -82,8 +84,8 @@ class Begun(NamedTuple):
         return ()
 
 
-def _input_of(history: str) -> bytes:
-    return state_of_text(history).input
+def _input_of(history: str, seal: Seal | None) -> bytes:
+    return state_of_text(history, seal).input
 
 
 def begun(service: str, route: Route, key: str, payload: bytes, settings: Settings, hops: int = 0) -> Begun:
@@ -120,7 +122,7 @@ def begun(service: str, route: Route, key: str, payload: bytes, settings: Settin
         "length": journey.length,
         "seconds": patience(plan),
     }
-    return Begun(saga, payload, json.dumps(row), messages)
+    return Begun(saga, payload, json.dumps(row), messages, route.seal(saga))
 
 
 def patience(plan: Plan) -> float:
@@ -189,7 +191,8 @@ class Homes:
             if found is None:
                 async with asyncio.timeout(timeout):
                     found = await told
-        outcome = outcome_of(program, state_of_text(found.history))
+        seal = None if self._work.seals is None else self._work.seals.baton(self.service, key)
+        outcome = outcome_of(program, state_of_text(found.history, seal))
         assert outcome is not None  # noqa: S101  # of what has ended, or is parked
         return outcome
 

@@ -80,7 +80,7 @@ class Hops:
             raise MessageRefused(
                 f"a baton of the saga {baton.saga.key!r:.60} is too old; its home sends another, if open"
             )
-        route = self._route(baton.saga)
+        route = self._route(baton.saga, baton.history)
         if route is None:
             await self._set_aside(baton)
         else:
@@ -244,7 +244,7 @@ class Hops:
         """A saga that is here goes on: another attempt is due, or somebody wants something."""
         id_, key, plan, fingerprint, home, address, phase, round_, history, marks, stand, length, due = row
         saga, at = Saga(bytes.fromhex(id_), key, plan, fingerprint, home), (address, Phase(phase), int(round_))
-        route = self._route(saga)
+        route = self._route(saga, history.encode())
         try:
             async with self._lane(saga):
                 if route is None:
@@ -308,8 +308,13 @@ class Hops:
 
     # What is written
 
-    def _route(self, saga: Saga) -> Route | None:
-        return self._routes.get((saga.plan, saga.fingerprint))
+    def _route(self, saga: Saga, history: bytes) -> Route | None:
+        """Its route; None where its plan, or a key that it is sealed with, is not known here. Raises MessageRefused."""
+        route = self._routes.get((saga.plan, saga.fingerprint))
+        if route is not None and (why := route.shut(saga, history)):
+            _log.error("the saga %s waits here: %s", saga.key, why)
+            return None
+        return route
 
     async def _asked(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
         """A statement; a database that is away is waited for. Raises Leaving."""

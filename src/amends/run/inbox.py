@@ -23,9 +23,10 @@ from amends.define.context import Context
 from amends.define.handlers import Handled, Handler
 from amends.define.policy import Retry
 from amends.define.values import Codec, clean
-from amends.errors import ValueRefused
+from amends.errors import StoreError, StoreUnavailable, ValueRefused
 from amends.run.attempt import Runner
-from amends.run.barrier import Try, as_entry, entry_of, row_of
+from amends.run.barrier import Try, as_entry, entry_of, opened, row_of, sealed
+from amends.run.sealing import Seals
 from amends.run.timers import Deadlines
 from amends.run.tried import Tried
 from amends.store.effects_rows import InboxRow
@@ -50,6 +51,7 @@ class Desk(Runner, Protocol):
     horizon_seconds: float
     default_kind: str
     default_awaited: bool
+    seals: Seals | None  # where what is kept is sealed
 
 
 class Subject(NamedTuple):
@@ -170,6 +172,7 @@ class CommandTry(Try):
         self._contract = handled.contract
         self._horizon = desk.horizon_seconds
         self._now = 0.0
+        self._seal = None if desk.seals is None else desk.seals.inbox(command.namespace, command.saga)
         if not self.kind:
             self.kind: str = desk.default_kind
             self.hops: bool = desk.default_awaited and not self.call.is_async
@@ -188,8 +191,13 @@ class CommandTry(Try):
         return arrives(arrival, {row.round: as_entry(row) for row in rows}, self._now, self._horizon)
 
     def answer(self, verdict: Verdict, entry: Entry | None) -> Message:
-        """The handler is not called; `reply` says why."""
-        self.verdict, self.stored = verdict, entry
+        """The handler is not called; `reply` says why. Raises StoreUnavailable where what is kept cannot be opened: who
+        asks is answered once it can."""
+        try:
+            self.stored = None if entry is None else opened(entry, self._seal, self.command.step)
+        except StoreError as error:
+            raise StoreUnavailable(str(error)) from None
+        self.verdict = verdict
         return m.Done(self.command.step, self.command.phase)
 
     def values(self, rows: list[InboxRow]) -> dict[str, Any]:
@@ -203,13 +211,17 @@ class CommandTry(Try):
                 raise ValueRefused(
                     f"the inbox has no command for {self.command.step}, so nothing can be undone with it"
                 )
-            handling.values = (contract.sent.decode(entry.command), contract.replied.decode(entry.result or b"null"))
+            try:
+                _, _, _, result, _, stored = opened(entry, self._seal, self.command.step)
+            except StoreError as error:
+                raise ValueRefused(str(error)) from None
+            handling.values = (contract.sent.decode(_stored(stored)), contract.replied.decode(_stored(result)))
         return handling.arguments()
 
     def kept(self, message: m.Done, rows: list[InboxRow]) -> InboxRow:
         """The row that says that the handler has done it."""
         if self.command.phase is Phase.ACTION:
-            return row_of(self.round, Entry(Kept.SUCCEEDED, result=message.result, command=_stored(self.command.data)))
+            return self._row(Entry(Kept.SUCCEEDED, result=message.result, command=_stored(self.command.data)))
         entry = entry_of(rows, self.round) or Entry(Kept.SUCCEEDED)
         return row_of(self.round, entry._replace(compensated=True))
 
@@ -217,7 +229,10 @@ class CommandTry(Try):
         """The row of a rejection. One of a compensation is not kept: an operator's retry runs it again."""
         if self.command.phase is not Phase.ACTION:
             return None
-        return row_of(self.round, Entry(Kept.REJECTED, reason=message.reason, command=_stored(self.command.data)))
+        return self._row(Entry(Kept.REJECTED, reason=message.reason, command=_stored(self.command.data)))
+
+    def _row(self, entry: Entry) -> InboxRow:
+        return row_of(self.round, sealed(entry, self._seal, self.command.step))
 
     def reply(self, message: Message) -> Reply:
         """What the sender is told."""
@@ -291,5 +306,5 @@ def unfit(command: Command, handled: Mapping[str, Handled], service: str, payloa
     return ""
 
 
-def _stored(payload: bytes) -> bytes:
+def _stored(payload: bytes | None) -> bytes:
     return payload or b"null"

@@ -22,11 +22,11 @@ from amends.decide.plan import Plan
 from amends.decide.state import ENDED, Action, State, Status
 from amends.decide.wire import Command
 from amends.define.program import Program
-from amends.errors import ImpossibleTransition, MessageRefused, StoreDamaged
+from amends.errors import ImpossibleTransition, KeyMissing, MessageRefused, StoreDamaged
 from amends.run import journal
 from amends.run.deciding import decided, too_long
 from amends.run.mailbox import Wish, message_of_wish
-from amends.run.sealing import Keyring, Seals
+from amends.run.sealing import Keyring, Seal, Seals, opened_rows
 from amends.run.settings import Settings
 from amends.run.supply import Supply
 
@@ -59,9 +59,10 @@ def rows_of(history: bytes) -> list[bytes]:
         raise MessageRefused(f"a history cannot be read: {error}") from None
 
 
-def state_of_text(history: str) -> State:
-    """The state that a history tells. Raises StoreDamaged."""
-    return replay(event for row in _rows(history) for event in journal.decode(bytes(row)).events)
+def state_of_text(history: str, seal: Seal | None = None) -> State:
+    """The state that a history tells. Raises StoreDamaged, and KeyMissing for one that is sealed."""
+    rows = opened_rows([bytes(row) for row in _rows(history)], seal)
+    return replay(event for row in rows for event in journal.decode(row).events)
 
 
 class Route(NamedTuple):
@@ -71,6 +72,19 @@ class Route(NamedTuple):
     program: Program
     plan: Plan
     seals: Seals | None = None
+
+    def seal(self, saga: Saga) -> Seal | None:
+        """What opens the history of a saga that is on it."""
+        return None if self.seals is None else self.seals.baton(saga.home, saga.key)
+
+    def shut(self, saga: Saga, history: bytes) -> str:
+        """Why what is sealed in a history cannot be opened here; empty where it can. Raises MessageRefused for what is
+        no history."""
+        try:
+            opened_rows(rows_of(history), self.seal(saga))
+        except (KeyMissing, StoreDamaged) as error:
+            return str(error)
+        return ""
 
 
 def route(program: Program, keys: Keyring | None = None) -> Route:
@@ -101,15 +115,16 @@ class Journey:
         self.replies: tuple[Reply, ...] = ()
         self._settings = settings
         self._supply = Supply(route.program, {}, settings)
+        self._seal = route.seal(saga)
         try:
             self._parts = rows_of(history)
             self._state: State | None = None
             self.written_at: float = 0.0  # when the last of the rows that came was
             if self._parts:
-                rows = [journal.decode(row) for row in self._parts]
+                rows = [journal.decode(row) for row in opened_rows(self._parts, self._seal)]
                 self._state, self.written_at = replay(event for row in rows for event in row.events), rows[-1].at
                 self._check_known(self._state)
-        except (MessageRefused, StoreDamaged, ImpossibleTransition, LookupError) as error:
+        except (MessageRefused, KeyMissing, StoreDamaged, ImpossibleTransition, LookupError) as error:
             raise MessageRefused(f"the history of the saga {saga.key!r:.60} cannot be read: {error}") from None
         self.wake: float | None = None
 
@@ -170,7 +185,8 @@ class Journey:
         self._state, self.wake = decision.state, decision.wake
         self.replies += decision.replies
         if decision.events:
-            self._parts.append(journal.encode(now, 0, decision.events))
+            kept = decision.events if self._seal is None else self._seal.events(decision.events)
+            self._parts.append(journal.encode(now, 0, kept))
         if (halt := too_long(decision, self._settings.history_lines)) is not None:
             self.tell(halt, now)
 

@@ -39,6 +39,7 @@ from amends.run.participant_acts import Acts
 from amends.run.participant_database import home_of, transactions_on
 from amends.run.participant_session import ParticipantSession
 from amends.run.participant_work import Figures, publishing
+from amends.run.sealing import Keyring, check_keys
 from amends.run.settings import Settings
 from amends.run.transactions import Transactions
 from amends.transport.open import Broker, transport_for
@@ -65,6 +66,7 @@ class Built:
     migrate: bool
     routes: Mapping[Name, Route]  # the choreographed sagas that it knows, by name and fingerprint
     observers: tuple[Observer, ...] = ()
+    keys: Keyring | None = None
 
 
 class Participant(Acts):
@@ -74,6 +76,7 @@ class Participant(Acts):
         none for a service that only reads.
     broker: `kafka://…`, `amqp://…`, `nats://…`, `redis://…`; none for orchestrators in this very process.
     resources, around, settings: as of an orchestrator. sagas: the choreographed ones that it takes part in, or starts.
+    keys: seal payloads where they are kept, `amends.crypto.Keys`; services of one choreographed saga share them.
     migrate: bring PostgreSQL's inbox and outbox to this code's
         schema when it is entered, instead of refusing; SQLite's always are.
     observers: functions of an event that are told what happens, as of an orchestrator.
@@ -94,6 +97,7 @@ class Participant(Acts):
         sagas: Sequence[Saga[Any, Any]] = (),
         migrate: bool = False,
         observers: Sequence[Observer] = (),
+        keys: Keyring | None = None,
     ) -> None:
         if not isinstance(service, Service):
             raise DefinitionError(f"Participant(…): a Service is expected, not {service!r:.80}")
@@ -107,10 +111,11 @@ class Participant(Acts):
                 raise DefinitionError(f"Participant(broker=…): {error}") from None
         provided = Resources(resources, depth=2)
         self.service: Service = service
-        routes = _routes(sagas, database)
+        keys = check_keys(keys, "Participant")
+        routes = _routes(sagas, database, keys)
         told, limits = check_observers(observers, "Participant"), settings or Settings()
         self._built = Built(
-            Handlers(service), database, broker, provided, tuple(around), limits, migrate, routes, observers=told
+            Handlers(service), database, broker, provided, tuple(around), limits, migrate, routes, told, keys
         )
         self._session: ParticipantSession | None = None
         self._entered = False
@@ -361,7 +366,7 @@ class Participant(Acts):
         return f"Participant({self.service.name!r})"
 
 
-def _routes(sagas: Sequence[Saga[Any, Any]], database: object) -> Mapping[Name, Route]:
+def _routes(sagas: Sequence[Saga[Any, Any]], database: object, keys: Keyring | None) -> Mapping[Name, Route]:
     """The sagas that can go from service to service. Raises DefinitionError."""
     routes: dict[Name, Route] = {}
     for saga in sagas:
@@ -369,7 +374,7 @@ def _routes(sagas: Sequence[Saga[Any, Any]], database: object) -> Mapping[Name, 
             raise DefinitionError(f"Participant(sagas=…): a Saga is expected, not {saga!r:.80}")
         if found := obstacles(saga.plan):
             raise DefinitionError(f"the saga {saga.name} cannot be choreographed: {'; '.join(found)}")
-        routes[saga.name, saga.plan.fingerprint] = route(saga.program)
+        routes[saga.name, saga.plan.fingerprint] = route(saga.program, keys)
     if routes and database is None:
         raise DefinitionError("Participant(sagas=…): what a service does in choreographed sagas is kept in a database=")
     return routes

@@ -26,6 +26,7 @@ from amends.run.participant_database import home_of, transactions_on
 from amends.run.participant_events import Events
 from amends.run.participant_work import Figures, Leaving, Work, kind_of
 from amends.run.saying import Said
+from amends.run.sealing import Seals
 from amends.run.sender import Sender
 from amends.transport.base import Delivery, Destination, Listening
 from amends.transport.names import commands_of, events_of
@@ -53,6 +54,8 @@ class ParticipantSession:
         self._transactions = None if home is None else transactions_on(home, size, migrate=built.migrate)
         self.hub: Hub = Hub(built.observers)
         self.work: Work = Work(built.handlers, self._sender, self._transactions, built.settings, built.around, self.hub)
+        if built.keys is not None:
+            self.work.seals = Seals(built.keys, built.handlers.service.name)
         if home is not None:
             self.work.default_kind, self.work.default_awaited = home.default, home.awaited
         self._events = Events(self.work)

@@ -38,6 +38,7 @@ from amends.run.observing import answered
 from amends.run.outbox import LOOKS_SECONDS, Outbox
 from amends.run.outbox_rows import source_of
 from amends.run.progress import Teller
+from amends.run.sealing import Seals
 from amends.run.sender import Sender
 from amends.run.settings import Settings
 from amends.run.threads import Threads
@@ -92,6 +93,7 @@ class Work:
         self.sender = sender
         self.transactions = transactions
         self.hub = hub
+        self.seals: Seals | None = None
         self.settings = settings
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.deadlines: Deadlines = Deadlines(self.loop)
@@ -102,10 +104,9 @@ class Work:
         self.default_awaited: bool = False
         self.figures: Figures = Figures()
         self.careful: Careful | None = None if transactions is None else Careful(transactions)
-        self.outbox: Outbox | None = None
-        self.teller: Teller = Teller(sender, handlers.service.name, on=settings.progress)
-        if transactions is not None:
-            self.outbox = Outbox(transactions, sender, handlers.service.name, self.teller, hub)
+        name = handlers.service.name
+        self.teller: Teller = Teller(sender, name, on=settings.progress)
+        self.outbox = None if transactions is None else Outbox(transactions, sender, name, self.teller, hub)
         self.trouble: str = ""  # why the database cannot be worked with at the moment
         self.leaving: asyncio.Event = asyncio.Event()
         self.source: str = source_of(handlers.service.name)

@@ -117,6 +117,10 @@ class Seals:
         """Of what is sent to a saga with this id of the user's."""
         return Seal(self.keys, "mail", self._realm, key)
 
+    def baton(self, home: str, key: str) -> Seal:
+        """Of a choreographed saga's history, in whichever service it is."""
+        return Seal(self.keys, "baton", home, key)
+
     def inbox(self, namespace: str, saga: bytes) -> Seal:
         """Of what a service keeps of its part in a saga."""
         return Seal(self.keys, "inbox", self._realm, namespace, saga.hex())
@@ -155,20 +159,30 @@ def missing(key: str) -> KeyMissing:
 
 def opened(loaded: Loaded, seals: Seals | None) -> Loaded:
     """A saga with its history as it was decided. Raises KeyMissing and StoreDamaged."""
-    sealed = next(filter(may_be_sealed, loaded.rows), None)
-    if sealed is None:
+    if not any(map(may_be_sealed, loaded.rows)):
         return loaded
-    if seals is None:
-        _row(sealed, _without)
-        return loaded
-    return loaded._replace(rows=tuple(seals.saga(loaded.head.id).rows(loaded.rows)))
+    return loaded._replace(rows=tuple(opened_rows(loaded.rows, None if seals is None else seals.saga(loaded.head.id))))
 
 
-def _without(_: Event, payload: bytes) -> bytes:
+def opened_rows(rows: Sequence[bytes], seal: Seal | None) -> Sequence[bytes]:
+    """The rows of a history as they were decided. Raises KeyMissing and StoreDamaged."""
+    if not any(map(may_be_sealed, rows)):
+        return rows
+    return [_row(row, _without) for row in rows] if seal is None else seal.rows(rows)
+
+
+def opened_payload(payload: bytes, seal: Seal | None, place: str) -> bytes:
+    """What was sealed; anything else as it is. Raises KeyMissing and StoreDamaged."""
+    if seal is not None:
+        return seal.opened(payload, place)
     key = key_of(payload)
     if key is not None:
         raise missing(key)
     return payload
+
+
+def _without(_: Event, payload: bytes) -> bytes:
+    return opened_payload(payload, None, "")
 
 
 def _row(row: bytes, made: Callable[[Event, bytes], bytes]) -> bytes:
