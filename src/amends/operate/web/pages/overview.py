@@ -1,0 +1,112 @@
+"""The first page: how all sagas fare, what went wrong most, and who works.
+
+Guarantees: one reading of the store gives the whole page.
+Must not: count anything itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from amends.operate.values import Overview
+from amends.operate.web.context import desk_of
+from amends.operate.web.pages.render import live, page
+from amends.operate.web.pages.words import count, figure
+
+
+class Rate(NamedTuple):
+    """One row of bars. label: what it says, for whoever cannot see it."""
+
+    name: str
+    tone: str
+    values: tuple[int, ...]
+    now: int
+    hour: str
+    label: str
+
+
+class Figure(NamedTuple):
+    """One number. status: the filter that lists what it counts, empty where none does."""
+
+    name: str
+    word: str
+    number: str
+    status: str
+    note: str = ""
+    loud: bool = False
+
+
+async def overview(request: Request) -> Response:
+    """The page."""
+    found = await (await desk_of(request)).overview()
+    return page(
+        request,
+        "overview.html",
+        current="overview",
+        live=live(request, about="overview"),
+        overview=found,
+        headline=headline(found),
+        figures=figures(found),
+        rates=rates(found),
+        empty=is_empty(found),
+    )
+
+
+def headline(found: Overview) -> str:
+    """The state of things in one sentence."""
+    if found.stuck:
+        return f"{count(found.stuck, 'saga')} {'waits' if found.stuck == 1 else 'wait'} for a person"
+    going = sum(number for status, number in found.counts.items() if status != "parked")
+    if not found.workers and going:
+        return "No worker is alive: nothing moves"
+    return "Nothing waits for anybody"
+
+
+def figures(found: Overview) -> tuple[Figure, ...]:
+    """The numbers at the top."""
+    counts = found.counts
+    parked = counts.get("parked", 0)
+    return (
+        Figure("Running", "running", figure(counts.get("running", 0)), "running"),
+        Figure("Going back", "compensating", figure(counts.get("compensating", 0)), "compensating"),
+        Figure("Parked", "parked", figure(parked), "parked", loud=bool(parked)),
+        Figure("Completed", "completed", _ends(found.hour.completed, found.hour.more), "completed", "last hour"),
+        Figure(
+            "Compensated", "compensated", _ends(found.hour.compensated, found.hour.more), "compensated", "last hour"
+        ),
+    )
+
+
+def rates(found: Overview) -> tuple[Rate, ...]:
+    """The bars: a minute each."""
+    told = found.rates
+    return (
+        _rate("Started", "running", told.started),
+        _rate("Completed", "good", told.completed),
+        _rate("Compensated", "undone", told.compensated),
+        _rate("Parked", "bad", told.parked),
+    )
+
+
+def is_empty(found: Overview) -> bool:
+    """Whether there is nothing at all to see yet."""
+    ends = (found.day.completed, found.day.compensated)
+    return not any(found.counts.values()) and not any(ends) and not any(found.rates.started)
+
+
+def _ends(number: int, more: bool) -> str:
+    return f"{number:,}{'+' if more else ''}"
+
+
+def _rate(name: str, tone: str, values: Sequence[int]) -> Rate:
+    total = sum(values)
+    now = values[-1] if values else 0
+    most = max(values, default=0)
+    label = (
+        f"{name} per minute over the last {len(values)} minutes: {total} in all, at most {most} in one, {now} in this"
+    )
+    return Rate(name, tone, tuple(values), now, f"{total:,}", label)
