@@ -27,7 +27,6 @@ from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanK
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from amends.decide.events import Phase
-from amends.decide.wire import NO_TRACE
 from amends.errors import DefinitionError
 from amends.observe import events as o
 from amends.observe.events import About, Event
@@ -198,7 +197,9 @@ class Tracing:
             if trace.get_current_span(above).get_span_context().is_valid:
                 return above
         root = self._root(event.about)
-        span_id = span_id_of(event.about.id, event.step, event.phase, event.round, event.attempt)
+        span_id = root.span_id
+        if self._exact:
+            span_id = span_id_of(event.about.id, event.step, event.phase, event.round, event.attempt)
         return trace.set_span_in_context(NonRecordingSpan(_context_of(root, span_id)), contexts.Context())
 
     # Parts
@@ -291,8 +292,7 @@ class _Chosen(local):
 
 
 def trace_id_of(saga: bytes) -> str:
-    """The id of a saga's trace, in hexadecimal, as it is typed into a search. saga: its internal id, `Context.internal_id`
-    or `Context.saga.id`."""
+    """The id of a saga's trace, in hexadecimal, as it is typed into a search. saga: its `Context.internal_id`."""
     return f"{_hash(saga, 16):032x}"
 
 
