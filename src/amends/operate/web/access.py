@@ -72,7 +72,7 @@ class Person:
         return self.role.right >= right
 
 
-Authenticate = Callable[[Request], "Person | None | Awaitable[Person | None]"]
+Authenticate = Callable[[Request], "Person | Awaitable[Person | None] | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ class Token:
         """Of its text. Raises DefinitionError for one that could be guessed."""
         if not TOKEN_CHARACTERS_MIN <= len(text) <= TOKEN_CHARACTERS_MAX or not text.isascii() or " " in text:
             raise DefinitionError(
-                f"the token of {person.name}: {TOKEN_CHARACTERS_MIN} to {TOKEN_CHARACTERS_MAX} ASCII characters without "
-                "blanks are expected; `amends dashboard --new-token` makes one"
+                f"the token of {person.name}: {TOKEN_CHARACTERS_MIN} to {TOKEN_CHARACTERS_MAX} ASCII characters "
+                "without blanks are expected; `amends dashboard --new-token` makes one"
             )
         return cls(digest_of(text), person)
 

@@ -22,7 +22,10 @@ from amends.operate.web.problems import Problem, problem_of, problem_response
 
 PAGES = "amends.operate.web.pages"
 UNFORESEEN = Problem(
-    500, "unforeseen", "That was not expected", "Something went wrong that nobody foresaw; the log of the dashboard says it"
+    500,
+    "unforeseen",
+    "That was not expected",
+    "something went wrong that nobody foresaw; the dashboard's log says what",
 )
 _log = logging.getLogger("amends.web")
 ProblemPage = Callable[[Request, Problem], Response]

@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from amends.operate import as_json
 from amends.operate.mermaid import mermaid
 from amends.operate.operations import Operations
-from amends.operate.values import Act, Trouble
+from amends.operate.values import Act
 from amends.operate.web import api_acts, api_bulk
 from amends.operate.web import shapes as s
 from amends.operate.web.access import Right
@@ -52,7 +52,9 @@ def _sagas() -> list[Guarded]:
     one = f"{ROOT}/sagas/{{id}}"
     view = Right.VIEW
     return [
-        route(f"{ROOT}/sagas", list_, right=view, told=Told("Sagas, newest first", "sagas", s.PageQuery, answer=s.Page)),
+        route(
+            f"{ROOT}/sagas", list_, right=view, told=Told("Sagas, newest first", "sagas", s.PageQuery, answer=s.Page)
+        ),
         route(one, show, right=view, told=Told("One saga", "sagas", s.ShowQuery, answer=s.View, errors=(404,))),
         route(
             f"{one}/history",
@@ -79,7 +81,12 @@ def _all() -> list[Guarded]:
     view = Right.VIEW
     return [
         route(f"{ROOT}/me", me, right=view, told=Told("Who asks", "about", answer=s.Me)),
-        route(f"{ROOT}/stuck", stuck, right=view, told=Told("What waits for somebody", "all", s.StuckQuery, answer=s.Stuck)),
+        route(
+            f"{ROOT}/stuck",
+            stuck,
+            right=view,
+            told=Told("What waits for somebody", "all", s.StuckQuery, answer=s.Stuck),
+        ),
         route(
             f"{ROOT}/groups",
             groups,
@@ -192,8 +199,7 @@ async def me(request: Request) -> Response:
 async def stuck(request: Request) -> Response:
     """What waits for somebody."""
     query = query_of(request, s.StuckQuery)
-    troubles = [Trouble(word) for word in query.trouble]
-    return answer(as_json.stuck(await (await desk_of(request)).stuck(limit=query.limit, troubles=troubles)))
+    return answer(as_json.stuck(await (await desk_of(request)).stuck(limit=query.limit, troubles=query.trouble)))
 
 
 async def groups(request: Request) -> Response:
@@ -274,5 +280,3 @@ def _reveals(request: Request, query: s.ShowQuery) -> bool:
 def _path_of(act: Act) -> str:
     """The path that does an act, below its saga's."""
     return f"POST {act.verb}"
-
-

@@ -68,7 +68,8 @@ async def start(request: Request) -> Response:
     if None not in (body.id, key) and body.id != key:
         raise Malformed("the id and the Idempotency-Key are two names for the same; give one, or the same twice")
     session, saga = await web_of(request).desks.one(request.query_params.get("at")).starter(body.saga)
-    value = value_of(bytes(body.input).decode("utf-8", "surrogateescape"), saga.program.input, f"the input of {saga.name}")
+    text = bytes(body.input).decode("utf-8", "surrogateescape")
+    value = value_of(text, saga.program.input, f"the input of {saga.name}")
     id_ = await session.start(saga, value, body.id or key)
     return answer({"id": id_, "saga": saga.name}, HTTPStatus.CREATED, location=href(request, "api", "v1", "sagas", id_))
 
@@ -91,9 +92,11 @@ async def retry(request: Request) -> Response:
     """Try a step again, perhaps with other arguments."""
     body = await body_of(request, s.Retry)
     given = payload_of(body.arguments, "arguments")
-    return await _acted(
-        request, "retry", lambda desk, id_, who: desk.retry(id_, body.step, reason=body.reason, arguments=given, **who)
-    )
+
+    async def send(desk: Desk, id_: str, who: dict[str, Any]) -> Answer:
+        return await desk.retry(id_, body.step, reason=body.reason, arguments=given, nothing_stayed=body.nothing_stayed, **who)
+
+    return await _acted(request, "retry", send)
 
 
 async def skip(request: Request) -> Response:

@@ -14,11 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from amends.operate import as_json_bulk as bulks_json
+from amends.operate.bulk import BulkAct
 from amends.operate.operations import Operations
+from amends.operate.values import Search
 from amends.operate.web import shapes as s
 from amends.operate.web.access import Right
 from amends.operate.web.context import desk_of, href, person_of, saga_id_of
-from amends.operate.web.problems import NotHere
+from amends.operate.web.problems import Malformed, NotHere
 from amends.operate.web.reading import answer, body_of, etag, key_of, payload_of, query_of, version_of
 from amends.operate.web.routing import Guarded, Told, route
 from amends.operate.web.searching import search_of
@@ -54,26 +56,15 @@ def _read(path: str, handler: Any, summary: str, query: type[Any], name: str) ->
 async def plan(request: Request) -> Response:
     """A dry run: how many, which, and what would come of it."""
     body = await body_of(request, s.BulkPlanBody)
-    desk = await _operations(request)
-    return answer(bulks_json.bulk_plan(await desk.bulk_plan(body.verb, search_of(request, body.search), **_given(body))))
+    targets = _targets(request, body)
+    return answer(bulks_json.bulk_plan(await (await _operations(request)).bulk_plan(_act(request, body), targets)))
 
 
 async def begin(request: Request) -> Response:
     """Begin it; workers do it."""
     body = await body_of(request, s.BulkBody)
-    desk = await _operations(request)
-    found = await desk.bulk_start(
-        body.verb,
-        search_of(request, body.search),
-        **_given(body),
-        actor=person_of(request).name,
-        reason=body.reason,
-        per_second=body.per_second,
-        even_if_changed=body.even_if_changed,
-        paused=body.paused,
-        expected=body.expected,
-        id=key_of(request),
-    )
+    act, targets, desk = _act(request, body), _targets(request, body), await _operations(request)
+    found = await desk.bulk_start(act, targets, paused=body.paused, expected=body.expected, id=key_of(request))
     where = href(request, "api", "v1", "bulks", found.id)
     return answer(bulks_json.bulk(found), HTTPStatus.CREATED, location=where, etag=etag(found.version))
 
@@ -96,9 +87,7 @@ async def results(request: Request) -> Response:
     """What became of each saga."""
     query = query_of(request, s.ResultsQuery)
     desk = await _operations(request)
-    found = await desk.bulk_results(
-        saga_id_of(request), after=query.after, limit=query.limit, words=tuple(query.word)
-    )
+    found = await desk.bulk_results(saga_id_of(request), after=query.after, limit=query.limit, words=tuple(query.word))
     return answer(bulks_json.bulk_results(found))
 
 
@@ -124,14 +113,28 @@ class _Move:
         return answer(bulks_json.bulk(found), etag=etag(found.version))
 
 
-def _given(body: s.BulkPlanBody) -> dict[str, Any]:
-    return {
-        "step": body.step,
-        "result": payload_of(body.result, "result"),
-        "arguments": payload_of(body.arguments, "arguments"),
-        "text": body.text,
-        "ids": tuple(body.ids),
-    }
+def _act(request: Request, body: s.BulkPlanBody) -> BulkAct:
+    return BulkAct(
+        body.verb,
+        person_of(request).name,
+        body.reason,
+        step=body.step,
+        result=payload_of(body.result, "result"),
+        arguments=payload_of(body.arguments, "arguments"),
+        nothing_stayed=body.nothing_stayed,
+        text=body.text,
+        per_second=body.per_second,
+        even_if_changed=body.even_if_changed,
+    )
+
+
+def _targets(request: Request, body: s.BulkPlanBody) -> Search | tuple[str, ...]:
+    """Which sagas: those that are named, else those that fit. Raises Malformed."""
+    if not body.ids:
+        return search_of(request, body.search)
+    if body.search != s.SearchBody():
+        raise Malformed("name the sagas by `ids`, or say by `search` which fit; not both")
+    return tuple(body.ids)
 
 
 async def _operations(request: Request) -> Operations:

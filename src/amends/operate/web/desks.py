@@ -99,8 +99,8 @@ class One:
         source = self._source
         if not isinstance(source, Orchestrator) or not source.config.registry.names:
             raise Refused(
-                f"{name!r:.80} cannot be started from here, where only a database is known and no code: start it in your "
-                "application, or name the orchestrator that lists it, as in `amends dashboard shop:orchestrator`"
+                f"{name!r:.80} cannot be started from here, where only a database is known and no code: start it in "
+                "your application, or name the orchestrator that lists it, as in `amends dashboard shop:orchestrator`"
             )
         saga = source.config.registry.named(name)
         return self._running() or await self._starter.get(), saga

@@ -18,7 +18,7 @@ from amends.errors import AmendsError
 from amends.operate.web.access import Right
 from amends.operate.web.context import Web, form_of, href, next_of, web_of
 from amends.operate.web.live import TOPICS_MAX, Topic
-from amends.operate.web.measures import metrics
+from amends.operate.web.measures import Measures
 from amends.operate.web.problems import Malformed
 from amends.operate.web.routing import route
 from amends.run.asking import check_id
@@ -29,11 +29,11 @@ READY_KEPT_SECONDS = 1.0  # for how long an answer holds, so that probing is no 
 
 def routes(web: Web, *, pages: bool) -> list[BaseRoute]:
     """All of them. pages: they have the forms for logging in and out, so those are left to them."""
-    ready = Ready(web)
+    ready, measures = Ready(web), Measures(web)
     found: list[BaseRoute] = [
         route("/healthz", healthz, right=Right.OPEN),
         route("/readyz", ready.answer, right=Right.OPEN, name="readyz"),
-        route("/metrics", metrics, right=Right.OPEN if web.open_metrics else Right.VIEW),
+        route("/metrics", measures.answer, right=Right.OPEN if web.open_metrics else Right.VIEW, name="metrics"),
         route("/live", live, right=Right.VIEW),
     ]
     if web.access.has_login:
@@ -113,7 +113,9 @@ async def live(request: Request) -> Response:
     """Live events, as `live.py` has them."""
     web, topics = web_of(request), _topics(request)
     web.live.check(topics)
-    return StreamingResponse(web.live.stream(topics), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+    return StreamingResponse(
+        web.live.stream(topics), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+    )
 
 
 def _topics(request: Request) -> frozenset[Topic]:

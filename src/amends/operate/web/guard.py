@@ -130,8 +130,8 @@ class Guard:
         known = self._web.access.csrf(request, person)
         if given is None or not hmac.compare_digest(given.encode("utf-8", "surrogatepass"), known.encode()):
             raise Foreign(
-                "this may come from a page that is not the dashboard's: the CSRF token is missing or old. Load the page "
-                "anew; a program sends `Authorization: Bearer …`, or the token of GET /api/v1/me as X-CSRF-Token"
+                "this may come from a page that is not the dashboard's: the CSRF token is missing or old. Load the "
+                "page anew; a program sends `Authorization: Bearer …`, or the token of GET /api/v1/me as X-CSRF-Token"
             )
 
 
@@ -206,8 +206,8 @@ def _check_origin(request: Request, origins: frozenset[str]) -> None:
     own = parts.netloc and parts.netloc.lower() == request.headers.get("host", "").lower()
     if not own or (request.scope.get("scheme") == "https" and parts.scheme != "https"):
         raise Foreign(
-            f"this comes from {origin!r:.80}, another origin than this dashboard's. Behind a proxy that renames the host "
-            "say so: `amends dashboard --allow-origin https://NAME`"
+            f"this comes from {origin!r:.80}, another origin than this dashboard's. Behind a proxy that renames the "
+            "host say so: `amends dashboard --allow-origin https://NAME`"
         )
 
 

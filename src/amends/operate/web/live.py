@@ -166,5 +166,7 @@ def _put(queue: asyncio.Queue[str | None], text: str) -> None:
 
 
 def _event(topic: Topic, version: Hashable) -> str:
-    data = {"kind": topic.kind} if topic.kind == "overview" else {"kind": topic.kind, "id": topic.id, "version": version}
+    data: dict[str, Hashable] = {"kind": topic.kind}
+    if topic.kind != "overview":
+        data |= {"id": topic.id, "version": version}
     return f"event: changed\ndata: {json.dumps(data)}\n\n"

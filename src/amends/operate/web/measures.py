@@ -1,32 +1,99 @@
-"""`/metrics`: how all sagas fare, for Prometheus: gauges from the database, and what this process itself has observed.
+"""`/metrics` of the dashboard: how all sagas fare, read from the database.
 
-Guarantees: asked at most once a second, whoever scrapes; a database that is away is a gauge, not an error.
+What a worker counts is told by the worker itself (`amends worker --metrics`); this is what no worker sees alone.
+
+Guarantees: the database is asked at most once a second, whoever scrapes; one that is away is a gauge, not an error.
 Must not: name a saga's id, a person or a payload.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from amends.errors import AmendsError
+from amends.observe.prometheus import OPENMETRICS, TEXT, accepts_openmetrics, exposition
+from amends.observe.registry import Family, Sample, Spec
 from amends.operate.operations import Operations
 from amends.operate.values import Overview
-from amends.operate.web.context import desk_of
+from amends.operate.web.context import Web
 
-MEDIA = "text/plain; version=0.0.4; charset=utf-8"
+KEPT_SECONDS = 1.0
+ASKED_SECONDS = 5.0
+GAUGES: tuple[Spec, ...] = (
+    Spec("amends_store_up", "gauge", "1 if the sagas' database answers."),
+    Spec("amends_sagas_open", "gauge", "Sagas that have not ended, by status.", ("status",)),
+    Spec("amends_sagas_stuck", "gauge", "Open sagas that wait for a person, or for a worker that knows them."),
+    Spec("amends_failing_sagas", "gauge", "Open sagas in which the same went wrong, the most frequent.", ("saga", "step")),
+    Spec("amends_outbox_lag_seconds", "gauge", "For how long the oldest event waits to be published."),
+    Spec("amends_outbox_waiting", "gauge", "Events that wait to be published."),
+    Spec("amends_timer_lag_seconds", "gauge", "For how long the saga that is overdue the longest has been due."),
+    Spec("amends_timers_waiting", "gauge", "Sagas that were due and that no worker has taken yet."),
+    Spec("amends_workers_alive", "gauge", "Workers whose lease runs."),
+)
+_SPECS = {spec.name: spec for spec in GAUGES}
 
 
-async def metrics(request: Request) -> Response:
-    """The text that Prometheus reads."""
-    try:
-        desk = await desk_of(request)
-        found = await desk.overview() if isinstance(desk, Operations) else None
-    except AmendsError:
-        return Response("# TYPE amends_store_up gauge\namends_store_up 0\n", media_type=MEDIA)
-    return Response(_text(found), media_type=MEDIA)
+class Measures:
+    """The text that Prometheus reads, kept for a moment."""
+
+    def __init__(self, web: Web) -> None:
+        self._web = web
+        self._kept: list[Family] = []
+        self._until = 0.0
+        self._asking = asyncio.Lock()
+
+    async def answer(self, request: Request) -> Response:
+        """All gauges, in whichever format is asked for."""
+        openmetrics = accepts_openmetrics(request.headers.get("accept", ""))
+        text = exposition(await self._families(), openmetrics=openmetrics)
+        return Response(text, headers={"content-type": OPENMETRICS if openmetrics else TEXT})
+
+    async def _families(self) -> list[Family]:
+        async with self._asking:
+            if time.monotonic() >= self._until:
+                self._kept = await self._read()
+                self._until = time.monotonic() + KEPT_SECONDS
+        return self._kept
+
+    async def _read(self) -> list[Family]:
+        try:
+            async with asyncio.timeout(ASKED_SECONDS):
+                desk = await self._web.desks.one(None).desk()
+                if not isinstance(desk, Operations):
+                    await desk.find(limit=1)
+                    return [_family("amends_store_up", 1)]
+                return gauges(await desk.overview())
+        except (AmendsError, TimeoutError):
+            return [_family("amends_store_up", 0)]
 
 
-def _text(overview: Overview | None) -> str:
-    lines = ["# TYPE amends_store_up gauge", "amends_store_up 1"]
-    return "\n".join(lines) + "\n" if overview else "\n".join(lines) + "\n"
+def gauges(overview: Overview) -> list[Family]:
+    """How all sagas fare, as numbers."""
+    spec = _SPECS["amends_sagas_open"]
+    opened = Family(spec, tuple(Sample("", (("status", name),), n) for name, n in overview.counts.items()))
+    failing: dict[tuple[str, str], int] = {}
+    for group in overview.groups:
+        place = group.saga, group.step
+        failing[place] = failing.get(place, 0) + group.count
+    samples = tuple(Sample("", (("saga", saga), ("step", step)), n) for (saga, step), n in failing.items())
+    found = [
+        _family("amends_store_up", 1),
+        opened,
+        _family("amends_sagas_stuck", overview.stuck),
+        Family(_SPECS["amends_failing_sagas"], samples),
+        _family("amends_timer_lag_seconds", overview.timers.lag_seconds),
+        _family("amends_timers_waiting", overview.timers.waiting),
+        _family("amends_workers_alive", sum(worker.alive for worker in overview.workers)),
+    ]
+    if overview.outbox is not None:
+        found.append(_family("amends_outbox_lag_seconds", overview.outbox.lag_seconds))
+        found.append(_family("amends_outbox_waiting", overview.outbox.waiting))
+    return found
+
+
+def _family(name: str, value: float) -> Family:
+    return Family(_SPECS[name], (Sample("", (), value),))

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from starlette.requests import Request
 
-from amends.operate.values import Search, Trouble
+from amends.operate.values import Search
 from amends.operate.web.context import person_of
 from amends.operate.web.problems import Forbidden
 from amends.operate.web.shapes import ListQuery, SearchBody
@@ -29,7 +29,7 @@ def search_of(request: Request, query: ListQuery | SearchBody) -> Search:
         key=query.key,
         input=tuple(pairs),
         versions=tuple(query.version),
-        troubles=tuple(Trouble(word) for word in query.trouble),
+        troubles=tuple(query.trouble),
         stuck=query.stuck,
         assigned=query.assigned,
         started_after=_instant(query.started_after),

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from amends.operate.operations import LIST_LIMIT, REASON_CHARACTERS_MAX
+from amends.operate.values import Trouble
 
 TEXT_MAX = 500
 Text = Annotated[str, Meta(max_length=TEXT_MAX, pattern="^[^\\x00]*$")]
@@ -21,7 +22,6 @@ Why = Annotated[str, Meta(min_length=1, max_length=REASON_CHARACTERS_MAX)]
 Instant = Annotated[datetime, Meta(tz=True)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Status = Literal["running", "compensating", "parked", "completed", "compensated"]
-TroubleWord = Literal["parked", "stuck", "stalled", "stranded", "waiting", "silent"]
 Verb = Literal["retry", "skip", "resolve", "compensate", "unpark", "cancel", "signal", "assign", "note"]
 BulkVerb = Literal["retry", "skip", "resolve", "compensate", "unpark", "cancel", "assign", "note"]
 Unset = UnsetType
@@ -44,7 +44,7 @@ class ListQuery(Query, frozen=True):
     key: Text = ""
     input: list[Annotated[str, Meta(max_length=TEXT_MAX, pattern="^[^\\x00=]+=[^\\x00]*$")]] = []
     version: list[Text] = []
-    trouble: list[TroubleWord] = []
+    trouble: list[Trouble] = []
     stuck: bool = False
     assigned: Text | None = None
     started_after: Instant | None = None
@@ -86,7 +86,7 @@ class OutcomeQuery(Query, frozen=True):
 class StuckQuery(Query, frozen=True):
     """trouble: only these kinds."""
 
-    trouble: list[TroubleWord] = []
+    trouble: list[Trouble] = []
     limit: Limit = LIST_LIMIT
 
 
@@ -130,10 +130,12 @@ class Reasoned(Body, frozen=True):
 
 
 class Retry(Plainly, frozen=True):
-    """arguments: others than those it has, as JSON; it gets them from then on."""
+    """arguments: others than those it has, as JSON; it gets them from then on. nothing_stayed: of the last try,
+    as somebody has found out."""
 
     step: Given
     arguments: Value = UNSET
+    nothing_stayed: bool = False
 
 
 class Skip(Reasoned, frozen=True):
@@ -187,7 +189,7 @@ class SearchBody(Body, frozen=True):
     key: Text = ""
     input: dict[Given, Text] = {}
     version: list[Text] = []
-    trouble: list[TroubleWord] = []
+    trouble: list[Trouble] = []
     stuck: bool = False
     assigned: Text | None = None
     started_after: Instant | None = None
@@ -196,7 +198,8 @@ class SearchBody(Body, frozen=True):
 
 
 class BulkPlanBody(Body, frozen=True):
-    """The same act on many sagas. search: which, or ids: exactly these. text: the person of assign, the text of note."""
+    """The same act on many sagas. search: which, or ids: exactly these. text: the person of assign, the words of note.
+    nothing_stayed: of a retry with arguments, that no earlier attempt had its effect."""
 
     verb: BulkVerb
     search: SearchBody = SearchBody()
@@ -204,15 +207,16 @@ class BulkPlanBody(Body, frozen=True):
     step: Text = ""
     result: Value = UNSET
     arguments: Value = UNSET
+    nothing_stayed: bool = False
+    reason: Words = ""
     text: Words = ""
+    per_second: Annotated[float, Meta(gt=0, le=1000)] = 20.0
+    even_if_changed: bool = False
 
 
 class BulkBody(BulkPlanBody, frozen=True):
     """expected: how many sagas the dry run found; it is refused if it is another number by now."""
 
-    reason: Why
-    per_second: Annotated[float, Meta(gt=0, le=1000)] = 20.0
-    even_if_changed: bool = False
     paused: bool = False
     expected: Annotated[int, Meta(ge=0, le=10**9)] | None = None
 
@@ -280,7 +284,7 @@ class Page(Struct):
 class StuckSaga(Saga):
     """why: in words."""
 
-    trouble: TroubleWord
+    trouble: Trouble
     why: str
 
 
