@@ -43,7 +43,7 @@ def missing(verb: str, **given: object) -> str:
     return flaw(verb, **whole)  # type: ignore[arg-type]  # each as its test says
 
 
-@pytest.mark.parametrize(("stand", "move"), itertools.product(Stand, Move), ids=str)
+@pytest.mark.parametrize(("stand", "move"), list(itertools.product(Stand, Move)), ids=str)
 def test_each_move_leads_where_the_picture_says_or_is_refused_and_changes_nothing(stand: Stand, move: Move) -> None:
     said = ruling(stand, move)
 
