@@ -11,7 +11,7 @@ Must not: hold a rule of what a saga may do; the core has them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -25,9 +25,11 @@ from amends.operate import health
 from amends.operate.acting import REASON_CHARACTERS_MAX as REASON_CHARACTERS_MAX  # whoever takes one asks here
 from amends.operate.acting import Acting, Seen
 from amends.operate.database import check_sagas, inbox_of
+from amends.operate.finding import LIST_LIMIT as LIST_LIMIT  # whoever lists takes it from here
+from amends.operate.looking import Looking
 from amends.operate.redact import log_reveal
 from amends.operate.sight import Sight
-from amends.operate.values import Finding, Line, Page, Pruned, SagaView, StuckPage, Trouble
+from amends.operate.values import Finding, Line, Pruned, SagaView, StuckPage, Trouble
 from amends.run.database import Database
 from amends.run.mailbox import Wish, act_mail
 from amends.run.orchestrator import Orchestrator
@@ -35,12 +37,10 @@ from amends.run.plans import Plans
 from amends.run.retention import BATCH, Forget, batches, count_ended, forgetting
 from amends.run.session import Config, Session, check_id, state_of
 from amends.run.settings import Settings
-from amends.store.base import Filter, Store
-
-LIST_LIMIT = 50
+from amends.store.base import Store
 
 
-class Operations(Acting):
+class Operations(Acting, Looking):
     """What one may ask of the sagas in one namespace of a database."""
 
     def __init__(self, session: Session) -> None:
@@ -48,28 +48,6 @@ class Operations(Acting):
         self._sight = Sight(session)
 
     # Reading
-
-    async def find(
-        self,
-        *,
-        statuses: Sequence[str] = (),
-        sagas: Sequence[str] = (),
-        stuck: bool = False,
-        before: str | None = None,
-        limit: int = LIST_LIMIT,
-    ) -> Page:
-        """Sagas, newest first. sagas: names of definitions. stuck: only those with a stuck step,
-        parked or stalled. before: only those older than the saga with this id.
-
-        Raises UnknownSaga for a definition or an id that is not there.
-        """
-        await self._sight.refresh()
-        plans = self._sight.numbers(sagas) if sagas else None
-        older = None if before is None else (await self._sight.head(before)).id
-        rows = await self.session.store.find(Filter(tuple(statuses), plans, stuck, older, limit + 1))
-        crew = await self._sight.crew()
-        found = await self._sight.page(rows[:limit], crew)
-        return Page(tuple(found), len(rows) > limit)
 
     async def show(self, saga_id: str, *, reveal: bool = False, actor: str = "") -> SagaView:
         """All that is known of one saga; marked fields masked, unless they are to be revealed: that is logged, with who

@@ -26,7 +26,8 @@ class SagaLine(NamedTuple):
     the service that started it. silent: who did not react. holder: of a choreographed one, seen at its home: which
     service has it, as far as its home was told, in words; empty of all others. fingerprint: of what went wrong, the
     same of all in which the same went wrong; empty where nothing did. step: where that was. version: how many rows its
-    history has, 0 where that was not looked at; an act may be meant for that version alone. assigned: the person who sees to it. note: the last one.
+    history has, 0 where that was not looked at; an act may be meant for that version alone. assigned: the person who
+    sees to it. note: the last one.
     """
 
     id: str
@@ -215,7 +216,8 @@ class Search:
     changed_before: float | None = None
 
 
-class Group(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Group:
     """Open sagas in which the same went wrong at the same step. reason: one example's. first_at, last_at: when the
     first and the last of them changed. example: the id of the newest."""
 
@@ -252,8 +254,8 @@ class Ends(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Per minute, the oldest first, the running minute last: what began, ended and was parked. parked: of those that are
-    parked still. since: all is counted from this instant on; where a minute lies before it, its numbers are too low."""
+    """Per minute, the oldest first, the running minute last: what began, ended and was parked. parked: of those that
+    still are. since: all is counted from this instant on; where a minute lies before it, its numbers are too low."""
 
     started: tuple[int, ...]
     completed: tuple[int, ...]

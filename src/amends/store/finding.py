@@ -78,7 +78,7 @@ class GroupRow(NamedTuple):
     """Open sagas with one fingerprint. first_at, last_at: of their changes. newest: an internal id."""
 
     fingerprint: str
-    count: int
+    sagas: int
     first_at: float
     last_at: float
     newest: bytes
@@ -96,7 +96,7 @@ class Tally(NamedTuple):
 class Due(NamedTuple):
     """Sagas that were due and nobody owns. oldest: when the first was, None where there is none."""
 
-    count: int
+    sagas: int
     oldest: float | None
 
 
@@ -161,3 +161,24 @@ def full(rows: Sequence[SagaRow], limit: int) -> Place | None:
 def just_below(saga: bytes) -> bytes:
     """The greatest id below an internal id."""
     return max(int.from_bytes(saga, "big") - 1, 0).to_bytes(16, "big")
+
+
+def fits(wanted: Wanted, row: SagaRow) -> bool:
+    """Whether a head is one that is looked for, wherever in the list it stands."""
+    return (
+        (not wanted.statuses or row.status in wanted.statuses)
+        and (wanted.plans is None or row.plan in wanted.plans)
+        and (not wanted.fingerprints or row.fingerprint in wanted.fingerprints)
+        and (not wanted.steps or row.step in wanted.steps)
+        and row.key.startswith(wanted.prefix)
+        and (wanted.assigned is None or (row.assigned or "") == wanted.assigned)
+        and (not wanted.trouble or in_trouble(row))
+        and (wanted.started_after is None or row.created_at >= wanted.started_after)
+        and (wanted.started_before is None or row.created_at < wanted.started_before)
+        and (wanted.changed_before is None or row.updated_at < wanted.changed_before)
+    )
+
+
+def in_trouble(row: SagaRow) -> bool:
+    """Whether a head has a stuck step, is parked or stalled."""
+    return row.stuck is not None or row.stalled is not None

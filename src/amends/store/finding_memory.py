@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from amends.store.finding import Due, GroupRow, Place, Stretch, Tally, Wanted, full
+from amends.store.finding import Due, GroupRow, Place, Stretch, Tally, Wanted, fits, full, in_trouble
 from amends.store.rows import OPEN, SagaRow
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class MemoryFinder:
             )
             for fingerprint, rows in found.items()
         ]
-        return sorted(groups, key=lambda group: (-group.count, group.fingerprint))[:limit]
+        return sorted(groups, key=lambda group: (-group.sagas, group.fingerprint))[:limit]
 
     async def heads(self, sagas: Sequence[bytes]) -> list[SagaRow]:
         there = self._database().sagas
@@ -68,7 +68,7 @@ class MemoryFinder:
         return _tally((("parked", row.updated_at) for row in rows), since, look)
 
     async def troubled(self) -> int:
-        return sum(_in_trouble(row) for row in self._database().open.values())
+        return sum(in_trouble(row) for row in self._database().open.values())
 
     async def due(self, before: float, look: int) -> Due:
         rows = [row for row in self._database().open.values() if row.owner is None and row.wake_at is not None]
@@ -79,28 +79,8 @@ class MemoryFinder:
         return dict(Counter(row.owner for row in self._database().open.values() if row.owner is not None))
 
 
-def fits(wanted: Wanted, row: SagaRow) -> bool:
-    """Whether a head is one that is looked for, wherever in the list it stands."""
-    return (
-        (not wanted.statuses or row.status in wanted.statuses)
-        and (wanted.plans is None or row.plan in wanted.plans)
-        and (not wanted.fingerprints or row.fingerprint in wanted.fingerprints)
-        and (not wanted.steps or row.step in wanted.steps)
-        and row.key.startswith(wanted.prefix)
-        and (wanted.assigned is None or (row.assigned or "") == wanted.assigned)
-        and (not wanted.trouble or _in_trouble(row))
-        and (wanted.started_after is None or row.created_at >= wanted.started_after)
-        and (wanted.started_before is None or row.created_at < wanted.started_before)
-        and (wanted.changed_before is None or row.updated_at < wanted.changed_before)
-    )
-
-
 def _between(wanted: Wanted, row: SagaRow) -> bool:
     return (wanted.before is None or row.id < wanted.before) and (wanted.behind is None or row.id > wanted.behind)
-
-
-def _in_trouble(row: SagaRow) -> bool:
-    return row.stuck is not None or row.stalled is not None
 
 
 def _tally(events: Iterable[tuple[str, float]], since: float, look: int) -> Tally:

@@ -38,7 +38,7 @@ class PostgresFinder:
 
     async def groups(self, wanted: Wanted, limit: int) -> list[GroupRow]:
         rows = await self._fetch("groups", *_values(self._namespace(), wanted._replace(limit=limit)))
-        return [GroupRow(*tuple(row)[:4], bytes.fromhex(row[4].replace("-", ""))) for row in rows]
+        return [GroupRow._make((*row[:4], bytes.fromhex(row[4].replace("-", "")))) for row in rows]
 
     async def heads(self, sagas: Sequence[bytes]) -> list[SagaRow]:
         return [SagaRow(*row) for row in await self._fetch("heads_by_id", self._namespace(), list(sagas))]
