@@ -20,6 +20,7 @@ from amends.define.program import Program
 from amends.define.values import clean, describe
 from amends.errors import LimitExceeded, ValueRefused
 from amends.run.changed_arguments import admitted
+from amends.run.unsaid import unsaid
 from amends.store.base import MailAnswer, MailRow, NewMail
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ _decode = msgspec.json.Decoder(Letter).decode
 def write(*, value: bytes | None = None, arguments: bytes | None = None, **fields: Any) -> bytes:
     """A mail's body. A text in it is made fit to be stored: a shell may pass bytes that are none."""
     fit: dict[str, Any] = {name: clean(one) if isinstance(one, str) else one for name, one in fields.items()}
-    return _encode(Letter(**fit, value=msgspec.Raw(value or b"null"), arguments=msgspec.Raw(arguments or b"")))
+    if arguments is not None:
+        fit["arguments"] = msgspec.Raw(arguments)
+    return _encode(Letter(**fit, value=msgspec.Raw(value or b"null")))
 
 
 class Wish(NamedTuple):
@@ -253,7 +256,8 @@ def told_by(reply: Reply, live: Live) -> Message | None:
     """What the core is told of a reply; None of one that does not fit: of another round than the step's, of a step
     that no service does, an outcome that its half of a step cannot have. The reason of one that succeeded is why
     its result was not kept."""
-    _, _, _, step, phase, word, _, data, reason, round_, attempt, after, park, final = reply
+    _, _, _, step, phase, word, _, data, said, round_, attempt, after, park, final = reply
+    reason = unsaid(said, live.secrets()) if said else ""
     node = live.program.plan.node(step)
     if not isinstance(node, StepNode) or not node.remote or phase is not _PHASES.get(word, phase):
         return None

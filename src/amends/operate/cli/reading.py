@@ -73,7 +73,11 @@ def list_(
         out.print(word("No sagas here that fit.", "dim"))
         return
     rows = [(line.id, line.saga, word(line.status), when(line.started_at), _why(line)) for line in page.sagas]
-    print_table(out, ("id", "saga", "status", "started (UTC)", "why"), rows)
+    titles: tuple[str, ...] = ("id", "saga", "status", "started (UTC)", "why")
+    if any(line.assigned for line in page.sagas):
+        titles = (*titles, "assigned")
+        rows = [(*row, line.assigned) for row, line in zip(rows, page.sagas, strict=True)]
+    print_table(out, titles, rows)
     if page.more:
         options = [*_filters(statuses, sagas, only_stuck, limit), *place.options(), f"--before={page.sagas[-1].id}"]
         click.echo(f"There are more: {safe(command_line('list', options=options, positional=[]))}", err=True)

@@ -75,7 +75,7 @@ async def _read(place: Place, saga_id: str) -> tuple[SagaView, Program | None]:
 
 def json_of(view: SagaView, place: Place, program: Program | None) -> dict[str, object]:
     """A saga for scripts."""
-    return as_json.view(view, lambda act: command_of(act, view.line.id, place, program))
+    return as_json.view(view, lambda act: command_of(act, view.line, place, program))
 
 
 def print_head(out: Console, view: SagaView) -> None:
@@ -107,6 +107,11 @@ def print_head(out: Console, view: SagaView) -> None:
         facts.append(("due", when(line.due_at)))
     if line.worker is not None:
         facts.append(("worker", str(line.worker)))
+    if line.assigned:
+        facts.append(("assigned", line.assigned))
+    if line.note:
+        facts.append(("note", line.note))
+    facts.append(("version", str(line.version)))
     if view.waiting_mail:
         facts.append(("mail", f"{view.waiting_mail} not answered yet; {_who_answers(view)}"))
     for name, text in facts:
@@ -190,7 +195,7 @@ def print_history(out: Console, lines: tuple[Line, ...], total: int) -> None:
 def history_text(line: Line) -> Text:
     """One line of a history."""
     made = Text.assemble(word(f"  {clock(line.at)}  ", "dim"), word(line.text, line.tone))
-    if line.actor and line.event not in ("operated", "refused"):
+    if line.actor and line.event not in ("operated", "refused", "assigned", "noted"):
         made.append_text(word(f" (from {line.actor})", "person"))
     if line.value is not None:
         made.append_text(word(f"  {value(line.value)}", "dim"))
