@@ -60,12 +60,6 @@ def found(data: object, secrets: Secrets) -> Iterator[str | int | float]:
         yield from _found(data, _path(pointer))
 
 
-def inside(secrets: Iterable[str], *steps: str) -> Secrets:
-    """The same secrets of a payload that holds theirs at some place: `inside(found, "*")` in a list."""
-    before = _pointer(steps)
-    return tuple(before + pointer for pointer in secrets)
-
-
 class _Look:
     """One walk through a type."""
 

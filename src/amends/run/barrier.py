@@ -25,6 +25,7 @@ from amends.run.attempt import Runner, failure, returned
 from amends.run.chaining import handles
 from amends.run.sealing import Seal, opened_payload
 from amends.run.tried import Tried
+from amends.run.unsaid import unsaid_by
 from amends.store import effects, effects_postgres
 from amends.store.effects_postgres import Found, Limits, Opened
 from amends.store.effects_rows import InboxRow, Key
@@ -77,7 +78,8 @@ class Try(ABC):
         try:
             values = self.values(rows)
         except ValueRefused as error:
-            return m.Failure(self.attempt.address, self.attempt.phase, describe(error), resolved=True, park=True)
+            unfit = m.Failure(self.attempt.address, self.attempt.phase, describe(error), resolved=True, park=True)
+            return unsaid_by(unfit, self.attempt.secrets())
         for argument in self.call.arguments:
             if argument.kind is Kind.TX:
                 values[argument.name] = transaction

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from amends.decide import messages as m
@@ -29,6 +29,7 @@ from amends.run.barrier import Try, as_entry, entry_of, opened, row_of, sealed
 from amends.run.sealing import Seals
 from amends.run.timers import Deadlines
 from amends.run.tried import Tried
+from amends.run.unsaid import Known, in_payloads
 from amends.store.effects_rows import InboxRow
 
 LOCK_SECONDS = 1.0  # a row that another process has is waited for in pauses, so that its connection serves others
@@ -69,7 +70,7 @@ class Subject(NamedTuple):
 class Handling(Tried):
     """A handler at work. values: what it is given by position."""
 
-    __slots__ = ("_context", "_desk", "_subject", "codec", "handler", "values")
+    __slots__ = ("_context", "_desk", "_subject", "codec", "handler", "known", "values")
 
     def __init__(self, desk: Desk, handler: Handler, phase: Phase, subject: Subject, codec: Codec[Any] | None) -> None:
         self.address: str = subject.address
@@ -84,6 +85,7 @@ class Handling(Tried):
         self.handler: Handler = handler
         self.codec: Codec[Any] | None = codec
         self.values: tuple[Any, ...] = ()
+        self.known: tuple[Known, ...] = ()  # payloads that it was given
         self._desk = desk
         self._subject = subject
         self._context: Context | None = None
@@ -142,6 +144,10 @@ class Handling(Tried):
             return b"null"
         return self.codec.admit(result, f"the reply of {self.handler.where}", self._desk.payload_bytes)[0]
 
+    def secrets(self) -> Sequence[object]:
+        """The marked values of what it was given."""
+        return in_payloads(self.known)
+
     def expire(self) -> bool:
         """The timeout is over: ask the function to stop. One that does not holds its place."""
         if self.cancelled:
@@ -163,6 +169,7 @@ class CommandTry(Try):
         subject = Subject(command.namespace, command.key, command.saga, command.step, command.attempt, command.round)
         codec = handled.contract.replied if command.phase is Phase.ACTION else None
         self.handling: Handling = Handling(desk, handler, command.phase, subject, codec)
+        self.handling.known = (Known(command.data, handled.contract.sent.secrets),)
         super().__init__(desk, self.handling, (command.namespace, command.saga, command.step), command.round)
         self.chain: Chain | None = Chain(command.key)
         self.command: Command = command
@@ -215,6 +222,7 @@ class CommandTry(Try):
                 _, _, _, result, _, stored = opened(entry, self._seal, self.command.step)
             except StoreError as error:
                 raise ValueRefused(str(error)) from None
+            handling.known = (Known(stored, contract.sent.secrets), Known(result, contract.replied.secrets))
             handling.values = (contract.sent.decode(_stored(stored)), contract.replied.decode(_stored(result)))
         return handling.arguments()
 

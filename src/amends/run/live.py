@@ -37,6 +37,7 @@ from amends.run.observing import Eye, attempted, eye_of
 from amends.run.outcomes import Outcome
 from amends.run.shell import Shell
 from amends.run.supply import Supply
+from amends.run.unsaid import in_state
 from amends.store.base import Fate, Head, MailAnswer, NewSaga, Write
 
 _AT_REST = (Status.COMPLETED, Status.COMPENSATED, Status.PARKED)
@@ -337,6 +338,10 @@ class Live:
     def admit(self, address: str, result: Any) -> bytes:
         """The payload of a result. Raises ValueRefused or LimitExceeded."""
         return self._supply.admit(address, result)
+
+    def secrets(self) -> Sequence[object]:
+        """The marked values of the saga, which no reason may have."""
+        return in_state(self.program.plan, self.state)
 
     @property
     def deadline(self) -> float | None:

@@ -269,7 +269,7 @@ class Work:
         try:
             with _AtWork(self.at_work, handling):
                 if self.has_around:
-                    message = await surrounded(it, handling.context, lambda: self.until_told(transactions, it))
+                    message = await surrounded(it, lambda: self.until_told(transactions, it))
                 else:
                     message = await self.until_told(transactions, it)
         finally:

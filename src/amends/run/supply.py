@@ -23,6 +23,7 @@ from amends.errors import LimitExceeded, ValueRefused
 from amends.run.changed_arguments import changed, codec_of
 from amends.run.outcomes import list_of
 from amends.run.settings import Settings
+from amends.run.unsaid import in_state, unsaid
 
 if TYPE_CHECKING:
     from amends.run.attempt import Attempt
@@ -99,6 +100,10 @@ class Supply:
 
     def answer(self, question: Question, state: State, now: float) -> m.Answer:
         """Call the user's function that a question is about; what it raises is an answer too."""
+        said = self._answer(question, state, now)
+        return said._replace(error=unsaid(said.error, in_state(self._program.plan, state))) if said.error else said
+
+    def _answer(self, question: Question, state: State, now: float) -> m.Answer:
         kind, address = question.kind, question.address
         try:
             if kind == "accept":

@@ -78,7 +78,7 @@ class Transactions(ABC):
         """One attempt; how it ended, as a message for the core."""
         attempt.task = None  # a cancelled task would leave the transaction open
         it = StepTry(runner, attempt, ctx)
-        return await surrounded(it, ctx, lambda: self._until_told(it))
+        return await surrounded(it, lambda: self._until_told(it))
 
     async def once(self, it: Try) -> Message:
         """One transaction, in its turn. Raises StoreUnavailable where it is to be tried again, StoreError where
@@ -99,7 +99,7 @@ class Transactions(ABC):
         return it.given_up()
 
 
-async def surrounded(it: Try, ctx: Context, until_told: Callable[[], Awaitable[Message]]) -> Message:
+async def surrounded(it: Try, until_told: Callable[[], Awaitable[Message]]) -> Message:
     """What becomes of it, inside what the user put around it, which sees what the function raised."""
     if not it.runner.has_around:
         return await until_told()
@@ -117,7 +117,7 @@ async def surrounded(it: Try, ctx: Context, until_told: Callable[[], Awaitable[M
         return it.message
 
     try:
-        await inside(it.runner, ctx, shown)
+        await inside(it.runner, it.attempt, shown)
     except BaseException as error:
         if it.message is None:
             if own:
