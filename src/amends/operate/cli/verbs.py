@@ -42,6 +42,7 @@ VERBS: dict[str, Entry] = {
     "explore": Entry("amends.testing.explore_verb:explore", "Run a saga through every fault, against a fake world."),
     "contracts": Entry("amends.operate.cli.contracts:contracts", "Show what services can be asked for and tell."),
     "outbox": Entry("amends.operate.cli.outbox:outbox", "Look after the events that a service publishes."),
+    "dashboard": Entry("amends.operate.cli.dashboard:dashboard", "Serve the dashboard and the HTTP API."),
     "db": Entry("amends.operate.cli.db:db", "Look after the database's schema."),
     "doctor": Entry("amends.operate.cli.doctor:doctor", "Check the database, the workers and what they leave alone."),
     "prune": Entry("amends.operate.cli.prune:prune", "Forget sagas that ended long ago."),

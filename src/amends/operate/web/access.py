@@ -88,7 +88,7 @@ class Token:
         if not TOKEN_CHARACTERS_MIN <= len(text) <= TOKEN_CHARACTERS_MAX or not text.isascii() or " " in text:
             raise DefinitionError(
                 f"the token of {person.name}: {TOKEN_CHARACTERS_MIN} to {TOKEN_CHARACTERS_MAX} ASCII characters "
-                "without blanks are expected; `amends dashboard --new-token` makes one"
+                "without blanks are expected; `amends dashboard --add-token` makes one"
             )
         return cls(digest_of(text), person)
 

@@ -94,7 +94,9 @@ async def retry(request: Request) -> Response:
     given = payload_of(body.arguments, "arguments")
 
     async def send(desk: Desk, id_: str, who: dict[str, Any]) -> Answer:
-        return await desk.retry(id_, body.step, reason=body.reason, arguments=given, nothing_stayed=body.nothing_stayed, **who)
+        return await desk.retry(
+            id_, body.step, reason=body.reason, arguments=given, nothing_stayed=body.nothing_stayed, **who
+        )
 
     return await _acted(request, "retry", send)
 

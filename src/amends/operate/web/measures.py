@@ -27,7 +27,9 @@ GAUGES: tuple[Spec, ...] = (
     Spec("amends_store_up", "gauge", "1 if the sagas' database answers."),
     Spec("amends_sagas_open", "gauge", "Sagas that have not ended, by status.", ("status",)),
     Spec("amends_sagas_stuck", "gauge", "Open sagas that wait for a person, or for a worker that knows them."),
-    Spec("amends_failing_sagas", "gauge", "Open sagas in which the same went wrong, the most frequent.", ("saga", "step")),
+    Spec(
+        "amends_failing_sagas", "gauge", "Open sagas in which the same went wrong, the most frequent.", ("saga", "step")
+    ),
     Spec("amends_outbox_lag_seconds", "gauge", "For how long the oldest event waits to be published."),
     Spec("amends_outbox_waiting", "gauge", "Events that wait to be published."),
     Spec("amends_timer_lag_seconds", "gauge", "For how long the saga that is overdue the longest has been due."),
