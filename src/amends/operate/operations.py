@@ -23,7 +23,8 @@ from amends.define.policy import Duration
 from amends.errors import DefinitionError, NotAnswered, UnknownSaga
 from amends.operate import health
 from amends.operate.acting import REASON_CHARACTERS_MAX as REASON_CHARACTERS_MAX  # whoever takes one asks here
-from amends.operate.acting import Acting, Seen
+from amends.operate.acting import Seen
+from amends.operate.bulk import BulkOperations
 from amends.operate.database import check_sagas, inbox_of
 from amends.operate.finding import LIST_LIMIT as LIST_LIMIT  # whoever lists takes it from here
 from amends.operate.looking import Looking
@@ -40,7 +41,7 @@ from amends.run.settings import Settings
 from amends.store.base import Store
 
 
-class Operations(Acting, Looking):
+class Operations(Looking, BulkOperations):
     """What one may ask of the sagas in one namespace of a database."""
 
     def __init__(self, session: Session) -> None:
