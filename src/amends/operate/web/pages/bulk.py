@@ -47,15 +47,16 @@ OFFERS: dict[str, Offer] = {
     for offer in (
         Offer("unpark", "Try all that is stuck again", "Everything that is stuck in each is tried again."),
         Offer("retry", "Try one step again", "One step, or its undo, is tried again in each.", step=True),
-        Offer("resolve", "A step was done by hand", "You did it for each of them; they go on as if they had.", step=True,
-              value="Result (JSON)"),
+        Offer(
+            "resolve", "A step was done by hand", "You did it; they go on as if they had.", True, value="Result (JSON)"
+        ),
         Offer("skip", "Skip a step", "It is left as it is in each, and counts as settled.", step=True, danger=True),
         Offer("compensate", "Go back and undo", "What each did is undone, the last step first.", danger=True),
         Offer("cancel", "Cancel them", "Each goes back, if it has not passed its point of no return.", danger=True),
         Offer("assign", "Assign them", "Somebody sees to them.", text="Person"),
         Offer("note", "Note something", "A line in the history of each.", text="Note"),
     )
-}  # fmt: skip
+}
 
 
 class Meant(NamedTuple):
@@ -198,11 +199,8 @@ async def _new(request: Request, meant: Meant, form: Form, *, dry: bool, error: 
             plan = await desk.bulk_plan(_act(form._replace(reason=form.reason or LOOKING), LOOKING), meant.targets)
         except (Refused, ValueRefused, LimitExceeded) as refused:
             error = error or refused
-    step = (
-        form.step
-        or next(iter(meant.filters.of("step")), "")
-        or (plan.examples[0].step if plan and plan.examples else "")
-    )
+    example = plan.examples[0].step if plan is not None and plan.examples else ""
+    step = form.step or meant.filters.first("step") or example
     return page(
         request,
         "bulk_new.html",

@@ -14,10 +14,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from amends.decide.plan import Plan, StepNode, walk
+from amends.errors import UnknownSaga
 from amends.operate.drawing import kind_of, lasting
 from amends.operate.drawing_svg import flow_svg
 from amends.operate.operations import Operations
 from amends.operate.web.context import desk_of, form_of, next_of, web_of
+from amends.operate.web.desks import Desk
 from amends.operate.web.pages.render import link, live, page
 from amends.operate.web.plans import PlanLine, plans_of
 from amends.operate.web.problems import Problem
@@ -25,7 +27,7 @@ from amends.operate.web.problems import Problem
 SEE_OTHER, UNAUTHORIZED = 303, 401
 WRONG = "That token is not known here."
 NEXT_STEPS: dict[str, str] = {
-    "unknown-saga": "Look whether the id is written as your application gave it. A saga that ended long ago may have been pruned.",
+    "unknown-saga": "Look whether it is written as your application gave it. One that ended long ago may be pruned.",
     "unknown-bulk": "The list of bulk operations has all that there are.",
     "no-such-page": "The address may be from an older version; the pages are in the bar above.",
     "forbidden": "Ask an admin of this dashboard for a token with another role.",
@@ -63,7 +65,7 @@ class Definition(NamedTuple):
 async def workers(request: Request) -> Response:
     """Who works, with what, until when."""
     desk = await desk_of(request)
-    found = await desk.workers()
+    found = await desk.workers() if isinstance(desk, Operations) else ()
     return page(
         request,
         "workers.html",
@@ -87,7 +89,7 @@ async def definitions(request: Request) -> Response:
 async def definition(request: Request) -> Response:
     """One of them: its flow, and its steps."""
     desk, name = await desk_of(request), str(request.path_params["name"])
-    plan = await desk.plan(name)
+    plan = await _plan(desk, name)
     versions = next((found.versions for found in grouped(await plans_of(desk)) if found.name == name), ())
     wide, narrow = flow_svg(plan), flow_svg(plan, narrow=True)
     return page(
@@ -164,6 +166,16 @@ def _step(node: StepNode) -> Step:
     attempts = "without end" if node.retry.attempts is None else f"{node.retry.attempts} at most"
     undo = "none: it changes nothing" if node.readonly else "yes" if node.compensated else "none"
     return Step(node.address, kind_of(node), node.command, undo, attempts, lasting(node.timeout))
+
+
+async def _plan(desk: Desk, name: str) -> Plan:
+    """The newest form of a definition. Raises UnknownSaga."""
+    if isinstance(desk, Operations):
+        return await desk.plan(name)
+    found = next((plan for plan in reversed(desk.plans()) if plan.name == name), None)
+    if found is None:
+        raise UnknownSaga(f"no saga that {desk.service} knows is called {name!r:.80}")
+    return found
 
 
 def _door(request: Request, following: str, wrong: str, status: int = 200) -> HTMLResponse:

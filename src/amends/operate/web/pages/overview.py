@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
+from amends.operate.operations import Operations
 from amends.operate.values import Overview
 from amends.operate.web.context import desk_of
-from amends.operate.web.pages.render import live, page
+from amends.operate.web.pages.render import link, live, page
 from amends.operate.web.pages.words import count, figure
 
 
@@ -42,7 +43,10 @@ class Figure(NamedTuple):
 
 async def overview(request: Request) -> Response:
     """The page."""
-    found = await (await desk_of(request)).overview()
+    desk = await desk_of(request)
+    if not isinstance(desk, Operations):  # a home counts nothing; its list says what there is
+        return RedirectResponse(link(request, "sagas"))
+    found = await desk.overview()
     return page(
         request,
         "overview.html",
@@ -74,10 +78,8 @@ def figures(found: Overview) -> tuple[Figure, ...]:
         Figure("Running", "running", figure(counts.get("running", 0)), "running"),
         Figure("Going back", "compensating", figure(counts.get("compensating", 0)), "compensating"),
         Figure("Parked", "parked", figure(parked), "parked", loud=bool(parked)),
-        Figure("Completed", "completed", _ends(found.hour.completed, found.hour.more), "completed", "last hour"),
-        Figure(
-            "Compensated", "compensated", _ends(found.hour.compensated, found.hour.more), "compensated", "last hour"
-        ),
+        _ended("Completed", found.hour.completed, found.hour.more),
+        _ended("Compensated", found.hour.compensated, found.hour.more),
     )
 
 
@@ -98,8 +100,9 @@ def is_empty(found: Overview) -> bool:
     return not any(found.counts.values()) and not any(ends) and not any(found.rates.started)
 
 
-def _ends(number: int, more: bool) -> str:
-    return f"{number:,}{'+' if more else ''}"
+def _ended(name: str, number: int, more: bool) -> Figure:
+    word = name.lower()
+    return Figure(name, word, f"{number:,}{'+' if more else ''}", word, "last hour")
 
 
 def _rate(name: str, tone: str, values: Sequence[int]) -> Rate:

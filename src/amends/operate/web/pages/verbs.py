@@ -23,7 +23,6 @@ class Verb(NamedTuple):
     needs_reason: bool = False
     value: str = ""
     danger: bool = False
-    bulk: bool = True
 
 
 VERBS: dict[str, Verb] = {
@@ -37,9 +36,8 @@ VERBS: dict[str, Verb] = {
             "A new round of the step with the arguments that you give, under new keys.",
             needs_reason=True,
             value="Arguments (JSON)",
-            bulk=False,
         ),
-        Verb("unpark", "Try all that is stuck again", "Try again now", "Everything that is stuck in it is tried again."),
+        Verb("unpark", "Try all that is stuck again", "Try again now", "All that is stuck in it is tried again."),
         Verb(
             "resolve",
             "{} was done by hand",
@@ -56,8 +54,14 @@ VERBS: dict[str, Verb] = {
             needs_reason=True,
             danger=True,
         ),
-        Verb("signal", "Send the signal {}", "Send the signal", "It waits for this value, and goes on with it.", reason=False,
-             value="Value (JSON)", bulk=False),
+        Verb(
+            "signal",
+            "Send the signal {}",
+            "Send the signal",
+            "It waits for this value, and goes on with it.",
+            reason=False,
+            value="Value (JSON)",
+        ),
         Verb(
             "compensate",
             "Go back and undo what was done",
@@ -75,7 +79,7 @@ VERBS: dict[str, Verb] = {
             danger=True,
         ),
     )
-}  # fmt: skip
+}
 
 
 def title_of(name: str, step: str) -> str:
