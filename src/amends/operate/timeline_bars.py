@@ -248,7 +248,8 @@ def span_words(seconds: float) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
-    whole = round(seconds)
+    small = next((unit[2] for unit in _UNITS if seconds >= unit[0]), 1)
+    whole = round(seconds / small) * small
     size, word, small, little = next((unit for unit in _UNITS if whole >= unit[0]), _UNITS[-1])
     count, rest = divmod(whole, size)
     return f"{count} {word}" + (f" {rest // small} {little}" if rest // small else "")

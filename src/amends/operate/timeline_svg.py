@@ -86,8 +86,8 @@ class _Drawing:
         self._told = told
         self._narrow = narrow
         self._now = told.last if told.ended else now
-        labels = [width_of(row.address, SMALL) for row in told.rows]
-        label = 0.0 if narrow else min(max(labels, default=0.0), LABEL_MAX) + 12
+        labels = [width_of(said, SMALL) for said in (*(row.address for row in told.rows), "parked", "people")]
+        label = 0.0 if narrow else min(max(labels), LABEL_MAX) + 12
         self._left, self._right = MARGIN + label, self.width - MARGIN - 8
         self._scale = Scale([*told.instants(), self._now], self._left, self._right)
 
