@@ -30,7 +30,7 @@ from amends.define.values import describe, named
 from amends.errors import LimitExceeded, ValueRefused
 from amends.run.timers import Deadlines
 from amends.run.tried import Tried
-from amends.run.unsaid import told_of, unsaid_by
+from amends.run.unsaid import in_state, told_of, unsaid_by
 
 if TYPE_CHECKING:
     from amends.run.live import Live
@@ -140,7 +140,7 @@ class Attempt(Tried):
 
     def secrets(self) -> Sequence[object]:
         """The marked values of its saga."""
-        return self.live.secrets()
+        return in_state(self.live.program.plan, self.live.state)
 
     def expire(self) -> bool:
         """The timeout is over: ask the function to stop. Or the grace after that is."""

@@ -11,7 +11,7 @@ Must not: decide, or know how the store writes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
 from typing import Any
 
@@ -35,9 +35,9 @@ from amends.run.deciding import decided, too_long
 from amends.run.heads import goes_on, head_after, rests
 from amends.run.observing import Eye, attempted, eye_of
 from amends.run.outcomes import Outcome
+from amends.run.sealing import kept
 from amends.run.shell import Shell
 from amends.run.supply import Supply
-from amends.run.unsaid import in_state
 from amends.store.base import Fate, Head, MailAnswer, NewSaga, Write
 
 _AT_REST = (Status.COMPLETED, Status.COMPENSATED, Status.PARKED)
@@ -103,7 +103,7 @@ class Live:
         self._first = decision = self._decide(m.Start(payload), now)
         self.state = decision.state
         self._head = self._head_of(decision, now)
-        row = journal.encode(now, self.shell.worker, self._kept(decision))
+        row = journal.encode(now, self.shell.worker, kept(self.shell.seals, self.id, decision.events))
         return Write(self.id, 0, self.shell.operation(), row, new, self._head)
 
     def start(self, write: Write, told: asyncio.Future[Fate]) -> None:
@@ -176,13 +176,6 @@ class Live:
             self._alarm.set(decision.wake, now)
         return False
 
-    async def told(self, message: Message) -> None:
-        """Let a message have its effect, and wait until that is written. Raises CancelledError
-        where the saga leaves the memory first."""
-        heard: asyncio.Future[None] = self.shell.loop.create_future()
-        if self.tell(message, told=lambda fate: _hear(heard, self, fate)):
-            await heard
-
     def _write(
         self, decision: Decision, now: float, answers: tuple[MailAnswer, ...], told: Callable[[Fate], None] | None
     ) -> None:
@@ -198,7 +191,7 @@ class Live:
             head = self._head_of(decision, now)
             if head != self._head:
                 moved = self._head = head
-        row = journal.encode(now, self.shell.worker, self._kept(decision))
+        row = journal.encode(now, self.shell.worker, kept(self.shell.seals, self.id, decision.events))
         answers = (*_answers(decision), *answers) if decision.replies or answers or decision.state.cancels else ()
         write = Write(self.id, seq, self.shell.operation(), row, None, moved, answers)
 
@@ -208,11 +201,6 @@ class Live:
                 told(fate)
 
         self.shell.submit(write, written)
-
-    def _kept(self, decision: Decision) -> Iterable[e.Event]:
-        """What happened, as the journal is to have it."""
-        seals = self.shell.seals
-        return decision.events if seals is None else seals.saga(self.id).events(decision.events)
 
     def _decide(self, message: Message, now: float) -> Decision:
         return decided(self.program.plan, self.state, message, now, self._supply)
@@ -339,10 +327,6 @@ class Live:
         """The payload of a result. Raises ValueRefused or LimitExceeded."""
         return self._supply.admit(address, result)
 
-    def secrets(self) -> Sequence[object]:
-        """The marked values of the saga, which no reason may have."""
-        return in_state(self.program.plan, self.state)
-
     @property
     def deadline(self) -> float | None:
         """The saga's, an instant."""
@@ -356,16 +340,6 @@ class Live:
         if self.state is None:
             raise RuntimeError("the saga has no state yet")
         return self.state
-
-
-def _hear(heard: asyncio.Future[None], live: Live, fate: Fate) -> None:
-    """Somebody waited for a decision to be written."""
-    if heard.done():
-        return
-    if live.dropped or fate is not Fate.WRITTEN:
-        heard.cancel()
-    else:
-        heard.set_result(None)
 
 
 def _answers(decision: Decision) -> tuple[MailAnswer, ...]:

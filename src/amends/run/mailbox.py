@@ -20,7 +20,7 @@ from amends.define.program import Program
 from amends.define.values import clean, describe
 from amends.errors import LimitExceeded, ValueRefused
 from amends.run.changed_arguments import admitted
-from amends.run.unsaid import unsaid
+from amends.run.unsaid import in_state, unsaid
 from amends.store.base import MailAnswer, MailRow, NewMail
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def told_by(reply: Reply, live: Live) -> Message | None:
     that no service does, an outcome that its half of a step cannot have. The reason of one that succeeded is why
     its result was not kept."""
     _, _, _, step, phase, word, _, data, said, round_, attempt, after, park, final = reply
-    reason = unsaid(said, live.secrets()) if said else ""
+    reason = unsaid(said, in_state(live.program.plan, live.state)) if said else ""
     node = live.program.plan.node(step)
     if not isinstance(node, StepNode) or not node.remote or phase is not _PHASES.get(word, phase):
         return None

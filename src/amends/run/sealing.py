@@ -130,6 +130,11 @@ class Seals:
         return tuple(self.keys.digest(name, data) for name in self.keys.names)
 
 
+def kept(seals: Seals | None, saga: bytes, events: Iterable[Event]) -> Iterable[Event]:
+    """What happened to a saga, as its journal is to have it."""
+    return events if seals is None else seals.saga(saga).events(events)
+
+
 def check_keys(keys: object, whose: str) -> Keyring | None:
     """What was given as keys=. Raises DefinitionError for what seals nothing."""
     if keys is not None and not all(hasattr(keys, name) for name in ("current", "names", "seal", "open", "digest")):

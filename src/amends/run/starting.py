@@ -19,7 +19,7 @@ from amends.errors import IdConflict
 from amends.run import journal
 from amends.run.config import Config
 from amends.run.plans import Plans
-from amends.run.sealing import Seals
+from amends.run.sealing import Seals, kept
 from amends.store.base import Head, NewSaga, SagaRow, Write
 
 
@@ -47,7 +47,7 @@ def held_write(
     """The rows of a saga that goes to whichever worker claims it."""
     now = new.created_at
     events: Iterable[Event] = decide(saga.plan, None, m.Start(payload, hold=True), now).events
-    row = journal.encode(now, 0, events if seals is None else seals.saga(internal_id).events(events))
+    row = journal.encode(now, 0, kept(seals, internal_id, events))
     return Write(internal_id, 0, config.chance.operation(), row, new, Head("running", None, now))
 
 
