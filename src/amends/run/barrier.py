@@ -25,7 +25,7 @@ from amends.run.attempt import Runner, failure, returned
 from amends.run.chaining import handles
 from amends.run.sealing import Seal, opened_payload
 from amends.run.tried import Tried
-from amends.run.unsaid import unsaid_by
+from amends.run.unsaid import unsaid
 from amends.store import effects, effects_postgres
 from amends.store.effects_postgres import Found, Limits, Opened
 from amends.store.effects_rows import InboxRow, Key
@@ -78,8 +78,8 @@ class Try(ABC):
         try:
             values = self.values(rows)
         except ValueRefused as error:
-            unfit = m.Failure(self.attempt.address, self.attempt.phase, describe(error), resolved=True, park=True)
-            return unsaid_by(unfit, self.attempt.secrets())
+            why = unsaid(describe(error), self.attempt.secrets())
+            return m.Failure(self.attempt.address, self.attempt.phase, why, resolved=True, park=True)
         for argument in self.call.arguments:
             if argument.kind is Kind.TX:
                 values[argument.name] = transaction

@@ -15,7 +15,7 @@ import re
 import traceback
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
 import msgspec
@@ -27,7 +27,6 @@ from amends.define.secret import MASK, found
 
 WORD_CHARACTERS = 3  # what is no longer is masked where it is a word of its own, or little would be left
 _CUT = " …"  # where `describe` cut a text
-_Said = TypeVar("_Said", bound=m.Message)
 
 
 class Known(NamedTuple):
@@ -49,7 +48,7 @@ def unsaid(text: str, secrets: Iterable[object]) -> str:
     return text
 
 
-def unsaid_by(message: _Said, secrets: Iterable[object]) -> _Said:
+def unsaid_by(message: m.Message, secrets: Iterable[object]) -> m.Message:
     """How something ended, without some values in its reason."""
     if isinstance(message, (m.Failure, m.No)):
         return message._replace(reason=unsaid(message.reason, secrets))
