@@ -138,6 +138,10 @@ class HomeOperations(Acting):
         found = [StuckLine(line, trouble, line.stalled or line.reason) for line, trouble in lines]
         return StuckPage(tuple(found), more)
 
+    def plans(self) -> tuple[Plan, ...]:
+        """The definitions that the service knows, by name; of one name the newest last."""
+        return tuple(sorted((route.plan for route in self._routes.values()), key=lambda plan: plan.name))
+
     async def program(self, saga_id: str) -> Program | None:
         """The definition of a saga, where the code has it. Raises UnknownSaga."""
         row = await self._row(saga_id)
