@@ -5,7 +5,8 @@
     sagas.install(app)
 
     @app.post("/orders", status_code=202)
-    async def create(order: Order, start: Annotated[Start[Order, Receipt], Depends(sagas.start(place_order))]) -> Made: ...
+    async def create(order: Order, start: Annotated[Start[Order, str], Depends(sagas.start(place_order))]) -> str:
+        return (await start(order)).saga_id
 
 Guarantees: what a dependency gives is typed as its saga is; a request with the same Idempotency-Key starts one saga.
 Must not: be imported without FastAPI: `pip install fastapi`.

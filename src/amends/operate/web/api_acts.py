@@ -35,7 +35,7 @@ def routes(root: str) -> list[Guarded]:
     """All of them. root: of the API."""
     one = f"{root}/sagas/{{id}}"
     started = Told("Start a saga", "sagas", s.Query, s.Start, s.Started, status=201, repeats=True, errors=(404, 409))
-    looked = Told("What an act would do now", "acts", s.Query, s.PreviewBody, s.Anything, errors=(404,))
+    looked = Told("What an act would do now", "acts", s.Query, s.PreviewBody, s.Preview, errors=(404,))
     forgotten = Told("Forget sagas that ended long ago", "all", s.Query, s.Prune, s.Pruned, errors=(501,))
     return [
         route(f"{root}/sagas", start, right=Right.OPERATE, methods=("POST",), told=started),
@@ -77,15 +77,16 @@ async def start(request: Request) -> Response:
 async def preview(request: Request) -> Response:
     """What an act would call, and what would come of it. Nothing is done."""
     body = await body_of(request, s.PreviewBody)
-    desk = await desk_of(request)
+    desk, id_ = await desk_of(request), saga_id_of(request)
     found = await desk.preview(
-        saga_id_of(request),
+        id_,
         body.verb,
         body.step,
         arguments=payload_of(body.arguments, "arguments"),
         result=payload_of(body.result, "result"),
+        nothing_stayed=body.nothing_stayed,
     )
-    return answer(as_json.preview(found), etag=etag(found.version))
+    return answer(as_json.preview(id_, found), etag=etag(found.version))
 
 
 async def retry(request: Request) -> Response:

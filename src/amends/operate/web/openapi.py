@@ -55,7 +55,7 @@ def document(routes: Sequence[Guarded], root: str, cookie: str) -> Json:
     told = [(route, route.told) for route in routes if route.told is not None]
     kinds = dict.fromkeys(kind for _, one in told for kind in (one.body, one.answer) if kind is not None)
     shown = [ProblemShape, *kinds]
-    schemas, components = msgspec.json.schema_components(shown, "#/components/schemas/{name}")
+    schemas, components = msgspec.json.schema_components(shown, ref_template="#/components/schemas/{name}")
     refs = dict(zip(shown, schemas, strict=True))
     paths: Json = {}
     for route, one in told:
@@ -109,13 +109,21 @@ def _parameters(route: Guarded, told: Told) -> Iterator[Json]:
         yield {"name": name, "in": "path", "required": True, "schema": schema}
     if told.query is not None:
         schema = msgspec.json.schema(told.query)
-        fields = schema["$defs"][told.query.__name__]["properties"]
-        for name, field in fields.items():
-            yield {"name": name, "in": "query", "required": False, "schema": _plain_query(field)}
+        defined = schema["$defs"]
+        for name, field in defined[told.query.__name__]["properties"].items():
+            yield {"name": name, "in": "query", "required": False, "schema": _plain_query(_written_out(field, defined))}
     if told.confirms:
         yield IF_MATCH
     if told.repeats:
         yield KEY
+
+
+def _written_out(value: Any, defined: Json) -> Any:
+    """A schema with what it refers to in its place."""
+    if isinstance(value, dict):
+        ref = str(value.get("$ref", "")).removeprefix("#/$defs/")
+        return defined[ref] if ref else {name: _written_out(one, defined) for name, one in value.items()}
+    return [_written_out(one, defined) for one in value] if isinstance(value, list) else value
 
 
 def _plain_query(field: Json) -> Json:

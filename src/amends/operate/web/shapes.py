@@ -34,7 +34,7 @@ class Query(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     at: Text | None = None
 
 
-class ListQuery(Query, frozen=True):
+class ListQuery(Query, frozen=True, kw_only=True):
     """Which sagas; what is given has to fit all at once. input: `field=value`."""
 
     status: list[Status] = []
@@ -52,52 +52,52 @@ class ListQuery(Query, frozen=True):
     changed_before: Instant | None = None
 
 
-class PageQuery(ListQuery, frozen=True):
+class PageQuery(ListQuery, frozen=True, kw_only=True):
     """The same, in pages. cursor: `next` of the page before."""
 
     cursor: Text | None = None
     limit: Limit = LIST_LIMIT
 
 
-class GroupQuery(ListQuery, frozen=True):
+class GroupQuery(ListQuery, frozen=True, kw_only=True):
     """Which sagas are put together."""
 
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
 
 
-class ShowQuery(Query, frozen=True):
+class ShowQuery(Query, frozen=True, kw_only=True):
     """reveal: also what is marked as secret; it takes the right to payloads, and the log has it."""
 
     reveal: bool = False
 
 
-class HistoryQuery(ShowQuery, frozen=True):
+class HistoryQuery(ShowQuery, frozen=True, kw_only=True):
     """after: without the first so many lines."""
 
     after: Annotated[int, Meta(ge=0, le=10**9)] = 0
 
 
-class OutcomeQuery(Query, frozen=True):
+class OutcomeQuery(Query, frozen=True, kw_only=True):
     """wait: for how many seconds the end is waited for."""
 
     wait: Annotated[float, Meta(ge=0, le=20)] = 0.0
 
 
-class StuckQuery(Query, frozen=True):
+class StuckQuery(Query, frozen=True, kw_only=True):
     """trouble: only these kinds."""
 
     trouble: list[Trouble] = []
     limit: Limit = LIST_LIMIT
 
 
-class BulksQuery(Query, frozen=True):
+class BulksQuery(Query, frozen=True, kw_only=True):
     """before: only those begun before the one with this id."""
 
     before: Text | None = None
     limit: Annotated[int, Meta(ge=1, le=200)] = 50
 
 
-class ResultsQuery(Query, frozen=True):
+class ResultsQuery(Query, frozen=True, kw_only=True):
     """after: the number of the last result that you have. word: only these outcomes."""
 
     after: Annotated[int, Meta(ge=0, le=10**9)] = 0
@@ -109,7 +109,7 @@ class Body(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True):
     """What is sent."""
 
 
-class Start(Body, frozen=True):
+class Start(Body, frozen=True, kw_only=True):
     """saga: the name of its definition. id: yours to choose; the same one with the same input is the same saga."""
 
     saga: Given
@@ -117,19 +117,19 @@ class Start(Body, frozen=True):
     id: Given | None = None
 
 
-class Plainly(Body, frozen=True):
+class Plainly(Body, frozen=True, kw_only=True):
     """reason: for the saga's history."""
 
     reason: Words = ""
 
 
-class Reasoned(Body, frozen=True):
+class Reasoned(Body, frozen=True, kw_only=True):
     """reason: why, for the saga's history; of a skip it is the evidence."""
 
     reason: Why
 
 
-class Retry(Plainly, frozen=True):
+class Retry(Plainly, frozen=True, kw_only=True):
     """arguments: others than those it has, as JSON; it gets them from then on. nothing_stayed: of the last try,
     as somebody has found out."""
 
@@ -138,48 +138,49 @@ class Retry(Plainly, frozen=True):
     nothing_stayed: bool = False
 
 
-class Skip(Reasoned, frozen=True):
+class Skip(Reasoned, frozen=True, kw_only=True):
     """step: which to settle as it is."""
 
     step: Given
 
 
-class Resolve(Reasoned, frozen=True):
+class Resolve(Reasoned, frozen=True, kw_only=True):
     """step: which was done by hand. result: what it would have given."""
 
     step: Given
     result: Value = UNSET
 
 
-class Signal(Body, frozen=True):
+class Signal(Body, frozen=True, kw_only=True):
     """name: of the wait. value: for it."""
 
     name: Given
     value: Raw
 
 
-class Assign(Plainly, frozen=True):
+class Assign(Plainly, frozen=True, kw_only=True):
     """person: who sees to it; empty for nobody."""
 
     person: Annotated[str, Meta(max_length=100, pattern="^[^\\x00]*$")]
 
 
-class Note(Body, frozen=True):
+class Note(Body, frozen=True, kw_only=True):
     """text: for whoever looks at the saga next."""
 
     text: Why
 
 
-class PreviewBody(Body, frozen=True):
-    """What would be done; nothing is."""
+class PreviewBody(Body, frozen=True, kw_only=True):
+    """What would be done; nothing is. result: of a step that is resolved, or the value of a signal."""
 
     verb: Verb
     step: Text = ""
     arguments: Value = UNSET
+    nothing_stayed: bool = False
     result: Value = UNSET
 
 
-class SearchBody(Body, frozen=True):
+class SearchBody(Body, frozen=True, kw_only=True):
     """Which sagas; what is given has to fit all at once. input: top-level fields and their values."""
 
     status: list[Status] = []
@@ -197,7 +198,7 @@ class SearchBody(Body, frozen=True):
     changed_before: Instant | None = None
 
 
-class BulkPlanBody(Body, frozen=True):
+class BulkPlanBody(Body, frozen=True, kw_only=True):
     """The same act on many sagas. search: which, or ids: exactly these. text: the person of assign, the words of note.
     nothing_stayed: of a retry with arguments, that no earlier attempt had its effect."""
 
@@ -214,14 +215,14 @@ class BulkPlanBody(Body, frozen=True):
     even_if_changed: bool = False
 
 
-class BulkBody(BulkPlanBody, frozen=True):
+class BulkBody(BulkPlanBody, frozen=True, kw_only=True):
     """expected: how many sagas the dry run found; it is refused if it is another number by now."""
 
     paused: bool = False
     expected: Annotated[int, Meta(ge=0, le=10**9)] | None = None
 
 
-class Prune(Body, frozen=True):
+class Prune(Body, frozen=True, kw_only=True):
     """older_than_seconds: since their end. limit: at most so many at once; ask again while there are more."""
 
     older_than_seconds: Annotated[float, Meta(ge=0, le=10**10)]
@@ -243,20 +244,13 @@ class Me(Struct):
     version: str
 
 
-class Failure(Struct):
-    """What went wrong. fingerprint: the same of all sagas in which the same did."""
-
-    fingerprint: str
-    step: str | None
-
-
 class Saga(Struct):
-    """A saga in a list. sequence: the version that an act names in If-Match."""
+    """A saga in a list. state_version: the one that an act names in If-Match; a list of stuck ones leaves it out."""
 
     id: str
     saga: str
     status: str
-    sequence: int
+    state_version: int | None
     started_at: str
     changed_at: str
     due_at: str | None
@@ -270,7 +264,8 @@ class Saga(Struct):
     holder: str | None
     assigned: str | None
     note: str | None
-    failure: Failure | None
+    fingerprint: str | None
+    step: str | None
 
 
 class Page(Struct):
@@ -347,12 +342,15 @@ class OpenStep(Struct):
 
 
 class Act(Struct):
-    """Something that may be done now. command: the path that does it, below this saga's."""
+    """Something that may be done now. command: the path that does it, below this saga's. effect: what that would call.
+    may_change: it may be done with other arguments."""
 
     verb: str
     step: str | None
     needs_value: bool
     command: str
+    effect: str | None
+    may_change: bool
 
 
 class View(Struct):
@@ -362,7 +360,7 @@ class View(Struct):
     id: str
     saga: str
     status: str
-    sequence: int
+    state_version: int
     version: str | None
     fingerprint: str
     input: Any
@@ -387,6 +385,28 @@ class Outcome(Struct):
     result: Any
     reason: str | None
     unsettled: list[OpenStep]
+
+
+class Effect(Struct):
+    """What would be called."""
+
+    step: str
+    phase: str
+    what: str
+    contract: str | None
+
+
+class Preview(Struct):
+    """What an act would do now. answer: whether it would be accepted; detail: why not."""
+
+    id: str
+    verb: str
+    step: str | None
+    answer: Literal["would be accepted", "would be refused"]
+    detail: str | None
+    state_version: int
+    effects: list[Effect]
+    status_after: str
 
 
 class FlowAnswer(Struct):
