@@ -80,12 +80,12 @@ def lay_out(plan: Plan, facts: Facts, width: float = WIDTH) -> Places:
             places.terminals.append(Terminal(x, rail, "start"))
             x += TERMINAL
             if row:
-                places.way((x, rail), (x + GAP, rail), arrow=True)
+                places.way((x, rail), (x + GAP, rail), arrow=not _forks(row[0].node))
                 x += GAP
         else:
             middle = y - ROW_GAP / 2
             corner = (right + TURN, end[1]), (right + TURN, middle), (left - TURN, middle), (left - TURN, rail)
-            places.way(end, *corner, (x, rail), arrow=True)
+            places.way(end, *corner, (x, rail), arrow=not (row and _forks(row[0].node)))
         x = _sequence(places, row, x, rail)
         y = rail + max((block.down for block in row), default=TERMINAL)
         end = (x, rail)
@@ -206,7 +206,7 @@ def _sequence(places: Places, blocks: Sequence[Block], x: float, rail: float) ->
     before: Box | None = None
     for index, block in enumerate(blocks):
         if index:
-            places.way((x, rail), (x + GAP, rail), arrow=True)
+            places.way((x, rail), (x + GAP, rail), arrow=not _forks(block.node))
             x += GAP
         box = _place(places, block, x, rail)
         if before is not None and box is not None:
@@ -214,6 +214,13 @@ def _sequence(places: Places, blocks: Sequence[Block], x: float, rail: float) ->
         before = box
         x += block.width
     return x
+
+
+def _forks(node: Node) -> bool:
+    """Whether the way into it divides at once; then the arrows stand before its branches."""
+    if isinstance(node, SequenceNode):
+        return bool(node.nodes) and _forks(node.nodes[0])
+    return isinstance(node, ParallelNode)
 
 
 def _way_back(places: Places, to: Box, start: Box) -> None:
@@ -244,7 +251,7 @@ def _arms(places: Places, block: Block, x: float, rail: float) -> None:
     for arm in arms:
         way = y + arm.up
         empty = not arm.parts and arm.content is None
-        places.way((x, rail), (start, rail), (start, way), (x + fork, way), arrow=not empty)
+        places.way((x, rail), (start, rail), (start, way), (x + fork, way), arrow=not (empty or _forks(arm.node)))
         if arm.word:
             places.captions.append(Caption(start + 5, way - 5, arm.word))
         _place(places, arm, x + fork, way)

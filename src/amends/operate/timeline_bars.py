@@ -157,6 +157,8 @@ class _Reader:
 
     def _act(self, line: Line) -> None:
         mark = Mark(line.at, "act", line.text, line.actor)
+        if any((other.at, other.who) == (mark.at, mark.who) for other in self.people[-1:]):
+            return  # the same act: a signal that came, and what it did
         self.people.append(mark)
         if line.step in self.rows:
             self.rows[line.step].marks.append(mark)

@@ -150,7 +150,7 @@ class _Drawing:
         """Where the saga as a whole changed."""
         for mark in self._told.marks:
             x = self._scale.x(mark.at)
-            line = element("path", "time-moment", d=f"M{number(x)},{number(top - 4)}V{number(bottom)}")
+            line = element("path", "time-moment", d=f"M{number(x)},{number(top)}V{number(bottom)}")
             yield element("g", f"time-{mark.kind}", (element("title", "", clean(mark.told)), line))
 
     def _rest(self, y: float) -> list[str]:
@@ -163,7 +163,9 @@ class _Drawing:
             shapes = self._rect(left, right, y + 2, 10.0, hatched=True)
             drawn.append(element("g", "time-rest status-parked", (element("title", "", clean(told)), *shapes)))
             if self._narrow:
-                drawn.append(text(min(left, self.width - 60), y + 10, "parked", "time-word"))
+                before = left > MARGIN + width_of("parked", SMALL) + 4
+                words = (left - 4, "end") if before else (right + 4, "start")
+                drawn.append(text(words[0], y + 11, "parked", "time-word", words[1]))
         return drawn
 
     def _people(self, y: float) -> tuple[list[str], int]:
