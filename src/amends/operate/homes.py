@@ -95,10 +95,10 @@ class HomeOperations(Acting):
             older = rows[-1].saga.id.hex()
         return Page(tuple(found[:limit]), more or len(found) > limit)
 
-    async def show(self, saga_id: str, *, reveal: bool = False, actor: str = "") -> SagaView:
+    async def show(self, saga_id: str, *, reveal: bool = False, reader: str = "") -> SagaView:
         """All that its home knows of one saga; marked fields masked, unless they are to be revealed, which is logged.
         Raises UnknownSaga."""
-        log_reveal(saga_id, actor, reveal=reveal)
+        log_reveal(saga_id, reader, reveal=reveal)
         row = await self._row(saga_id, reveal=reveal)
         mails = mails_of(await self._marks(row))
         state, plan = row.state, row.plan
@@ -117,10 +117,10 @@ class HomeOperations(Acting):
             sum(mail.answer is None for mail in mails),
         )
 
-    async def history(self, saga_id: str, *, after: int = 0, reveal: bool = False, actor: str = "") -> tuple[Line, ...]:
+    async def history(self, saga_id: str, *, after: int = 0, reveal: bool = False, reader: str = "") -> tuple[Line, ...]:
         """The history of one saga as its home was told it last, without its first `after` lines; as `show`. Raises
         UnknownSaga."""
-        log_reveal(saga_id, actor, reveal=reveal)
+        log_reveal(saga_id, reader, reveal=reveal)
         row = await self._row(saga_id, reveal=reveal)
         return history.lines(row.plan, row.rows, mails_of(await self._marks(row)))[after:]
 

@@ -50,15 +50,15 @@ class Operations(Looking, BulkOperations):
 
     # Reading
 
-    async def show(self, saga_id: str, *, reveal: bool = False, actor: str = "") -> SagaView:
+    async def show(self, saga_id: str, *, reveal: bool = False, reader: str = "") -> SagaView:
         """All that is known of one saga; marked fields masked, unless they are to be revealed: that is logged, with who
         asked. Raises UnknownSaga."""
-        log_reveal(saga_id, actor, reveal=reveal)
+        log_reveal(saga_id, reader, reveal=reveal)
         return await self._sight.view(saga_id, reveal=reveal)
 
-    async def history(self, saga_id: str, *, after: int = 0, reveal: bool = False, actor: str = "") -> tuple[Line, ...]:
+    async def history(self, saga_id: str, *, after: int = 0, reveal: bool = False, reader: str = "") -> tuple[Line, ...]:
         """The history of one saga, without its first `after` lines; as `show`. Raises UnknownSaga."""
-        log_reveal(saga_id, actor, reveal=reveal)
+        log_reveal(saga_id, reader, reveal=reveal)
         return (await self._sight.history(saga_id, reveal=reveal))[after:]
 
     async def flow(self, saga_id: str) -> tuple[Plan, State]:

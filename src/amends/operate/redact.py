@@ -57,10 +57,10 @@ def openable(rows: Sequence[bytes], seal: Seal | None) -> Sequence[bytes]:
         return rows
 
 
-def log_reveal(saga_id: str, actor: str, *, reveal: bool) -> None:
+def log_reveal(saga_id: str, reader: str, *, reveal: bool) -> None:
     """Reading is no act, so no history has it: the log does."""
     if reveal:
-        _log.warning("payloads of the saga %r are revealed to %s", saga_id, actor or "somebody")
+        _log.warning("payloads of the saga %r are revealed to %s", saga_id, reader or "somebody")
 
 
 class Veil:

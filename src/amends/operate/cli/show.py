@@ -62,7 +62,7 @@ def show(saga_id: str, everything: bool, reveal: bool, as_json: bool, **given: s
 
 async def _read(place: Place, saga_id: str, *, reveal: bool) -> tuple[SagaView, Program | None]:
     async with desk(place) as found:
-        view = await found.show(saga_id, reveal=reveal, actor=user())
+        view = await found.show(saga_id, reveal=reveal, reader=user())
         if isinstance(found, HomeOperations):
             return view, await found.program(saga_id)
         try:

@@ -140,7 +140,7 @@ async def show(request: Request) -> Response:
     query = query_of(request, s.ShowQuery)
     person = person_of(request)
     reveal = _reveals(request, query)
-    found = await (await desk_of(request)).show(saga_id_of(request), reveal=reveal, actor=person.name)
+    found = await (await desk_of(request)).show(saga_id_of(request), reveal=reveal, reader=person.name)
     tag = etag(found.line.version)
     if request.headers.get("if-none-match") == tag and not reveal:
         return Response(status_code=304, headers={"etag": tag})
@@ -153,7 +153,7 @@ async def history(request: Request) -> Response:
     person = person_of(request)
     reveal = _reveals(request, query)
     desk = await desk_of(request)
-    lines = await desk.history(saga_id_of(request), after=query.after, reveal=reveal, actor=person.name)
+    lines = await desk.history(saga_id_of(request), after=query.after, reveal=reveal, reader=person.name)
     data = {"history": [as_json.history_line(line) for line in lines], "after": query.after}
     return answer(without_payloads(data, hidden=not person.payloads))
 
