@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from amends.store.base import OPEN, Fate, MailRow, NewMail, NewSaga, PlanRow, SagaRow, TokenKey, WorkerRow, Write
+from amends.store.bulk_memory import Kept
 
 Entry = tuple[int, bytes]  # operation number and row
 
@@ -34,6 +35,7 @@ class MemoryDatabase:
     listeners: list[Callable[[str], None]] = field(default_factory=list)
     open: dict[bytes, SagaRow] = field(default_factory=dict)
     mail_ids: dict[tuple[bytes, str], int] = field(default_factory=dict)
+    bulks: dict[str, Kept] = field(default_factory=dict)
 
     def put(self, saga: SagaRow) -> None:
         """Keep a head; the open ones once more by themselves, so that nothing walks over the rest."""
