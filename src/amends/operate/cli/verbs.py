@@ -38,6 +38,7 @@ VERBS: dict[str, Entry] = {
     "unpark": Entry("amends.operate.cli.acts:unpark", "Have everything stuck in a parked saga tried again."),
     "assign": Entry("amends.operate.cli.acts:assign", "Say who sees to a saga."),
     "note": Entry("amends.operate.cli.acts:note", "Leave a note for whoever looks at a saga next."),
+    "bulk": Entry("amends.operate.cli.bulk:bulk", "Do one act on all sagas that fit, tracked."),
     "graph": Entry("amends.operate.cli.graph:graph", "Draw a saga's flow."),
     "explore": Entry("amends.testing.explore_verb:explore", "Run a saga through every fault, against a fake world."),
     "contracts": Entry("amends.operate.cli.contracts:contracts", "Show what services can be asked for and tell."),
