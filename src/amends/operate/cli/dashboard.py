@@ -48,7 +48,7 @@ NEEDS = ("starlette", "uvicorn", "jinja2")
         "amends dashboard shop:orchestrator",
         "amends dashboard shop:orchestrator orders:app   # also the choreographed sagas of that service",
         "amends dashboard --add-token ada:operator+payloads --token-file=/etc/amends/tokens",
-        "amends dashboard shop:orchestrator --host=0.0.0.0 --token-file=/etc/amends/tokens --allow-host=ops.example.com",
+        "amends dashboard shop:orchestrator --host=10.0.0.7 --token-file=/etc/amends/tokens",
     ],
 )
 @click.argument("targets", metavar="[MODULE:NAME]...", nargs=-1)
