@@ -98,8 +98,10 @@ def _steering(command: F) -> F:
 @click.option("--all", "everything", is_flag=True, help="All that are open; without it something has to narrow them.")
 @click.option("--reason", default="", help="Why, for the history of every saga.")
 @click.option("--result", metavar="JSON", help="For resolve: what the step would have returned; '-' reads stdin.")
-@click.option("--arguments", metavar="JSON", help="For retry: what the step is asked from here on; '-' reads stdin.")
-@click.option("--nothing-stayed", is_flag=True, help="With --arguments: no earlier attempt had its effect.")
+@click.option(
+    "--with", "arguments", metavar="JSON", help="For retry: what the step is asked from here on; '-' reads stdin."
+)
+@click.option("--nothing-stayed", is_flag=True, help="With --with: no earlier attempt had its effect.")
 @click.option("--person", default="", help="For assign: who sees to them; nobody where it is left out.")
 @click.option("--text", default="", help="For note: what it says.")
 @click.option(
