@@ -242,8 +242,8 @@ class BulkOperations(Acting):
         return await self._move(id, Move.CANCEL, actor, reason, if_version)
 
     async def _move(self, id: str, what: Move, actor: str, reason: str, if_version: int | None) -> Bulk:
-        said = {"actor": _words(actor, "actor"), "reason": _words(reason, "reason")}
-        return bulk_of(await move(self.session.store.bulks, id, what, **said, if_version=if_version))
+        who, why = _words(actor, "actor"), _words(reason, "reason")
+        return bulk_of(await move(self.session.store.bulks, id, what, actor=who, reason=why, if_version=if_version))
 
     async def bulk_run(self, id: str, *, told: Callable[[Bulk], object] | None = None) -> Bulk:
         """Work at it until it is not running any more; as long as somebody else does, only look. told: hears how far it
@@ -334,7 +334,7 @@ def _group(outcomes: dict[object, BulkOutcome], saga_id: str, said: Preview) -> 
     there = outcomes.get(key)
     if there is None:
         there = BulkOutcome(said.accepted, said.why, 0, saga_id, said.effects, said.status_after)
-    outcomes[key] = there._replace(count=there.count + 1)
+    outcomes[key] = replace(there, count=there.count + 1)
 
 
 def _parts(targets: Sequence[NewTarget]) -> Iterator[Sequence[NewTarget]]:

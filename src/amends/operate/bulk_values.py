@@ -95,7 +95,8 @@ class BulkPage(NamedTuple):
     more: bool
 
 
-class BulkOutcome(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BulkOutcome:
     """What would come of the act, for all those of which the same would. why: it would be refused. example: the id of
     one. effects: what would be called of that one."""
 

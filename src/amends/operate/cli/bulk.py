@@ -120,9 +120,7 @@ def _steering(command: F) -> F:
 @actor_option
 @place_options
 @json_option
-@click.pass_context
 def start(
-    ctx: click.Context,
     verb: str,
     step: str,
     *,
