@@ -130,7 +130,14 @@ def hotels(trip: Trip) -> list[str]:
 
 approval = wait_for("approval", Approval, reject_if=lambda answer: not answer.granted, timeout=86_400.0)
 place_order = Saga(
-    "place-order", reserve_stock, charge_card, pivot, parallel(ship, send_receipt), input=Order, output=ship, version="2"
+    "place-order",
+    reserve_stock,
+    charge_card,
+    pivot,
+    parallel(ship, send_receipt),
+    input=Order,
+    output=ship,
+    version="2",
 )
 book_trip = Saga("book-trip", book_flight, for_each(book_hotel, over=hotels), approval, input=Trip)
 pack_gift = Saga("pack-gift", pack, input=Order)

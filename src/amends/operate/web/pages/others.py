@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from amends.decide.plan import Plan, StepNode, walk
 from amends.errors import UnknownSaga
 from amends.operate.drawing import kind_of, lasting
-from amends.operate.drawing_svg import flow_svg
 from amends.operate.operations import Operations
 from amends.operate.web.context import desk_of, form_of, next_of, web_of
 from amends.operate.web.desks import Desk
 from amends.operate.web.pages.render import link, live, page
+from amends.operate.web.pages.saga import drawn
 from amends.operate.web.plans import PlanLine, plans_of
 from amends.operate.web.problems import Problem
 
@@ -91,14 +90,13 @@ async def definition(request: Request) -> Response:
     desk, name = await desk_of(request), str(request.path_params["name"])
     plan = await _plan(desk, name)
     versions = next((found.versions for found in grouped(await plans_of(desk)) if found.name == name), ())
-    wide, narrow = flow_svg(plan), flow_svg(plan, narrow=True)
     return page(
         request,
         "definition.html",
         current="definitions",
         plan=plan,
         versions=versions,
-        flow=(Markup(wide), Markup(narrow)),  # noqa: S704  # drawings escape what they are given
+        flow=drawn(plan),
         steps=steps_of(plan),
         deadline="" if plan.deadline is None else lasting(plan.deadline),
     )

@@ -110,6 +110,7 @@ def environment() -> Environment:
         finalize=_seen,
     )
     made.filters.update(
+        capital=words.capital,
         exact=_exact,
         mark=words.mark,
         span=words.span,

@@ -6,6 +6,7 @@ Must not: act.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
+from amends.decide.plan import Plan
+from amends.decide.state import State
 from amends.operate.drawing_svg import flow_svg
 from amends.operate.timeline_svg import timeline_svg
 from amends.operate.values import Act, Line, SagaView, StepLine
@@ -29,6 +32,8 @@ from amends.operate.web.pages.words import Mark, day
 HISTORY_LINES = 200
 STEP_LINES = 100
 ACT_LINES = 24
+FITS_WIDTH = 1150.0
+_WIDTH = re.compile(r'<svg[^>]* width="([0-9.]+)"')
 ORDER = tuple(VERBS)
 DONE = {"assign": "It is assigned.", "note": "The note is kept."}
 
@@ -77,7 +82,7 @@ async def saga(request: Request) -> Response:
         line=view.line,
         stand=telling.stand(view, now),
         unsettled=[(entry.step, telling.unsettled(entry)) for entry in view.unsettled],
-        flow=drawn(view),
+        flow=drawn(view.plan, view.state, view.steps),
         times=timed(view, now),
         steps=[Step(step, shown(step.result, person), _kind(step)) for step in steps],
         steps_left=len(view.steps) - len(steps),
@@ -92,11 +97,13 @@ async def saga(request: Request) -> Response:
     )
 
 
-def drawn(view: SagaView) -> tuple[Markup, Markup]:
-    """The flow, for wide screens and for narrow ones."""
-    wide = flow_svg(view.plan, view.state, view.steps)
-    narrow = flow_svg(view.plan, view.state, view.steps, narrow=True)
-    return Markup(wide), Markup(narrow)  # noqa: S704  # drawings escape what they are given
+def drawn(plan: Plan, state: State | None = None, steps: Sequence[StepLine] = ()) -> tuple[Markup, Markup, bool]:
+    """The flow, for wide screens and for narrow ones; and whether it is so wide that it is scrolled, not shrunk."""
+    wide = flow_svg(plan, state, steps)
+    narrow = flow_svg(plan, state, steps, narrow=True)
+    width = _WIDTH.search(wide)
+    long = width is not None and float(width[1]) > FITS_WIDTH
+    return Markup(wide), Markup(narrow), long  # noqa: S704  # drawings escape what they are given
 
 
 def timed(view: SagaView, now: float) -> tuple[Markup, Markup]:

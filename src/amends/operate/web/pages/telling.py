@@ -43,8 +43,7 @@ def stand(view: SagaView, now: float) -> Stand:
 
 def _parked(view: SagaView) -> Stand:
     line = view.line
-    step = line.step or (line.stuck if line.stuck != line.reason else "")
-    where = f"At {step}: " if step else ""
+    where = f"At {line.step}: " if line.step and line.step not in line.reason else ""
     lines = [f"{where}{line.reason or 'nobody said why'}"]
     lines.append("Nothing in it moves until somebody acts; what may be done is listed under “What you can do”.")
     if line.holder:

@@ -28,6 +28,14 @@ class Verb(NamedTuple):
 VERBS: dict[str, Verb] = {
     verb.name: verb
     for verb in (
+        Verb(
+            "signal",
+            "Send the signal {}",
+            "Send the signal",
+            "It waits for this value, and goes on with it.",
+            reason=False,
+            value="Value (JSON)",
+        ),
         Verb("retry", "Try {} again", "Try again now", "The step, or its undo, is tried again now, under its own key."),
         Verb(
             "change",
@@ -55,14 +63,6 @@ VERBS: dict[str, Verb] = {
             danger=True,
         ),
         Verb(
-            "signal",
-            "Send the signal {}",
-            "Send the signal",
-            "It waits for this value, and goes on with it.",
-            reason=False,
-            value="Value (JSON)",
-        ),
-        Verb(
             "compensate",
             "Go back and undo what was done",
             "Compensate",
@@ -85,4 +85,5 @@ VERBS: dict[str, Verb] = {
 def title_of(name: str, step: str) -> str:
     """What doing it is called."""
     verb = VERBS[name]
-    return verb.title.replace("{}", step or "everything")
+    title = verb.title.replace("{}", step or "everything")
+    return f"T{title[1:]}" if title.startswith("the undo of ") else title

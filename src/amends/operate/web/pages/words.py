@@ -41,6 +41,7 @@ _MARKS: dict[str, tuple[str, str]] = {
     "stalled": ("bad", "plug"),
     "stranded": ("bad", "plug"),
     "silent": ("bad", "mute"),
+    "slow": ("waiting", "clock"),
     "alive": ("good", "check"),
     "gone": ("bad", "cross"),
     "counting": ("running", "run"),
@@ -132,3 +133,11 @@ def listed(names: tuple[str, ...] | list[str], limit: int = 4) -> str:
     if len(names) > limit:
         return f"{', '.join(names[:limit])} and {len(names) - limit} more"
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def capital(text: str) -> str:
+    """A sentence as it begins and ends; its names stay as they are written."""
+    text = text.removeprefix("and ")
+    if not text:
+        return ""
+    return f"{text[0].upper()}{text[1:]}{'' if text[-1] in '.!?' else '.'}"
