@@ -52,13 +52,13 @@ async def acts_of(found: Operations) -> Counter[tuple[str, str]]:
 async def scene(url: str, directory: Path) -> None:
     """The whole story."""
     await park_many(url)
-    given = {"database": directory / "jobs.db", "BULK_URL": url, "BULK_DIR": str(directory)}
+    place, given = directory / "jobs.db", {"BULK_URL": url, "BULK_DIR": str(directory)}
     async with operations(url) as found:
         begun = await found.bulk_start(REPAIR, Search(statuses=("parked",)), expected=MANY, id="repair", paused=True)
-        with process(SCRIPT, "worker", **given) as worker:  # type: ignore[arg-type]  # texts but for the path
+        with process(SCRIPT, "worker", database=place, **given) as worker:
             worker.until("ready")
             await found.bulk_resume("repair", actor="ada", if_version=begun.version)
-            with process(SCRIPT, "run", "repair", **given) as runner:  # type: ignore[arg-type]
+            with process(SCRIPT, "run", "repair", database=place, **given) as runner:
                 await until(lambda: _done(found, SOME), "some were repaired")
                 runner.kill()
                 worker.kill()
@@ -66,7 +66,7 @@ async def scene(url: str, directory: Path) -> None:
         assert left.state == "running"
         assert 0 < left.left < MANY
 
-        with process(SCRIPT, "worker", **given) as heir:  # type: ignore[arg-type]
+        with process(SCRIPT, "worker", database=place, **given) as heir:
             heir.until("ready")
             await until(lambda: _state(found, "done"), "another worker ended it")
             ended = await found.bulk("repair")
