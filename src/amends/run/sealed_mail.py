@@ -14,7 +14,7 @@ from amends.decide import messages as m
 from amends.decide.messages import Message
 from amends.errors import KeyMissing, StoreDamaged
 from amends.run import mailbox
-from amends.run.sealing import MARK, Seal, Seals, key_of, missing
+from amends.run.sealing import MARK, Seal, Seals, key_of, opened_payload
 from amends.store.base import MailAnswer, MailRow, NewMail
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def opened(kind: str, body: bytes, seals: Seals | None, key: str) -> bytes:
         return body
     letter = mailbox.letter_of(body)
     seal = None if seals is None else seals.mail(key)
-    made = {name: msgspec.Raw(_opened(kind, letter, name, seal)) for name in _PAYLOADS}
+    shut = (name for name in _PAYLOADS if key_of(bytes(getattr(letter, name))) is not None)
+    made = {name: msgspec.Raw(_opened(kind, letter, name, seal)) for name in shut}
     return _encode(msgspec.structs.replace(letter, **made))
 
 
@@ -67,13 +68,7 @@ def is_same(mail: NewMail, row: MailRow, seals: Seals | None) -> bool:
 
 
 def _opened(kind: str, letter: mailbox.Letter, name: str, seal: Seal | None) -> bytes:
-    payload = bytes(getattr(letter, name))
-    key = key_of(payload)
-    if key is None:
-        return payload
-    if seal is None:
-        raise missing(key)
-    return seal.opened(payload, _place(kind, letter, name))
+    return opened_payload(bytes(getattr(letter, name)), seal, _place(kind, letter, name))
 
 
 def _place(kind: str, letter: mailbox.Letter, name: str) -> str:
