@@ -18,10 +18,10 @@ import msgspec
 
 from amends.decide import events as e
 from amends.decide.fingerprint import step_of
-from amends.decide.plan import Payload
+from amends.decide.plan import Payload, Plan
 from amends.decide.watching import watched_of
 from amends.errors import Refused, UnknownSaga, ValueRefused
-from amends.operate.health import MOVING
+from amends.operate.health import MOVING, slow_seconds
 from amends.operate.preview import open_waits
 from amends.operate.redact import openable
 from amends.operate.sight import Sight
@@ -189,16 +189,23 @@ def _version(sight: Sight, number: int) -> str:
 
 def _check_secrets(sight: Sight, wanted: Search, plans: tuple[int, ...] | None) -> None:
     """Raises Refused where a field is marked as a secret in any definition that is looked among."""
-    fields = {field: f"/{field.replace('~', '~0').replace('/', '~1')}" for field, _ in wanted.input}
     for number in sight.session.plans.rows if plans is None else plans:
         for plan in sight.plans_like(number):
-            for marked in plan.secrets_in(Payload.INPUT):
-                hidden = [field for field, at in fields.items() if not marked or f"{marked}/".startswith(f"{at}/")]
-                if hidden:
-                    raise Refused(
-                        f"the field {hidden[0]!r:.80} of the input of {plan.name!r} is marked as a secret, so nobody "
-                        "may look for sagas by it; narrow the search to other definitions, or use another field"
-                    )
+            hidden = marked_field(plan, wanted.input)
+            if hidden:
+                raise Refused(hidden)
+
+
+def marked_field(plan: Plan, fields: Sequence[tuple[str, str]]) -> str:
+    """Why sagas of a plan are not looked for by these fields; empty where they may be."""
+    for field, _ in fields:
+        at = f"/{field.replace('~', '~0').replace('/', '~1')}/"
+        if any(not marked or f"{marked}/".startswith(at) for marked in plan.secrets_in(Payload.INPUT)):
+            return (
+                f"the field {field!r:.80} of the input of {plan.name!r} is marked as a secret, so nobody may look for "
+                "sagas by it; narrow the search to other definitions, or use another field"
+            )
+    return ""
 
 
 async def _named(sight: Sight, look: _Look) -> list[SagaRow]:
@@ -289,12 +296,18 @@ async def _is_troubled(sight: Sight, look: _Look, row: SagaRow, budget: _Budget)
         return Trouble.STRANDED in wanted
     if look.crew.silent(row):
         return Trouble.SILENT in wanted
-    may_wait = Trouble.WAITING in wanted and row.owner is None and not look.crew.home(row.plan)
-    if not may_wait or not sight.plan_of(row.plan).waits:
+    plan = None if look.crew.home(row.plan) else sight.plan_of(row.plan)
+    may_wait = Trouble.WAITING in wanted and row.owner is None and plan is not None and plan.waits
+    may_be_slow = Trouble.SLOW in wanted and row.owner is not None and plan is not None
+    if not (may_wait or may_be_slow):
         return False
     budget.loads -= 1
     loaded = await sight.session.store.load(row.key)
-    return loaded is not None and bool(open_waits(sight.plan_of(loaded.head.plan), state_of(loaded)))
+    if loaded is None:
+        return False
+    if may_wait:
+        return bool(open_waits(sight.plan_of(loaded.head.plan), state_of(loaded)))
+    return bool(slow_seconds(sight, loaded))
 
 
 def _trouble_of(row: SagaRow) -> Trouble | None:

@@ -20,7 +20,7 @@ from amends.operate.values import Finding, StuckLine, StuckPage, Trouble
 from amends.run import journal
 from amends.run.crew import LATE_SECONDS, Crew
 from amends.run.session import state_of
-from amends.store.base import OPEN, Filter, SagaRow
+from amends.store.base import OPEN, Filter, Loaded, SagaRow
 
 MOVING = ("running", "compensating")
 LOOK_MAX = 1000
@@ -114,12 +114,17 @@ async def _slow(sight: Sight, crew: Crew) -> list[StuckLine]:
         loaded = await store.load(row.key)
         if loaded is None:
             continue
-        since = journal.decode(loaded.rows[-1]).at
-        seconds = overdue_seconds(sight.plan_of(loaded.head.plan), state_of(loaded), since, now)
+        seconds = slow_seconds(sight, loaded)
         if seconds:
             why = f"worker {row.owner} has it, and nothing has happened for {seconds:.0f} s, much longer than expected"
             found.append(StuckLine(sight.line(loaded.head, crew), Trouble.SLOW, why))
     return found
+
+
+def slow_seconds(sight: Sight, loaded: Loaded) -> float:
+    """For how long nothing has happened with a saga, where that is much longer than expected; else nothing."""
+    since = journal.decode(loaded.rows[-1]).at
+    return overdue_seconds(sight.plan_of(loaded.head.plan), state_of(loaded), since, sight.session.store.now())
 
 
 def _goes_on(row: SagaRow) -> bool:

@@ -13,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import NamedTuple, Never
+from typing import Never
 
-from amends.decide.baton import Saga, Stand
+from amends.decide.baton import Saga
 from amends.decide.compensate import closed_by_hand, not_reached
 from amends.decide.plan import Plan
 from amends.decide.state import State
@@ -25,12 +25,13 @@ from amends.define.program import Program
 from amends.errors import DefinitionError, Refused, UnknownSaga
 from amends.operate import history
 from amends.operate.acting import Acting, Seen
+from amends.operate.homes_finding import PAGE, RESTING, Found, HomeLooking
 from amends.operate.homes_sight import HomeRow, line_of, mails_of, possible
 from amends.operate.operations import LIST_LIMIT
 from amends.operate.redact import Veil, log_reveal
 from amends.operate.services import Keeping, keeping_of, opened
 from amends.operate.sight import open_steps, result_of, steps_of
-from amends.operate.values import Line, OpenStep, Page, SagaLine, SagaView, StuckLine, StuckPage, Trouble
+from amends.operate.values import Line, OpenStep, SagaView, StuckLine, StuckPage, Trouble
 from amends.run.asking import check_id
 from amends.run.mailbox import Wish
 from amends.run.participant import Participant
@@ -39,26 +40,9 @@ from amends.run.wanted import Word, accepted, keep, said_to, unanswered
 
 LOOK_SECONDS = 0.1
 ANSWER_SECONDS = 30.0
-PAGE = 200
-PAGES_MAX = 50
-STANDS: dict[str, tuple[str, ...]] = {
-    "running": ("open", Stand.UNKNOWN_PLAN),
-    "compensating": ("open", Stand.UNKNOWN_PLAN),
-    "parked": (Stand.PARKED,),
-    "completed": (Stand.ENDED,),
-    "compensated": (Stand.ENDED,),
-}
-_RESTING: dict[str, Trouble] = {Stand.PARKED: Trouble.PARKED, Stand.UNKNOWN_PLAN: Trouble.STALLED}
 
 
-class Found(NamedTuple):
-    """Some rows of a list. more: there may be others."""
-
-    rows: tuple[HomeRow, ...]
-    more: bool
-
-
-class HomeOperations(Acting):
+class HomeOperations(Acting, HomeLooking):
     """What one may ask of the sagas that a service has started. seconds: how long an act waits for its answer."""
 
     def __init__(self, participant: Participant, transactions: Transactions, seconds: float) -> None:
@@ -68,32 +52,6 @@ class HomeOperations(Acting):
         self._seconds = seconds
 
     # Reading
-
-    async def find(
-        self,
-        *,
-        statuses: Sequence[str] = (),
-        sagas: Sequence[str] = (),
-        stuck: bool = False,
-        before: str | None = None,
-        limit: int = LIST_LIMIT,
-    ) -> Page:
-        """Sagas, newest first; as an orchestrator's. Raises UnknownSaga for a definition or an id that is not there."""
-        self._check_names(sagas)
-        stands = {stand for status in statuses or STANDS for stand in STANDS[status]}
-        if stuck:
-            stands &= {Stand.PARKED, Stand.UNKNOWN_PLAN}
-        older = None if before is None else (await self._row(before)).saga.id.hex()
-        found: list[SagaLine] = []
-        more = False
-        for _ in range(PAGES_MAX):
-            rows, more = await self._rows(stands, sagas, older)
-            lines = [line_of(row) for row in rows]
-            found += [line for line in lines if not statuses or line.status in statuses]
-            if not more or len(found) > limit:
-                break
-            older = rows[-1].saga.id.hex()
-        return Page(tuple(found[:limit]), more or len(found) > limit)
 
     async def show(self, saga_id: str, *, reveal: bool = False, reader: str = "") -> SagaView:
         """All that its home knows of one saga; marked fields masked, unless they are to be revealed, which is logged.
@@ -117,7 +75,9 @@ class HomeOperations(Acting):
             sum(mail.answer is None for mail in mails),
         )
 
-    async def history(self, saga_id: str, *, after: int = 0, reveal: bool = False, reader: str = "") -> tuple[Line, ...]:
+    async def history(
+        self, saga_id: str, *, after: int = 0, reveal: bool = False, reader: str = ""
+    ) -> tuple[Line, ...]:
         """The history of one saga as its home was told it last, without its first `after` lines; as `show`. Raises
         UnknownSaga."""
         log_reveal(saga_id, reader, reveal=reveal)
@@ -132,7 +92,7 @@ class HomeOperations(Acting):
     async def stuck(self, *, limit: int = LIST_LIMIT, troubles: Collection[Trouble] = ()) -> StuckPage:
         """The sagas that wait for somebody: parked, or with a service that does not know their plan. troubles: only
         these kinds."""
-        wanted = {stand: trouble for stand, trouble in _RESTING.items() if not troubles or trouble in troubles}
+        wanted = {stand: trouble for stand, trouble in RESTING.items() if not troubles or trouble in troubles}
         rows, more = await self._rows(set(wanted), (), None, limit)
         lines = [(line_of(row), wanted[row.stand]) for row in rows]
         found = [StuckLine(line, trouble, line.stalled or line.reason) for line, trouble in lines]
@@ -176,6 +136,9 @@ class HomeOperations(Acting):
         unanswered(saga_id, verb, self.service, self._seconds, (await self._row(saga_id)).holder)
 
     # Its database
+
+    def _plans(self) -> Iterable[Plan]:
+        return (route.plan for route in self._routes.values())
 
     def _check_names(self, names: Sequence[str]) -> None:
         known = sorted({name for name, _ in self._routes})

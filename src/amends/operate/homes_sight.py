@@ -20,6 +20,7 @@ from amends.operate.preview import acts
 from amends.operate.redact import Veil, openable
 from amends.operate.values import Act, SagaLine
 from amends.run import journal, mailbox
+from amends.run.heads import mark
 from amends.run.journey import Route, rows_of
 from amends.run.outcomes import first_trouble, why_back
 from amends.store.base import MailRow
@@ -72,6 +73,7 @@ def line_of(row: HomeRow) -> SagaLine:
     if row.stand == Stand.UNKNOWN_PLAN:
         stalled = f"{row.holder or 'a service'} does not know this version of its definition yet, and keeps it"
     parked = row.stand == Stand.PARKED
+    fingerprint, step = (None, None) if row.moves and state.status is Status.PARKED else mark(row.saga.plan, state)
     return SagaLine(
         row.saga.key,
         row.saga.plan,
@@ -86,6 +88,8 @@ def line_of(row: HomeRow) -> SagaLine:
         "",
         row.saga.home,
         holder=_holder(row),
+        fingerprint=fingerprint or "",
+        step=step or "",
         version=len(row.rows),
         assigned=state.assigned,
         note=state.note,
