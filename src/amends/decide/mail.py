@@ -31,7 +31,7 @@ def take_mail(draft: Draft, message: m.Mail) -> None:
             take_operate(draft, message)
         case m.Assign():
             _assign(draft, message)
-        case m.Note():
+        case _:
             _note(draft, message)
 
 

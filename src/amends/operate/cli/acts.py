@@ -6,6 +6,8 @@ Must not: judge whether an act is allowed; the saga does.
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from amends.operate.cli.how import About, How, act_options
@@ -85,7 +87,7 @@ def retry(saga_id: str, step: str, arguments: str | None, nothing_stayed: bool, 
     if nothing_stayed and arguments is None:
         raise click.UsageError("--nothing-stayed goes with --with; without it the step is tried again as it was")
     changed = None if arguments is None else payload_of(arguments, f"the arguments of {step}")
-    rest = {"arguments": changed, "nothing_stayed": nothing_stayed}
+    rest: dict[str, Any] = {"arguments": changed, "nothing_stayed": nothing_stayed}
     how.do(
         About(saga_id, "retry", step, rest),
         lambda found: found.retry(saga_id, step, reason=reason, **rest, **how.said),

@@ -19,7 +19,7 @@ from amends.operate import as_json as shapes
 from amends.operate.cli.desk import Desk, desk
 from amends.operate.cli.output import console, emit_json, word
 from amends.operate.cli.place import Place
-from amends.operate.cli.verb import F, actor_option, json_option, place_options, timeout_option
+from amends.operate.cli.verb import actor_option, json_option, place_options, timeout_option
 from amends.operate.values import Answer, Preview
 
 
@@ -79,7 +79,7 @@ class How:
             _print(about, seen)
 
 
-def act_options(command: Callable[..., None]) -> F:
+def act_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of every act. They come as one `how`."""
 
     @functools.wraps(command)
@@ -110,11 +110,10 @@ def act_options(command: Callable[..., None]) -> F:
         place_options,
         json_option,
     )
-    made: Any = with_how
+    made: Callable[..., None] = with_how
     for option in reversed(options):
         made = option(made)
-    found: F = made
-    return found
+    return made
 
 
 def _print(about: About, seen: Preview) -> None:
