@@ -126,6 +126,7 @@ class Problem:
 
 _TABLE: tuple[tuple[type[AmendsError], int, str], ...] = (
     (errors.UnknownSaga, 404, "There is no such saga"),
+    (errors.UnknownBulk, 404, "There is no such bulk operation"),
     (errors.IdConflict, 409, "The id belongs to something else"),
     (errors.TooLate, 409, "It is too late for that"),
     (errors.Refused, 409, "The saga does not allow that now"),
