@@ -307,6 +307,11 @@ class StuckPage(NamedTuple):
     lines: tuple[StuckLine, ...]
     more: bool
 
+    def unchanged_since(self, at: float, limit: int) -> StuckPage:
+        """Of these, so many at most with which nothing has happened since an instant."""
+        old = [line for line in self.lines if line.saga.changed_at <= at]
+        return StuckPage(tuple(old[:limit]), self.more or len(old) > limit)
+
 
 class Answer(NamedTuple):
     """An act that was accepted, and what was said with that."""
