@@ -23,8 +23,8 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
-demo: $(RUN) ## the order system at work: failures, compensations, a killed worker, a ledger that balances
-	@$(BIN)/amends demo $(DEMO)
+demo: $(RUN) ## the order system at work: failures, compensations, a killed worker, a ledger that balances; WEB=1: a dashboard
+	@$(BIN)/amends demo $(if $(WEB),--web) $(DEMO)
 
 test: $(DEV) ## everything: style, types, layers, tests, simulation (under 30 minutes on 2 cores)
 	@$(MAKE) --no-print-directory --jobs=2 check test-core
