@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+import time
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -18,11 +21,11 @@ from amends.operate.cli.output import console, emit_json, print_table, when, wor
 from amends.operate.cli.place import Place, command_line
 from amends.operate.cli.prune import optional_span
 from amends.operate.cli.safe import safe
+from amends.operate.cli.searching import search_of, search_options, words_of
 from amends.operate.cli.verb import Verb, json_option, place_options
 from amends.operate.operations import LIST_LIMIT
-from amends.operate.values import Page, SagaLine, StuckPage, Trouble
+from amends.operate.values import Group, Page, SagaLine, Search, StuckPage, Trouble
 
-STATUSES = ("running", "compensating", "parked", "completed", "compensated")
 LIMIT_MAX = 10_000
 _limit_option = click.option(
     "--limit", type=click.IntRange(1, LIMIT_MAX), default=LIST_LIMIT, show_default=True, help="How many at most."
@@ -32,66 +35,83 @@ _limit_option = click.option(
 @click.command(
     "list",
     cls=Verb,
-    help="List sagas, newest first. Where --app names a participant: the choreographed ones that its service has "
-    "started, as far as it was told of them.",
+    help="List sagas, newest first. All options narrow the list together. With no --status, only open sagas are looked "
+    "for by --step, --error and --assigned. Where --app names a participant: the choreographed ones that its service "
+    "has started, as far as it was told of them.",
     examples=[
         "amends list",
         "amends list --status parked --status compensating",
+        "amends list --group                             # what went wrong, and how often",
+        "amends list --error 3f2a9c0d11ee --step ship    # all in which the same went wrong",
+        "amends list --input sku=tea --newer-than 2h",
         "amends list --saga place-order --limit 20 --before order-42",
-        "amends list --app=orders:app --status parked   # choreographed, at their home",
+        "amends list --app=orders:app --status parked    # choreographed, at their home",
         "amends list --json | jq -r '.sagas[].id'",
     ],
 )
-@click.option("--status", "statuses", multiple=True, type=click.Choice(STATUSES), help="Only these; may be repeated.")
-@click.option("--saga", "sagas", multiple=True, metavar="NAME", help="Only of this definition; may be repeated.")
-@click.option("--stuck", "only_stuck", is_flag=True, help="Only those parked, stalled, or with a stuck step.")
+@search_options
+@click.option("--group", is_flag=True, help="Show what went wrong with them, each kind once, instead of each saga.")
 @click.option("--before", metavar="ID", help="Only older ones than this saga: the next page.")
 @_limit_option
 @place_options
 @json_option
-def list_(
-    statuses: tuple[str, ...],
-    sagas: tuple[str, ...],
-    only_stuck: bool,
-    before: str | None,
-    limit: int,
-    as_json: bool,
-    **given: str | None,
-) -> None:
+def list_(group: bool, before: str | None, limit: int, as_json: bool, **given: Any) -> None:
+    options = words_of(given)
+    wanted = search_of(given)
     place = Place(**given)
-
-    async def read() -> Page:
-        async with desk(place) as found:
-            return await found.find(statuses=statuses, sagas=sagas, stuck=only_stuck, before=before, limit=limit)
-
-    page = asyncio.run(read())
+    if group:
+        if before is not None:
+            raise click.UsageError("--group shows all groups at once: leave --before out")
+        _show_groups(asyncio.run(_groups(place, wanted, limit)), place, as_json=as_json)
+        return
+    page = asyncio.run(_page(place, wanted, before, limit))
     if as_json:
         emit_json(shapes.page(page))
         return
     out = console()
-    if not page.sagas:
-        out.print(word("No sagas here that fit.", "dim"))
-        return
     rows = [(line.id, line.saga, word(line.status), when(line.started_at), _why(line)) for line in page.sagas]
-    titles: tuple[str, ...] = ("id", "saga", "status", "started (UTC)", "why")
-    if any(line.assigned for line in page.sagas):
-        titles = (*titles, "assigned")
-        rows = [(*row, line.assigned) for row, line in zip(rows, page.sagas, strict=True)]
-    print_table(out, titles, rows)
+    if rows:
+        print_table(out, ("id", "saga", "status", "started (UTC)", "why"), rows)
+    else:
+        out.print(word("None so far of those that were looked at." if page.more else "No sagas here that fit.", "dim"))
     if page.more:
-        options = [*_filters(statuses, sagas, only_stuck, limit), *place.options(), f"--before={page.sagas[-1].id}"]
-        click.echo(f"There are more: {safe(command_line('list', options=options, positional=[]))}", err=True)
+        limited = [f"--limit={limit}"] if limit != LIST_LIMIT else []
+        options = [*options, *limited, *place.options(), f"--before={page.next}"]
+        command = safe(command_line("list", options=options, positional=[]))
+        click.echo(f"There {'are' if len(rows) == limit else 'may be'} more: {command}", err=True)
+
+
+async def _page(place: Place, wanted: Search, before: str | None, limit: int) -> Page:
+    async with desk(place) as found:
+        return await found.search(wanted, before=before, limit=limit)
+
+
+async def _groups(place: Place, wanted: Search, limit: int) -> tuple[Group, ...]:
+    async with desk(place) as found:
+        return await found.groups(wanted, limit=limit)
+
+
+def _show_groups(groups: Sequence[Group], place: Place, *, as_json: bool) -> None:
+    if as_json:
+        emit_json(shapes.groups(groups))
+        return
+    out = console()
+    if not groups:
+        out.print(word("Nothing went wrong with any that fits.", "good"))
+        return
+    rows = [
+        (str(group.count), group.fingerprint, group.saga, group.step, when(group.last_at), group.reason)
+        for group in groups
+    ]
+    print_table(out, ("sagas", "error", "saga", "step", "last (UTC)", "such as"), rows)
+    options = [f"--error={groups[0].fingerprint}", *place.options()]
+    click.echo(f"All of the first: {safe(command_line('list', options=options, positional=[]))}", err=True)
 
 
 def _old(page: StuckPage, seconds: float, limit: int) -> StuckPage:
     """Those of a page that have not changed for so long."""
     lines = [line for line in page.lines if time.time() - line.saga.changed_at >= seconds]
     return StuckPage(tuple(lines[:limit]), page.more or len(lines) > limit)
-
-
-def _filters(statuses: tuple[str, ...], sagas: tuple[str, ...], stuck: bool, limit: int) -> list[str]:
-    found = [f"--status={status}" for status in statuses] + [f"--saga={saga}" for saga in sagas]
-    return found + (["--stuck"] if stuck else []) + ([f"--limit={limit}"] if limit != LIST_LIMIT else [])
 
 
 def _why(line: SagaLine) -> str:
@@ -141,7 +161,8 @@ def stuck(
         async with desk(place) as found:
             if longer_than is None:
                 return await found.stuck(limit=limit, troubles=kinds)
-            return _old(await found.stuck(limit=LIMIT_MAX, troubles=kinds), longer_than, limit)
+            page = await found.stuck(limit=LIMIT_MAX, troubles=kinds)
+            return page.unchanged_since(time.time() - longer_than, limit)
 
     page = asyncio.run(read())
     if as_json:

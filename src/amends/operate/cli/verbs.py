@@ -29,6 +29,7 @@ VERBS: dict[str, Entry] = {
     "show": Entry("amends.operate.cli.show:show", "Show one saga: where it stands, what happened, what to do."),
     "stuck": Entry("amends.operate.cli.reading:stuck", "List the sagas that wait for somebody, and why."),
     "alert": Entry("amends.operate.cli.alert:alert", "Tell a webhook when the set of stuck sagas changes."),
+    "workers": Entry("amends.operate.cli.workers:workers", "List the workers, and what they run and own."),
     "signal": Entry("amends.operate.cli.acts:signal", "Send a value that a saga waits for."),
     "cancel": Entry("amends.operate.cli.acts:cancel", "Have a saga go back, if it has not passed its pivot."),
     "retry": Entry("amends.operate.cli.acts:retry", "Have a stuck step, or its undo, tried again."),
