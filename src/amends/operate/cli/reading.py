@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import time
 from collections.abc import Sequence
 from typing import Any
 
