@@ -38,6 +38,7 @@ class Stand(StrEnum):
 
 
 HELD = (Stand.COUNTING, Stand.RUNNING)  # somebody is to work at it
+ENDED = (Stand.DONE, Stand.CANCELLED)
 
 
 class Move(StrEnum):
@@ -125,7 +126,7 @@ def ruling(stand: Stand, move: Move) -> Ruling:
         return Ruling(to)
     if (stand, move) in _THERE:
         return Ruling(stand)
-    if stand in (Stand.DONE, Stand.CANCELLED):
+    if stand in ENDED:
         return Ruling(stand, f"it is {stand}, and stays so: what was done is done, and a new one may be started")
     return Ruling(stand, f"it is {stand}, so there is nothing to {move}")
 

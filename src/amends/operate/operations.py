@@ -35,7 +35,7 @@ from amends.run.database import Database
 from amends.run.mailbox import Wish, act_mail
 from amends.run.orchestrator import Orchestrator
 from amends.run.plans import Plans
-from amends.run.retention import BATCH, Forget, batches, count_ended, forgetting
+from amends.run.retention import BATCH, Forget, batches, count_ended, forget_bulks, forgetting
 from amends.run.session import Config, Session, check_id, state_of
 from amends.run.settings import Settings
 from amends.store.base import Store
@@ -56,7 +56,9 @@ class Operations(Looking, BulkOperations):
         log_reveal(saga_id, reader, reveal=reveal)
         return await self._sight.view(saga_id, reveal=reveal)
 
-    async def history(self, saga_id: str, *, after: int = 0, reveal: bool = False, reader: str = "") -> tuple[Line, ...]:
+    async def history(
+        self, saga_id: str, *, after: int = 0, reveal: bool = False, reader: str = ""
+    ) -> tuple[Line, ...]:
         """The history of one saga, without its first `after` lines; as `show`. Raises UnknownSaga."""
         log_reveal(saga_id, reader, reveal=reveal)
         return (await self._sight.history(saga_id, reveal=reveal))[after:]
@@ -98,9 +100,10 @@ class Operations(Looking, BulkOperations):
         batch: int = BATCH,
         told: Callable[[Pruned], object] | None = None,
     ) -> Pruned:
-        """Forget sagas that ended longer ago than that: their journal, their mail, their ids. A start with such an
-        id is a new saga with new keys. In bounded batches, each a transaction of its own; stopped anywhere, what is
-        done is done. limit: at most so many. told: hears after each batch how far it is.
+        """Forget sagas that ended longer ago than that: their journal, their mail, their ids; and bulk operations
+        likewise, where there is no limit. A start with such an id is a new saga with new keys. In bounded batches, each
+        a transaction of its own; stopped anywhere, what is done is done. limit: at most so many. told: hears after each
+        batch how far it is.
 
         Raises StoreError, DefinitionError.
         """
@@ -111,6 +114,8 @@ class Operations(Looking, BulkOperations):
                 found = Pruned(found.pruned + one.pruned, found.kept + one.kept)
                 if told is not None:
                     told(found)
+        if limit is None:
+            await forget_bulks(store, before)
         return found
 
     @asynccontextmanager

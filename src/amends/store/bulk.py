@@ -136,3 +136,8 @@ class Bulks(Protocol):
     async def log(self, key: str) -> list[LogRow]:
         """What happened to it, in order."""
         ...
+
+    async def forget(self, states: Collection[str], before: float, limit: int) -> int:
+        """Forget those in one of these states to which nothing has happened since an instant, the oldest first, with
+        their targets and logs. Gives how many."""
+        ...

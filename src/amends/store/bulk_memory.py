@@ -101,3 +101,10 @@ class MemoryBulks:
     async def log(self, key: str) -> list[LogRow]:
         one = self._kept().get(key)
         return [] if one is None else list(one.log)
+
+    async def forget(self, states: Collection[str], before: float, limit: int) -> int:
+        rows = [one.row for one in self._kept().values()]
+        old = [row.key for row in rows if row.state in states and row.changed_at < before][:limit]
+        for key in old:
+            del self._kept()[key]
+        return len(old)

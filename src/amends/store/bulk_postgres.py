@@ -77,6 +77,9 @@ class PostgresBulks:
         rows = await self._fetch("bulk_log", self._namespace(), key)
         return [LogRow(version, at, line.encode()) for version, at, line in rows]
 
+    async def forget(self, states: Collection[str], before: float, limit: int) -> int:
+        return int((await self._fetch("bulk_forget", self._namespace(), sorted(states), before, limit))[0][0])
+
 
 def _row(row: Sequence[Any]) -> BulkRow:
     key, state, body, *rest = row

@@ -126,6 +126,17 @@ class SqliteBulks:
         rows = await self._rows("bulk_log", self._namespace(), key)
         return [LogRow(version, at, line.encode()) for version, at, line in rows]
 
+    async def forget(self, states: Collection[str], before: float, limit: int) -> int:
+        values = (self._namespace(), json.dumps(sorted(states)), before, limit)
+
+        def job(connection: sqlite3.Connection) -> int:
+            old = connection.execute(SQL["bulk_old"], values).fetchall()
+            for name in ("bulk_forget_targets", "bulk_forget_log", "bulk_forget"):
+                connection.executemany(SQL[name], old)
+            return len(old)
+
+        return int(await self._write(job))
+
     async def _rows(self, name: str, *values: object) -> list[tuple[Any, ...]]:
         def job(connection: sqlite3.Connection) -> list[tuple[Any, ...]]:
             return connection.execute(SQL[name], values).fetchall()

@@ -88,3 +88,16 @@ ORDER BY n LIMIT $4
 -- name: bulk_log
 SELECT version, at, line FROM amends.bulk_log
 WHERE bulk = (SELECT number FROM amends.bulk WHERE ns = $1 AND key = $2) ORDER BY version
+
+-- name: bulk_forget
+WITH old AS (
+    SELECT number FROM amends.bulk WHERE ns = $1 AND state = ANY($2::text[]) AND changed_at < $3::float8
+    ORDER BY number LIMIT $4 FOR UPDATE SKIP LOCKED
+), targets AS (
+    DELETE FROM amends.bulk_target t USING old WHERE t.bulk = old.number
+), logs AS (
+    DELETE FROM amends.bulk_log l USING old WHERE l.bulk = old.number
+), gone AS (
+    DELETE FROM amends.bulk b USING old WHERE b.number = old.number RETURNING 1
+)
+SELECT count(*) FROM gone

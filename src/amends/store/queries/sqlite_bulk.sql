@@ -63,3 +63,16 @@ ORDER BY n LIMIT ?4
 -- name: bulk_log
 SELECT version, at, line FROM amends_bulk_log
 WHERE bulk = (SELECT number FROM amends_bulk WHERE ns = ? AND key = ?) ORDER BY version
+
+-- name: bulk_old
+SELECT number FROM amends_bulk
+WHERE ns = ?1 AND state IN (SELECT value FROM json_each(?2)) AND changed_at < ?3 ORDER BY number LIMIT ?4
+
+-- name: bulk_forget_targets
+DELETE FROM amends_bulk_target WHERE bulk = ?
+
+-- name: bulk_forget_log
+DELETE FROM amends_bulk_log WHERE bulk = ?
+
+-- name: bulk_forget
+DELETE FROM amends_bulk WHERE number = ?

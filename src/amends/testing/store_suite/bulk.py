@@ -186,6 +186,30 @@ class BulkRules:
         assert [[row.key for row in page] for page in pages] == [["b", "c"], ["a"], [], []]
 
     @rule
+    async def test_old_ones_that_have_ended_are_forgotten_with_all_that_is_theirs(self, rig: Rig) -> None:
+        bulks = await running(rig.first_store, "one")
+        await running(rig.first_store, "two")
+        await running(rig.first_store, "three")
+        for key in ("one", "two"):
+            await bulks.move(key, 2, "done", b"{}")
+        row = await bulks.get("two")
+        assert row is not None
+
+        forgotten = [
+            await bulks.forget(("done",), row.created_at - 60, 10),
+            await bulks.forget(("done",), row.changed_at + 60, 1),
+            await bulks.forget(("done",), row.changed_at + 60, 10),
+            await bulks.forget(("done",), row.changed_at + 60, 10),
+        ]
+
+        assert forgotten == [0, 1, 1, 0]
+        assert [one.key for one in await bulks.newest(None, 10)] == ["three"]
+        await bulks.add(new("one"), "starter", LONG)
+        assert await bulks.targets("one", 0, 10) == []
+        assert len(await bulks.log("one")) == 1
+        assert len(await bulks.targets("three", 0, 10)) == 3
+
+    @rule
     async def test_namespaces_do_not_see_each_others(self, rig: Rig) -> None:
         await running(rig.first_store)
         other = (await rig.store("elsewhere")).bulks
@@ -196,6 +220,7 @@ class BulkRules:
         assert await other.log("one") == []
         assert await other.take(HELD, "runner", LONG) is None
         assert not await other.move("one", 2, "cancelled", b"{}")
+        assert await other.forget(HELD, rig.first_store.now() + 60, 10) == 0
         assert not await other.fill("one", "running", "starter", TARGETS, LONG)
         await other.add(new(), "theirs", LONG)
         row = await rig.first_store.bulks.get("one")
