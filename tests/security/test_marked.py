@@ -99,6 +99,12 @@ WAYS = ["well", "fails", "fails long", "parks", "strange", "rejects", "breaks", 
 
 
 @pytest.fixture
+def file(tmp_path: Path) -> str:
+    """The URL of an empty database; which store it is makes no difference here."""
+    return f"sqlite:///{tmp_path}/sagas.db"
+
+
+@pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Logged:
     """All that anybody logs at DEBUG, with tracebacks."""
     caplog.set_level(logging.DEBUG)
@@ -148,12 +154,12 @@ async def bought(database: str, listener: Listener) -> AsyncGenerator[Orchestrat
         yield orchestrator
 
 
-def test_an_orchestrated_saga_shows_nothing_that_is_marked(database: str, logged: Logged, floor: Floor) -> None:
+def test_an_orchestrated_saga_shows_nothing_that_is_marked(file: str, logged: Logged, floor: Floor) -> None:
     said: list[str] = []
     listener = Listener()
 
     async def main() -> None:
-        async with bought(database, listener) as orchestrator, operations(orchestrator) as found:
+        async with bought(file, listener) as orchestrator, operations(orchestrator) as found:
             page = await found.find()
             said.append(json.dumps(as_json.page(page)))
             for line in page.sagas:
@@ -170,11 +176,11 @@ def test_an_orchestrated_saga_shows_nothing_that_is_marked(database: str, logged
     said.extend(listener.told)
     said.append(logged())
     for verb in (["list"], ["list", "--json"], ["stuck"], ["stuck", "--json"], ["doctor"]):
-        result = floor.amends(*verb, f"--database={database}")
+        result = floor.amends(*verb, f"--database={file}")
         said.append(result.out + result.err)
     for way in WAYS:
         for more in ([], ["--json"], ["--all"]):
-            result = floor.amends("show", way, f"--database={database}", *more)
+            result = floor.amends("show", way, f"--database={file}", *more)
             assert way in result.out
             said.append(result.out + result.err)
 
@@ -182,7 +188,7 @@ def test_an_orchestrated_saga_shows_nothing_that_is_marked(database: str, logged
     assert listener.told
     assert any("***" in text for text in said)
     assert "an attempt of pay failed" in logged()
-    assert any("canary" in row for rows in rows_of(database).values() for row in rows), "it is in the database"
+    assert any("canary" in row for rows in rows_of(file).values() for row in rows), "it is in the database"
 
 
 def without_payloads(row: bytes) -> str:
@@ -191,23 +197,23 @@ def without_payloads(row: bytes) -> str:
     return repr([journal.remade(event, lambda _, __: b"null") for event in events])
 
 
-def test_what_is_marked_is_revealed_to_whoever_asks_and_the_log_says_who(database: str, floor: Floor) -> None:
+def test_what_is_marked_is_revealed_to_whoever_asks_and_the_log_says_who(file: str, floor: Floor) -> None:
     async def main() -> None:
-        async with Orchestrator(database, sagas=[buy], migrate=True) as orchestrator:
+        async with Orchestrator(file, sagas=[buy]) as orchestrator:
             await orchestrator.run(buy, Order("fails"), id="one")
 
     done(main())
 
-    hidden = floor.amends("show", "one", f"--database={database}")
-    shown = floor.amends("show", "one", f"--database={database}", "--reveal")
+    hidden = floor.amends("show", "one", f"--database={file}")
+    shown = floor.amends("show", "one", f"--database={file}", "--reveal")
 
     assert CARD not in hidden.out
     assert CARD in shown.out
 
 
-def test_whoever_reveals_is_in_the_log(database: str, logged: Logged) -> None:
+def test_whoever_reveals_is_in_the_log(file: str, logged: Logged) -> None:
     async def main() -> None:
-        async with Orchestrator(database, sagas=[buy], migrate=True) as orchestrator, operations(orchestrator) as found:
+        async with Orchestrator(file, sagas=[buy]) as orchestrator, operations(orchestrator) as found:
             await orchestrator.run(buy, Order("fails"), id="one")
             await found.show("one", reveal=True, reader="ada")
 
@@ -217,11 +223,11 @@ def test_whoever_reveals_is_in_the_log(database: str, logged: Logged) -> None:
     assert CARD not in logged()
 
 
-def test_a_saga_that_began_before_its_fields_were_marked_is_masked_too(database: str) -> None:
+def test_a_saga_that_began_before_its_fields_were_marked_is_masked_too(file: str) -> None:
     async def main() -> str:
-        async with Orchestrator(database, sagas=[plain_buy()], migrate=True) as orchestrator:
+        async with Orchestrator(file, sagas=[plain_buy()]) as orchestrator:
             await orchestrator.run(orchestrator.config.registry.named("buy"), PlainOrder("well"), id="one")
-        async with Orchestrator(database, sagas=[marked_buy()]) as orchestrator, operations(orchestrator) as found:
+        async with Orchestrator(file, sagas=[marked_buy()]) as orchestrator, operations(orchestrator) as found:
             return repr(await found.show("one"))
 
     said = done(main())

@@ -74,6 +74,12 @@ talks = Saga("talks", work, word, input=Job, output=word)
 parks = Saga("parks", work, far, input=Job, output=far)
 
 
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    """The URL of an empty database, where it makes no difference which store it is."""
+    return f"sqlite:///{tmp_path}/sagas.db"
+
+
 def on(url: str, keys: Keys | None) -> Orchestrator:
     """An orchestrator with some keys, or none."""
     return Orchestrator(url, sagas=[talks, parks], keys=keys, migrate=True)
@@ -142,11 +148,11 @@ def test_without_its_key_a_saga_is_stalled_and_goes_on_once_the_key_is_there(dat
     assert "sealed with the key 'old'" in done(main())
 
 
-def test_what_was_kept_before_there_were_keys_is_read(database: str) -> None:
+def test_what_was_kept_before_there_were_keys_is_read(file: str) -> None:
     async def main() -> None:
-        async with on(database, None) as orchestrator:
+        async with on(file, None) as orchestrator:
             await orchestrator.start(talks, Job(), id="one")
-        async with on(database, OLD) as orchestrator:
+        async with on(file, OLD) as orchestrator:
             await orchestrator.start(talks, Job(), id="one")
             await orchestrator.signal("one", word, Answer(ANSWER))
             assert await orchestrator.session.outcome(talks, "one", 20) == Completed(Answer(ANSWER))
@@ -154,11 +160,11 @@ def test_what_was_kept_before_there_were_keys_is_read(database: str) -> None:
     done(main())
 
 
-def test_whoever_reads_without_keys_is_told_what_is_sealed_and_with_them_sees_it(database: str) -> None:
+def test_whoever_reads_without_keys_is_told_what_is_sealed_and_with_them_sees_it(file: str) -> None:
     async def main() -> tuple[Any, Any]:
-        async with on(database, OLD) as orchestrator:
+        async with on(file, OLD) as orchestrator:
             await orchestrator.run(parks, Job(), id="one")
-        async with operations(database) as without, operations(on(database, OLD)) as found:
+        async with operations(file) as without, operations(on(file, OLD)) as found:
             return await without.show("one"), await found.show("one")
 
     without, found = done(main())
@@ -169,20 +175,20 @@ def test_whoever_reads_without_keys_is_told_what_is_sealed_and_with_them_sees_it
     assert found.input == b'{"note":"canary-note"}'
 
 
-def test_the_outcome_of_a_sealed_saga_is_an_error_that_names_the_key_where_it_is_not(database: str) -> None:
+def test_the_outcome_of_a_sealed_saga_is_an_error_that_names_the_key_where_it_is_not(file: str) -> None:
     async def main() -> None:
-        async with on(database, OLD) as orchestrator:
+        async with on(file, OLD) as orchestrator:
             await orchestrator.run(parks, Job(), id="one")
-        async with on(database, None).client() as orchestrator:
+        async with on(file, None).client() as orchestrator:
             with pytest.raises(KeyMissing, match="'old'"):
                 await orchestrator.session.outcome(parks, "one", 5)
 
     done(main())
 
 
-def test_a_signal_that_cannot_be_opened_is_refused_and_another_one_counts(database: str) -> None:
+def test_a_signal_that_cannot_be_opened_is_refused_and_another_one_counts(file: str) -> None:
     async def main() -> list[str | None]:
-        async with on(database, OLD) as orchestrator:
+        async with on(file, OLD) as orchestrator:
             await orchestrator.start(talks, Job(), id="one")
             mail = orchestrator.session.signal_mail("two", word, Answer(ANSWER), "moved")
             store = orchestrator.session.store
