@@ -12,7 +12,6 @@ import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import uvicorn
@@ -20,6 +19,7 @@ from starlette.applications import Starlette
 
 from amends import Orchestrator, Park, Reject, Retry, Saga, for_each, parallel, pivot, step, wait_for
 from amends.asgi import Person, Role, web
+from amends.operate.operations import Operations
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>"
 FAULTS: set[str] = set()
@@ -181,8 +181,6 @@ class Scene(NamedTuple):
 
     async def settle(self) -> None:
         """Until those that wait do wait."""
-        from amends.operate.operations import Operations
-
         desk = Operations(self.orchestrator.session)
         for id_, step_ in (("trip-1", "approval"), ("trip-2", "approval"), ("slow-1", "ship"), ("gift-1", "pack")):
             while not any(s.address == step_ and s.status == "waiting" for s in (await desk.show(id_)).steps):
@@ -190,10 +188,9 @@ class Scene(NamedTuple):
 
 
 @asynccontextmanager
-async def scene(directory: Path) -> AsyncGenerator[Scene, None]:
-    """The shop, at work, in a directory."""
+async def scene(database: str) -> AsyncGenerator[Scene, None]:
+    """The shop, at work on a database."""
     FAULTS.clear()
-    database = f"sqlite:///{directory / 'shop.db'}"
     orchestrator = Orchestrator(database, sagas=[place_order, book_trip, pack_gift])
     tokens = {name: secrets.token_urlsafe(24) for name in ("admin", "operator", "viewer")}
     people = {

@@ -40,9 +40,9 @@ LOOKS = [(width, scheme) for width in (1280, 390) for scheme in ("light", "dark"
 
 async def main(out: Path, wanted: list[str]) -> None:
     """All of them, or those that are named."""
-    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as directory:
-        async with scene(Path(directory)) as made, served(made) as shop, async_playwright() as playwright:
+        database = f"sqlite:///{directory}/shop.db"
+        async with scene(database) as made, served(made) as shop, async_playwright() as playwright:
             await shop.fill()
             await shop.settle()
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -74,4 +74,5 @@ async def look(browser: Browser, shop: Scene, out: Path, width: int, scheme: str
 
 
 if __name__ == "__main__":
+    Path(sys.argv[1]).mkdir(parents=True, exist_ok=True)
     asyncio.run(main(Path(sys.argv[1]), sys.argv[2:]))

@@ -16,11 +16,12 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from amends.decide.plan import Payload
 from amends.errors import AmendsError, NotAnswered, Refused, TooLate, UnknownSaga, ValueRefused
 from amends.operate.values import Preview, SagaView
 from amends.operate.web.context import desk_of, form_of, person_of, saga_id_of
 from amends.operate.web.desks import Desk
-from amends.operate.web.pages.render import link, live, page
+from amends.operate.web.pages.render import link, page
 from amends.operate.web.pages.saga import half_of
 from amends.operate.web.pages.verbs import VERBS, Verb, title_of
 from amends.operate.web.problems import Malformed, problem_of
@@ -38,6 +39,7 @@ class Given(NamedTuple):
     value: str = ""
     version: int | None = None
     message: str = ""
+    nothing_stayed: bool = False
 
     @property
     def payload(self) -> bytes | None:
@@ -68,6 +70,7 @@ async def do(request: Request) -> Response:
         form.get("value", ""),
         _number(form.get("version", "")),
         form.get("message", ""),
+        bool(form.get("nothing_stayed")),
     )
     try:
         if given.verb.needs_reason and not given.reason:
@@ -111,7 +114,14 @@ async def act(desk: Desk, saga_id: str, given: Given, actor: str) -> None:
             if value is None:
                 raise ValueRefused("Arguments (JSON): what is to be different is expected")
             await desk.retry(
-                saga_id, step, actor=actor, reason=reason, arguments=value, if_version=version, message=message
+                saga_id,
+                step,
+                actor=actor,
+                reason=reason,
+                arguments=value,
+                nothing_stayed=given.nothing_stayed,
+                if_version=version,
+                message=message,
             )
         case "skip":
             await desk.skip(saga_id, step, actor=actor, reason=reason, if_version=version, message=message)
@@ -143,7 +153,6 @@ async def _form(request: Request, given: Given, error: AmendsError | None = None
         "act.html",
         status=200 if problem is None else CONFLICT,
         current="sagas",
-        live="" if problem is None else live(request, saga=saga_id),
         view=view,
         line=view.line,
         verb=given.verb,
@@ -167,7 +176,8 @@ async def preview_of(desk: Desk, view: SagaView, given: Given) -> Preview:
     if value is None and _needs_value(view, given):
         value = b"{}" if name in ("resolve", "signal") else None
     if name == "retry":
-        return await desk.preview(view.line.id, name, given.step, arguments=value)
+        settled = given.nothing_stayed and value is not None
+        return await desk.preview(view.line.id, name, given.step, arguments=value, nothing_stayed=settled)
     return await desk.preview(view.line.id, name, given.step, result=value)
 
 
@@ -179,12 +189,15 @@ def _needs_value(view: SagaView, given: Given) -> bool:
 
 
 def _suggested(request: Request, view: SagaView, given: Given) -> str:
-    """The command that a step was last asked with, to be changed; nothing for who may not read payloads."""
+    """The command that a step was last asked with, to be changed; nothing for who may not read payloads, and nothing of
+    which a part is masked: a mask is not to be sent."""
     if given.verb.name != "change" or not person_of(request).payloads:
         return ""
+    if view.plan.secrets_in(Payload.COMMAND, given.step):
+        return ""
     sent = (line.value for line in reversed(view.history) if line.event == "built" and line.step == given.step)
-    found = next(sent, None)
-    return "" if found is None else json.dumps(json.loads(found), indent=2, ensure_ascii=False)
+    command = json.loads(next(sent, None) or b"null")
+    return json.dumps(command, indent=2, ensure_ascii=False) if isinstance(command, dict) else ""
 
 
 def _back(request: Request, given: Given, **more: object) -> Response:
