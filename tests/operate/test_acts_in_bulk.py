@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 from bulk_scene import Job, Scene
@@ -31,6 +32,11 @@ async def words(found: Operations, bulk: Bulk) -> dict[str, str]:
     return {line.saga: line.word for line in (await found.bulk_results(bulk.id, limit=1000)).lines}
 
 
+async def ended(found: Operations) -> bool:
+    """Whether no saga is open any more."""
+    return not (await found.search(Search(statuses=("running", "parked")))).sagas
+
+
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
     """Wait for a condition, in bounded time."""
     async with asyncio.timeout(30):
@@ -47,7 +53,7 @@ def test_a_dry_run_counts_tells_what_would_come_of_it_and_does_nothing() -> None
             assert (plan.total, plan.more, plan.previewed) == (3, False, 3)
             assert [(one.accepted, one.count, one.status_after) for one in plan.outcomes] == [(True, 3, "running")]
             assert [effect.step for effect in plan.outcomes[0].effects] == ["work"]
-            assert [line.id for line in plan.examples] == ["job-2", "job-1", "job-0"]
+            assert sorted(line.id for line in plan.examples) == ["job-0", "job-1", "job-2"]
             assert (await found.bulks()).bulks == ()
             assert scene.calls == []
 
@@ -310,8 +316,9 @@ def test_lists_and_results_come_in_pages() -> None:
 
             assert ([one.id for one in page.bulks], page.more) == (["c", "b"], True)
             assert ([one.id for one in rest.bulks], rest.more) == (["a"], False)
-            assert ([line.saga for line in some.lines], some.more) == (["job-2", "job-1"], True)
-            assert ([line.saga for line in more.lines], more.more) == (["job-0"], False)
+            assert ([line.n for line in some.lines], some.more) == ([1, 2], True)
+            assert ([line.n for line in more.lines], more.more) == ([3], False)
+            assert sorted(line.saga for line in some.lines + more.lines) == ["job-0", "job-1", "job-2"]
             assert (await found.bulk_results("a", words=("accepted",))).lines == ()
 
     asyncio.run(main())
@@ -331,7 +338,7 @@ def test_it_is_assigned_and_noted_in_bulk() -> None:
 
 
 def test_where_nobody_answers_it_pauses_by_itself_and_goes_on_when_somebody_does(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(run_bulk, "ASK_SECONDS", 0.1)
     url = f"sqlite:///{tmp_path}/jobs.db"
@@ -357,5 +364,47 @@ def test_where_nobody_answers_it_pauses_by_itself_and_goes_on_when_somebody_does
 
             assert (ended.state, ended.done) == ("done", 2)
             assert sorted(scene.calls) == ["job-0", "job-1"]
+
+    asyncio.run(main())
+
+
+def test_what_ended_long_ago_is_forgotten_with_the_sagas() -> None:
+    async def main() -> None:
+        async with Scene().parked(1) as (_, found):
+            done = await found.bulk_start(act(), PARKED)
+            await found.bulk_run(done.id)
+            await until(lambda: ended(found))
+
+            await found.prune(older_than=3600)
+            assert (await found.bulk(done.id)).state == "done"
+            await asyncio.sleep(0.01)
+            await found.prune(older_than=0)
+
+            with pytest.raises(UnknownBulk):
+                await found.bulk(done.id)
+
+    asyncio.run(main())
+
+
+def test_hostile_texts_are_nothing_but_texts(tmp_path: Path) -> None:
+    hostile = ["'; DROP TABLE amends_bulk; --", '"%', "$1 ?1", "{}[31m"]
+
+    async def main() -> None:
+        async with Scene().parked(1, f"sqlite:///{tmp_path}/jobs.db") as (
+            _,
+            found,
+        ):
+            for text in hostile:
+                for wanted in (Search(key=text), Search(fingerprints=(text,)), Search(assigned=text)):
+                    assert (await found.bulk_plan(act(), wanted)).total == 0
+                begun = await found.bulk_start(
+                    act("note", actor=text, reason=text, text=text), PARKED, id=text, paused=True
+                )
+                assert (begun.id, begun.actor, begun.reason, begun.text) == (text, text, text, text)
+                await found.bulk_resume(text, actor=text, reason=text)
+                await found.bulk_run(text)
+                assert (await found.bulk_results(text, words=(text,))).lines == ()
+                assert set((await words(found, begun)).values()) == {"accepted"}
+            assert len((await found.bulks()).bulks) == len(hostile)
 
     asyncio.run(main())
