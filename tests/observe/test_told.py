@@ -117,7 +117,7 @@ def test_a_saga_that_parks_and_a_person_who_lets_it_go_on() -> None:
 
     parked, outcome = virtually(main())
     assert isinstance(parked, Parked)
-    assert outcome == Completed(0)
+    assert outcome == Completed(0, closed=("pay",))
     names = onlooker.names("attempt")
     assert names == [
         "saga.requested",
@@ -212,19 +212,18 @@ def test_a_signal_is_told_when_it_comes_and_when_it_came_too_early() -> None:
     assert [event.signal for event in onlooker.of(o.SignalTaken)][-1:] == ["word"]
 
 
-def test_a_cancel_that_comes_too_late_is_told() -> None:
+def test_a_person_who_has_a_parked_saga_go_back_is_told_of_as_its_cause() -> None:
     onlooker = Onlooker()
 
     async def main() -> None:
         async with watched(trip, by=onlooker) as orchestrator:
             await orchestrator.run(trip, Order(0), id="one")
-            people = Operations(orchestrator.session)
-            await people.compensate("one", actor="ada", reason="no")
+            await Operations(orchestrator.session).compensate("one", actor="ada", reason="no")
             await orchestrator.handle(trip, "one").outcome()
 
     virtually(main())
-    assert onlooker.of(o.SagaTurnedBack)[0].cause == "operator"
-    assert [event.back for event in onlooker.of(o.SagaResumed)] == [True]
+    assert [event.cause for event in onlooker.of(o.SagaTurnedBack)] == ["operator"]
+    assert [event.end for event in onlooker.of(o.SagaEnded)] == ["compensated"]
 
 
 def test_a_worker_tells_of_its_coming_its_batches_and_its_going() -> None:

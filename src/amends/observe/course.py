@@ -31,15 +31,17 @@ class Sent(NamedTuple):
 class Course:
     """Of one saga. sent: the commands whose reply is awaited, as far as that was seen here."""
 
-    __slots__ = ("_plan", "about", "sent")
+    __slots__ = ("_lines", "_plan", "about", "sent")
 
     def __init__(self, about: About, plan: Plan) -> None:
         self.about: About = about
         self._plan = plan
+        self._lines: Sequence[e.Event] = ()
         self.sent: dict[tuple[str, Phase], Sent] = {}
 
     def told(self, lines: Sequence[e.Event], state: State, at: float) -> Iterator[Event]:
         """What is to be told of lines that are on disk now. state: after them."""
+        self._lines = lines
         for line in lines:
             tell = _TOLD.get(type(line))
             if tell is not None:
@@ -87,52 +89,66 @@ class Course:
         if type(node) is WaitNode:
             yield o.SignalTaken(self.about, at, line.address, False)
         elif isinstance(node, StepNode) and node.remote:
-            yield self._over(line.address, Phase.ACTION, "succeeded", state, at, node.command)
+            yield self._over(line, line.address, Phase.ACTION, "succeeded", state, at)
 
     def _rejected(self, line: e.Rejected, state: State, at: float) -> Iterator[Event]:
-        yield from self._reply(line.address, Phase.ACTION, "rejected", state, at)
+        yield from self._reply(line, line.address, Phase.ACTION, "rejected", state, at)
 
     def _undone(self, line: e.Undone | e.Voided, state: State, at: float) -> Iterator[Event]:
         word = "succeeded" if type(line) is e.Undone else "void"
-        yield from self._reply(line.address, Phase.UNDO, word, state, at)
+        yield from self._reply(line, line.address, Phase.UNDO, word, state, at)
 
     def _unknown(self, line: e.Unknown, state: State, at: float) -> Iterator[Event]:
-        yield from self._reply(line.address, Phase.ACTION, "unresolved", state, at)
+        yield from self._reply(line, line.address, Phase.ACTION, "unresolved", state, at)
 
     def _failed(self, line: e.Failed, state: State, at: float) -> Iterator[Event]:
         address, phase, _, resolved, due, lost = line
         word = "failed" if resolved else "unresolved"
-        attempt = state.step(address).track(phase).attempts
+        attempt = self._attempt(line, state, address, phase)
         if lost:
             round_ = state.step(address).round
             undoes = _undoes(state, address, phase)
             yield o.AttemptEnded(self.about, at, address, phase, round_, attempt, None, word, lost=True, undoes=undoes)
         else:
-            yield from self._reply(address, phase, word, state, at)
+            yield from self._reply(line, address, phase, word, state, at)
         yield o.RetryScheduled(self.about, at, address, phase, attempt, max(due - at, 0.0))
 
     def _stuck(self, line: e.Stuck, state: State, at: float) -> Iterator[Event]:
         word = "rejected" if line.rejected else "failed" if line.resolved else "unresolved"
-        yield from self._reply(line.address, line.phase, word, state, at)
+        yield from self._reply(line, line.address, line.phase, word, state, at)
         yield o.StepStuck(self.about, at, line.address, line.phase)
 
     def _late(self, line: e.Late, state: State, at: float) -> Iterator[Event]:
         yield o.AnswerLate(self.about, at, line.address, line.phase)
 
-    def _reply(self, address: str, phase: Phase, outcome: str, state: State, at: float) -> Iterator[Event]:
+    def _reply(
+        self, line: e.Event, address: str, phase: Phase, outcome: str, state: State, at: float
+    ) -> Iterator[Event]:
         node = self._plan.node(address)
         if isinstance(node, StepNode) and node.remote:
-            yield self._over(address, phase, outcome, state, at, node.command)
+            yield self._over(line, address, phase, outcome, state, at)
 
-    def _over(self, address: str, phase: Phase, outcome: str, state: State, at: float, command: str) -> Event:
+    def _over(self, line: e.Event, address: str, phase: Phase, outcome: str, state: State, at: float) -> Event:
+        """The end of a remote attempt, as seen from where its command was sent."""
         sent, undoes, seconds = self.sent.pop((address, phase), None), _undoes(state, address, phase), None
-        step = state.step(address)
-        round_, attempt = step.round, step.track(phase).attempts
-        if sent is not None:
+        command = self._plan.step(address).command
+        round_ = state.step(address).round
+        if sent is None:
+            attempt = self._attempt(line, state, address, phase)
+        else:
             round_, attempt, seconds = sent.round, sent.attempt, max(at - sent.at, 0.0)
         return o.AttemptEnded(
             self.about, at, address, phase, round_, attempt, seconds, outcome, command=command, undoes=undoes
         )
+
+    def _attempt(self, line: e.Event, state: State, address: str, phase: Phase) -> int:
+        """Which attempt a line is the end of. The state may know of later ones, that begin in the same decision."""
+        later = 0
+        for other in reversed(self._lines):
+            if other is line:
+                break
+            later += isinstance(other, (e.Issued, e.Sent)) and (other.address, other.phase) == (address, phase)
+        return state.step(address).track(phase).attempts - later
 
 
 def _undoes(state: State, address: str, phase: Phase) -> int:

@@ -7,8 +7,10 @@ Must not: be asked anything where nobody observes.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from amends.run.transactions import Transactions
 
 T = TypeVar("T")
+_log = logging.getLogger("amends.observe")
 
 
 def attempted(live: Live, attempt: Attempt) -> Coroutine[Any, Any, Message]:
@@ -64,20 +67,31 @@ class Eye:
 
     def resumed(self, state: State, rows: int) -> None:
         """The saga was read from the store."""
-        now = self._live.shell.now()
-        if rows == 1 and not state.steps and state.status is Status.RUNNING:  # nothing has begun: a client started it
-            self._hub.tell(o.SagaStarted(self._course.about, now))
-        for address, phase in in_flight(state):
-            node, step = self._course.plan.step(address), state.step(address)
-            due = step.track(phase).due
-            if node.remote and due is not None:
-                timeout = node.timeout if phase is Phase.ACTION else node.undo_timeout
-                self._course.sent[address, phase] = Sent(due - timeout, step.track(phase).attempts, step.round)
+        with self._harmless():
+            if rows == 1 and not state.steps and state.status is Status.RUNNING:  # nothing has begun: a client's start
+                self._hub.tell(o.SagaStarted(self._course.about, self._live.shell.now()))
+            plan = self._live.program.plan
+            for address, phase in in_flight(state):
+                node, step = plan.step(address), state.step(address)
+                due = step.track(phase).due
+                if node.remote and due is not None:
+                    timeout = node.timeout if phase is Phase.ACTION else node.undo_timeout
+                    self._course.sent[address, phase] = Sent(due - timeout, step.track(phase).attempts, step.round)
 
     def written(self, decision: Decision) -> None:
         """A decision is on disk."""
-        for event in self._course.told(decision.events, decision.state, self._live.shell.now()):
-            self._hub.tell(event)
+        with self._harmless():
+            for event in self._course.told(decision.events, decision.state, self._live.shell.now()):
+                self._hub.tell(event)
+
+    @contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """Around what is only looked at: a mistake in it is no reason for a saga not to go on."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001  # whatever it is, it is seen in the log
+            _log.exception("what becomes of saga %s cannot be told: this is a bug in amends", self._course.about.key)
+            self._live.eye = None
 
     def sent(self, command: Command) -> Mapping[str, str]:
         """A command is about to go out; gives what travels with it."""
