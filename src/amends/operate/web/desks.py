@@ -96,14 +96,18 @@ class One:
 
     async def starter(self, name: str) -> tuple[Session, Saga[Any, Any]]:
         """A session that can start the saga of this name, and that saga. Raises UnknownSaga, Refused, StoreError."""
-        config = None if isinstance(self._source, Participant) else self._config()
+        running = self._running()
+        if running is not None:
+            config: Config | None = running.config
+        else:
+            config = None if isinstance(self._source, Participant) else self._config()
         if config is None or not config.registry.names:
             raise Refused(
                 f"{name!r:.80} cannot be started from here, where only a database is known and no code: start it in "
                 "your application, or name the orchestrator that lists it, as in `amends dashboard shop:orchestrator`"
             )
         saga = config.registry.named(name)
-        return self._running() or await self._starter.get(), saga
+        return running or await self._starter.get(), saga
 
     async def close(self) -> None:
         """Let go of what was opened here; the next who asks opens it again."""
