@@ -41,13 +41,14 @@ def web(
     hosts: Iterable[str] = (),
     origins: Iterable[str] = (),
     open_metrics: bool = False,
+    hints: Sequence[str] = (),
 ) -> Starlette:
     """The dashboard as a Starlette application, to serve or to mount.
 
     source: a database, an orchestrator, a watcher or a participant. homes: participants whose choreographed sagas are
     shown besides. hosts: the names that it may be asked by; any, where none is given. origins: where forms may come
     from besides its own, such as `https://ops.example.com` behind a proxy that renames the host. open_metrics: whoever
-    asks may read them.
+    asks may read them. hints: lines that the first page shows, of what one may try.
     """
     desks = source if isinstance(source, Desks) else Desks(source, homes)
     given = limits or Limits()
@@ -56,7 +57,7 @@ def web(
         return await desks.one(place).desk()
 
     live = Live(find, look, given.listeners)
-    context = Web(access, desks, given, live, title, frozenset(hosts), frozenset(origins), open_metrics)
+    context = Web(access, desks, given, live, title, frozenset(hosts), frozenset(origins), open_metrics, tuple(hints))
     pages = _pages()
     routes = [*api_routes(), *door_routes(context, pages=bool(pages)), *pages]
     check_routes(routes)

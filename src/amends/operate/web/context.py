@@ -51,7 +51,8 @@ class Limits:
 class Web:
     """The application. title: of its pages; what tells this dashboard from another. hosts: the names by which it may
     be asked, none for any. origins: from which forms may come besides its own, as behind a proxy that renames it.
-    open_metrics: whoever asks may read them, as a scraper without a token does."""
+    open_metrics: whoever asks may read them, as a scraper without a token does. hints: lines
+    that the first page shows, of what one may try."""
 
     access: Access
     desks: Desks
@@ -61,6 +62,7 @@ class Web:
     hosts: frozenset[str] = frozenset()
     origins: frozenset[str] = frozenset()
     open_metrics: bool = False
+    hints: tuple[str, ...] = ()
 
 
 def web_of(connection: HTTPConnection) -> Web:

@@ -264,8 +264,8 @@ class Saga(Struct):
     holder: str | None
     assigned: str | None
     note: str | None
-    fingerprint: str | None
-    step: str | None
+    error_fingerprint: str | None
+    error_step: str | None
 
 
 class Page(Struct):
