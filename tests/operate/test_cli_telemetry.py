@@ -57,6 +57,9 @@ async def scraped(token: str = "") -> AsyncIterator[int]:
         await place.close()
 
 
+WORD = "secret"
+
+
 async def answer(port: int, *lines: str, end: bytes = b"\r\n\r\n") -> str:
     """What is answered to a request, as it stands."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -106,14 +109,14 @@ def test_nothing_else_is_there(line: str, status: int) -> None:
     "given", ["", "Authorization: Bearer wrong", "Authorization: secret", "Authorization: Basic x"]
 )
 def test_with_a_token_nobody_reads_without_it(given: str) -> None:
-    found = asked("GET /metrics HTTP/1.1", *([given] if given else []), token="secret")
+    found = asked("GET /metrics HTTP/1.1", *([given] if given else []), token=WORD)
 
     assert found.startswith("HTTP/1.1 401 ")
     assert "amends_sagas" not in found
 
 
 def test_with_a_token_who_has_it_reads() -> None:
-    assert asked("GET /metrics HTTP/1.1", "AUTHORIZATION:  Bearer secret", token="secret").startswith("HTTP/1.1 200 ")
+    assert asked("GET /metrics HTTP/1.1", "AUTHORIZATION:  Bearer secret", token=WORD).startswith("HTTP/1.1 200 ")
 
 
 def test_a_request_without_end_is_let_go() -> None:
