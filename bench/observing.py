@@ -1,8 +1,8 @@
 """What observing costs: `python -m bench.observing`.
 
 The order saga, 20 at once, on a fresh SQLite file each round, in a process of its own: with nobody who observes, with
-metrics, with logs' context, with traces of one saga in ten and of all. The ways take turns, so that what else the machine
-does meets all of them. `--before DIR` adds a checkout from before there was anything to observe.
+metrics, with logs' context, with traces of one saga in ten and of all. The ways take turns, so that what else the
+machine does meets all of them. `--before DIR` adds a checkout from before there was anything to observe.
 
 Guarantees: each round counts only after a second of warming up; the processor's time is the process's own, so it says
 something also on a machine that is not quiet.
