@@ -91,19 +91,19 @@ def _all() -> list[Guarded]:
             f"{ROOT}/groups",
             groups,
             right=view,
-            told=Told("Open sagas by what went wrong", "all", s.GroupQuery, answer=s.Anything, errors=(501,)),
+            told=Told("Open sagas by what went wrong", "all", s.GroupQuery, answer=s.Anything, errors=(404, 409)),
         ),
         route(
             f"{ROOT}/overview",
             overview,
             right=view,
-            told=Told("How all sagas fare", "all", s.Query, answer=s.Anything, errors=(501,)),
+            told=Told("How all sagas fare", "all", s.Query, answer=s.Anything),
         ),
         route(
             f"{ROOT}/workers",
             workers,
             right=view,
-            told=Told("Workers and their leases", "all", s.Query, answer=s.Anything, errors=(501,)),
+            told=Told("Workers and their leases", "all", s.Query, answer=s.Anything),
         ),
         route(
             f"{ROOT}/doctor",
@@ -206,19 +206,19 @@ async def groups(request: Request) -> Response:
     """Open sagas by what went wrong."""
     query = query_of(request, s.GroupQuery)
     wanted = search_of(request, query)
-    return answer(as_json.groups(await operations_of(await desk_of(request)).groups(wanted, limit=query.limit)))
+    return answer(as_json.groups(await (await desk_of(request)).groups(wanted, limit=query.limit)))
 
 
 async def overview(request: Request) -> Response:
     """How all sagas fare."""
     query_of(request, s.Query)
-    return answer(as_json.overview(await operations_of(await desk_of(request)).overview()))
+    return answer(as_json.overview(await (await desk_of(request)).overview()))
 
 
 async def workers(request: Request) -> Response:
     """Workers and their leases."""
     query_of(request, s.Query)
-    return answer(as_json.workers(await operations_of(await desk_of(request)).workers()))
+    return answer(as_json.workers(await (await desk_of(request)).workers()))
 
 
 async def doctor(request: Request) -> Response:

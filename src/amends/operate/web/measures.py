@@ -17,7 +17,6 @@ from starlette.responses import Response
 from amends.errors import AmendsError
 from amends.observe.prometheus import OPENMETRICS, TEXT, accepts_openmetrics, exposition
 from amends.observe.registry import Family, Sample, Spec
-from amends.operate.operations import Operations
 from amends.operate.values import Overview
 from amends.operate.web.context import Web
 
@@ -64,11 +63,7 @@ class Measures:
     async def _read(self) -> list[Family]:
         try:
             async with asyncio.timeout(ASKED_SECONDS):
-                desk = await self._web.desks.one(None).desk()
-                if not isinstance(desk, Operations):
-                    await desk.find(limit=1)
-                    return [_family("amends_store_up", 1)]
-                return gauges(await desk.overview())
+                return gauges(await (await self._web.desks.one(None).desk()).overview())
         except (AmendsError, TimeoutError):
             return [_family("amends_store_up", 0)]
 
