@@ -9,6 +9,7 @@ import pytest
 from amends.decide.bulk import (
     BATCH_MAX,
     PER_SECOND_MAX,
+    SILENT_MAX,
     VERBS,
     Move,
     Result,
@@ -20,6 +21,7 @@ from amends.decide.bulk import (
     moments,
     nobody_answers,
     ruling,
+    silence,
     tallied,
 )
 
@@ -99,14 +101,28 @@ def test_sagas_are_asked_in_turn_at_the_rate_and_at_no_beat() -> None:
     assert moments(3, 10.0, (0.0, 0.5, 0.25)) == pytest.approx((0.0, 0.15, 0.225))
 
 
+def test_silence_is_counted_in_a_row_and_ends_with_an_answer() -> None:
+    no = Result.NOT_ANSWERED
+
+    assert silence(0, [no, no]) == 2
+    assert silence(2, [no]) == 3
+    assert silence(7, [no, Result.REFUSED, no]) == 1
+    assert silence(7, []) == 7
+
+
 @pytest.mark.parametrize(
-    ("results", "nobody"),
-    [([], False), ([Result.NOT_ANSWERED] * 3, True), ([Result.NOT_ANSWERED, Result.REFUSED], False)],
+    ("silent", "tally", "nobody"),
+    [
+        (0, Tally(3, done=3), False),
+        (3, Tally(3, failed=3), True),
+        (3, Tally(4, failed=3), False),
+        (3, Tally(4, done=1, failed=3), False),
+        (3, Tally(4, refused=1, failed=3), False),
+        (SILENT_MAX, Tally(400, done=300, failed=SILENT_MAX), True),
+    ],
 )
-def test_only_a_whole_batch_that_was_asked_in_vain_says_that_nobody_answers(
-    results: list[Result], nobody: bool
-) -> None:
-    assert nobody_answers(results) is nobody
+def test_very_many_in_a_row_or_all_of_few_say_that_nobody_answers(silent: int, tally: Tally, nobody: bool) -> None:
+    assert nobody_answers(silent, tally) is nobody
 
 
 def test_each_result_counts_once_as_done_refused_or_failed() -> None:

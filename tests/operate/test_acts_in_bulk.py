@@ -16,6 +16,7 @@ from amends.operate.bulk import Bulk, BulkAct
 from amends.operate.operations import Operations
 from amends.operate.values import Search
 from amends.run import bulk as run_bulk
+from amends.store.base import NewMail
 
 PARKED = Search(statuses=("parked",))
 FAST = 1000.0
@@ -354,16 +355,72 @@ def test_where_nobody_answers_it_pauses_by_itself_and_goes_on_when_somebody_does
 
             paused = await found.bulk_run(begun.id)
 
-            assert (paused.state, paused.left) == ("paused", 2)
-            assert "no worker has answered for any of the last 2 sagas" in (await found.bulk_log(begun.id))[-1].reason
+            assert (paused.state, paused.failed, paused.left) == ("paused", 2, 0)
+            assert "nobody has answered for the last 2 sagas" in (await found.bulk_log(begun.id))[-1].reason
         async with scene.orchestrator(url) as worker:
             found = Operations(worker.session)
             await found.bulk_resume(begun.id, actor="ada")
 
             ended = await found.bulk_run(begun.id)
 
-            assert (ended.state, ended.done) == ("done", 2)
+            assert (ended.state, ended.done, ended.failed) == ("done", 2, 0)
             assert sorted(scene.calls) == ["job-0", "job-1"]
+
+    asyncio.run(main())
+
+
+def test_one_saga_that_nobody_answers_for_does_not_hold_the_others_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_bulk, "ASK_SECONDS", 0.1)
+
+    async def main() -> None:
+        scene = Scene()
+        async with scene.parked(3) as (orchestrator, found):
+            ask = orchestrator.session.ask
+
+            async def deaf(mail: NewMail) -> str:
+                if mail.key == "job-1":
+                    await asyncio.sleep(60)
+                return await ask(mail)
+
+            monkeypatch.setattr(orchestrator.session, "ask", deaf)
+            begun = await found.bulk_start(act(per_second=1.0 / 0.01), PARKED)
+
+            ended = await found.bulk_run(begun.id)
+
+            assert (ended.state, ended.done, ended.failed) == ("done", 2, 1)
+            [line] = (await found.bulk_results(begun.id, words=("not answered",))).lines
+            assert (line.saga, line.detail) == (
+                "job-1",
+                "nobody has answered yet; the act is kept, and may be done when a worker comes",
+            )
+
+    asyncio.run(main())
+
+
+def test_one_whose_count_was_never_ended_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operate_bulk, "COUNTING_SECONDS", 0.01)
+    monkeypatch.setattr(operate_bulk, "PAGE", 1)
+
+    async def main() -> None:
+        scene = Scene()
+        async with scene.parked(2) as (orchestrator, found):
+            bulks = orchestrator.session.store.bulks
+            fill = bulks.fill
+
+            async def die(*given: object) -> bool:
+                await fill(*given)  # type: ignore[arg-type]  # as it was called
+                raise RuntimeError("killed")
+
+            monkeypatch.setattr(bulks, "fill", die)
+            with pytest.raises(RuntimeError):
+                await found.bulk_start(act(), PARKED, id="half")
+            await asyncio.sleep(0.02)
+
+            ended = await found.bulk_run("half")
+
+            assert (ended.state, ended.total) == ("cancelled", 0)
+            assert "nothing was done" in (await found.bulk_log("half"))[-1].reason
+            assert scene.calls == []
 
     asyncio.run(main())
 

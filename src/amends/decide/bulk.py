@@ -25,6 +25,7 @@ PER_SECOND = 20.0  # gentle: what a saga calls next is somebody's service, and i
 PER_SECOND_MAX = 1000.0
 BATCH_MAX = 50  # sagas that are asked at once; so many are asked once more, to no effect, where a runner was killed
 BATCH_SECONDS = 1.0
+SILENT_MAX = 50  # in a row that have not answered
 
 
 class Stand(StrEnum):
@@ -165,10 +166,17 @@ def moments(count: int, per_second: float, shares: Sequence[float]) -> tuple[flo
     return tuple((place + share) / per_second for place, share in zip(range(count), shares, strict=True))
 
 
-def nobody_answers(results: Sequence[Result]) -> bool:
-    """Whether a whole batch was asked in vain: then it is not the sagas that are wrong, and asking the others as well
-    would only pile acts up for whoever comes."""
-    return bool(results) and all(result is Result.NOT_ANSWERED for result in results)
+def silence(before: int, results: Iterable[Result]) -> int:
+    """How many sagas in a row have not answered, these after those before."""
+    for result in results:
+        before = before + 1 if result is Result.NOT_ANSWERED else 0
+    return before
+
+
+def nobody_answers(silent: int, tally: Tally) -> bool:
+    """Whether it is not the sagas that are wrong, but nobody is there to answer for them: so many in a row, or all of
+    few. Asking the others as well would only pile acts up for whoever comes."""
+    return silent >= SILENT_MAX or (silent > 0 and tally.left == 0 and tally.done + tally.refused == 0)
 
 
 def tallied(tally: Tally, results: Iterable[tuple[Result | None, Result]]) -> Tally:

@@ -21,8 +21,10 @@ import msgspec
 
 from amends import fault
 from amends.decide.bulk import (
+    BATCH_MAX,
     HELD,
     PER_SECOND,
+    PER_SECOND_MAX,
     Move,
     Result,
     Stand,
@@ -31,6 +33,7 @@ from amends.decide.bulk import (
     moments,
     nobody_answers,
     ruling,
+    silence,
     tallied,
 )
 from amends.errors import (
@@ -54,10 +57,9 @@ if TYPE_CHECKING:
 
 ASK_SECONDS = 10.0  # for one answer: a saga that nobody runs must not hold the others up for long
 LOOKS_APART = 5.0  # how many polls of a worker lie between two looks for bulk operations
-PAGE = 500
 TRIES = 20  # of a move that others get in the way of
 AMENDS = "amends"  # who pauses and finishes
-NOBODY = "no worker has answered for any of the last {} sagas: is one running? Their acts are kept. Resume to go on"
+NOBODY = "nobody has answered for the last {} sagas: is a worker running? Their acts are kept. Resume to go on"
 ORPHANED = "whoever began it has gone before its sagas were all written down; nothing was done"
 _log = logging.getLogger("amends.bulk")
 
@@ -179,25 +181,29 @@ class Runner:
                 await self._bulks.keep(self.row.key, self._name, 0)
 
     async def _go(self, told: Callable[[BulkRow], object] | None) -> None:
-        after = 0
+        after = silent = 0
         while await self._mine():
             if self.row.state == Stand.COUNTING:
                 await self._move(Move.CANCEL, ORPHANED)
                 return
             targets = await self._bulks.targets(self.row.key, after, batch_size(self._order.per_second), ("",))
             if not targets:
-                await self._finish()
+                await self._finish(told)
                 return
-            results = await self._ask_all(targets)
+            results = await self._ask_all(targets, self._order.per_second)
             fault.point("bulk.asked")
-            if nobody_answers([result for result, _ in results]):
-                await self._move(Move.PAUSE, NOBODY.format(len(results)))
+            tally = await self._record(targets, None, results)
+            if tally is None:
                 return
-            if not await self._record([(target, None, *said) for target, said in zip(targets, results, strict=True)]):
+            after, silent = targets[-1].n, silence(silent, (result for result, _ in results))
+            if nobody_answers(silent, tally):
+                await self._move(Move.PAUSE, NOBODY.format(silent))
                 return
-            after = targets[-1].n
-            if told is not None:
-                told(await found(self._bulks, self.row.key))
+            await self._tell(told)
+
+    async def _tell(self, told: Callable[[BulkRow], object] | None) -> None:
+        if told is not None:
+            told(await found(self._bulks, self.row.key))
 
     async def _mine(self) -> bool:
         row = await self._bulks.get(self.row.key)
@@ -221,10 +227,10 @@ class Runner:
 
     # Asking
 
-    async def _ask_all(self, targets: Sequence[TargetRow]) -> list[tuple[Result, str]]:
+    async def _ask_all(self, targets: Sequence[TargetRow], per_second: float) -> list[tuple[Result, str]]:
         """What a batch answers, each in its turn."""
         shares = [self._session.config.chance.share() for _ in targets]
-        when = moments(len(targets), self._order.per_second, shares)
+        when = moments(len(targets), per_second, shares)
         asked = (self._ask(target, moment) for target, moment in zip(targets, when, strict=True))
         said = await asyncio.gather(*asked, return_exceptions=True)
         answers: list[tuple[Result, str]] = []
@@ -267,33 +273,30 @@ class Runner:
 
     # Writing down
 
-    async def _record(self, known: Sequence[tuple[TargetRow, Result | None, Result, str]]) -> bool:
+    async def _record(
+        self, targets: Sequence[TargetRow], old: Result | None, results: Sequence[tuple[Result, str]]
+    ) -> Tally | None:
+        """How far it is with these results; None where it is somebody else's by now. old: what was known of them."""
         row = self.row
         tally = Tally(row.total, row.done, row.refused, row.failed)
-        tally = tallied(tally, ((old, new) for _, old, new, _ in known))
-        results = [TargetResult(target.n, new, detail) for target, _, new, detail in known]
+        tally = tallied(tally, ((old, new) for new, _ in results))
+        rows = [TargetResult(target.n, *result) for target, result in zip(targets, results, strict=True)]
         counts = Counts(tally.done, tally.refused, tally.failed)
-        return await self._bulks.record(row.key, self._name, results, counts, self._lease)
+        return tally if await self._bulks.record(row.key, self._name, rows, counts, self._lease) else None
 
-    async def _finish(self) -> None:
-        """All were asked. Those who had not answered then may have by now."""
+    async def _finish(self, told: Callable[[BulkRow], object] | None) -> None:
+        """All were asked. Those who had not answered then are asked once more, under the same id: they may have by
+        now."""
         after = 0
         while await self._mine():
-            late = await self._bulks.targets(self.row.key, after, PAGE, (Result.NOT_ANSWERED,))
+            late = await self._bulks.targets(self.row.key, after, BATCH_MAX, (Result.NOT_ANSWERED,))
             if not late:
-                break
+                await self._move(Move.FINISH)
+                return
             after = late[-1].n
-            told = [(target, answer) for target in late if (answer := await self._answer(target)) is not None]
-            if told:
-                await self._record([(target, Result.NOT_ANSWERED, *answer) for target, answer in told])
-        if await self._mine():
-            await self._move(Move.FINISH)
-
-    async def _answer(self, target: TargetRow) -> tuple[Result, str] | None:
-        mail = await self._session.store.sent(target.saga, self._message(target))
-        if mail is None:
-            return Result.GONE, "there is no such saga any more"
-        return None if mail.answer is None else (Result(mail.answer), mail.detail or "")
+            results = await self._ask_all(late, PER_SECOND_MAX)
+            await self._record(late, Result.NOT_ANSWERED, results)
+            await self._tell(told)
 
 
 def _result_of(error: AmendsError) -> Result:
