@@ -46,7 +46,7 @@ FORK, JOIN = 34.0, 30.0
 BYPASS = 12.0  # what a branch without nodes takes above and below
 ROW_GAP = 30.0
 TURN = 16.0  # how far a way to the next row stands out
-WIDTH = 1080.0
+WIDTH = 844.0
 
 
 @dataclass(frozen=True)

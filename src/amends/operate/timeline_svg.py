@@ -14,7 +14,7 @@ from amends.operate.timeline_bars import Bar, Course, Mark, Row, course, span_wo
 from amends.operate.timeline_scale import Scale
 from amends.operate.values import SagaView
 
-WIDTH, NARROW_WIDTH = 1080.0, 340.0
+WIDTH, NARROW_WIDTH = 844.0, 340.0
 MARGIN = 10.0
 LABEL_MAX = 230.0
 LABEL_HEIGHT = 16.0  # where it stands above its row
