@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from rich.text import Text
 
 from amends.operate import as_json as shapes
 from amends.operate.cli.desk import desk
@@ -26,6 +27,7 @@ from amends.operate.operations import LIST_LIMIT
 from amends.operate.values import Group, Page, SagaLine, Search, StuckPage, Trouble
 
 LIMIT_MAX = 10_000
+TITLES = ("id", "saga", "status", "started (UTC)", "why", "assigned")
 _limit_option = click.option(
     "--limit", type=click.IntRange(1, LIMIT_MAX), default=LIST_LIMIT, show_default=True, help="How many at most."
 )
@@ -68,9 +70,10 @@ def list_(group: bool, before: str | None, limit: int, as_json: bool, **given: A
         emit_json(shapes.page(page))
         return
     out = console()
-    rows = [(line.id, line.saga, word(line.status), when(line.started_at), _why(line)) for line in page.sagas]
+    assigned = any(line.assigned for line in page.sagas)
+    rows = [_row(line, assigned=assigned) for line in page.sagas]
     if rows:
-        print_table(out, ("id", "saga", "status", "started (UTC)", "why"), rows)
+        print_table(out, TITLES[: len(rows[0])], rows)
     else:
         out.print(word("None so far of those that were looked at." if page.more else "No sagas here that fit.", "dim"))
     if page.more:
@@ -111,6 +114,12 @@ def _old(page: StuckPage, seconds: float, limit: int) -> StuckPage:
     """Those of a page that have not changed for so long."""
     lines = [line for line in page.lines if time.time() - line.saga.changed_at >= seconds]
     return StuckPage(tuple(lines[:limit]), page.more or len(lines) > limit)
+
+
+def _row(line: SagaLine, *, assigned: bool) -> tuple[Text | str, ...]:
+    """A line of the list. assigned: with who sees to it."""
+    told = (line.id, line.saga, word(line.status), when(line.started_at), _why(line))
+    return (*told, line.assigned) if assigned else told
 
 
 def _why(line: SagaLine) -> str:
