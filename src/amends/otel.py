@@ -85,6 +85,8 @@ class Tracing:
             o.AttemptEnded: self._ended,
             o.HandlerBegan: self._taken,
             o.HandlerEnded: self._handled,
+            o.EventBegan: self._heard,
+            o.EventEnded: self._heard_out,
         }
 
     def __call__(self, event: Event) -> None:
@@ -188,6 +190,24 @@ class Tracing:
         if span is not None:
             if event.repeated:
                 span.set_attribute("amends.repeated", event.repeated)
+            _close(span, event.at, event.outcome, "")
+
+    # Events in a service
+
+    def _heard(self, event: o.EventBegan) -> None:
+        above = _W3C.extract(dict(event.trace), contexts.Context())
+        came = trace.get_current_span(above).get_span_context()
+        if came.trace_flags.sampled or not came.is_valid:  # else whoever told it has decided that it is not traced
+            what: Attributes = {"amends.service": event.service, "amends.event": event.event}
+            more: Attributes = {"amends.event_id": event.message, "amends.attempt": event.attempt}
+            span = self._made(f"{event.service} {event.event}", above, {**what, **more}, event.at, SpanKind.CONSUMER)
+            self._enter((event.service, event.message, event.attempt), span)
+
+    def _heard_out(self, event: o.EventEnded) -> None:
+        span = self._leave((event.service, event.message, event.attempt))
+        if span is not None:
+            if event.repeated:
+                span.set_attribute("amends.repeated", True)
             _close(span, event.at, event.outcome, "")
 
     def _above(self, event: o.HandlerBegan) -> contexts.Context:

@@ -293,6 +293,32 @@ class HandlerEnded(NamedTuple):
     repeated: str = ""
 
 
+class EventBegan(NamedTuple):
+    """A service is about to handle an event. Told in the context that its handler is called in. event: its type.
+    message: its id. trace: the W3C trace context that came with it."""
+
+    service: str
+    at: float
+    event: str
+    message: str
+    attempt: int
+    trace: Mapping[str, str] = NO_TRACE
+
+
+class EventEnded(NamedTuple):
+    """An event's handler has returned. outcome: succeeded, rejected or failed. repeated: the handler was not called,
+    since this service has handled the event before."""
+
+    service: str
+    at: float
+    event: str
+    message: str
+    attempt: int
+    seconds: float
+    outcome: str
+    repeated: bool = False
+
+
 class HopSent(NamedTuple):
     """A choreographed saga goes on from a service, with its next step. to: the service that is next."""
 
@@ -349,6 +375,8 @@ Event = (
     | WriteFailed
     | HandlerBegan
     | HandlerEnded
+    | EventBegan
+    | EventEnded
     | HopSent
     | EventPublished
     | MessageBuried
@@ -381,6 +409,8 @@ NAMES: Mapping[type[Event], str] = {
     WriteFailed: "write.failed",
     HandlerBegan: "handler.began",
     HandlerEnded: "handler.ended",
+    EventBegan: "event.began",
+    EventEnded: "event.ended",
     HopSent: "hop.sent",
     EventPublished: "event.published",
     MessageBuried: "message.buried",

@@ -16,9 +16,17 @@ import time
 from contextvars import ContextVar
 from typing import Any
 
-from amends.observe.events import AttemptBegan, AttemptEnded, Event, HandlerBegan, HandlerEnded
+from amends.observe.events import (
+    AttemptBegan,
+    AttemptEnded,
+    Event,
+    EventBegan,
+    EventEnded,
+    HandlerBegan,
+    HandlerEnded,
+)
 
-FIELDS = ("saga", "saga_id", "step", "phase", "attempt", "service")
+FIELDS = ("saga", "saga_id", "step", "phase", "attempt", "service", "event", "event_id")
 TEXT_CHARACTERS_MAX = 32_000  # of one message, or of one traceback
 _within: ContextVar[dict[str, str | int] | None] = ContextVar("amends_within", default=None)
 _OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName", *FIELDS}
@@ -33,7 +41,10 @@ class InContext:
             _within.set(_fields(event))
         elif isinstance(event, HandlerBegan):
             _within.set({**_fields(event), "service": event.service})
-        elif isinstance(event, (AttemptEnded, HandlerEnded)) and _is_of(event):
+        elif isinstance(event, EventBegan):
+            said = {"event": event.event, "event_id": event.message}
+            _within.set({"service": event.service, **said, "attempt": event.attempt})
+        elif isinstance(event, EventEnded) or (isinstance(event, (AttemptEnded, HandlerEnded)) and _is_of(event)):
             _within.set(None)
 
 
@@ -43,8 +54,8 @@ def within() -> dict[str, str | int]:
 
 
 class Fields(logging.Filter):
-    """Gives each record the attributes `saga`, `saga_id`, `step`, `phase`, `attempt` and `service`; empty where there
-    are none. Set it on a handler."""
+    """Gives each record the attributes `saga`, `saga_id`, `step`, `phase`, `attempt`, `service`, and in a handler of
+    events `event` and `event_id`; empty where there are none. Set it on a handler of logs."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let everything pass."""
@@ -96,4 +107,4 @@ def _fields(event: AttemptBegan | HandlerBegan) -> dict[str, str | int]:
 def _is_of(event: AttemptEnded | HandlerEnded) -> bool:
     """Whether it is the end of what is remembered: the replies of services are told in anybody's context."""
     found = _within.get()
-    return found is not None and found["saga_id"] == event.about.key and found["step"] == event.step
+    return found is not None and found.get("saga_id") == event.about.key and found.get("step") == event.step

@@ -70,6 +70,13 @@ METRICS: tuple[Spec, ...] = (
         SECONDS,
     ),
     Spec("amends_commands_in_flight", "gauge", "Commands that a service has in hand.", ("service",)),
+    Spec(
+        "amends_events_handled_total",
+        "counter",
+        "Tries to handle an event: succeeded, repeated (it had been before), rejected or failed.",
+        ("service", "event", "outcome"),
+    ),
+    Spec("amends_event_seconds", "histogram", "How long tries to handle events took.", ("service", "event"), SECONDS),
     Spec("amends_hops_total", "counter", "Batons passed on.", ("service", "saga", "to")),
     Spec("amends_events_published_total", "counter", "Messages of the outbox confirmed.", ("service", "event")),
     Spec("amends_event_lag_seconds", "histogram", "From an event's commit to its confirm.", ("service",), SECONDS),
@@ -109,6 +116,7 @@ class Metrics:
             o.WriteFailed: self._unwritten,
             o.HandlerBegan: self._taken,
             o.HandlerEnded: self._handled,
+            o.EventEnded: self._heard,
             o.HopSent: self._hopped,
             o.EventPublished: self._published,
             o.MessageBuried: self._buried,
@@ -235,6 +243,11 @@ class Metrics:
         self._observe("amends_handler_seconds", event.seconds, *labels)
         if event.repeated:
             self._count("amends_commands_repeated_total", *labels, event.repeated)
+
+    def _heard(self, event: o.EventEnded) -> None:
+        outcome = "repeated" if event.repeated else event.outcome
+        self._count("amends_events_handled_total", event.service, event.event, outcome)
+        self._observe("amends_event_seconds", event.seconds, event.service, event.event)
 
     def _hopped(self, event: o.HopSent) -> None:
         self._count("amends_hops_total", event.service, event.about.saga, event.to)

@@ -20,7 +20,7 @@ from amends.decide.draft import Decision
 from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.decide.state import State, Status, in_flight
-from amends.decide.wire import NO_TRACE, Command, Reply, Word
+from amends.decide.wire import NO_TRACE, Command, Reply, Word, trace_in
 from amends.observe import events as o
 from amends.observe.course import Course, Sent
 from amends.observe.events import About
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from amends.run.inbox import CommandTry
     from amends.run.journey import At, Journey, Next
     from amends.run.live import Live
+    from amends.run.participant_events import EventTry
     from amends.run.participant_work import Work
     from amends.run.transactions import Transactions
 
@@ -195,6 +196,26 @@ async def _handled(
     finally:
         seconds = work.loop.time() - start
         work.hub.tell(o.HandlerEnded(about, time.time(), *what, seconds, word, repeated()))
+
+
+def event_passed(work: Work, transactions: Transactions, it: EventTry) -> Coroutine[Any, Any, Message]:
+    """What becomes of an event in a service, told likewise."""
+    made = work.passed(transactions, it, it.handling)
+    return _event_passed(work, it, made) if work.hub.on else made
+
+
+async def _event_passed(work: Work, it: EventTry, made: Coroutine[Any, Any, Message]) -> Message:
+    message, service = it.message, work.handlers.service.name
+    what = (message.type, message.id, it.handling.context.attempt)
+    work.hub.tell(o.EventBegan(service, time.time(), *what, trace_in(message.attributes)))
+    start, word = work.loop.time(), "unresolved"
+    try:
+        outcome_ = await made
+        word = said_of(outcome_)[0]
+        return outcome_
+    finally:
+        seconds = work.loop.time() - start
+        work.hub.tell(o.EventEnded(service, time.time(), *what, seconds, word, it.seen))
 
 
 def hop_told(work: Work, hop: Hop, at: At, came: int, *, began: float) -> None:

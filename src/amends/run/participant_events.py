@@ -31,6 +31,7 @@ from amends.run.barrier import Try, row_of
 from amends.run.chaining import too_many
 from amends.run.inbox import LOCK_SECONDS, Desk, Handling, Subject
 from amends.run.inbox_careful import Care, Poison
+from amends.run.observing import event_passed
 from amends.run.outbox_rows import EventRow, event_row, given_to, numbered
 from amends.run.participant_work import POISON, Leaving, Work
 from amends.run.transactions import Transactions
@@ -67,6 +68,7 @@ class EventTry(Try):
         self._service = work.handlers.service.name
         self._who = (self._service, message.source, message.id)
         self._event = event
+        self.message = message
         self._data = message.data
         self.handling.known = (Told(message.data, event.told.secrets),)
         self._trace = {name: message.attributes[name] for name in _TRACE if name in message.attributes}
@@ -255,7 +257,7 @@ class Events:
     async def _tried(self, transactions: Transactions, it: EventTry, more: bool, _: bool) -> Outcome:
         """One try. Raises _Again where another is to come, so that what is noted of those who died at it stays."""
         async with self._work.room:
-            outcome = await self._work.passed(transactions, it, it.handling)
+            outcome = await event_passed(self._work, transactions, it)
         if more and isinstance(outcome, m.Failure) and not (outcome.park or outcome.final):
             raise _Again(outcome)
         return outcome
