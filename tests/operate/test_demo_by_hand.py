@@ -87,7 +87,7 @@ def test_the_parked_are_found_understood_and_mended_in_bulk_and_their_histories_
 
     assert group["count"] == len(parked) == SIBLINGS
     assert "refuses our certificate" in group["reason"]
-    assert {line["fingerprint"] for line in parked} == {group["fingerprint"]}
+    assert {line["error_fingerprint"] for line in parked} == {group["fingerprint"]}
     for line in parked:
         assert re.search(rf"{line['id']}  {getpass.getuser()}: \w+.*certificate renewed", last_words), last_words
     assert visitor.demo.returncode == 0

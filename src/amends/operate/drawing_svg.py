@@ -32,6 +32,7 @@ from amends.operate.values import StepLine
 
 CORNER = 8.0
 HEAD = 6.0
+HUGE = 1.25  # how much wider than its page a flow must be to be scrolled
 TOLD_MAX = 60  # nodes in the description
 
 
@@ -49,6 +50,8 @@ def flow_svg(
     title = f"The flow of {plan.name}" + (f", which is {status}" if status else "")
     size = (places.width, places.height)
     classes = f"flow {'flow-narrow' if narrow else 'flow-wide'}"
+    if places.width > HUGE * (flow_column.WIDTH if narrow else flow_layout.WIDTH):
+        classes += " flow-huge"  # it is scrolled, and not made smaller
     return picture(classes, name or classes.split()[1], size, (title, _told(plan, facts)), _body(places, status))
 
 

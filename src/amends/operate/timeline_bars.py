@@ -17,6 +17,7 @@ from amends.operate.values import Line
 ROWS_MAX = 60
 BARS_MAX = 40  # in a row
 PEOPLE_MAX = 40
+MARKS_MAX = 40  # of a row, and of the saga as a whole
 _UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))  # each with the next smaller
 _ENDS = {"undone": "compensated", "voided": "void"}
 _SAGA = {
@@ -231,8 +232,8 @@ def course(plan: Plan, history: Sequence[Line]) -> Course:
     rows = [_bounded(row) for row in reader.rows.values()]
     kept = chosen(rows)
     more = len(rows) - len(kept)
-    people = reader.people[-PEOPLE_MAX:]
-    return Course(started, history[-1].at, kept, reader.marks, people, reader.rest, reader.ended, more)
+    people, marks, rest = reader.people[-PEOPLE_MAX:], reader.marks[-MARKS_MAX:], reader.rest[-MARKS_MAX:]
+    return Course(started, history[-1].at, kept, marks, people, rest, reader.ended, more)
 
 
 def chosen(rows: Sequence[Row]) -> list[Row]:
@@ -270,12 +271,13 @@ def _rested(found: _Open, at: float, undo: bool) -> Bar:
 
 
 def _bounded(row: Row) -> Row:
+    marks = row.marks[-MARKS_MAX:]
     if len(row.bars) <= BARS_MAX:
-        return row
+        return Row(row.address, row.bars, marks)
     early, late = row.bars[: -BARS_MAX + 1], row.bars[-BARS_MAX + 1 :]
     attempts = sum(bar.kind == "attempt" for bar in early)
     told = f"{attempts} earlier attempts, with what lay between them"
-    return Row(row.address, [Bar("many", early[0].start, _end_of(early), "waiting", False, told), *late], row.marks)
+    return Row(row.address, [Bar("many", early[0].start, _end_of(early), "waiting", False, told), *late], marks)
 
 
 def _end_of(bars: Iterable[Bar]) -> float:

@@ -31,6 +31,13 @@ from amends.operate.web.access import Access, Person, Role, Token
 from amends.operate.web.app import web
 from amends.operate.web.serving import LOOPBACK, bound, origin_of, serve
 
+HINTS = (
+    "Find what is parked: the overview groups it by what went wrong. Open one of them.",
+    "Understand it: its flow shows where it stopped, its history why, its actions what each would do.",
+    "Repair it: try the undo again, with a reason. It goes back to its end, compensated.",
+    "Repair its siblings in bulk: from the group, see what would be done, then start it.",
+    "Look at one of them again: its history says who did what, and why.",
+)
 PARKED_SECONDS = 60.0  # until all that meet the fault should be parked
 LOOK_SECONDS = 0.5
 ACTS_MAX = 60  # lines about who did what, in the end
@@ -94,7 +101,7 @@ class ByHand:
         """The dashboard, with orders coming in meanwhile."""
         listening = bound("127.0.0.1", self.port)
         access, shown = _access()
-        app = web(orchestrator, access=access, title="amends demo", hosts=LOOPBACK)
+        app = web(orchestrator, access=access, title="amends demo", hosts=LOOPBACK, hints=HINTS)
         origin = origin_of(listening, "localhost", None)
         background = [
             asyncio.ensure_future(self._keep_coming(orchestrator, watch, placed)),
@@ -117,11 +124,7 @@ class ByHand:
             f"  (logs you in once; later {origin}/ with the token {shown.text})",
             "",
             "  Try this:",
-            "  1. Find what is parked: the overview groups it by what went wrong. Open one of them.",
-            "  2. Understand it: its flow shows where it stopped, its history why, its actions what each would do.",
-            "  3. Repair it: retry the refund, with a reason. It goes back to its end, compensated.",
-            "  4. Repair its siblings in bulk: from the group, see what would be done, then start it.",
-            "  5. Look at one of them again: its history says who did what, and why.",
+            *(f"  {number}. {hint}" for number, hint in enumerate(HINTS, 1)),
             "",
             f"  New orders keep coming. Ctrl-C ends it; it ends by itself in {self.pace.limit / 60:.0f} minutes.",
             "",
