@@ -85,6 +85,7 @@ def dashboard(
     if given["added"] is not None:
         _add_token(path, given["added"])
         return
+    _check_reach(given["host"], path, given["auth"])
     desks = _desks(targets, Place(database, app, namespace))
     _set_up_logs()
     _serve(desks, path, given)
@@ -95,7 +96,7 @@ def _serve(desks: Desks, path: Path | None, given: dict[str, Any]) -> None:
     from amends.operate.web.serving import bound, origin_of, serve
 
     host: str = given["host"]
-    access = _access(path, given["auth"], host)
+    access = _access(path, given["auth"])
     tls = _tls(given["tls_cert"], given["tls_key"])
     app = web(
         desks,
@@ -119,7 +120,7 @@ def _say(app: Starlette, origin: str, path: Path | None) -> None:
     from amends.operate.web import tokens
 
     access: Access = app.state.web.access
-    if access.has_login and path is None:
+    if access.has_login and path is None:  # there are only those of its own file
         own = tokens.own(tokens.default_path())
         click.echo(f"The dashboard is at {origin}/login/{access.codes.issue(own.id)}")
         click.echo("That address logs you in once, within ten minutes.", err=True)
@@ -155,14 +156,24 @@ def _of_homes(homes: list[Participant]) -> Desks:
     return Desks(homes[0], homes[1:])
 
 
-def _access(path: Path | None, auth: str | None, host: str) -> Access:
-    """Who may ask. Raises DefinitionError, AppError."""
-    from amends.operate.web import tokens
-    from amends.operate.web.access import Access
+def _check_reach(host: str, path: Path | None, auth: str | None) -> None:
+    """See that it is said who may ask, where others can reach it."""
     from amends.operate.web.serving import is_loopback
 
     if path is not None and auth is not None:
         raise click.UsageError("--token-file and --auth: one of the two says who may ask")
+    if path is None and auth is None and not is_loopback(host):
+        raise click.UsageError(
+            f"--host={host} is reached from other machines, so say who may ask: --token-file=PATH, with tokens that "
+            "`amends dashboard --add-token NAME:ROLE --token-file=PATH` makes, or --auth=MODULE:NAME"
+        )
+
+
+def _access(path: Path | None, auth: str | None) -> Access:
+    """Who may ask. Raises DefinitionError, AppError."""
+    from amends.operate.web import tokens
+    from amends.operate.web.access import Access
+
     if auth is not None:
         found: Any = object_of(auth)
         if not callable(found):
@@ -170,11 +181,6 @@ def _access(path: Path | None, auth: str | None, host: str) -> Access:
         return Access(authenticate=found)
     if path is not None:
         return Access(tokens.read(path))
-    if not is_loopback(host):
-        raise click.UsageError(
-            f"--host={host} is reached from other machines, so say who may ask: --token-file=PATH, with tokens that "
-            "`amends dashboard --add-token NAME:ROLE --token-file=PATH` makes, or --auth=MODULE:NAME"
-        )
     tokens.own(tokens.default_path())
     return Access(tokens.read(tokens.default_path()))
 

@@ -34,11 +34,10 @@ SLASH = "\x1f"  # stands in a path for a slash that was quoted; no id holds it, 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one may ask for. acts: of one person, logins: of all together."""
+    """What one may ask for. acts: of one person. logins: from one address. requests: in work at once. listeners: pages
+    that are told what changes."""
 
     body_bytes: int = 2 * 1024 * 1024
-    depth: int = 100
-    page: int = 1000
     requests: int = 64
     listeners: int = 100
     acts_per_second: float = 20.0
