@@ -10,6 +10,7 @@ Must not: act.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from math import isfinite
 from typing import NamedTuple
@@ -42,9 +43,10 @@ VERSION_CHARACTERS_MIN = 6  # of a fingerprint's beginning
 LOOK_FIRST = 2_000
 LOOK_MAX = 100_000  # heads that one page is looked for among, where no index has them together
 ROWS_MAX = 20_000  # heads that are taken one by one, where the head alone does not tell
-INPUTS_MAX = 5_000
+INPUTS_MAX = 2_000  # that are read
 LOADS_MAX = 300
 CHUNK = 500
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _BY_HEAD = {Trouble.PARKED, Trouble.STUCK, Trouble.STALLED}
 
 
@@ -198,9 +200,9 @@ def _check_secrets(sight: Sight, wanted: Search, plans: tuple[int, ...] | None) 
 
 def marked_field(plan: Plan, fields: Sequence[tuple[str, str]]) -> str:
     """Why sagas of a plan are not looked for by these fields; empty where they may be."""
+    marked = {pointer.split("/")[1] if pointer else "*" for pointer in plan.secrets_in(Payload.INPUT)}
     for field, _ in fields:
-        at = f"/{field.replace('~', '~0').replace('/', '~1')}/"
-        if any(not marked or f"{marked}/".startswith(at) for marked in plan.secrets_in(Payload.INPUT)):
+        if marked & {"*", "**", field.replace("~", "~0").replace("/", "~1")}:
             return (
                 f"the field {field!r:.80} of the input of {plan.name!r} is marked as a secret, so nobody may look for "
                 "sagas by it; narrow the search to other definitions, or use another field"
@@ -337,9 +339,16 @@ def _is_known(sight: Sight, number: int) -> bool:
 
 def has_fields(row: bytes, fields: Sequence[tuple[str, str]]) -> bool:
     """Whether the input in a saga's first row has these top-level fields with these values, as text or as JSON."""
+    if not all(_may_have(row, text) for _, text in fields):
+        return False  # most have not, and need not be read
     payload = next((event.input for event in journal.decode(row).events if isinstance(event, e.Started)), b"null")
     given = msgspec.json.decode(payload)
     return isinstance(given, dict) and all(name in given and is_value(given[name], text) for name, text in fields)
+
+
+def _may_have(row: bytes, text: str) -> bool:
+    """Whether a row may have a value: a plain word stands in it as it is."""
+    return not _WORD.fullmatch(text) or text.encode() in row
 
 
 def is_value(value: object, text: str) -> bool:

@@ -282,5 +282,11 @@ WHERE ns = ? AND stalled IS NOT NULL AND status IN ('running', 'compensating', '
 -- name: doctor_mail
 SELECT count(*), min(created_at) FROM amends_mail WHERE ns = ? AND answer IS NULL
 
+-- Of what ended the last of an index, and of what is open each: however many have ended.
 -- name: doctor_clock
-SELECT max(updated_at) FROM amends_saga WHERE ns = ?
+SELECT max(at) FROM (
+    SELECT max(updated_at) AS at FROM amends_saga INDEXED BY amends_saga_ended
+    WHERE ns = ?1 AND status IN ('completed', 'compensated')
+    UNION ALL
+    SELECT max(updated_at) FROM amends_saga INDEXED BY amends_saga_open
+    WHERE ns = ?1 AND status IN ('running', 'compensating', 'parked'))
