@@ -15,7 +15,7 @@ Must not: export, or keep a span open beyond its attempt.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from threading import local
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from opentelemetry import context as contexts
 from opentelemetry import trace
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from amends.decide.events import Phase
@@ -109,8 +109,9 @@ class Tracing:
         """In the trace of whoever starts a saga: a span that leads to the saga's own."""
         root = self._root(event.about)
         if root.sampled and trace.get_current_span().get_span_context().is_valid:
-            name, links = f"start {event.about.saga}", [Link(_context_of(root, root.span_id))]
-            span = self._made(name, contexts.get_current(), _named(event.about), event.at, SpanKind.PRODUCER, links)
+            name, above = f"start {event.about.saga}", contexts.get_current()
+            span = self._made(name, above, _named(event.about), event.at, SpanKind.PRODUCER)
+            span.add_link(_context_of(root, root.span_id))
             span.end(_nanoseconds(event.at))
 
     def _saga_ended(self, event: o.SagaEnded) -> None:
@@ -168,12 +169,11 @@ class Tracing:
         kind = SpanKind.INTERNAL
         if command:
             kind, attributes["amends.command"] = SpanKind.CLIENT, command
-        links: list[Link] = []
-        if undoes and self._exact:
-            undone = span_id_of(about.id, step, Phase.ACTION, event.round, undoes)
-            links.append(Link(_context_of(root, undone)))
         ids = root.trace_id, span_id_of(about.id, step, phase, event.round, event.attempt)
-        return self._made(_name(step, phase), root.parent, attributes, at, kind, links, ids=ids)
+        span = self._made(_name(step, phase), root.parent, attributes, at, kind, ids=ids)
+        if undoes and self._exact:
+            span.add_link(_context_of(root, span_id_of(about.id, step, Phase.ACTION, event.round, undoes)))
+        return span
 
     # Commands in a service
 
@@ -254,16 +254,15 @@ class Tracing:
         attributes: Attributes,
         at: float,
         kind: SpanKind = SpanKind.INTERNAL,
-        links: Sequence[Link] = (),
         *,
         ids: tuple[int, int] | None = None,
     ) -> Span:
         """A span that has begun. ids: that it is to have, of the trace and its own."""
         tracer, chosen, start = self._ready(), self._ids, _nanoseconds(at)
         if chosen is None or ids is None:
-            return tracer.start_span(name, above, kind, attributes, links, start)
+            return tracer.start_span(name, above, kind, attributes, start_time=start)
         with chosen.of(*ids):
-            return tracer.start_span(name, above, kind, attributes, links, start)
+            return tracer.start_span(name, above, kind, attributes, start_time=start)
 
     def _enter(self, key: object, span: Span) -> None:
         """Have it be the current span from here on, in this context."""
