@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from amends.operate.web.access import Access, Authenticate, Person, Role, Token
 from amends.operate.web.app import web as _web
 from amends.operate.web.context import Limits
-from amends.operate.web.desks import Source
+from amends.operate.web.desks import Desks, Source
 from amends.run.participant import Participant
 
 __all__ = ["Authenticate", "Limits", "Person", "Role", "new_token", "web"]
@@ -31,6 +31,7 @@ def web(
     authenticate: Authenticate | None = None,
     tokens: Mapping[str, Person] | None = None,
     homes: Sequence[Participant] = (),
+    namespace: str = "default",
     title: str = "amends",
     hosts: Iterable[str] = (),
     origins: Iterable[str] = (),
@@ -41,7 +42,8 @@ def web(
     source: an orchestrator, a watcher, a participant (its choreographed sagas), or a database's URL.
     authenticate: a function of the request, async or not, that says who asks: a `Person`, or None for nobody. tokens:
         instead of it, the tokens that are good and whose they are; then one logs in with them.
-    homes: participants whose choreographed sagas are shown besides.
+    homes: participants whose choreographed sagas are shown besides. namespace: of a database's URL; an orchestrator has
+        its own.
     title: in the pages' head. hosts: the names it may be asked by; any, where none is given. origins: where forms may
         come from besides its own, as behind a proxy that renames the host. limits: what one may ask for.
 
@@ -49,7 +51,8 @@ def web(
     """
     known = [Token.of(text, person) for text, person in (tokens or {}).items()]
     access = Access(known, authenticate)
-    return _web(source, access=access, homes=homes, title=title, limits=limits, hosts=hosts, origins=origins)
+    desks = Desks(source, homes, namespace=namespace)
+    return _web(desks, access=access, title=title, limits=limits, hosts=hosts, origins=origins)
 
 
 def new_token() -> str:

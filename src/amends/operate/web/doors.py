@@ -112,6 +112,8 @@ async def log_out(request: Request) -> Response:
 async def live(request: Request) -> Response:
     """Live events, as `live.py` has them."""
     web, topics = web_of(request), _topics(request)
+    if request.method == "HEAD":
+        return Response(media_type="text/event-stream")
     web.live.check(topics)
     return StreamingResponse(
         web.live.stream(topics), media_type="text/event-stream", headers={"x-accel-buffering": "no"}

@@ -26,6 +26,7 @@ from amends.errors import DefinitionError
 DRAIN_SECONDS = 5
 KEEP_ALIVE_SECONDS = 15
 BACKLOG = 128
+CONNECTIONS_MAX = 1000  # beyond that 503 is all that anybody hears
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _log = logging.getLogger("amends.web")
 
@@ -125,5 +126,6 @@ def _config(app: Starlette, tls: Tls | None) -> uvicorn.Config:
         lifespan="on",
         timeout_graceful_shutdown=DRAIN_SECONDS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        limit_concurrency=CONNECTIONS_MAX,
         **secured,
     )
