@@ -12,6 +12,7 @@ from security_scene import Job, Rows, asks, done, jobs, on, rows_of, settled
 from amends.decide.events import Phase
 from amends.errors import UnknownSaga
 from amends.operate.operations import Operations, operations
+from amends.operate.values import Page, Search
 from amends.run.database import store_of
 from amends.run.remote import token_keys
 from amends.run.tokens import Tokens
@@ -27,6 +28,10 @@ ACTS: dict[str, tuple[Callable[[Operations], Awaitable[Any]], Any]] = {
     "history": (lambda found: found.history("parked"), UnknownSaga),
     "flow": (lambda found: found.flow("parked"), UnknownSaga),
     "plan": (lambda found: found.plan("blue-only"), UnknownSaga),
+    "search": (lambda found: found.search(Search(key="parked", stuck=True)), Page((), False)),
+    "groups": (lambda found: found.groups(Search()), ()),
+    "overview": (lambda found: seen_of(found), (0, 0, 0, ())),
+    "workers": (lambda found: owned_of(found), 0),
     "stuck": (lambda found: found.stuck(), ()),
     "doctor": (lambda found: found.doctor(), NOTHING),
     "count_ended": (lambda found: found.count_ended(older_than=0), 0),
@@ -39,6 +44,18 @@ ACTS: dict[str, tuple[Callable[[Operations], Awaitable[Any]], Any]] = {
     "cancel": (lambda found: found.cancel("waits", **BY), UnknownSaga),
     "signal": (lambda found: found.signal("waits", "answer", b'{"yes":true}', actor="eve"), UnknownSaga),
 }
+
+
+async def seen_of(found: Operations) -> tuple[Any, ...]:
+    """What an overview tells of sagas."""
+    seen = await found.overview()
+    began_or_ended = sum(map(sum, seen.rates[:4])) + seen.day.completed + seen.day.compensated
+    return sum(seen.counts.values()), seen.stuck, began_or_ended, seen.groups
+
+
+async def owned_of(found: Operations) -> int:
+    """How many sagas the workers own that are seen."""
+    return sum(line.owned for line in await found.workers())
 
 
 def test_every_operation_is_tried() -> None:
