@@ -156,7 +156,7 @@ class Operations(Looking, BulkOperations):
             ) from None
 
     async def _seen(self, saga_id: str) -> Seen:
-        loaded = await self._sight.load(saga_id)
+        loaded = await self._sight.load(saga_id, reveal=True)  # nothing of payloads is given
         await self.session.check_run_here(saga_id)
         crew, program = await self._sight.crew(), None
         with suppress(UnknownSaga):  # without the code, values are looked at by whoever decides
