@@ -104,6 +104,17 @@ def test_a_compensation_that_is_stuck_elsewhere_is_retried_from_home(town: Floor
 
     listed = town.ok("list", HOME)
     parked = town.ok("list", HOME, "--status=parked", "--json").data["sagas"]
+    [group] = town.ok("list", HOME, "--group", "--json").data["groups"]
+    searches = {
+        "order-gold": (f"--error={group['fingerprint']}", "--step=ask_for_stock", "--trouble=parked", "--key=order-g"),
+        "order-tea": ("--input=sku=tea", "--key=order-tea", "--status=completed"),
+        "": ("--trouble=waiting", "--step=ask_for_payment", "--assigned=bob", "--newer-than=0s"),
+    }
+    found = {
+        option: [saga["id"] for saga in town.ok("list", HOME, option, "--json").data["sagas"]]
+        for options in searches.values()
+        for option in options
+    }
     stuck = town.amends("stuck", HOME, "--exit-code")
     shown = town.ok("show", "order-gold", HOME)
     told = town.ok("show", "order-gold", HOME, "--json").data
@@ -117,6 +128,8 @@ def test_a_compensation_that_is_stuck_elsewhere_is_retried_from_home(town: Floor
     assert [row[:3] for row in rows[1:]] == [["order-gold", "buy", "parked"], ["order-tea", "buy", "completed"]]
     assert [(saga["id"], saga["home"]) for saga in parked] == [("order-gold", "orders")]
     assert "the shelf is locked" in parked[0]["reason"]
+    assert (group["saga"], group["step"], group["count"]) == ("buy", "ask_for_stock", 1)
+    assert found == {option: [key] if key else [] for key, options in searches.items() for option in options}
     assert (stuck.code, "order-gold" in stuck.out, "the shelf is locked" in stuck.out) == (10, True, True)
     assert "  home     orders: choreographed; what follows is what its home was told last" in shown.out
     assert "  holder   inventory, where it is parked" in shown.out
