@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from amends import Context, Orchestrator, Park, Saga, Settings, step
+from amends.crypto import Keys
 from amends.operate.operations import Operations
 
 
@@ -38,10 +39,10 @@ class Scene:
 
         self.jobs: Saga[Job, int] = Saga("jobs", work, input=Job, output=work)
 
-    def orchestrator(self, database: str = "memory://", **settings: float) -> Orchestrator:
+    def orchestrator(self, database: str = "memory://", *, keys: Keys | None = None, **settings: float) -> Orchestrator:
         """One on a database, that has the sagas of the scene."""
         limits = Settings(**{"poll_seconds": 0.05, **settings})  # type: ignore[arg-type]  # floats
-        return Orchestrator(database, sagas=[self.jobs], settings=limits, migrate=True)
+        return Orchestrator(database, sagas=[self.jobs], settings=limits, migrate=True, keys=keys)
 
     @asynccontextmanager
     async def parked(

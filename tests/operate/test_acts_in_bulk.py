@@ -10,10 +10,20 @@ import pytest
 from bulk_scene import Job, Scene
 
 from amends import Completed
-from amends.errors import Changed, IdConflict, LimitExceeded, Refused, UnknownBulk, UnknownSaga, ValueRefused
+from amends.crypto import Keys
+from amends.errors import (
+    Changed,
+    IdConflict,
+    LimitExceeded,
+    Refused,
+    StoreUnavailable,
+    UnknownBulk,
+    UnknownSaga,
+    ValueRefused,
+)
 from amends.operate import bulk as operate_bulk
 from amends.operate.bulk import Bulk, BulkAct
-from amends.operate.operations import Operations
+from amends.operate.operations import Operations, operations
 from amends.operate.values import Search
 from amends.run import bulk as run_bulk
 from amends.store.base import NewMail
@@ -421,6 +431,60 @@ def test_one_whose_count_was_never_ended_does_nothing(monkeypatch: pytest.Monkey
             assert (ended.state, ended.total) == ("cancelled", 0)
             assert "nothing was done" in (await found.bulk_log("half"))[-1].reason
             assert scene.calls == []
+
+    asyncio.run(main())
+
+
+def test_whoever_dies_between_asking_and_writing_down_leaves_nothing_to_be_done_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        scene = Scene()
+        async with scene.parked(3, lease_seconds=0.05) as (orchestrator, found):
+            bulks = orchestrator.session.store.bulks
+            with monkeypatch.context() as dying:
+
+                async def die(*_: object) -> bool:
+                    raise StoreUnavailable("killed here")
+
+                begun = await found.bulk_start(act(), PARKED)
+                dying.setattr(bulks, "record", die)
+                with pytest.raises(StoreUnavailable):
+                    await found.bulk_run(begun.id)
+            assert (await found.bulk(begun.id)).left == 3
+            await until(lambda: ended(found))
+
+            assert (await found.bulk_run(begun.id)).done == 3
+            assert len(scene.calls) == 3
+            acted = [line for line in await found.history("job-1") if line.event == "operated"]
+            assert len(acted) == 1
+
+    asyncio.run(main())
+
+
+def test_what_is_to_be_done_is_sealed_and_paused_where_the_key_is_missing(tmp_path: Path) -> None:
+    url, keys = f"sqlite:///{tmp_path}/jobs.db", Keys({"k1": bytes(range(32))})
+
+    async def main() -> None:
+        scene = Scene()
+        async with scene.parked(1, url):
+            pass
+        mend = act("resolve", step="work", result=b"4711", reason="by hand")
+        async with operations(scene.orchestrator(url, keys=keys)) as found:
+            begun = await found.bulk_start(mend, PARKED, id="mend")
+            assert await found.bulk_start(mend, PARKED, id="mend") == begun
+            row = await found.session.store.bulks.get("mend")
+            assert row is not None
+            assert b"4711" not in row.body
+        async with operations(scene.orchestrator(url)) as blind:
+            paused = await blind.bulk_run("mend")
+            assert (paused.state, paused.left) == ("paused", 1)
+            assert "'k1'" in (await blind.bulk_log("mend"))[-1].reason
+        async with scene.orchestrator(url, keys=keys) as worker:
+            found = Operations(worker.session)
+            await found.bulk_resume("mend", actor="ada")
+            assert (await found.bulk_run("mend")).done == 1
+            assert await worker.handle(scene.jobs, "job-0").outcome() == Completed(4711, ("work",))
 
     asyncio.run(main())
 

@@ -33,9 +33,10 @@ from amends.operate.bulk_values import BulkResult as BulkResult
 from amends.operate.bulk_values import BulkResults as BulkResults
 from amends.operate.values import Page, Preview, SagaLine, Search
 from amends.run.asking import check_id
-from amends.run.bulk import LogLine, Order, Runner, encode, found, given, line_of, move, order_of
+from amends.run.bulk import LogLine, Order, Runner, encode, found, given, line_of, move, opened, order_of, sealed
 from amends.run.chance import id_text
 from amends.run.mailbox import Wish
+from amends.run.sealing import Seals
 from amends.store.base import OPEN
 from amends.store.bulk import BulkRow, NewBulk, NewTarget
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from amends.run.session import Session
 
 Targets = Search | Sequence[str]
-PREVIEWED_MAX = 200
+PREVIEWED_MAX = 100
 EXAMPLES = 5
 PAGE = 1000
 IDS_MAX = 1000
@@ -105,15 +106,16 @@ class BulkOperations(Acting):
         self._check(act)
         bulks, chance = self.session.store.bulks, self.session.config.chance
         key = id_text(chance.uuid7(self.session.store.now())) if id is None else check_id(id)
-        body = encode(_order(act, targets))
+        order, seals = _order(act, targets), self.session.seals
         if id is not None and (there := await bulks.get(key)) is not None:
-            return _same(there, body)
+            return _same(there, order, seals)
         meant = await self._meant(targets, expected)
         runner = id_text(chance.uuid7(self.session.store.now()))
         line = encode(LogLine(Move.BEGUN, act.actor, act.reason))
+        body = encode(sealed(order, seals, key))
         row = await bulks.add(NewBulk(key, Stand.COUNTING, body, line), runner, COUNTING_SECONDS)
         if row.runner != runner:
-            return _same(row, body)
+            return _same(row, order, seals)
         for some in _parts(meant):
             if not await bulks.fill(key, Stand.COUNTING, runner, some, COUNTING_SECONDS):
                 raise Refused(f"the bulk operation {key} was cancelled before all its sagas were written down")
@@ -321,9 +323,9 @@ def _words(text: str, what: str) -> str:
     return clean(text)
 
 
-def _same(row: BulkRow, body: bytes) -> Bulk:
+def _same(row: BulkRow, order: Order, seals: Seals | None) -> Bulk:
     """The one that is there under an id, if it is the same."""
-    if row.body != body:
+    if encode(opened(order_of(row), seals, row.key)) != encode(order):
         raise IdConflict(f"the id {row.key!r} belongs to another bulk operation; choose another id")
     return bulk_of(row)
 

@@ -18,8 +18,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
-from amends import fault
 from amends.decide.bulk import (
     BATCH_MAX,
     HELD,
@@ -39,8 +39,10 @@ from amends.decide.bulk import (
 from amends.errors import (
     AmendsError,
     Changed,
+    KeyMissing,
     NotAnswered,
     Refused,
+    StoreDamaged,
     StoreError,
     TooLate,
     UnknownBulk,
@@ -48,6 +50,7 @@ from amends.errors import (
 )
 from amends.run import mailbox
 from amends.run.config import Config
+from amends.run.sealing import Seals, opened_payload
 from amends.run.sweeping import sweeping
 from amends.store.base import NewMail, Store
 from amends.store.bulk import BulkRow, Bulks, Counts, TargetResult, TargetRow
@@ -100,6 +103,7 @@ class Asker(Protocol):
 
     config: Config
     store: Store
+    seals: Seals | None
 
     async def ask(self, mail: NewMail) -> str:
         """Ask, and wait for the answer."""
@@ -107,8 +111,28 @@ class Asker(Protocol):
 
 
 def order_of(row: BulkRow) -> Order:
-    """What is to be done."""
+    """What is to be done. What is sealed of it stays so."""
     return _order(row.body)
+
+
+def sealed(order: Order, seals: Seals | None, key: str) -> Order:
+    """An order as it is kept."""
+    if seals is None:
+        return order
+    seal, shut = seals.mail(f"bulk/{key}"), _payloads(order)
+    return replace(order, **{name: msgspec.Raw(seal.sealed(payload, f"bulk {name}")) for name, payload in shut.items()})
+
+
+def opened(order: Order, seals: Seals | None, key: str) -> Order:
+    """An order as it was given. Raises KeyMissing and StoreDamaged."""
+    seal, shut = None if seals is None else seals.mail(f"bulk/{key}"), _payloads(order)
+    made = {name: msgspec.Raw(opened_payload(payload, seal, f"bulk {name}")) for name, payload in shut.items()}
+    return replace(order, **made)
+
+
+def _payloads(order: Order) -> dict[str, bytes]:
+    found = {"result": given(order.result), "arguments": given(order.arguments)}
+    return {name: payload for name, payload in found.items() if payload is not None}
 
 
 def line_of(line: bytes) -> LogLine:
@@ -168,6 +192,7 @@ class Runner:
         self._name = name
         self._lease = session.config.settings.lease_seconds
         self._order = order_of(row)
+        self._sealed = True
 
     async def run(self, told: Callable[[BulkRow], object] | None = None) -> None:
         """Go on until it is not running any more, or is somebody else's. told: hears after each batch how far it is.
@@ -186,12 +211,13 @@ class Runner:
             if self.row.state == Stand.COUNTING:
                 await self._move(Move.CANCEL, ORPHANED)
                 return
+            if self._sealed and not await self._open():
+                return
             targets = await self._bulks.targets(self.row.key, after, batch_size(self._order.per_second), ("",))
             if not targets:
                 await self._finish(told)
                 return
             results = await self._ask_all(targets, self._order.per_second)
-            fault.point("bulk.asked")
             tally = await self._record(targets, None, results)
             if tally is None:
                 return
@@ -200,6 +226,16 @@ class Runner:
                 await self._move(Move.PAUSE, NOBODY.format(silent))
                 return
             await self._tell(told)
+
+    async def _open(self) -> bool:
+        """Whether this process can read what is to be done."""
+        try:
+            self._order = opened(self._order, self._session.seals, self.row.key)
+        except (KeyMissing, StoreDamaged) as error:
+            await self._move(Move.PAUSE, str(error))
+            return False
+        self._sealed = False
+        return True
 
     async def _tell(self, told: Callable[[BulkRow], object] | None) -> None:
         if told is not None:

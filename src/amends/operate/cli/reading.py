@@ -108,6 +108,8 @@ def _show_groups(groups: Sequence[Group], place: Place, *, as_json: bool) -> Non
     print_table(out, ("sagas", "error", "saga", "step", "last (UTC)", "such as"), rows)
     options = [f"--error={groups[0].fingerprint}", *place.options()]
     click.echo(f"All of the first: {safe(command_line('list', options=options, positional=[]))}", err=True)
+    act = command_line("bulk", "start", "unpark", options=options, positional=[])
+    click.echo(f"One act on all of them: {safe(act)}", err=True)
 
 
 def _old(page: StuckPage, seconds: float, limit: int) -> StuckPage:
