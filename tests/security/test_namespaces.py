@@ -10,7 +10,8 @@ import pytest
 from security_scene import Job, Rows, asks, done, jobs, on, rows_of, settled
 
 from amends.decide.events import Phase
-from amends.errors import UnknownSaga
+from amends.errors import UnknownBulk, UnknownSaga
+from amends.operate.bulk import BulkAct
 from amends.operate.operations import Operations, operations
 from amends.operate.values import Page, Search
 from amends.run.database import store_of
@@ -21,7 +22,7 @@ from amends.store.base import Fate, Filter, Head, MailAnswer, NewMail, NewSaga, 
 NOTHING: Any = object()  # instead of UnknownSaga: nothing is given
 BY = {"actor": "eve", "reason": "to see"}
 
-# Each operation, with what only the other namespace has. What it gives, or UnknownSaga.
+# Each operation, with what only the other namespace has. What it gives, or what it raises.
 ACTS: dict[str, tuple[Callable[[Operations], Awaitable[Any]], Any]] = {
     "find": (lambda found: found.find(before="parked"), UnknownSaga),
     "show": (lambda found: found.show("parked"), UnknownSaga),
@@ -43,6 +44,16 @@ ACTS: dict[str, tuple[Callable[[Operations], Awaitable[Any]], Any]] = {
     "unpark": (lambda found: found.unpark("parked", **BY), UnknownSaga),
     "cancel": (lambda found: found.cancel("waits", **BY), UnknownSaga),
     "signal": (lambda found: found.signal("waits", "answer", b'{"yes":true}', actor="eve"), UnknownSaga),
+    "bulk_plan": (lambda found: total_of(found), 0),
+    "bulk_start": (lambda found: found.bulk_start(BulkAct("unpark", "eve"), ["parked"]), UnknownSaga),
+    "bulk": (lambda found: found.bulk("mend"), UnknownBulk),
+    "bulks": (lambda found: found.bulks(), ((), False)),
+    "bulk_results": (lambda found: found.bulk_results("mend"), UnknownBulk),
+    "bulk_log": (lambda found: found.bulk_log("mend"), UnknownBulk),
+    "bulk_pause": (lambda found: found.bulk_pause("mend", actor="eve"), UnknownBulk),
+    "bulk_resume": (lambda found: found.bulk_resume("mend", actor="eve"), UnknownBulk),
+    "bulk_cancel": (lambda found: found.bulk_cancel("mend", actor="eve"), UnknownBulk),
+    "bulk_run": (lambda found: found.bulk_run("mend"), UnknownBulk),
 }
 
 
@@ -51,6 +62,11 @@ async def seen_of(found: Operations) -> tuple[Any, ...]:
     seen = await found.overview()
     began_or_ended = sum(map(sum, seen.rates[:4])) + seen.day.completed + seen.day.compensated
     return sum(seen.counts.values()), seen.stuck, began_or_ended, seen.groups
+
+
+async def total_of(found: Operations) -> int:
+    """How many sagas fit an act in bulk."""
+    return (await found.bulk_plan(BulkAct("unpark", "eve"), Search())).total
 
 
 async def owned_of(found: Operations) -> int:
@@ -66,6 +82,7 @@ def test_every_operation_is_tried() -> None:
 
 def test_an_operation_of_one_namespace_finds_nothing_of_another_and_changes_nothing(database: str) -> None:
     done(settled(database, "blue"))
+    done(begun(database, "blue"))
     before = rows_of(database)
 
     async def main() -> None:
@@ -74,8 +91,8 @@ def test_an_operation_of_one_namespace_finds_nothing_of_another_and_changes_noth
             with pytest.raises(UnknownSaga):
                 await found.find(sagas=["blue-only"])
             for name, (act, wanted) in ACTS.items():
-                if wanted is UnknownSaga:
-                    with pytest.raises(UnknownSaga):
+                if wanted in (UnknownSaga, UnknownBulk):
+                    with pytest.raises(wanted):
                         await act(found)
                     continue
                 given = await act(found)
@@ -112,6 +129,12 @@ def test_who_has_the_same_ids_acts_on_its_own(database: str) -> None:
 
     assert len(before) == 4
     assert done(all_of_blue()) == before
+
+
+async def begun(database: str, namespace: str) -> None:
+    """A bulk operation that is paused."""
+    async with operations(database, namespace=namespace) as found:
+        await found.bulk_start(BulkAct("unpark", "ada"), ["parked"], id="mend", paused=True)
 
 
 def assert_kept(before: Rows, after: Rows) -> None:
