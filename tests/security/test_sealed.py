@@ -175,13 +175,17 @@ def test_whoever_reads_without_keys_is_told_what_is_sealed_and_with_them_sees_it
     assert found.input == b'{"note":"canary-note"}'
 
 
-def test_the_outcome_of_a_sealed_saga_is_an_error_that_names_the_key_where_it_is_not(file: str) -> None:
+def test_what_a_saga_gave_takes_its_key_and_that_it_is_parked_does_not(file: str) -> None:
     async def main() -> None:
-        async with on(file, OLD) as orchestrator:
+        async with on(file, OLD) as orchestrator, operations(orchestrator) as found:
             await orchestrator.run(parks, Job(), id="one")
+            await orchestrator.run(parks, Job(), id="two")
+            await found.resolve("two", "far", actor="ada", reason="by hand", result=b'{"text":"x"}')
+            await orchestrator.session.outcome(parks, "two", 20)
         async with on(file, None).client() as orchestrator:
+            assert isinstance(await orchestrator.session.outcome(parks, "one", 20), Parked)
             with pytest.raises(KeyMissing, match="'old'"):
-                await orchestrator.session.outcome(parks, "one", 5)
+                await orchestrator.session.outcome(parks, "two", 20)
 
     done(main())
 

@@ -41,7 +41,7 @@ from amends.run.live import Live
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.plans import Plans
 from amends.run.remote import Services
-from amends.run.sealing import Seals, opened
+from amends.run.sealing import Seals, opened_or_not
 from amends.run.starting import held_write, kept_hash, new_of, same_or_conflict
 from amends.run.starting import input_hash as input_hash  # those who watch take it from here
 from amends.run.transactions import Transactions
@@ -285,7 +285,7 @@ class Session(Asking, Enlisting):
         loaded = await self._patiently(lambda: self.store.load(key))
         if loaded is None:
             raise UnknownSaga(f"the saga {key!r} has been pruned")
-        loaded = opened(loaded, self.seals)
+        loaded = opened_or_not(loaded, self.seals)
         program = self.program_of(loaded, saga)
         return outcome_of(program, state_of(loaded))
 
