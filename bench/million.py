@@ -202,6 +202,10 @@ async def _run(options: argparse.Namespace) -> None:
             places.append(("PostgreSQL", options.postgres))
         for title, url in places:
             print("\n".join(table(title, await measured(url))), flush=True)
+            if options.pages:
+                from bench.million_pages import measured_pages  # of the extra `web`
+
+                print("\n".join(table(f"{title}: pages and API", await measured_pages(url))), flush=True)
 
 
 def main() -> None:
@@ -212,6 +216,7 @@ def main() -> None:
     parser.add_argument("--parked", type=int, default=400)
     parser.add_argument("--postgres", metavar="URL", help="an empty database")
     parser.add_argument("--filled", action="store_true", help="that database has them already")
+    parser.add_argument("--pages", action="store_true", help="ask the pages and the HTTP API too")
     parser.add_argument("--only", choices=("sqlite", "postgres"))
     parser.add_argument("--file", help="where the file is to be, or is already, and stays")
     parser.add_argument("--dir", type=Path, help="where it is to be for the run")
