@@ -119,6 +119,21 @@ def test_a_worker_goes_on_with_what_nobody_works_at() -> None:
     asyncio.run(main())
 
 
+def test_a_long_one_holds_no_short_one_up() -> None:
+    async def main() -> None:
+        async with Scene().parked(3) as (_, found):
+            long = await found.bulk_start(act(per_second=0.01), ["job-0", "job-1"])
+            short = await found.bulk_start(act(), ["job-2"])
+
+            async def done() -> bool:
+                return (await found.bulk(short.id)).state == "done"
+
+            await until(done)
+            assert (await found.bulk(long.id)).state == "running"
+
+    asyncio.run(main())
+
+
 def test_a_saga_that_has_moved_on_since_it_was_written_down_is_left_alone() -> None:
     async def main() -> None:
         scene = Scene()
@@ -401,7 +416,7 @@ def test_one_saga_that_nobody_answers_for_does_not_hold_the_others_up(monkeypatc
             [line] = (await found.bulk_results(begun.id, words=("not answered",))).lines
             assert (line.saga, line.detail) == (
                 "job-1",
-                "nobody has answered yet; the act is kept, and may be done when a worker comes",
+                "nobody has answered yet; it may still be done when a worker comes",
             )
 
     asyncio.run(main())

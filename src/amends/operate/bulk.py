@@ -33,7 +33,8 @@ from amends.operate.bulk_values import BulkResult as BulkResult
 from amends.operate.bulk_values import BulkResults as BulkResults
 from amends.operate.values import Page, Preview, SagaLine, Search
 from amends.run.asking import check_id
-from amends.run.bulk import LogLine, Order, Runner, encode, found, given, line_of, move, opened, order_of, sealed
+from amends.run.bulk import Runner, found, move
+from amends.run.bulk_order import LogLine, Order, encode, given, line_of, opened, order_of, sealed
 from amends.run.chance import id_text
 from amends.run.mailbox import Wish
 from amends.run.sealing import Seals

@@ -12,18 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import count
-from typing import TYPE_CHECKING, Protocol
-
-import msgspec
-from msgspec.structs import replace
+from typing import Protocol
 
 from amends.decide.bulk import (
     BATCH_MAX,
     HELD,
-    PER_SECOND,
     PER_SECOND_MAX,
     Move,
     Result,
@@ -49,53 +44,18 @@ from amends.errors import (
     UnknownSaga,
 )
 from amends.run import mailbox
+from amends.run.bulk_order import LogLine, Order, encode, given, opened, order_of
 from amends.run.config import Config
-from amends.run.sealing import Seals, opened_payload
-from amends.run.sweeping import sweeping
+from amends.run.sealing import Seals
 from amends.store.base import NewMail, Store
 from amends.store.bulk import BulkRow, Bulks, Counts, TargetResult, TargetRow
 
-if TYPE_CHECKING:
-    from amends.run.worker import Worker
-
 ASK_SECONDS = 10.0  # for one answer: a saga that nobody runs must not hold the others up for long
-LOOKS_APART = 5.0  # how many polls of a worker lie between two looks for bulk operations
 TRIES = 20  # of a move that others get in the way of
 AMENDS = "amends"  # who pauses and finishes
 NOBODY = "nobody has answered for the last {} sagas: is a worker running? Their acts are kept. Resume to go on"
 ORPHANED = "whoever began it has gone before its sagas were all written down; nothing was done"
 _log = logging.getLogger("amends.bulk")
-
-
-class Order(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is to be done to every saga: the body of a bulk operation. text: the person for assign, the text of a
-    note. nothing_stayed: of earlier attempts.
-    search: what was looked for."""
-
-    verb: str
-    actor: str
-    reason: str = ""
-    step: str = ""
-    text: str = ""
-    result: msgspec.Raw = msgspec.Raw(b"null")
-    arguments: msgspec.Raw = msgspec.Raw(b"null")
-    search: msgspec.Raw = msgspec.Raw(b"null")
-    per_second: float = PER_SECOND
-    even_if_changed: bool = False
-    nothing_stayed: bool = False
-
-
-class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of a log."""
-
-    move: str
-    actor: str
-    reason: str = ""
-
-
-encode: Callable[[Order | LogLine], bytes] = msgspec.json.Encoder().encode
-_order = msgspec.json.Decoder(Order).decode
-_line = msgspec.json.Decoder(LogLine).decode
 
 
 class Asker(Protocol):
@@ -108,42 +68,6 @@ class Asker(Protocol):
     async def ask(self, mail: NewMail) -> str:
         """Ask, and wait for the answer."""
         ...
-
-
-def order_of(row: BulkRow) -> Order:
-    """What is to be done. What is sealed of it stays so."""
-    return _order(row.body)
-
-
-def sealed(order: Order, seals: Seals | None, key: str) -> Order:
-    """An order as it is kept."""
-    if seals is None:
-        return order
-    seal, shut = seals.mail(f"bulk/{key}"), _payloads(order)
-    return replace(order, **{name: msgspec.Raw(seal.sealed(payload, f"bulk {name}")) for name, payload in shut.items()})
-
-
-def opened(order: Order, seals: Seals | None, key: str) -> Order:
-    """An order as it was given. Raises KeyMissing and StoreDamaged."""
-    seal, shut = None if seals is None else seals.mail(f"bulk/{key}"), _payloads(order)
-    made = {name: msgspec.Raw(opened_payload(payload, seal, f"bulk {name}")) for name, payload in shut.items()}
-    return replace(order, **made)
-
-
-def _payloads(order: Order) -> dict[str, bytes]:
-    found = {"result": given(order.result), "arguments": given(order.arguments)}
-    return {name: payload for name, payload in found.items() if payload is not None}
-
-
-def line_of(line: bytes) -> LogLine:
-    """A line of a log, as it was written."""
-    return _line(line)
-
-
-def given(value: msgspec.Raw) -> bytes | None:
-    """A payload in an order; None where there is none."""
-    data = bytes(value)
-    return None if data in (b"", b"null") else data
 
 
 async def found(bulks: Bulks, key: str) -> BulkRow:
@@ -284,7 +208,7 @@ class Runner:
         except StoreError:
             raise
         except (TimeoutError, NotAnswered):
-            return Result.NOT_ANSWERED, "nobody has answered yet; the act is kept, and may be done when a worker comes"
+            return Result.NOT_ANSWERED, "nobody has answered yet; it may still be done when a worker comes"
         except AmendsError as error:
             return _result_of(error), str(error).removeprefix(f"{target.saga}: ")
 
@@ -341,47 +265,3 @@ def _result_of(error: AmendsError) -> Result:
     if isinstance(error, Changed):
         return Result.CHANGED
     return Result.TOO_LATE if isinstance(error, TooLate) else Result.REFUSED
-
-
-class Bulking:
-    """A worker's duty: it takes what nobody works at, one at a time."""
-
-    def __init__(self, session: Asker, name: Callable[[], str], pause: Callable[[], Awaitable[object]]) -> None:
-        self._session = session
-        self._name = name
-        self._pause = pause
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to look, in a while."""
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="amends-bulk")
-
-    async def stop(self) -> None:
-        """Look no more, and let go of what is in hand. What was asked stays asked."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
-
-    async def sweep(self) -> bool:
-        """Work at one, if there is any; whether there was. Raises StoreError."""
-        name = self._name()
-        row = await self._session.store.bulks.take(HELD, name, self._session.config.settings.lease_seconds)
-        if row is None:
-            return False
-        await Runner(self._session, row, name).run()
-        return True
-
-    async def _run(self) -> None:
-        await self._pause()
-        await sweeping(self, self._pause, "bulk operations", _log)
-
-
-def bulking_of(session: Asker, worker: Worker) -> Bulking:
-    """The duty of a worker, under names that nobody else has: a registration's number is never given twice."""
-    turns = count(1)
-
-    async def pause() -> None:
-        await asyncio.sleep(LOOKS_APART * worker.settings.poll_seconds * (0.8 + worker.worker % 5 / 10))
-
-    return Bulking(session, lambda: f"worker {worker.worker}, {next(turns)}", pause)

@@ -29,7 +29,7 @@ from amends.observe.events import About, SagaRequested, WorkerLeft
 from amends.observe.hub import Hub
 from amends.run.asking import Asking
 from amends.run.asking import check_id as check_id  # tools take it from here
-from amends.run.bulk import Bulking, bulking_of
+from amends.run.bulk_duty import Bulking, bulking_of
 from amends.run.chance import id_text
 from amends.run.committer import Committer
 from amends.run.config import Config as Config  # tools and tests take it from here

@@ -185,6 +185,10 @@ async def _followed(found: BulkOperations, bulk_id: str, as_json: bool) -> Bulk:
     shown = Progress(quiet=as_json)
     try:
         return await found.bulk_run(bulk_id, told=shown.told)
+    except asyncio.CancelledError:  # from the keyboard
+        shown.clear()
+        click.echo("Interrupted: a worker goes on with it. `amends bulk pause` has it rest.", err=True)
+        raise
     finally:
         shown.clear()
 
