@@ -31,7 +31,7 @@ from amends.errors import DefinitionError
 from amends.observe import events as o
 from amends.observe.events import About, Event
 
-REMEMBERED = 8192  # of sagas, what is computed of them
+REMEMBERED = 8192  # of sagas and of steps, what is computed of them
 RANDOM_BITS = 56  # of a trace's id, by which samplers go
 BAD = frozenset({"failed", "unresolved", "missing", "expired"})  # ends that are errors; a business no is none
 _PLACE = re.compile(r"\[\d+\]")
@@ -363,6 +363,7 @@ def _placed(event: o.AttemptBegan | o.AttemptEnded | o.HandlerBegan) -> Attribut
     }
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _name(step: str, phase: Phase) -> str:
     """Of a span: few, however many items a saga has."""
     place = _PLACE.sub("[]", step)

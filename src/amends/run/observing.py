@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -68,7 +67,7 @@ class Eye:
 
     def resumed(self, state: State, rows: int) -> None:
         """The saga was read from the store."""
-        with self._harmless():
+        try:
             if rows == 1 and not state.steps and state.status is Status.RUNNING:  # nothing has begun: a client's start
                 self._hub.tell(o.SagaStarted(self._course.about, self._live.shell.now()))
             plan = self._live.program.plan
@@ -78,21 +77,21 @@ class Eye:
                 if node.remote and due is not None:
                     timeout = node.timeout if phase is Phase.ACTION else node.undo_timeout
                     self._course.sent[address, phase] = Sent(due - timeout, step.track(phase).attempts, step.round)
+        except Exception:  # noqa: BLE001  # logged
+            self._close()
 
     def written(self, decision: Decision) -> None:
         """A decision is on disk."""
-        with self._harmless():
+        try:
             for event in self._course.told(decision.events, decision.state, self._live.shell.now()):
                 self._hub.tell(event)
+        except Exception:  # noqa: BLE001  # logged
+            self._close()
 
-    @contextmanager
-    def _harmless(self) -> Iterator[None]:
-        """Around what is only looked at: a mistake in it is no reason for a saga not to go on."""
-        try:
-            yield
-        except Exception:  # noqa: BLE001  # whatever it is, it is seen in the log
-            _log.exception("what becomes of saga %s cannot be told: this is a bug in amends", self._course.about.key)
-            self._live.eye = None
+    def _close(self) -> None:
+        """A mistake in what only looks on is no reason for a saga not to go on."""
+        _log.exception("what becomes of saga %s cannot be told: this is a bug in amends", self._course.about.key)
+        self._live.eye = None
 
     def sent(self, command: Command) -> Mapping[str, str]:
         """A command is about to go out; gives what travels with it."""
