@@ -229,5 +229,10 @@ def test_a_plan_says_where_secrets_stand_in_every_kind_of_payload() -> None:
     )
 
 
+def test_a_default_with_a_secret_in_it_would_stand_in_the_plan() -> None:
+    with pytest.raises(DefinitionError, match="which everybody may read"):
+        Saga("waits", wait_for("card", Card, timeout=1, default=Card("4111")), input=Card)
+
+
 def test_a_stored_plan_keeps_them() -> None:
     assert from_json(every_kind.plan.json) == every_kind.plan

@@ -17,14 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from security_scene import done, rows_of
 from shop_floor import Floor
+from web_scene import TOKENS, access, client_of
 
 from amends import Context, Orchestrator, Park, Participant, Reject, Retry, Saga, Secret, Service, pivot, step, wait_for
 from amends.observe.events import Event as Told
 from amends.operate import as_json
 from amends.operate.homes import home_operations
 from amends.operate.operations import operations
+from amends.operate.web.app import web
+from amends.otel import Tracing
 from amends.run import journal
 
 CARD, TOKEN, CODE, ORDER = "canary-card 4111/1111", "canary-token'x", "canary-code", "canary-order"
@@ -139,9 +145,9 @@ class Listener:
 
 
 @asynccontextmanager
-async def bought(database: str, listener: Listener) -> AsyncGenerator[Orchestrator, None]:
+async def bought(database: str, *observers: Any) -> AsyncGenerator[Orchestrator, None]:
     """One saga for each way to fail, at rest."""
-    orchestrator = Orchestrator(database, sagas=[buy], migrate=True, observers=[listener])
+    orchestrator = Orchestrator(database, sagas=[buy], observers=observers)
     async with orchestrator:
         for way in WAYS:
             await orchestrator.start(buy, Order(way), id=way)
@@ -156,10 +162,10 @@ async def bought(database: str, listener: Listener) -> AsyncGenerator[Orchestrat
 
 def test_an_orchestrated_saga_shows_nothing_that_is_marked(file: str, logged: Logged, floor: Floor) -> None:
     said: list[str] = []
-    listener = Listener()
+    listener, spans = Listener(), InMemorySpanExporter()
 
     async def main() -> None:
-        async with bought(file, listener) as orchestrator, operations(orchestrator) as found:
+        async with bought(file, listener, traced(spans)) as orchestrator, operations(orchestrator) as found:
             page = await found.find()
             said.append(json.dumps(as_json.page(page)))
             for line in page.sagas:
@@ -171,9 +177,11 @@ def test_an_orchestrated_saga_shows_nothing_that_is_marked(file: str, logged: Lo
                 said.append(repr(loaded.head))
                 said.extend(without_payloads(row) for row in loaded.rows)
             said.append(repr(await found.stuck()))
+            said.extend(await pages(orchestrator))
 
     done(main())
     said.extend(listener.told)
+    said.extend(span.to_json() for span in spans.get_finished_spans())
     said.append(logged())
     for verb in (["list"], ["list", "--json"], ["stuck"], ["stuck", "--json"], ["doctor"]):
         result = floor.amends(*verb, f"--database={file}")
@@ -189,6 +197,27 @@ def test_an_orchestrated_saga_shows_nothing_that_is_marked(file: str, logged: Lo
     assert any("***" in text for text in said)
     assert "an attempt of pay failed" in logged()
     assert any("canary" in row for rows in rows_of(file).values() for row in rows), "it is in the database"
+
+
+def traced(spans: InMemorySpanExporter) -> Tracing:
+    """What makes spans of everything."""
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    return Tracing(provider=provider)
+
+
+async def pages(orchestrator: Orchestrator) -> list[str]:
+    """What the HTTP API and the pages say to somebody who may do everything, and asks for nothing to be revealed."""
+    said: list[str] = []
+    paths = ["/", "/sagas", "/stuck", "/metrics", "/api/v1/sagas", "/api/v1/stuck", "/api/v1/overview"]
+    for way in WAYS:
+        paths += [f"/sagas/{way}", f"/api/v1/sagas/{way}", f"/api/v1/sagas/{way}/history"]
+    async with client_of(web(orchestrator, access=access())) as client:
+        for path in paths:
+            answer = await client.get(path, headers={"authorization": f"Bearer {TOKENS['admin']}"})
+            assert answer.status_code == 200, path
+            said.append(answer.text)
+    return said
 
 
 def without_payloads(row: bytes) -> str:

@@ -60,6 +60,11 @@ def found(data: object, secrets: Secrets) -> Iterator[str | int | float]:
         yield from _found(data, _path(pointer))
 
 
+def holds(data: object, secrets: Secrets) -> bool:
+    """Whether there is anything secret in plain JSON data."""
+    return next(found(data, secrets), None) is not None
+
+
 class _Look:
     """One walk through a type."""
 
