@@ -204,9 +204,9 @@ def event_passed(work: Work, transactions: Transactions, it: EventTry) -> Corout
 
 
 async def _event_passed(work: Work, it: EventTry, made: Coroutine[Any, Any, Message]) -> Message:
-    message, service = it.message, work.handlers.service.name
-    what = (message.type, message.id, it.handling.context.attempt)
-    work.hub.tell(o.EventBegan(service, time.time(), *what, trace_in(message.attributes)))
+    came, service = it.came, work.handlers.service.name
+    what = (came.type, came.id, it.handling.context.attempt)
+    work.hub.tell(o.EventBegan(service, time.time(), *what, trace_in(came.attributes)))
     start, word = work.loop.time(), "unresolved"
     try:
         outcome_ = await made

@@ -68,7 +68,7 @@ class EventTry(Try):
         self._service = work.handlers.service.name
         self._who = (self._service, message.source, message.id)
         self._event = event
-        self.message = message
+        self.came: Message = message
         self._data = message.data
         self.handling.known = (Told(message.data, event.told.secrets),)
         self._trace = {name: message.attributes[name] for name in _TRACE if name in message.attributes}
