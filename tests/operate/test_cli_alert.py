@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -128,3 +129,35 @@ def test_a_secret_that_is_none_is_refused(floor: Floor) -> None:
     assert "openssl rand" in ended.err
     assert "hush" not in ended.err
     assert "none" in missing.err
+
+
+def test_the_watch_goes_on_until_it_is_told_to_stop_and_keeps_its_place_in_the_users_state(
+    floor: Floor, inbox: Inbox, secret: str
+) -> None:
+    floor.park("order-1")
+    state = floor.directory / "state"
+    watching = floor.process(
+        "alert", f"--webhook={inbox.url}", secret, *HERE, ORDERS, "--every=1", XDG_STATE_HOME=str(state)
+    )
+    floor.wait_for(lambda: bool(list(state.glob("amends/alert-*.json"))) and bool(inbox.got))
+    watching.send_signal(signal.SIGTERM)
+    ended = floor.ended(watching)
+
+    assert ended.code == 0
+    assert "looking every 1 s; what was told is kept in" in ended.err
+    assert len(inbox.got) == 1
+    (kept,) = state.glob("amends/alert-*.json")
+    assert kept.stat().st_mode & 0o077 == 0
+    assert b"hush" not in kept.read_bytes()
+
+
+def test_only_the_kinds_that_are_asked_for_are_told_and_no_reasons_where_none_are_wanted(
+    floor: Floor, inbox: Inbox, secret: str
+) -> None:
+    floor.park("order-1")
+    common = ("alert", "--once", f"--webhook={inbox.url}", secret, *HERE, ORDERS)
+
+    assert floor.ok(*common, "--state=one.json", "--trouble=stalled").out == ""
+    assert "1 new" in floor.ok(*common, "--state=two.json", "--trouble=parked", "--without-reasons").out
+    (body,) = inbox.got
+    assert "why" not in body["data"]["new"][0]
