@@ -11,7 +11,7 @@ from security_scene import Job, Rows, asks, done, jobs, on, rows_of, settled
 
 from amends.decide.events import Phase
 from amends.errors import UnknownBulk, UnknownSaga
-from amends.operate.bulk import BulkAct
+from amends.operate.bulk import BulkAct, BulkPlan
 from amends.operate.operations import Operations, operations
 from amends.operate.values import Page, Search
 from amends.run.database import store_of
@@ -22,6 +22,19 @@ from amends.store.base import Fate, Filter, Head, MailAnswer, NewMail, NewSaga, 
 NOTHING: Any = object()  # instead of UnknownSaga: nothing is given
 BY = {"actor": "eve", "reason": "to see"}
 
+
+async def seen_of(found: Operations) -> tuple[Any, ...]:
+    """What an overview tells of sagas."""
+    seen = await found.overview()
+    began_or_ended = sum(map(sum, seen.rates[:4])) + seen.day.completed + seen.day.compensated
+    return sum(seen.counts.values()), seen.stuck, began_or_ended, seen.groups
+
+
+async def owned_of(found: Operations) -> int:
+    """How many sagas the workers own that are seen."""
+    return sum(line.owned for line in await found.workers())
+
+
 # Each operation, with what only the other namespace has. What it gives, or what it raises.
 ACTS: dict[str, tuple[Callable[[Operations], Awaitable[Any]], Any]] = {
     "find": (lambda found: found.find(before="parked"), UnknownSaga),
@@ -31,8 +44,8 @@ ACTS: dict[str, tuple[Callable[[Operations], Awaitable[Any]], Any]] = {
     "plan": (lambda found: found.plan("blue-only"), UnknownSaga),
     "search": (lambda found: found.search(Search(key="parked", stuck=True)), Page((), False)),
     "groups": (lambda found: found.groups(Search()), ()),
-    "overview": (lambda found: seen_of(found), (0, 0, 0, ())),
-    "workers": (lambda found: owned_of(found), 0),
+    "overview": (seen_of, (0, 0, 0, ())),
+    "workers": (owned_of, 0),
     "stuck": (lambda found: found.stuck(), ()),
     "doctor": (lambda found: found.doctor(), NOTHING),
     "count_ended": (lambda found: found.count_ended(older_than=0), 0),
@@ -44,7 +57,10 @@ ACTS: dict[str, tuple[Callable[[Operations], Awaitable[Any]], Any]] = {
     "unpark": (lambda found: found.unpark("parked", **BY), UnknownSaga),
     "cancel": (lambda found: found.cancel("waits", **BY), UnknownSaga),
     "signal": (lambda found: found.signal("waits", "answer", b'{"yes":true}', actor="eve"), UnknownSaga),
-    "bulk_plan": (lambda found: total_of(found), 0),
+    "bulk_plan": (
+        lambda found: found.bulk_plan(BulkAct("unpark", "eve"), Search()),
+        BulkPlan("unpark", "", 0, False, 0, (), ()),
+    ),
     "bulk_start": (lambda found: found.bulk_start(BulkAct("unpark", "eve"), ["parked"]), UnknownSaga),
     "bulk": (lambda found: found.bulk("mend"), UnknownBulk),
     "bulks": (lambda found: found.bulks(), ((), False)),
@@ -55,23 +71,6 @@ ACTS: dict[str, tuple[Callable[[Operations], Awaitable[Any]], Any]] = {
     "bulk_cancel": (lambda found: found.bulk_cancel("mend", actor="eve"), UnknownBulk),
     "bulk_run": (lambda found: found.bulk_run("mend"), UnknownBulk),
 }
-
-
-async def seen_of(found: Operations) -> tuple[Any, ...]:
-    """What an overview tells of sagas."""
-    seen = await found.overview()
-    began_or_ended = sum(map(sum, seen.rates[:4])) + seen.day.completed + seen.day.compensated
-    return sum(seen.counts.values()), seen.stuck, began_or_ended, seen.groups
-
-
-async def total_of(found: Operations) -> int:
-    """How many sagas fit an act in bulk."""
-    return (await found.bulk_plan(BulkAct("unpark", "eve"), Search())).total
-
-
-async def owned_of(found: Operations) -> int:
-    """How many sagas the workers own that are seen."""
-    return sum(line.owned for line in await found.workers())
 
 
 def test_every_operation_is_tried() -> None:

@@ -44,7 +44,7 @@ from amends.errors import (
     UnknownSaga,
 )
 from amends.run import mailbox
-from amends.run.bulk_order import LogLine, Order, encode, given, opened, order_of
+from amends.run.bulk_order import LogLine, encode, given, opened, order_of
 from amends.run.config import Config
 from amends.run.sealing import Seals
 from amends.store.base import NewMail, Store
