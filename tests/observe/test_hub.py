@@ -20,6 +20,20 @@ ABOUT = About("default", "trip", "one", bytes(16))
 SENT = o.CommandSent(ABOUT, 1.0, "book", Phase.ACTION, 1, 1, "hotel.book")
 
 
+@step
+async def book(order: Order, ctx: Context) -> int:
+    """A step of no importance."""
+    return order.cents
+
+
+@book.compensation
+async def unbook() -> None:
+    """Nothing to do."""
+
+
+trip = Saga("trip", book, input=Order, output=book)
+
+
 class Broken:
     """An observer that fails on its second event, and the third time it would carry something."""
 
@@ -87,20 +101,6 @@ def test_an_observer_is_a_function(build: Any) -> None:
 
     with pytest.raises(DefinitionError, match="a function of an event is expected, not 'metrics'"):
         make(["metrics"])
-
-
-@step
-async def book(order: Order, ctx: Context) -> int:
-    """A step of no importance."""
-    return order.cents
-
-
-@book.compensation
-async def unbook() -> None:
-    """Nothing to do."""
-
-
-trip = Saga("trip", book, input=Order, output=book)
 
 
 def observed(*observers: Any, saga: Saga[Any, Any] = trip) -> Orchestrator:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from engine import Order, virtually
 from onlooker import LEASE, watched
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
-from prometheus_client.parser import text_string_to_metric_families as text_families
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from amends import Reject, Saga, for_each, step
 from amends.decide.events import Phase
@@ -21,6 +21,8 @@ from amends.observe.prometheus import accepts_openmetrics, exposition
 from amends.observe.registry import OVERFLOW, SERIES_MAX, Family, Histogram, Number, Sample, Spec, gauges
 
 ABOUT = About("default", "trip", "one", bytes(16))
+text_families: Any = parser.text_string_to_metric_families  # it has no types
+openmetrics_families: Any = openmetrics_parser.text_string_to_metric_families
 
 
 @step

@@ -53,9 +53,21 @@ def says(span: ReadableSpan, name: str) -> Any:
     return (span.attributes or {}).get(f"amends.{name}")
 
 
+def context_of(span: ReadableSpan) -> trace.SpanContext:
+    """Where it stands."""
+    found = span.get_span_context()
+    assert found is not None
+    return found
+
+
 def id_of(span: ReadableSpan) -> int:
     """A span's own id."""
-    return span.get_span_context().span_id
+    return context_of(span).span_id
+
+
+def trace_of(span: ReadableSpan) -> int:
+    """The trace that a span is in."""
+    return context_of(span).trace_id
 
 
 def above(span: ReadableSpan) -> int | None:
@@ -118,7 +130,7 @@ def test_a_saga_is_one_trace_with_its_own_span_at_the_root() -> None:
     assert len(traced.spans) == 3
     assert root.parent is None
     assert above(first) == above(second) == id_of(root)
-    assert {f"{span.get_span_context().trace_id:032x}" for span in traced.spans} == {trace_id_of(seen[0][0])}
+    assert {f"{trace_of(span):032x}" for span in traced.spans} == {trace_id_of(seen[0][0])}
     assert (says(root, "end"), says(root, "saga_id"), says(root, "saga")) == ("completed", "one", "trip")
     assert root.start_time is not None
     assert first.start_time is not None
@@ -142,7 +154,7 @@ def test_a_compensation_links_to_the_attempt_that_it_undoes() -> None:
     undo, done = traced.named("undo book"), traced.named("book")
     [link] = undo.links
     assert link.context.span_id == id_of(done)
-    assert link.context.trace_id == done.get_span_context().trace_id
+    assert link.context.trace_id == trace_of(done)
     assert says(traced.named("turn back"), "cause") == "rejected"
 
 
@@ -174,7 +186,7 @@ def test_a_saga_that_parks_shows_it_and_who_acts_goes_on_in_the_same_trace() -> 
     assert isinstance(parked, Parked)
     assert traced.named("park").status.status_code is StatusCode.ERROR
     assert above(traced.named("act skip")) == id_of(traced.named("trip"))
-    assert len({span.get_span_context().trace_id for span in traced.spans}) == 1
+    assert len({trace_of(span) for span in traced.spans}) == 1
 
 
 def test_a_worker_that_takes_a_saga_over_goes_on_in_its_trace_and_tells_of_the_lost_attempt() -> None:
@@ -205,7 +217,7 @@ def test_a_worker_that_takes_a_saga_over_goes_on_in_its_trace_and_tells_of_the_l
     assert [span.name for span in before.spans] == ["book"]
     spans = [*before.spans, *after.spans]
     root = after.named("slow")
-    assert {span.get_span_context().trace_id for span in spans} == {root.get_span_context().trace_id}
+    assert {trace_of(span) for span in spans} == {trace_of(root)}
     assert above(before.named("book")) == id_of(root)
     lost, won = [span for span in after.spans if span.name == "hang"]
     assert (says(lost, "lost"), says(lost, "attempt"), says(won, "attempt")) == (True, 1, 2)
@@ -291,7 +303,7 @@ def test_two_services_and_whoever_conducts_are_one_trace(
 
     root = traced.named("place-order")
     assert says(root, "end") == "compensated"
-    assert {span.get_span_context().trace_id for span in traced.spans} == {root.get_span_context().trace_id}
+    assert {trace_of(span) for span in traced.spans} == {trace_of(root)}
     for service, name in (("inventory", "reserve"), ("payment", "charge"), ("inventory", "undo reserve")):
         handler, attempt = traced.named(f"{service} {name}"), traced.named(name)
         assert handler.kind is SpanKind.CONSUMER
@@ -311,7 +323,7 @@ class PlainIds(trace.Tracer):
     def start_span(self, *given: Any, **named: Any) -> Any:
         return self._real.start_span(*given, **named)
 
-    start_as_current_span = start_span  # type: ignore[assignment]  # nobody asks for it here
+    start_as_current_span = start_span
 
 
 class PlainProvider(trace.TracerProvider):
@@ -330,7 +342,7 @@ def test_under_a_tracer_whose_ids_cannot_be_set_it_is_one_trace_all_the_same() -
 
     run(Order(7), traced)
 
-    assert {f"{span.get_span_context().trace_id:032x}" for span in traced.spans} == {trace_id_of(seen[0][0])}
+    assert {f"{trace_of(span):032x}" for span in traced.spans} == {trace_id_of(seen[0][0])}
     assert len({above(span) for span in traced.spans}) == 1
     assert not [link for span in traced.spans for link in span.links], "a link would lead nowhere"
 

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.request import urlopen
 
 import click
@@ -63,10 +63,16 @@ WORD = "secret"
 async def answer(port: int, *lines: str, end: bytes = b"\r\n\r\n") -> str:
     """What is answered to a request, as it stands."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write("\r\n".join(lines).encode() + end)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        found = await reader.read()
-    writer.close()
+    found = b""
+    try:
+        with suppress(ConnectionResetError):  # whoever is let go has perhaps not been read to the end
+            writer.write("\r\n".join(lines).encode() + end)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                found = await reader.read()
+    finally:
+        writer.close()
+        with suppress(ConnectionResetError):
+            await writer.wait_closed()
     return found.decode()
 
 

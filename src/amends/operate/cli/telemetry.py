@@ -91,6 +91,8 @@ class Scraped:
                     head = await reader.readuntil(b"\r\n\r\n")
                     writer.write(_written(*self._answer(head.decode("latin-1"))))
                     await writer.drain()
+        except asyncio.CancelledError:
+            return  # by `close`; in Python 3.11 a stream server cannot take a client's task that was cancelled
         finally:
             self._clients.discard(task)
             writer.close()
