@@ -18,7 +18,7 @@ from running import Running, running
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 UNPACKED = Path(__file__).parents[2] / ".services" / "root" / "usr" / "bin"
-PATIENCE_MILLISECONDS = 15_000
+PATIENCE_MILLISECONDS = 8_000
 
 
 def program() -> str:

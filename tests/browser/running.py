@@ -24,9 +24,10 @@ PATIENCE_SECONDS = 20.0
 class Running:
     """A shop at work, with its dashboard served."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, made: Scene) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, made: Scene, desk: Operations) -> None:
         self._loop = loop
         self.scene = made
+        self.desk = desk
         self.url = made.url
 
     def wait(self, what: Coroutine[Any, Any, T]) -> T:
@@ -38,11 +39,6 @@ class Running:
         access = self.scene.app.state.web.access
         token = access.by_text(self.scene.tokens[who])
         return {"name": access.sessions.cookie, "value": access.sessions.begin(token.id), "url": self.url}
-
-    @property
-    def desk(self) -> Operations:
-        """What may be asked of its sagas."""
-        return Operations(self.scene.orchestrator.session)
 
     def show(self, id_: str) -> SagaView:
         """One saga."""
@@ -67,10 +63,10 @@ class Running:
 def running(*, full: bool) -> Iterator[Running]:
     """The shop; with something of everything in it, or empty."""
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="shop")
+    thread = threading.Thread(target=loop.run_forever, name="shop", daemon=True)
     thread.start()
     leave = asyncio.Event()
-    begun: list[Scene] = []
+    begun: list[tuple[Scene, Operations]] = []
     ready = threading.Event()
 
     async def live() -> None:
@@ -79,7 +75,7 @@ def running(*, full: bool) -> Iterator[Running]:
                 if full:
                     await there.fill()
                     await there.settle()
-                begun.append(there)
+                begun.append((there, Operations(there.orchestrator.session)))
                 ready.set()
                 await leave.wait()
         finally:
@@ -90,10 +86,21 @@ def running(*, full: bool) -> Iterator[Running]:
         ready.wait(PATIENCE_SECONDS)
         if not begun:
             task.result(PATIENCE_SECONDS)
-        yield Running(loop, begun[0])
+        yield Running(loop, *begun[0])
     finally:
         loop.call_soon_threadsafe(leave.set)
-        task.result(PATIENCE_SECONDS)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
+        try:
+            task.result(PATIENCE_SECONDS)
+            asyncio.run_coroutine_threadsafe(_end_all(), loop).result(PATIENCE_SECONDS)
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(PATIENCE_SECONDS)
         loop.close()
+
+
+async def _end_all() -> None:
+    """End what still runs on this loop."""
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

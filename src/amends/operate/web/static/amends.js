@@ -8,6 +8,7 @@
 
   const REFRESH_MS = 1000;
   const POLL_MS = 5000;
+  const FIRST_MS = 1500;
   const find = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => Array.from(root.querySelectorAll(selector));
 
@@ -138,7 +139,10 @@
     const address = find("#page")?.dataset.live;
     if (!address || !window.htmx || !window.EventSource) return;
     const source = new EventSource(address);
-    source.onopen = () => say("on", "live");
+    source.onopen = () => {
+      say("on", "live");
+      window.setTimeout(changed, FIRST_MS); // what changed before the server first looked, it has not told
+    };
     source.onmessage = changed;
     source.addEventListener("changed", changed);
     source.onerror = () => {
