@@ -14,7 +14,7 @@ from starlette.responses import RedirectResponse, Response
 
 from amends.operate.operations import Operations
 from amends.operate.values import Overview
-from amends.operate.web.context import desk_of
+from amends.operate.web.context import desk_of, web_of
 from amends.operate.web.pages.render import link, live, page
 from amends.operate.web.pages.words import count, figure
 
@@ -57,6 +57,7 @@ async def overview(request: Request) -> Response:
         figures=figures(found),
         rates=rates(found),
         empty=is_empty(found),
+        hints=web_of(request).hints,
     )
 
 
