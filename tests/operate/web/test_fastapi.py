@@ -1,6 +1,7 @@
-"""FastAPI: dependencies that start and await sagas, health, and errors with their codes."""
+"""FastAPI: dependencies that start and await sagas, health, and errors with their codes.
 
-from __future__ import annotations
+Annotations are not postponed here: FastAPI could not find the dependencies of an application that a function makes.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator

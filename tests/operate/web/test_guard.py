@@ -190,9 +190,8 @@ def test_no_more_requests_are_in_work_than_are_taken_at_once() -> None:
         async with asking(limits=Limits(requests=2)) as at:
             await at.orchestrator.start(asks, Job(), id="ask-1")
             waiting = [asyncio.create_task(at.get("/api/v1/sagas/ask-1/outcome?wait=20")) for _ in range(2)]
+            await asyncio.sleep(0)  # both are in work now
             found = await at.get("/api/v1/me")
-            while found.status_code == 200:  # they have not begun
-                found = await at.get("/api/v1/me")
             for task in waiting:
                 task.cancel()
             await asyncio.wait(waiting)

@@ -62,7 +62,9 @@ def test_mounted_it_asks_the_session_of_an_orchestrator_that_runs_there() -> Non
     asyncio.run(main())
 
 
-def test_beside_a_worker_elsewhere_it_is_a_client_of_its_own_that_ends_with_the_loop(tmp_path: Path) -> None:
+def test_beside_a_worker_elsewhere_it_is_a_client_of_its_own_that_ends_with_the_loop(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     orchestrator = Orchestrator(f"sqlite:///{tmp_path}/jobs.db", sagas=SAGAS)
     inner = amends.asgi.web(orchestrator, authenticate=authenticate)
     app = host(inner)
@@ -82,12 +84,13 @@ def test_beside_a_worker_elsewhere_it_is_a_client_of_its_own_that_ends_with_the_
             )
         assert started.status_code == 201
         assert len({one.text for one in found}) == 1
-        return str(found[0].json()["sagas"][0]["id"])
+        return str(found[0].json()["sagas"][-1]["id"])
 
     asyncio.run(fill())
     assert asyncio.run(main()) == "ask-1"
     assert asyncio.run(main()) == "ask-1"  # on another loop, as after a restart within the process
     assert not list(tmp_path.glob("*-wal")), "somebody still has the file open"
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_a_database_that_is_not_there_yet_is_asked_again_by_whoever_comes_next(tmp_path: Path) -> None:

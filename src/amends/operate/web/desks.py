@@ -37,41 +37,51 @@ ANSWER_SECONDS = 10.0  # how long somebody looks at a page that does not come
 
 
 class Kept(Generic[T]):
-    """Something that is opened when it is first asked for, and closed with the loop at the latest: what is held open is
-    a generator, and a loop that ends closes those. make: opens it."""
+    """Something that is opened when it is first asked for, and closed with the loop at the latest: a task holds it
+    open, and a loop that ends cancels its tasks and waits for them. make: opens it."""
 
     def __init__(self, make: Callable[[], AbstractAsyncContextManager[T]]) -> None:
         self._make = make
-        self._keeps: AsyncGenerator[T, None] | None = None
-        self._found: T | None = None
+        self._holding: asyncio.Task[None] | None = None
+        self._opened: asyncio.Future[T]
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._opening = asyncio.Lock()
 
     async def get(self) -> T:
         """It, open. Raises what opening it raises; the next who asks tries anew."""
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:  # another one, as after a restart within the process
-            self._loop, self._keeps, self._found, self._opening = loop, None, None, asyncio.Lock()
-        async with self._opening:
-            if self._found is None:
-                keeps = self._open()
-                try:
-                    async with asyncio.timeout(OPENS_SECONDS):
-                        self._found = await anext(keeps)
-                except TimeoutError:
-                    raise StoreUnavailable(f"the database does not answer within {OPENS_SECONDS:g} s") from None
-                self._keeps = keeps
-        return self._found
+        if self._loop is not loop or self._holding is None or self._holding.done():
+            self._loop, self._opened = loop, loop.create_future()
+            self._opened.add_done_callback(_retrieve)  # whoever asked may have gone
+            self._holding = loop.create_task(self._hold(self._opened), name="amends-desk")
+        opened = self._opened
+        await asyncio.wait([opened], timeout=OPENS_SECONDS)
+        if not opened.done():
+            raise StoreUnavailable(f"the database has not answered within {OPENS_SECONDS:g} s; it is still waited for")
+        return opened.result()
 
     async def close(self) -> None:
         """Let go of it."""
-        keeps, self._keeps, self._found = self._keeps, None, None
-        if keeps is not None and self._loop is asyncio.get_running_loop():
-            await keeps.aclose()
+        holding, self._holding = self._holding, None
+        if holding is not None and self._loop is asyncio.get_running_loop():
+            holding.cancel()
+            await asyncio.wait([holding])
 
-    async def _open(self) -> AsyncGenerator[T, None]:
-        async with self._make() as found:
-            yield found
+    async def _hold(self, opened: asyncio.Future[T]) -> None:
+        try:
+            async with self._make() as found:
+                opened.set_result(found)
+                await asyncio.get_running_loop().create_future()  # until it is cancelled
+        except Exception as error:
+            if opened.done():
+                raise
+            opened.set_exception(error)
+        finally:
+            opened.cancel()
+
+
+def _retrieve(opened: asyncio.Future[Any]) -> None:
+    if not opened.cancelled():
+        opened.exception()
 
 
 class One:

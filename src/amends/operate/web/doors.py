@@ -125,7 +125,7 @@ def _topics(request: Request) -> frozenset[Topic]:
     place = query.get("at")
     found = {Topic("saga", check_id(id_), place) for id_ in query.getlist("saga")}
     found |= {Topic("bulk", check_id(id_), place) for id_ in query.getlist("bulk")}
-    if query.getlist("about"):
+    if any(query.getlist("about")):
         found.add(Topic("overview", "", place))
     web_of(request).desks.one(place)
     if not found or len(found) > TOPICS_MAX:
