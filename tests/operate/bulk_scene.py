@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from amends import Context, Orchestrator, Park, Saga, Settings, step
 from amends.crypto import Keys
@@ -39,14 +40,14 @@ class Scene:
 
         self.jobs: Saga[Job, int] = Saga("jobs", work, input=Job, output=work)
 
-    def orchestrator(self, database: str = "memory://", *, keys: Keys | None = None, **settings: float) -> Orchestrator:
+    def orchestrator(self, database: str = "memory://", *, keys: Keys | None = None, **settings: Any) -> Orchestrator:
         """One on a database, that has the sagas of the scene."""
-        limits = Settings(**{"poll_seconds": 0.05, **settings})  # type: ignore[arg-type]  # floats
+        limits = Settings(**{"poll_seconds": 0.05, **settings})
         return Orchestrator(database, sagas=[self.jobs], settings=limits, migrate=True, keys=keys)
 
     @asynccontextmanager
     async def parked(
-        self, count: int, database: str = "memory://", **settings: float
+        self, count: int, database: str = "memory://", **settings: Any
     ) -> AsyncGenerator[tuple[Orchestrator, Operations], None]:
         """A worker, with so many sagas that are parked; then the far side is up again."""
         orchestrator = self.orchestrator(database, **settings)

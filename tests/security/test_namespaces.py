@@ -20,7 +20,7 @@ from amends.run.tokens import Tokens
 from amends.store.base import Fate, Filter, Head, MailAnswer, NewMail, NewSaga, Store, WorkerInfo, Write
 
 NOTHING: Any = object()  # instead of UnknownSaga: nothing is given
-BY = {"actor": "eve", "reason": "to see"}
+BY: dict[str, Any] = {"actor": "eve", "reason": "to see"}
 
 
 async def seen_of(found: Operations) -> tuple[Any, ...]:
