@@ -1,8 +1,7 @@
 """How long people wait who look for sagas among a million: `python -m bench.million`.
 
 A few sagas of five definitions really run, to each kind of end; the store is filled with copies of them, which differ
-in their ids, their ages and the numbers in what went wrong. Then everything that may be asked is asked, on SQLite and,
-with `--postgres URL` of an empty database, on PostgreSQL.
+in their ids, their ages and the numbers in what went wrong. Then all that may be asked is asked, on both databases.
 
 Guarantees: each look is taken several times, through the same operations as the command line's; the worst counts.
 Must not: touch a file or a database that something else uses.
@@ -15,6 +14,7 @@ import asyncio
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -23,6 +23,7 @@ from amends import Orchestrator, Park, Reject, Retry, Saga, step, wait_for, when
 from amends.operate.operations import Operations, operations
 from amends.operate.values import Search, Trouble
 from bench.million_fill import Kinds, fill_postgres, fill_sqlite
+from services.postgres import Postgres
 
 LIMIT_MILLISECONDS = 200.0
 TIMES = 5
@@ -181,31 +182,35 @@ def table(title: str, rows: list[Row]) -> list[str]:
     return lines
 
 
-async def _run(options: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory(dir=options.dir) as home:
-        places: list[tuple[str, str]] = []
-        if options.only != "postgres":
-            path = Path(options.file) if options.file else Path(home) / "million.db"
+def _ask(title: str, url: str, *, pages: bool) -> None:
+    print("\n".join(table(title, asyncio.run(measured(url)))), flush=True)
+    if pages:
+        from bench.million_pages import measured_pages  # of the extra `web`
+
+        print("\n".join(table(f"{title}: pages and API", asyncio.run(measured_pages(url)))), flush=True)
+
+
+def _run(options: argparse.Namespace) -> None:
+    sizes = options.ended, options.open, options.parked
+    with ExitStack() as stack:
+        if not options.postgres_only:
+            home = stack.enter_context(tempfile.TemporaryDirectory(dir=options.dir))
+            path = Path(options.file or f"{home}/million.db")
             if not path.exists():
-                await originals(f"sqlite:///{path}", migrate=False)
+                asyncio.run(originals(f"sqlite:///{path}", migrate=False))
                 begun = time.perf_counter()
-                fill_sqlite(path, KINDS, options.ended, options.open, options.parked)
+                fill_sqlite(path, KINDS, *sizes)
                 size = path.stat().st_size / 1e6
                 print(f"SQLite: filled in {time.perf_counter() - begun:.0f} s, {size:,.0f} MB", flush=True)
-            places.append(("SQLite", f"sqlite:///{path}"))
-        if options.postgres:
+            _ask("SQLite", f"sqlite:///{path}", pages=options.pages)
+        if not options.sqlite_only:
+            url = options.postgres or stack.enter_context(Postgres()).create_database()
             if not options.filled:
-                await originals(options.postgres, migrate=True)
+                asyncio.run(originals(url, migrate=True))
                 begun = time.perf_counter()
-                fill_postgres(options.postgres, KINDS, options.ended, options.open, options.parked)
+                fill_postgres(url, KINDS, *sizes)
                 print(f"PostgreSQL: filled in {time.perf_counter() - begun:.0f} s", flush=True)
-            places.append(("PostgreSQL", options.postgres))
-        for title, url in places:
-            print("\n".join(table(title, await measured(url))), flush=True)
-            if options.pages:
-                from bench.million_pages import measured_pages  # of the extra `web`
-
-                print("\n".join(table(f"{title}: pages and API", await measured_pages(url))), flush=True)
+            _ask("PostgreSQL", url, pages=options.pages)
 
 
 def main() -> None:
@@ -214,13 +219,14 @@ def main() -> None:
     parser.add_argument("--ended", type=int, default=1_000_000)
     parser.add_argument("--open", type=int, default=5_000)
     parser.add_argument("--parked", type=int, default=400)
-    parser.add_argument("--postgres", metavar="URL", help="an empty database")
+    parser.add_argument("--postgres", metavar="URL", help="an empty database; else one of a private server")
     parser.add_argument("--filled", action="store_true", help="that database has them already")
     parser.add_argument("--pages", action="store_true", help="ask the pages and the HTTP API too")
-    parser.add_argument("--only", choices=("sqlite", "postgres"))
+    parser.add_argument("--sqlite-only", action="store_true")
+    parser.add_argument("--postgres-only", action="store_true")
     parser.add_argument("--file", help="where the file is to be, or is already, and stays")
     parser.add_argument("--dir", type=Path, help="where it is to be for the run")
-    asyncio.run(_run(parser.parse_args()))
+    _run(parser.parse_args())
 
 
 if __name__ == "__main__":

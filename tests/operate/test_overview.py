@@ -93,4 +93,3 @@ def test_an_empty_database_has_an_overview_of_nothing() -> None:
         assert set(per_minute(seen).values()) == {0}
 
     play(scene)
-

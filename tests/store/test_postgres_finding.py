@@ -9,15 +9,15 @@ from amends.store.postgres import PostgresStore
 from amends.store.postgres_line import SQL, Connection, connect
 from amends.store.postgres_place import SETTINGS, place_of
 
-ENDED, PAGES_MAX = 20_000, 150  # the table has some hundred pages
-GROW = f"""
+PAGES_MAX = 150  # the table has some hundred pages
+GROW = """
 ALTER TABLE amends.saga SET (autovacuum_enabled = false);
 INSERT INTO amends.saga
     (ns, plan, id, key, status, epoch, owner, wake_at, created_at, updated_at, input_hash, stuck, fingerprint, step)
 SELECT 1, 1, lpad(to_hex(n), 32, '0')::uuid, n, CASE WHEN open THEN 'parked' ELSE 'completed' END, 1, NULL,
        NULL, n, n, 'a hash of an input', CASE WHEN open THEN 'no' END, CASE WHEN open THEN 'f1' END,
        CASE WHEN open THEN 'ship' END
-FROM (SELECT n, n % {ENDED // 20} = 0 AS open FROM generate_series(1, {ENDED}) AS n) AS n;
+FROM (SELECT n, n % 1000 = 0 AS open FROM generate_series(1, 20000) AS n) AS n;
 """
 ZERO, LAST = f"'{'0' * 32}'", f"'{'f' * 32}'"
 NOTHING = "NULL, NULL, NULL, NULL, NULL, NULL, false, NULL, NULL, NULL"  # narrows nothing: $4 to $13

@@ -41,11 +41,12 @@ TEXT_CHARACTERS_MAX = 1000
 VALUES_MAX = 100
 VERSION_CHARACTERS_MIN = 6  # of a fingerprint's beginning
 LOOK_FIRST = 2_000
-LOOK_MAX = 100_000  # heads that one page is looked for among, where no index has them together
+LOOK_MAX = 50_000  # heads that one page is looked for among, where no index has them together
 ROWS_MAX = 20_000  # heads that are taken one by one, where the head alone does not tell
 INPUTS_MAX = 2_000  # that are read
 LOADS_MAX = 300
-CHUNK = 500
+INPUTS_CHUNK = 500
+ROWS_CHUNK = 4_000
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _BY_HEAD = {Trouble.PARKED, Trouble.STUCK, Trouble.STALLED}
 
@@ -73,6 +74,10 @@ class _Look(NamedTuple):
     crew: Crew
     fine: bool
 
+    def chunk(self, budget: _Budget) -> int:
+        """How many heads are judged at a time, where that takes more than the head."""
+        return min(INPUTS_CHUNK, budget.inputs) if self.wanted.input else min(ROWS_CHUNK, budget.rows)
+
 
 async def search(sight: Sight, wanted: Search, before: str | None, limit: int) -> Page:
     """One page of what is wanted. Raises UnknownSaga, ValueRefused, Refused."""
@@ -83,7 +88,10 @@ async def search(sight: Sight, wanted: Search, before: str | None, limit: int) -
     first = [] if before is not None else await _named(sight, look)
     if before is not None:
         look = look._replace(heads=heads._replace(before=(await sight.head(before)).id))
-    rows, more, last = await _page(sight, await _by_id(sight, look), max(limit - len(first), 1))
+    budget = _Budget()
+    if first:
+        budget.looks = LOOK_FIRST  # it was probably all that was wanted
+    rows, more, last = await _page(sight, await _by_id(sight, look), max(limit - len(first), 1), budget)
     return Page(tuple(await sight.page([*first, *rows], crew)), more, last if more else "")
 
 
@@ -244,13 +252,13 @@ def id_range(prefix: str) -> tuple[bytes, bytes] | None:
     return just_below(lower), upper if upper == b"\xff" * 16 else (int.from_bytes(upper, "big") + 1).to_bytes(16, "big")
 
 
-async def _page(sight: Sight, look: _Look, limit: int) -> tuple[list[SagaRow], bool, str]:
+async def _page(sight: Sight, look: _Look, limit: int, budget: _Budget) -> tuple[list[SagaRow], bool, str]:
     """As many as are asked for, whether there may be more, and behind which saga those are."""
-    budget, stretch = _Budget(), LOOK_FIRST
+    stretch = LOOK_FIRST
     found: list[SagaRow] = []
     heads = look.heads
     while True:
-        chunk = min(CHUNK, budget.inputs) if look.fine else limit + 2
+        chunk = look.chunk(budget) if look.fine else limit + 2
         seen = await sight.session.store.finder.search(heads._replace(limit=chunk), min(stretch, budget.looks))
         chosen, judged = await _chosen(sight, look, seen.rows, budget)
         found += [row for row in chosen if row.key != heads.prefix]
