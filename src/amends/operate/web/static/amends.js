@@ -14,7 +14,8 @@
 
   // One tree made like another, keeping the elements that are in both
 
-  const keyOf = (node) => (node.nodeType === 1 ? node.id || node.getAttribute("data-key") || "" : "");
+  // By attribute: a form's own `id` is hidden by a field with that name
+  const keyOf = (node) => (node.nodeType === 1 && (node.getAttribute("id") || node.getAttribute("data-key"))) || "";
   const alike = (old, made) =>
     old.nodeType === made.nodeType && old.nodeName === made.nodeName && keyOf(old) === keyOf(made);
   const kept = (element, name) =>
@@ -236,7 +237,7 @@
   document.addEventListener("submit", (event) => {
     // A second click on the same button sends nothing twice; the form's message id would count it once anyway
     if (event.target.dataset.sent) event.preventDefault();
-    if (event.target.method === "post") event.target.dataset.sent = "yes";
+    if (event.target.getAttribute("method") === "post") event.target.dataset.sent = "yes";
   });
   document.addEventListener("keydown", pressed);
 
