@@ -8,37 +8,29 @@ Must not: leave a process behind.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 from running import Running, running
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-UNPACKED = Path(__file__).parents[2] / ".services" / "root" / "usr" / "bin"
+import services.browser
+from servers import need
+
 PATIENCE_MILLISECONDS = 8_000
-
-
-def program() -> str:
-    """The browser; without one the test is not run, and that is said."""
-    places = f"{UNPACKED}{os.pathsep}{os.environ.get('PATH', '')}"
-    found = next((found for name in PROGRAMS if (found := shutil.which(name, path=places))), None)
-    if found is not None:
-        return found
-    told = "`chromium` is not on this machine: run `make services-install`, or install the package chromium"
-    if os.environ.get("AMENDS_REQUIRE_SERVICES"):
-        pytest.fail(f"AMENDS_REQUIRE_SERVICES is set, and {told}", pytrace=False)
-    pytest.skip(f"NOT TESTED: {told}")
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One for all tests."""
-    found = program()
+    need(lambda: services.browser.browser().program)
+    found = services.browser.browser()
     with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        made = playwright.chromium.launch(
+            executable_path=found.program,
+            env={**os.environ, **found.environment},
+            args=["--no-sandbox", "--disable-dev-shm-usage"],
+        )
         yield made
         made.close()
 

@@ -119,6 +119,8 @@ def test_payloads_are_shown_to_who_may_read_them_and_acts_to_who_may_act(shop: S
     assert "Acting takes an operator" in viewer
     assert "/act?" not in shop.get("/sagas/order-1", "viewer").text
     assert "data-pick" not in shop.get("/sagas", "viewer").text
+    assert shop.get("/sagas?input=sku=tea", "viewer").status_code == 403
+    assert "Field of the input" not in shop.text("/sagas", "viewer")
     assert shop.get("/sagas/order-1/act?verb=compensate", "viewer").status_code == 403
     assert shop.post("/sagas/order-1/note", "viewer", note="hello").status_code == 403
 

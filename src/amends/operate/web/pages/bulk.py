@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ from amends.operate.values import Search
 from amends.operate.web.context import desk_of, form_lists_of, person_of
 from amends.operate.web.pages import filters as f
 from amends.operate.web.pages.render import link, live, page
+from amends.operate.web.pages.sagas import allowed
 from amends.operate.web.problems import Malformed, NotHere, problem_of
 
 SEE_OTHER, CONFLICT = 303, 409
@@ -114,14 +116,14 @@ async def bulks(request: Request) -> Response:
 async def new(request: Request) -> Response:
     """Which and what; with a verb, also what would come of it."""
     query = request.query_params
-    return await _new(request, _meant(query.multi_items()), _form(dict(query)), dry="verb" in query)
+    return await _new(request, _meant(request, query.multi_items()), _form(dict(query)), dry="verb" in query)
 
 
 async def start(request: Request) -> Response:
     """Begin, if as many fit as the person saw."""
     lists = await form_lists_of(request)
     fields = {name: values[0] for name, values in lists.items()}
-    meant = _meant((name, value) for name, values in lists.items() for value in values)
+    meant = _meant(request, [(name, value) for name, values in lists.items() for value in values])
     form = _form(fields)
     try:
         act = _act(form, person_of(request).name)
@@ -256,9 +258,10 @@ def _form(fields: dict[str, str]) -> Form:
     )
 
 
-def _meant(pairs: object) -> Meant:
-    given = [(str(name), str(value)) for name, value in pairs]  # type: ignore[attr-defined]
-    return Meant(tuple(value for name, value in given if name == "id"), f.read(given, time.time()))
+def _meant(request: Request, pairs: Sequence[tuple[str, str]]) -> Meant:
+    """Raises Forbidden for a search by what somebody may not read."""
+    wanted = allowed(f.read(pairs, time.time()), person_of(request))
+    return Meant(tuple(value for name, value in pairs if name == "id"), wanted)
 
 
 async def _desk(request: Request) -> Operations:

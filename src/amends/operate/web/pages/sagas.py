@@ -14,11 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from amends.operate.values import SagaLine, StuckLine, Trouble
-from amends.operate.web.context import desk_of
+from amends.operate.web.access import Person
+from amends.operate.web.context import desk_of, person_of
 from amends.operate.web.pages import filters as f
 from amends.operate.web.pages.render import link, live, page
 from amends.operate.web.pages.words import count
 from amends.operate.web.plans import plans_of
+from amends.operate.web.problems import Forbidden
 
 ROWS = 50
 STUCK_ROWS = 200
@@ -52,7 +54,7 @@ class Choice(NamedTuple):
 
 async def sagas(request: Request) -> Response:
     """The list."""
-    wanted = f.read(request.query_params.multi_items(), time.time())
+    wanted = allowed(f.read(request.query_params.multi_items(), time.time()), person_of(request))
     desk = await desk_of(request)
     before = request.query_params.get("before")
     found = await desk.search(wanted.search, before=before, limit=ROWS)
@@ -102,6 +104,13 @@ async def stuck(request: Request) -> Response:
             for word in Trouble
         ],
     )
+
+
+def allowed(wanted: f.Filters, person: Person) -> f.Filters:
+    """What somebody may look for: to look by a payload is to read it. Raises Forbidden."""
+    if wanted.search.input and not person.payloads:
+        raise Forbidden(f"{person.name} may not read payloads, and so not look for sagas by a field of their input")
+    return wanted
 
 
 def row_of(line: SagaLine) -> Row:
