@@ -26,7 +26,7 @@ from amends.operate.web.app import web
 from amends.operate.web.openapi import document
 from amends.operate.web.routing import Guarded
 
-EXAMPLES = 4
+EXAMPLES = 3
 ROUTES = [route for route in web("memory://", access=access()).routes if isinstance(route, Guarded)]
 API = [route for route in ROUTES if route.path.startswith("/api/")]
 

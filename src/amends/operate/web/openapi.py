@@ -20,6 +20,7 @@ from amends.operate.web.shapes import ProblemShape
 
 Json = dict[str, Any]
 ALWAYS = (400, 401, 403, 422, 429, 500, 503)
+PLACED = (404, 409)  # where it is about a place of sagas, a definition or something else may not be there
 WORDS = {
     400: "The request is written wrongly",
     401: "Nobody is known by it",
@@ -75,7 +76,8 @@ def document(routes: Sequence[Guarded], root: str, cookie: str) -> Json:
 
 
 def _operation(route: Guarded, told: Told, refs: Json) -> Json:
-    errors = sorted({*ALWAYS, *told.errors})
+    placed = () if told.query is None else PLACED
+    errors = sorted({*ALWAYS, *placed, *told.errors})
     made: Json = {
         "operationId": route.name,
         "summary": told.summary,
