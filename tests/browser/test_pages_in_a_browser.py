@@ -15,19 +15,14 @@ RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'bes
 SERIOUS = ("serious", "critical")
 PAGES = {
     "/": "13 sagas wait for a person",
-    "/sagas": "Sagas",
     "/sagas?status=parked&saga=place-order": "Sagas",
     "/stuck": "15 sagas wait for somebody",
-    "/sagas/order-1": "order-1",
     "/sagas/refund-1": "refund-1",
     "/sagas/trip-1": "trip-1",
-    "/sagas/done-1": "done-1",
     "/sagas/order-1/act?verb=change&step=charge_card": "Try charge_card again with other arguments",
-    "/sagas/trip-1/act?verb=signal&step=approval": "Send the signal approval",
     "/bulk": "Bulk operations",
     "/bulk/new?status=parked&verb=unpark": "Repair many sagas",
     "/workers": "1 worker is alive",
-    "/definitions": "Definitions",
     "/definitions/place-order": "place-order",
 }
 
@@ -54,7 +49,7 @@ def test_a_page_is_whole_fits_and_can_be_used_by_everybody(look: Desk, path: str
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
 
 
-@pytest.mark.parametrize("path", ["/", "/sagas/refund-1", "/sagas", "/bulk/new?status=parked&verb=unpark"])
+@pytest.mark.parametrize("path", ["/", "/sagas/refund-1"])
 def test_in_the_dark_and_on_a_narrow_screen_it_can_be_used_likewise(look: Desk, path: str) -> None:
     assert serious(look.open(path, dark=True, width=390)) == []
 
