@@ -20,7 +20,7 @@ def test_the_siblings_of_a_parked_saga_are_found_by_what_went_wrong(floor: Floor
 
     shown = floor.ok("list", ORDERS, "--group")
     [group] = floor.ok("list", ORDERS, "--group", "--json").data["groups"]
-    command = shown.err.removeprefix("All of the first: amends ").split()
+    command = shown.err.splitlines()[0].removeprefix("All of the first: amends ").split()
 
     assert shown.out.splitlines()[0].split() == ["SAGAS", "ERROR", "SAGA", "STEP", "LAST", "(UTC)", "SUCH", "AS"]
     assert shown.out.splitlines()[1].split()[:4] == ["2", group["fingerprint"], "place-order", "charge_card"]

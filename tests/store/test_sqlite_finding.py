@@ -31,7 +31,7 @@ PLANS = {
     "end_of_open": "COVERING INDEX amends_saga_open (ns=?)",
     "search_trouble": "amends_saga_trouble (ns=? AND id>? AND id<?)",
     "search_wrong": f"{WRONG}>?)",
-    "search_fingerprint": f"{WRONG}=?)",
+    "search_fingerprint": f"{WRONG}=?",
     "groups": f"COVERING INDEX {WRONG}>?)",
     "groups_narrow": f"{WRONG}>?)",
     "head_by_id": "amends_saga USING PRIMARY KEY (ns=? AND id=?)",

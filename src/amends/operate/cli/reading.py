@@ -112,18 +112,6 @@ def _show_groups(groups: Sequence[Group], place: Place, *, as_json: bool) -> Non
     click.echo(f"One act on all of them: {safe(act)}", err=True)
 
 
-def _old(page: StuckPage, seconds: float, limit: int) -> StuckPage:
-    """Those of a page that have not changed for so long."""
-    lines = [line for line in page.lines if time.time() - line.saga.changed_at >= seconds]
-    return StuckPage(tuple(lines[:limit]), page.more or len(lines) > limit)
-
-
-def _row(line: SagaLine, *, assigned: bool) -> tuple[Text | str, ...]:
-    """A line of the list. assigned: with who sees to it."""
-    told = (line.id, line.saga, word(line.status), when(line.started_at), _why(line))
-    return (*told, line.assigned) if assigned else told
-
-
 def _why(line: SagaLine) -> str:
     if line.stalled:
         return f"stalled: {line.stalled}"

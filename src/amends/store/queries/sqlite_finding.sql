@@ -95,7 +95,7 @@ ORDER BY id DESC LIMIT ?14
 SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
        assigned, note, fingerprint, step
 FROM amends_saga INDEXED BY amends_saga_wrong
-WHERE ns = ?1 AND fingerprint IN (SELECT value FROM json_each(?6)) AND fingerprint IS NOT NULL
+WHERE ns = ?1 AND fingerprint IN (SELECT value FROM json_each(?6))
   AND id < ?2 AND id > ?3 AND status IN ('running', 'compensating', 'parked')
   AND (?4 IS NULL OR status IN (SELECT value FROM json_each(?4)))
   AND (?5 IS NULL OR plan IN (SELECT value FROM json_each(?5)))
