@@ -12,10 +12,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+from amends.operate.demo.by_hand import HINTS
 from amends.operate.demo.weather import SIBLINGS, SIBLINGS_AMONG, Trouble, orders_to_mend
 
 DEMO = (sys.executable, "-m", "amends.operate.demo", "--web", "--speed", "20")
@@ -46,6 +48,12 @@ class Visitor:
         with urlopen(Request(f"{self.origin}/api/v1{path}", data, headers), timeout=30) as answer:  # noqa: S310  # ours
             return json.load(answer)
 
+    def first_page(self) -> str:
+        """What a browser would show first."""
+        request = Request(f"{self.origin}/", headers={"Authorization": f"Bearer {self._token}"})  # noqa: S310  # ours
+        with urlopen(request, timeout=30) as answer:  # noqa: S310  # ours
+            return unescape(answer.read().decode())
+
 
 @contextmanager
 def begun(home: Path, *options: str) -> Iterator[Visitor]:
@@ -64,6 +72,7 @@ def begun(home: Path, *options: str) -> Iterator[Visitor]:
 def test_the_parked_are_found_understood_and_mended_in_bulk_and_their_histories_say_by_whom(tmp_path: Path) -> None:
     with begun(tmp_path) as visitor:
         (group,) = visitor.ask("/groups")["groups"]
+        first_page = visitor.first_page()
         parked = visitor.ask("/sagas?status=parked")["sagas"]
         mended = visitor.ask(
             "/bulks",
@@ -85,6 +94,7 @@ def test_the_parked_are_found_understood_and_mended_in_bulk_and_their_histories_
         last_words = visitor.demo.stdout.read()
         visitor.demo.wait(60)
 
+    assert all(hint in first_page and any(hint in line for line in visitor.heard) for hint in HINTS)
     assert group["count"] == len(parked) == SIBLINGS
     assert "refuses our certificate" in group["reason"]
     assert {line["error_fingerprint"] for line in parked} == {group["fingerprint"]}
