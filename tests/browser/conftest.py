@@ -11,13 +11,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from browser_desk import Desk
+from playwright.sync_api import Browser, sync_playwright
 from running import Running, running
 
 import services.browser
 from servers import need
-
-PATIENCE_MILLISECONDS = 8_000
 
 
 @pytest.fixture(scope="session")
@@ -47,44 +46,6 @@ def fresh() -> Iterator[Running]:
     """An empty one, for tests that act."""
     with running(full=False) as made:
         yield made
-
-
-class Desk:
-    """Somebody before the pages of one shop."""
-
-    def __init__(self, browser: Browser, shop: Running) -> None:
-        self.shop = shop
-        self._browser = browser
-        self.contexts: list[BrowserContext] = []
-        self.wrong: list[str] = []
-
-    def open(self, path: str, who: str = "admin", *, script: bool = True, width: int = 1280, dark: bool = False):  # type: ignore[no-untyped-def]
-        """A page, as somebody who is logged in sees it."""
-        context = self._browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme="dark" if dark else "light",
-            java_script_enabled=script,
-            reduced_motion="reduce",
-        )
-        context.set_default_timeout(PATIENCE_MILLISECONDS)
-        self.contexts.append(context)
-        context.add_cookies([self.shop.cookie(who)])
-        page = context.new_page()
-        page.on("console", lambda said: said.type == "error" and self.wrong.append(f"{path}: {said.text}"))
-        page.on("pageerror", lambda error: self.wrong.append(f"{path}: {error}"))
-        page.on("request", lambda asked: self._see(path, asked.url))
-        page.goto(self.shop.url + path)
-        return page
-
-    def _see(self, path: str, url: str) -> None:
-        if not url.startswith(self.shop.url):
-            self.wrong.append(f"{path}: asks {url}")
-
-    def close(self) -> None:
-        """Leave all pages; nothing may have gone wrong on them."""
-        for context in self.contexts:
-            context.close()
-        assert not self.wrong, "\n".join(self.wrong)
 
 
 @pytest.fixture

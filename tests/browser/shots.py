@@ -1,4 +1,4 @@
-"""Pictures of every page, wide and narrow, light and dark: `python tests/browser/shots.py DIRECTORY [PAGE…]`.
+"""Pictures of every page, wide and narrow, light and dark: `PYTHONPATH=. python tests/browser/shots.py DIRECTORY [PAGE…]`.
 
 Guarantees: what is seen is what a browser shows of a real shop.
 Must not: test anything; whoever builds the pages looks.
@@ -7,6 +7,7 @@ Must not: test anything; whoever builds the pages looks.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -14,7 +15,8 @@ from pathlib import Path
 from playwright.async_api import Browser, async_playwright
 from scene import Scene, scene, served
 
-CHROMIUM = "/usr/bin/chromium"
+import services.browser
+
 PAGES = {
     "overview": "/",
     "sagas": "/sagas",
@@ -45,7 +47,11 @@ async def main(out: Path, wanted: list[str]) -> None:
         async with scene(database) as made, served(made) as shop, async_playwright() as playwright:
             await shop.fill()
             await shop.settle()
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            found = services.browser.browser()
+            environment: dict[str, str | float | bool] = {**os.environ, **found.environment}
+            browser = await playwright.chromium.launch(
+                executable_path=found.program, env=environment, args=["--no-sandbox"]
+            )
             for width, scheme in LOOKS:
                 await look(browser, shop, out, width, scheme, wanted)
             await browser.close()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from browser_desk import Desk
 from scene import FAULTS, Order, Trip, book_trip, place_order
-
-from conftest import Desk
 
 
 def test_a_parked_saga_is_found_understood_and_repaired_and_the_page_follows(act: Desk) -> None:
