@@ -12,7 +12,7 @@ import pytest
 from onlooker import Onlooker
 from travels import Ground, Order, Town, hurry, place_order
 
-from amends import Orchestrator, Participant, Service
+from amends import Orchestrator, Participant, Saga, Service, pivot
 from amends.decide.events import Phase
 from amends.observe import events as o
 from amends.observe.logs import InContext, within
@@ -119,3 +119,47 @@ def test_an_event_is_told_from_its_commit_to_its_handler(tmp_path: Path) -> None
     assert heard == [{"service": "stock", "event": "shop.sold", "event_id": ended.message, "attempt": 1}]
     assert metrics.value("amends_events_handled_total", "stock", "shop.sold", "succeeded") == 1
     assert within() == {}
+
+
+@dataclass(frozen=True)
+class Take:
+    """A command."""
+
+    sku: str
+
+
+desk = Service("desk")
+take = desk.command("take", Take, reply=int, compensation=False, readonly=False)
+
+
+@take.request(name="take")
+def ask(order: Order) -> Take:
+    """The only step: the point of no return."""
+    return Take(order.id)
+
+
+taken = Saga("taken", pivot(ask), input=Order, output=ask)
+
+
+def test_commands_that_are_done_together_are_done_in_nobodys_context(tmp_path: Path) -> None:
+    """The lines that a batch logs are of all its sagas, not of the first."""
+    keeper = Participant(desk, database=f"sqlite:///{tmp_path / 'desk.db'}")
+    onlooker = Onlooker()
+    heard: list[dict[str, str | int]] = []
+
+    @keeper.handles(take, batch=10)
+    async def on_take(command: Take, tx: sqlite3.Connection) -> int:
+        heard.append(within())
+        return 1
+
+    keeper.observed_by(onlooker, InContext())
+    conductor = Orchestrator(f"sqlite:///{tmp_path / 'sagas.db'}", sagas=[taken])
+
+    async def main() -> None:
+        async with keeper, conductor:
+            await keeper.session.listening()
+            await asyncio.gather(*(conductor.run(taken, Order(f"o{n}", 1)) for n in range(12)))
+
+    asyncio.run(main())
+    assert heard == [{}] * 12
+    assert [event.outcome for event in onlooker.of(o.HandlerEnded)] == ["succeeded"] * 12
