@@ -73,8 +73,8 @@ def test_a_look_reads_what_is_open_or_a_stretch_however_many_have_ended(postgres
 async def pages(line: Connection, name: str) -> int:
     """How many pages a statement reads."""
     types, values = LOOKS[name]
-    await line.execute("DEALLOCATE ALL")
     await line.execute(f"PREPARE look ({types}) AS {SQL[name]}")
     plan = await line.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE look{values}")
+    await line.execute("DEALLOCATE look")
     top = json.loads(plan)[0]["Plan"]
     return int(top["Shared Hit Blocks"] + top["Shared Read Blocks"])

@@ -112,6 +112,12 @@ def _show_groups(groups: Sequence[Group], place: Place, *, as_json: bool) -> Non
     click.echo(f"One act on all of them: {safe(act)}", err=True)
 
 
+def _row(line: SagaLine, *, assigned: bool) -> tuple[Text | str, ...]:
+    """A line of the list. assigned: with who sees to it."""
+    told = (line.id, line.saga, word(line.status), when(line.started_at), _why(line))
+    return (*told, line.assigned) if assigned else told
+
+
 def _why(line: SagaLine) -> str:
     if line.stalled:
         return f"stalled: {line.stalled}"
