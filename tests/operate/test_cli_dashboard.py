@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -82,7 +84,6 @@ def test_elsewhere_it_refuses_to_begin_before_it_is_told_who_may_ask(shop: Floor
         (["--tls-key=key.pem"], "--tls-key without --tls-cert"),
         (["--tls-cert=cert.pem"], "there is no such file"),
         (["shop:orchestrator", "shop:trip"], "one orchestrator or watcher"),
-        (["--port=1", "--host=127.0.0.1"], "--port=1"),
     ],
 )
 def test_what_is_given_wrongly_is_named_and_nothing_is_served(shop: Floor, given: list[str], words: str) -> None:
@@ -91,6 +92,14 @@ def test_what_is_given_wrongly_is_named_and_nothing_is_served(shop: Floor, given
 
     assert refused.code == 2
     assert words in refused.err
+
+
+def test_a_port_that_somebody_else_has_is_named(shop: Floor) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as other:
+        refused = shop.amends("dashboard", ORDERS, f"--port={other.getsockname()[1]}")
+
+    assert refused.code == 2
+    assert "Address already in use" in refused.err
 
 
 def test_a_database_that_is_not_there_is_an_error(shop: Floor) -> None:

@@ -106,12 +106,11 @@ class One:
 
     async def starter(self, name: str) -> tuple[Session, Saga[Any, Any]]:
         """A session that can start the saga of this name, and that saga. Raises UnknownSaga, Refused, StoreError."""
+        if isinstance(self._source, Participant):
+            raise Refused(f"{name!r:.80}: a choreographed saga is started by its service, in a transaction of its own")
         running = self._running()
-        if running is not None:
-            config: Config | None = running.config
-        else:
-            config = None if isinstance(self._source, Participant) else self._config()
-        if config is None or not config.registry.names:
+        config = self._config() if running is None else running.config
+        if not config.registry.names:
             raise Refused(
                 f"{name!r:.80} cannot be started from here, where only a database is known and no code: start it in "
                 "your application, or name the orchestrator that lists it, as in `amends dashboard shop:orchestrator`"
