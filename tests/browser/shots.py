@@ -1,4 +1,6 @@
-"""Pictures of every page, wide and narrow, light and dark: `PYTHONPATH=. python tests/browser/shots.py DIRECTORY [PAGE…]`.
+"""Pictures of every page, wide and narrow, light and dark.
+
+    PYTHONPATH=. python tests/browser/shots.py DIRECTORY [PAGE…]
 
 Guarantees: what is seen is what a browser shows of a real shop.
 Must not: test anything; whoever builds the pages looks.

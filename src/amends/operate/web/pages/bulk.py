@@ -27,6 +27,7 @@ from amends.operate.web.problems import Malformed, NotHere, problem_of
 
 SEE_OTHER, CONFLICT = 303, 409
 RESULTS = 100
+FOLLOWED_MAX = 20
 LOOKING = "a look at what it would do"
 PER_SECOND = ("5", "20", "100", "500")
 WORDS = ("accepted", "refused", "changed", "too late", "gone", "not answered", "")
@@ -102,11 +103,12 @@ async def bulks(request: Request) -> Response:
     desk = await _desk(request)
     found = await desk.bulks(before=request.query_params.get("before"))
     older = link(request, "bulk", before=found.bulks[-1].id) if found.more else ""
+    moving = tuple(bulk.id for bulk in found.bulks if not _over(bulk))[:FOLLOWED_MAX]
     return page(
         request,
         "bulks.html",
         current="bulk",
-        live=live(request, bulk=tuple(bulk.id for bulk in found.bulks[:20] if not _over(bulk))) if found.bulks else "",
+        live=live(request, bulk=moving) if moving else "",
         bulks=[(bulk, title_of(bulk.act)) for bulk in found.bulks],
         older=older,
         offers=OFFERS,

@@ -92,7 +92,7 @@ async def saga(request: Request) -> Response:
         history_left=0 if everything else max(len(view.history) - HISTORY_LINES, 0),
         buttons=buttons(request, view),
         message=uuid4().hex,
-        flash=flash(request),
+        flash=flash(request, view),
         lasted=(view.line.changed_at if view.state.ended else now) - view.line.started_at,
     )
 
@@ -141,8 +141,9 @@ def half_of(view: SagaView, verb: str, step: str) -> str:
     return f"the undo of {step}" if undo else step
 
 
-def flash(request: Request) -> Mark | None:
-    """What was just done, as the address says it: of a known verb only, in our own words."""
+def flash(request: Request, view: SagaView) -> Mark | None:
+    """What was just done, as the address says it: a known verb and a step that there is, in our own words; an address
+    may come from anywhere."""
     verb = request.query_params.get("acted", "")
     if verb in DONE:
         return Mark(DONE[verb], "good", "check")
@@ -152,7 +153,9 @@ def flash(request: Request) -> Mark | None:
         return Mark(
             "No worker has answered yet. What you asked is kept, and is answered when one comes.", "waiting", "clock"
         )
-    return Mark(f"Accepted: {title_of(verb, request.query_params.get('on', '')[:200])}.", "good", "check")
+    step = request.query_params.get("on", "")
+    about = half_of(view, verb, step) if view.plan.node(step) is not None else ""
+    return Mark(f"Accepted: {title_of(verb, about)}.", "good", "check")
 
 
 def _standing_out(steps: Sequence[StepLine]) -> Sequence[StepLine]:
