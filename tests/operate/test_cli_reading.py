@@ -163,7 +163,8 @@ def test_the_shape_of_a_saga(floor: Floor) -> None:
         ("resolve", "charge_card", True),
         ("compensate", None, False),
     ]
-    assert following[0]["command"] == f"amends retry order-1 charge_card {ORDERS} --reason='say why'"
+    assert following[0]["command"] == f"amends retry order-1 charge_card {ORDERS} --reason='say why' --if-version=3"
+    assert (following[0]["effect"], following[0]["may_change"]) == ("calls charge_card, and the saga goes on", True)
 
 
 def test_the_shapes_of_a_step_and_of_a_line_of_history(floor: Floor) -> None:
