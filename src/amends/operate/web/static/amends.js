@@ -119,10 +119,12 @@
     asking = true;
     refreshed = Date.now();
     const here = location.pathname + location.search;
-    window.htmx.ajax("GET", here, { target: "#page", select: "#page", swap: "morph" }).finally(() => {
+    const asked = window.htmx.ajax("GET", here, { target: "#page", select: "#page", swap: "morph" });
+    const over = () => {
       asking = false;
       if (stale) changed();
-    });
+    };
+    asked.then(over, over); // one that was not answered is asked again with the next change
   }
 
   function changed() {
@@ -154,9 +156,10 @@
       }
     };
     window.addEventListener("pagehide", () => source.close());
-    window.addEventListener("pageshow", (event) => event.persisted && location.reload());
   }
 
+  // A page that comes out of the browser's own store is as old as when it was left, and so are its forms
+  window.addEventListener("pageshow", (event) => event.persisted && location.reload());
   document.addEventListener("visibilitychange", () => !document.hidden && stale && changed());
   document.addEventListener("htmx:beforeSwap", (event) => {
     const page = event.detail.target?.id === "page";
