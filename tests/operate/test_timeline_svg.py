@@ -187,6 +187,15 @@ def test_a_night_in_which_nothing_happens_is_a_short_break() -> None:
     assert "8 h 20 min" in [tick.text for tick in scale.ticks()]
 
 
+def test_a_long_attempt_is_no_break_unless_nothing_else_could_be_seen_beside_it() -> None:
+    instants = [0.0, 1.0, 2.0, 42.0, 43.0]
+
+    assert Scale(instants, 0.0, 1000.0).breaks
+    assert not Scale(instants, 0.0, 1000.0, [(2.0, 42.0)]).breaks
+    assert Scale(instants, 0.0, 1000.0, [(2.0, 41.0), (3.0, 42.0)]).breaks
+    assert Scale([*instants, 1e6], 0.0, 1000.0, [(43.0, float("inf"))]).breaks
+
+
 def test_everything_at_one_instant_is_a_scale_too() -> None:
     scale = Scale([5.0, 5.0], 0.0, 100.0)
 

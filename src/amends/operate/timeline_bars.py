@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from amends.decide.plan import Plan, SleepNode
@@ -105,6 +106,11 @@ class Course:
         for span in self.rest:
             found.update((span.start,) if span.end is None else (span.start, span.end))
         return sorted(found)
+
+    def busy(self) -> list[tuple[float, float]]:
+        """From when to when something was at work."""
+        bars = (bar for row in self.rows for bar in row.bars if bar.kind == "attempt")
+        return [(bar.start, inf if bar.end is None else bar.end) for bar in bars]
 
 
 class _Open(NamedTuple):

@@ -1,7 +1,8 @@
 """The scale of a timeline: where an instant stands, and which ticks help to read it.
 
 A saga works for milliseconds and then waits for days. A gap that would take most of the width is drawn as a short
-break, with how long it is; what lies between the breaks has one scale.
+break, with how long it is; what lies between the breaks has one scale. A time in which something was at work is cut
+short only where nothing else could be seen beside it.
 
 Guarantees: pure; a later instant never stands left of an earlier one; the number of ticks and of breaks is bounded.
 Must not: know what happens at an instant.
@@ -16,6 +17,7 @@ from typing import NamedTuple
 from amends.operate.timeline_bars import span_words
 
 BREAK_SHARE = 0.5  # of what is left to be drawn: a gap that takes more is a break
+BUSY_SHARE = 0.985  # the same, of a gap in which something was at work
 BREAK_WIDTH = 34.0
 BREAKS_MAX = 8
 TICK_WIDTH = 78.0
@@ -47,14 +49,16 @@ class Tick(NamedTuple):
 
 
 class Scale:
-    """Where instants stand, between two places."""
+    """Where instants stand, between two places. busy: from when to when something was at work."""
 
-    def __init__(self, instants: Sequence[float], left: float, right: float) -> None:
+    def __init__(
+        self, instants: Sequence[float], left: float, right: float, busy: Sequence[tuple[float, float]] = ()
+    ) -> None:
         marks = sorted(set(instants)) or [0.0]
         if len(marks) == 1:
             marks.append(marks[0] + 0.001)
         self.start, self.end = marks[0], marks[-1]
-        breaks = _breaks(marks)
+        breaks = _breaks(marks, busy)
         left_over = (self.end - self.start) - sum(end - start for start, end in breaks)
         self._rate = (right - left - BREAK_WIDTH * len(breaks)) / left_over
         self.pieces: list[Piece] = []
@@ -100,14 +104,17 @@ class Scale:
         return found
 
 
-def _breaks(marks: Sequence[float]) -> list[tuple[float, float]]:
+def _breaks(marks: Sequence[float], busy: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """The gaps to draw short, the longest first; something is always left."""
     gaps = sorted(pairwise(marks), key=lambda gap: gap[0] - gap[1])
     left = marks[-1] - marks[0]
     found: list[tuple[float, float]] = []
     for start, end in gaps[:-1]:
-        if len(found) == BREAKS_MAX or end - start <= BREAK_SHARE * left or left - (end - start) <= 0:
+        size = end - start
+        if len(found) == BREAKS_MAX or size <= BREAK_SHARE * left or left - size <= 0:
             break
+        if size <= BUSY_SHARE * left and any(begun <= start and end <= ended for begun, ended in busy):
+            continue
         found.append((start, end))
-        left -= end - start
+        left -= size
     return found

@@ -89,7 +89,7 @@ class _Drawing:
         labels = [width_of(said, SMALL) for said in (*(row.address for row in told.rows), "parked", "people")]
         label = 0.0 if narrow else min(max(labels), LABEL_MAX) + 12
         self._left, self._right = MARGIN + label, self.width - MARGIN - 8
-        self._scale = Scale([*told.instants(), self._now], self._left, self._right)
+        self._scale = Scale([*told.instants(), self._now], self._left, self._right, told.busy())
 
     def body(self) -> Iterator[str]:
         """All of it, from top to bottom."""
