@@ -11,8 +11,9 @@ Must not: be told before what it says is so: what is said of a saga's course is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from amends.decide.events import Phase
 from amends.decide.wire import NO_TRACE
@@ -382,36 +383,11 @@ Event = (
     | MessageBuried
 )
 
-NAMES: Mapping[type[Event], str] = {
-    SagaRequested: "saga.requested",
-    SagaStarted: "saga.started",
-    SagaTurnedBack: "saga.turned_back",
-    SagaParked: "saga.parked",
-    SagaResumed: "saga.resumed",
-    SagaEnded: "saga.ended",
-    SagaAdopted: "saga.adopted",
-    SagaMoved: "saga.moved",
-    AttemptBegan: "attempt.began",
-    CommandSent: "command.sent",
-    AttemptEnded: "attempt.ended",
-    RetryScheduled: "retry.scheduled",
-    StepStuck: "step.stuck",
-    SignalTaken: "signal.taken",
-    ActTaken: "act.taken",
-    AskRefused: "ask.refused",
-    AnswerLate: "answer.late",
-    WorkerRegistered: "worker.registered",
-    WorkerLooked: "worker.looked",
-    LeaseRenewed: "lease.renewed",
-    WorkerRetired: "worker.retired",
-    WorkerLeft: "worker.left",
-    BatchWritten: "batch.written",
-    WriteFailed: "write.failed",
-    HandlerBegan: "handler.began",
-    HandlerEnded: "handler.ended",
-    EventBegan: "event.began",
-    EventEnded: "event.ended",
-    HopSent: "hop.sent",
-    EventPublished: "event.published",
-    MessageBuried: "message.buried",
-}
+
+def _name_of(kind: type[Event]) -> str:
+    """`SagaTurnedBack` is `saga.turned_back`: what it is about, and what is said of that."""
+    subject, *said = re.findall("[A-Z][a-z]*", kind.__name__)
+    return f"{subject.lower()}.{'_'.join(said).lower()}"
+
+
+NAMES: Mapping[type[Event], str] = {kind: _name_of(kind) for kind in get_args(Event)}
