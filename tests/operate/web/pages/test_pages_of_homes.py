@@ -77,7 +77,7 @@ def test_a_home_stands_beside_the_orchestrated_sagas_and_links_stay_with_it(tmp_
         ("/definitions", 200, "buy"),
         ("/definitions/buy", 200, "ask_for_stock"),
         ("/definitions/sell", 404, "is called 'sell'"),
-        ("/bulk", 501, "in bulk only orchestrated ones are"),
+        ("/bulk", 501, "bulk operations are for orchestrated ones"),
     ],
 )
 def test_every_page_of_a_home_alone_says_what_its_home_knows(tmp_path: Path, path: str, status: int, says: str) -> None:

@@ -19,6 +19,9 @@ from amends.operate.web.pages.render import link, live, page
 from amends.operate.web.pages.words import count, figure
 
 
+SEE_OTHER = 303
+
+
 class Rate(NamedTuple):
     """One row of bars. label: what it says, for whoever cannot see it."""
 
@@ -45,7 +48,7 @@ async def overview(request: Request) -> Response:
     """The page."""
     desk = await desk_of(request)
     if not isinstance(desk, Operations):  # a home counts nothing; its list says what there is
-        return RedirectResponse(link(request, "sagas"))
+        return RedirectResponse(link(request, "sagas"), SEE_OTHER)
     found = await desk.overview()
     return page(
         request,
