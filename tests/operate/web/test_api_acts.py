@@ -11,7 +11,7 @@ import pytest
 from web_scene import SAGAS, TOKENS, Far, Job, access, asking, asks, client_of, jobs
 
 from amends import Completed, Orchestrator
-from amends.operate.web import shapes
+from amends.operate.web import answers
 from amends.operate.web.app import web
 
 
@@ -27,7 +27,7 @@ def test_an_act_is_done_by_whoever_is_known_and_stands_in_the_history() -> None:
             assert await at.orchestrator.handle(jobs, "job-1").outcome() == Completed(1)
             history = (await at.get("/api/v1/sagas/job-1/history")).json()["history"]
 
-        told = msgspec.convert(found.json(), shapes.Answered)
+        told = msgspec.convert(found.json(), answers.Answered)
         assert (found.status_code, told.answer, told.verb, told.step) == (200, "accepted", "retry", "work")
         acted = [(line["actor"], line["reason"]) for line in history if line["event"] == "operated"]
         assert acted == [("ola", "it is up")]
@@ -108,7 +108,7 @@ def test_each_verb_is_taken_and_was_foreseen(verb: str, body: dict[str, Any]) ->
 
             found = await at.post(f"/api/v1/sagas/job-1/{verb}", body, if_match=seen.headers["etag"])
 
-        told = msgspec.convert(seen.json(), shapes.Preview)
+        told = msgspec.convert(seen.json(), answers.Preview)
         assert told.answer == ("would be accepted" if found.status_code == 200 else "would be refused"), found.text
 
     asyncio.run(main())
@@ -168,7 +168,7 @@ def test_an_act_that_no_worker_answers_in_time_is_kept_and_said_to_be(tmp_path: 
         async with client_of(web(orchestrator, access=access())) as client:
             found = await client.post("/api/v1/sagas/ask-1/cancel", json={"reason": "no"}, headers=headers)
 
-        told = msgspec.convert(found.json(), shapes.Answered)
+        told = msgspec.convert(found.json(), answers.Answered)
         assert (found.status_code, told.answer) == (202, "kept")
         async with orchestrator:
             assert type(await orchestrator.handle(asks, "ask-1").outcome()).__name__ == "Compensated"
@@ -189,7 +189,7 @@ def test_forgetting_counts_first_and_takes_an_admin() -> None:
             gone = await at.post("/api/v1/prune", {"older_than_seconds": 0, "dry_run": False}, "admin")
             after = await at.get("/api/v1/sagas/job-1")
 
-        assert [msgspec.convert(one.json(), shapes.Pruned).pruned for one in (counted, gone)] == [0, 1]
+        assert [msgspec.convert(one.json(), answers.Pruned).pruned for one in (counted, gone)] == [0, 1]
         assert (counted.json()["would_prune"], still.status_code, after.status_code) == (1, 200, 404)
 
     asyncio.run(main())

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from web_scene import Far, Job, asking, asks, jobs
 
-from amends.operate.web import shapes
+from amends.operate.web import answers
 
 
 def test_a_list_has_the_shape_that_is_described_and_pages_that_meet() -> None:
@@ -20,7 +20,7 @@ def test_a_list_has_the_shape_that_is_described_and_pages_that_meet() -> None:
             cursor = ""
             while True:
                 found = await at.get(f"/api/v1/sagas?limit=2{cursor}")
-                page = msgspec.convert(found.json(), shapes.Page)
+                page = msgspec.convert(found.json(), answers.Page)
                 seen += [saga.id for saga in page.sagas]
                 if page.next is None:
                     break
@@ -40,7 +40,7 @@ def test_one_saga_is_shown_with_its_version_as_etag_and_not_again_where_it_is_kn
             found = await at.get("/api/v1/sagas/job-1")
             again = await at.get("/api/v1/sagas/job-1", if_none_match=found.headers["etag"])
 
-        view = msgspec.convert(found.json(), shapes.View)
+        view = msgspec.convert(found.json(), answers.View)
         assert (view.status, view.input) == ("parked", {"size": 1, "name": "plain"})
         assert found.headers["etag"] == f'"{view.state_version}"'
         assert "retry" in [act.verb for act in view.next]
@@ -105,7 +105,7 @@ def test_what_is_not_there_or_written_wrongly_is_a_problem_with_a_stable_code() 
             for path, (status, code) in asked.items():
                 found = await at.get(path)
                 assert found.headers["content-type"] == "application/problem+json", path
-                told = msgspec.convert(found.json(), shapes.ProblemShape)
+                told = msgspec.convert(found.json(), answers.ProblemShape)
                 assert (found.status_code, told.status, told.code) == (status, status, code), path
 
     asyncio.run(main())
@@ -121,7 +121,7 @@ def test_the_end_of_a_saga_can_be_waited_for() -> None:
             found = await waiting
             at_once = await at.get("/api/v1/sagas/ask-1/outcome")
 
-        assert msgspec.convert(found.json(), shapes.Outcome).status == "completed"
+        assert msgspec.convert(found.json(), answers.Outcome).status == "completed"
         assert at_once.json() == found.json()
 
     asyncio.run(main())
@@ -130,16 +130,16 @@ def test_the_end_of_a_saga_can_be_waited_for() -> None:
 @pytest.mark.parametrize(
     ("path", "shape"),
     [
-        ("me", shapes.Me),
-        ("stuck", shapes.Stuck),
-        ("doctor", shapes.Findings),
-        ("plans", shapes.Plans),
-        ("plans/jobs", shapes.FlowAnswer),
-        ("sagas/job-1/flow", shapes.FlowAnswer),
-        ("sagas/job-1/history", shapes.History),
-        ("overview", shapes.Anything),
-        ("groups", shapes.Anything),
-        ("workers", shapes.Anything),
+        ("me", answers.Me),
+        ("stuck", answers.Stuck),
+        ("doctor", answers.Findings),
+        ("plans", answers.Plans),
+        ("plans/jobs", answers.FlowAnswer),
+        ("sagas/job-1/flow", answers.FlowAnswer),
+        ("sagas/job-1/history", answers.History),
+        ("overview", answers.Anything),
+        ("groups", answers.Anything),
+        ("workers", answers.Anything),
     ],
 )
 def test_each_answer_has_the_shape_that_is_described(path: str, shape: type[msgspec.Struct]) -> None:

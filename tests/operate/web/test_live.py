@@ -184,7 +184,13 @@ def test_who_does_not_read_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_route_says_what_may_be_listened_to_and_streams_what_changes() -> None:
     async def main() -> None:
         async with asking(limits=Limits(listeners=2)) as at:
-            for query in ("", "?about=", "?saga=%00", "?saga=x&at=nowhere", f"?{'&'.join(f'saga={n}' for n in range(60))}"):
+            for query in (
+                "",
+                "?about=",
+                "?saga=%00",
+                "?saga=x&at=nowhere",
+                f"?{'&'.join(f'saga={n}' for n in range(60))}",
+            ):
                 assert (await at.get(f"/live{query}", "viewer")).status_code in (400, 404, 422), query
             await at.parked("job-1")
             web = at.app.state.web

@@ -122,7 +122,7 @@ def test_with_its_own_lifespan_run_it_lets_go_of_everything_at_its_end(tmp_path:
             assert (await client.get("/api/v1/sagas", headers=HEADERS)).status_code == 200
             ready = await client.get("/readyz")
         assert ready.json() == {"status": "ready"}
-        assert not list(tmp_path.glob("*-wal"))
+        assert not list(tmp_path.glob("*-wal"))  # noqa: ASYNC240
 
     asyncio.run(main())
 
@@ -161,7 +161,9 @@ def test_tokens_may_be_given_in_code_and_one_of_the_two_must_be() -> None:
         amends.asgi.web("memory://", tokens={"secret": Person("ada")})
 
 
-@pytest.mark.parametrize("wrong", [("", Role.VIEWER), ("a\nb", Role.VIEWER), ("x" * 101, Role.VIEWER), ("ada", "admin")])
+@pytest.mark.parametrize(
+    "wrong", [("", Role.VIEWER), ("a\nb", Role.VIEWER), ("x" * 101, Role.VIEWER), ("ada", "admin")]
+)
 def test_a_person_that_could_not_stand_in_a_history_is_not_made(wrong: tuple[str, Role]) -> None:
     with pytest.raises(DefinitionError):
         Person(*wrong)

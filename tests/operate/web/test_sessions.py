@@ -33,7 +33,7 @@ def test_a_session_ends_by_itself_when_it_is_left_and_when_its_key_is_another() 
     found = sessions.read(text)
 
     assert found is not None
-    assert found.token == "token-1"
+    assert found.token == "token-1"  # noqa: S105
     assert Sessions(DIGESTS[::-1], clock).read(text) == found  # after a restart
     assert Sessions(DIGESTS[:1], clock).read(text) is None  # a token was taken back
     assert Sessions([], clock).read(text) is None

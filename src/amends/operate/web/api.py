@@ -21,6 +21,7 @@ from amends.operate import as_json
 from amends.operate.mermaid import mermaid
 from amends.operate.operations import Operations
 from amends.operate.values import Act
+from amends.operate.web import answers as a
 from amends.operate.web import api_acts, api_bulk
 from amends.operate.web import shapes as s
 from amends.operate.web.access import Right
@@ -42,7 +43,7 @@ AT_REST = ("completed", "compensated", "parked")
 def routes() -> list[BaseRoute]:
     """All of the API, its own description last."""
     found: list[Guarded] = [*_sagas(), *_all(), *api_acts.routes(ROOT), *api_bulk.routes(ROOT)]
-    told = Told("This description", "about", answer=s.Anything)
+    told = Told("This description", "about", answer=a.Anything)
     described = route(f"{ROOT}/openapi.json", partial(openapi, found), right=Right.VIEW, name="openapi", told=told)
     found.append(described)
     return [*found]
@@ -53,26 +54,26 @@ def _sagas() -> list[Guarded]:
     view = Right.VIEW
     return [
         route(
-            f"{ROOT}/sagas", list_, right=view, told=Told("Sagas, newest first", "sagas", s.PageQuery, answer=s.Page)
+            f"{ROOT}/sagas", list_, right=view, told=Told("Sagas, newest first", "sagas", s.PageQuery, answer=a.Page)
         ),
-        route(one, show, right=view, told=Told("One saga", "sagas", s.ShowQuery, answer=s.View, errors=(404,))),
+        route(one, show, right=view, told=Told("One saga", "sagas", s.ShowQuery, answer=a.View, errors=(404,))),
         route(
             f"{one}/history",
             history,
             right=view,
-            told=Told("What happened to it", "sagas", s.HistoryQuery, answer=s.History, errors=(404,)),
+            told=Told("What happened to it", "sagas", s.HistoryQuery, answer=a.History, errors=(404,)),
         ),
         route(
             f"{one}/flow",
             flow,
             right=view,
-            told=Told("Its flow, and where it stands", "sagas", s.Query, answer=s.FlowAnswer, errors=(404,)),
+            told=Told("Its flow, and where it stands", "sagas", s.Query, answer=a.FlowAnswer, errors=(404,)),
         ),
         route(
             f"{one}/outcome",
             outcome,
             right=view,
-            told=Told("How it ended, waited for", "sagas", s.OutcomeQuery, answer=s.Outcome, errors=(404,)),
+            told=Told("How it ended, waited for", "sagas", s.OutcomeQuery, answer=a.Outcome, errors=(404,)),
         ),
     ]
 
@@ -80,43 +81,43 @@ def _sagas() -> list[Guarded]:
 def _all() -> list[Guarded]:
     view = Right.VIEW
     return [
-        route(f"{ROOT}/me", me, right=view, told=Told("Who asks", "about", answer=s.Me)),
+        route(f"{ROOT}/me", me, right=view, told=Told("Who asks", "about", answer=a.Me)),
         route(
             f"{ROOT}/stuck",
             stuck,
             right=view,
-            told=Told("What waits for somebody", "all", s.StuckQuery, answer=s.Stuck),
+            told=Told("What waits for somebody", "all", s.StuckQuery, answer=a.Stuck),
         ),
         route(
             f"{ROOT}/groups",
             groups,
             right=view,
-            told=Told("Open sagas by what went wrong", "all", s.GroupQuery, answer=s.Anything, errors=(404, 409)),
+            told=Told("Open sagas by what went wrong", "all", s.GroupQuery, answer=a.Anything, errors=(404, 409)),
         ),
         route(
             f"{ROOT}/overview",
             overview,
             right=view,
-            told=Told("How all sagas fare", "all", s.Query, answer=s.Anything),
+            told=Told("How all sagas fare", "all", s.Query, answer=a.Anything),
         ),
         route(
             f"{ROOT}/workers",
             workers,
             right=view,
-            told=Told("Workers and their leases", "all", s.Query, answer=s.Anything),
+            told=Told("Workers and their leases", "all", s.Query, answer=a.Anything),
         ),
         route(
             f"{ROOT}/doctor",
             doctor,
             right=view,
-            told=Told("The database and its workers", "all", s.Query, answer=s.Findings, errors=(501,)),
+            told=Told("The database and its workers", "all", s.Query, answer=a.Findings, errors=(501,)),
         ),
-        route(f"{ROOT}/plans", plans, right=view, told=Told("Definitions", "all", s.Query, answer=s.Plans)),
+        route(f"{ROOT}/plans", plans, right=view, told=Told("Definitions", "all", s.Query, answer=a.Plans)),
         route(
             f"{ROOT}/plans/{{name}}",
             plan,
             right=view,
-            told=Told("One definition, the newest", "all", s.Query, answer=s.FlowAnswer, errors=(404, 501)),
+            told=Told("One definition, the newest", "all", s.Query, answer=a.FlowAnswer, errors=(404, 501)),
         ),
     ]
 

@@ -19,6 +19,7 @@ from amends.operate import as_json
 from amends.operate.cli.inputs import value_of
 from amends.operate.operations import Operations
 from amends.operate.values import Answer
+from amends.operate.web import answers as a
 from amends.operate.web import shapes as s
 from amends.operate.web.access import Right
 from amends.operate.web.context import desk_of, href, person_of, saga_id_of, web_of
@@ -34,9 +35,9 @@ KEPT = "no worker has answered yet; it is kept, and done when one comes. Ask aga
 def routes(root: str) -> list[Guarded]:
     """All of them. root: of the API."""
     one = f"{root}/sagas/{{id}}"
-    started = Told("Start a saga", "sagas", s.Query, s.Start, s.Started, status=201, repeats=True, errors=(404, 409))
-    looked = Told("What an act would do now", "acts", s.Query, s.PreviewBody, s.Preview, errors=(404,))
-    forgotten = Told("Forget sagas that ended long ago", "all", s.Query, s.Prune, s.Pruned, errors=(501,))
+    started = Told("Start a saga", "sagas", s.Query, s.Start, a.Started, status=201, repeats=True, errors=(404, 409))
+    looked = Told("What an act would do now", "acts", s.Query, s.PreviewBody, a.Preview, errors=(404,))
+    forgotten = Told("Forget sagas that ended long ago", "all", s.Query, s.Prune, a.Pruned, errors=(501,))
     return [
         route(f"{root}/sagas", start, right=Right.OPERATE, methods=("POST",), told=started),
         route(f"{one}/preview", preview, right=Right.OPERATE, methods=("POST",), told=looked),
@@ -58,7 +59,7 @@ def _act(
 ) -> Guarded:
     name = getattr(handler, "__name__", "")
     errors = (404, 409, *((412, 428) if confirms else ()))
-    told = Told(summary, "acts", s.Query, body, s.Answered, confirms=confirms, repeats=True, errors=errors)
+    told = Told(summary, "acts", s.Query, body, a.Answered, confirms=confirms, repeats=True, errors=errors)
     return route(f"{one}/{name}", handler, right=Right.OPERATE, methods=("POST",), told=told)
 
 

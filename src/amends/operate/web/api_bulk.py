@@ -17,6 +17,7 @@ from amends.operate import as_json_bulk as bulks_json
 from amends.operate.bulk import BulkAct
 from amends.operate.operations import Operations
 from amends.operate.values import Search
+from amends.operate.web import answers as a
 from amends.operate.web import shapes as s
 from amends.operate.web.access import Right
 from amends.operate.web.context import desk_of, href, person_of, saga_id_of
@@ -30,9 +31,9 @@ def routes(root: str) -> list[Guarded]:
     """All of them. root: of the API."""
     one = f"{root}/bulks/{{id}}"
     errors = (404, 501)
-    planned = Told("What it would do: a dry run", "bulk", s.Query, s.BulkPlanBody, s.Anything, errors=(501,))
-    begun = Told("Begin one", "bulk", s.Query, s.BulkBody, s.Anything, status=201, repeats=True, errors=(409, 412, 501))
-    seen = Told("Bulk operations, newest first", "bulk", s.BulksQuery, answer=s.Anything, errors=errors)
+    planned = Told("What it would do: a dry run", "bulk", s.Query, s.BulkPlanBody, a.Anything, errors=(501,))
+    begun = Told("Begin one", "bulk", s.Query, s.BulkBody, a.Anything, status=201, repeats=True, errors=(409, 412, 501))
+    seen = Told("Bulk operations, newest first", "bulk", s.BulksQuery, answer=a.Anything, errors=errors)
     found = [
         route(f"{root}/bulks/plan", plan, right=Right.OPERATE, methods=("POST",), name="bulk_plan", told=planned),
         route(f"{root}/bulks", begin, right=Right.OPERATE, methods=("POST",), name="bulk_start", told=begun),
@@ -42,14 +43,14 @@ def routes(root: str) -> list[Guarded]:
         _read(f"{one}/log", log, "Who did what with it", s.Query, "bulk_log"),
     ]
     for move, summary in {"pause": "Have it rest", "resume": "Have it go on", "cancel": "End it early"}.items():
-        told = Told(summary, "bulk", s.Query, s.Plainly, s.Anything, confirms=True, errors=(404, 409, 412, 428, 501))
+        told = Told(summary, "bulk", s.Query, s.Plainly, a.Anything, confirms=True, errors=(404, 409, 412, 428, 501))
         name = f"bulk_{move}"
         found.append(route(f"{one}/{move}", _Move(move), right=Right.OPERATE, methods=("POST",), name=name, told=told))
     return found
 
 
 def _read(path: str, handler: Any, summary: str, query: type[Any], name: str) -> Guarded:
-    told = Told(summary, "bulk", query, answer=s.Anything, errors=(404, 501))
+    told = Told(summary, "bulk", query, answer=a.Anything, errors=(404, 501))
     return route(path, handler, right=Right.VIEW, name=name, told=told)
 
 

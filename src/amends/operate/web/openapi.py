@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 
 from amends.operate.web.access import Right
+from amends.operate.web.answers import ProblemShape
 from amends.operate.web.problems import MEDIA
 from amends.operate.web.routing import Guarded, Told
-from amends.operate.web.shapes import ProblemShape
 
 Json = dict[str, Any]
 ALWAYS = (400, 401, 403, 422, 429, 500, 503)
