@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ sent = Saga("sent", pack, pivot, send, input=Parcel, output=send)
 weighed = Saga("weighed", weigh, answer, input=Parcel)
 told = Saga("told", pack, pivot, for_each(tell, over=numbers), input=Parcel)
 NOWHERE = Parcel("nowhere")
-BY = {"actor": "ada", "reason": "the street is Quay 1"}
+BY: dict[str, Any] = {"actor": "ada", "reason": "the street is Quay 1"}
 QUAY = b'{"parcel":{"street":"Quay 1"}}'
 
 

@@ -14,7 +14,7 @@ from amends.decide.wire import Command, Reply, Word
 from amends.errors import Refused
 from amends.operate.operations import Operations
 
-BY = {"actor": "ada", "reason": "the price was wrong"}
+BY: dict[str, Any] = {"actor": "ada", "reason": "the price was wrong"}
 OTHER = b'{"cents":7}'
 
 

@@ -57,6 +57,9 @@ ACTS: dict[str, tuple[Callable[[Operations], Awaitable[Any]], Any]] = {
     "unpark": (lambda found: found.unpark("parked", **BY), UnknownSaga),
     "cancel": (lambda found: found.cancel("waits", **BY), UnknownSaga),
     "signal": (lambda found: found.signal("waits", "answer", b'{"yes":true}', actor="eve"), UnknownSaga),
+    "assign": (lambda found: found.assign("parked", "eve", **BY), UnknownSaga),
+    "note": (lambda found: found.note("parked", "seen", actor="eve"), UnknownSaga),
+    "preview": (lambda found: found.preview("parked", "compensate"), UnknownSaga),
     "bulk_plan": (
         lambda found: found.bulk_plan(BulkAct("unpark", "eve"), Search()),
         BulkPlan("unpark", "", 0, False, 0, (), ()),
@@ -184,6 +187,7 @@ async def _reads(ours: Store, sagas: dict[str, Any], plans: list[int]) -> None:
         assert await ours.find(Filter(plans=tuple(plans), stuck=stuck)) == []
     assert await ours.find(Filter(statuses=("running", "parked"))) == []
     assert await ours.plans() == []
+    assert await ours.lengths([row.id for row in sagas.values()]) == [0] * len(sagas)
     assert await ours.count() == await ours.count(open_only=True) == {}
     assert await ours.overdue(ours.now() + 1e9, 100) == []
     assert (await ours.ended(ours.now() + 1e9, None, 100)).sagas == ()
@@ -221,6 +225,7 @@ async def _writes(ours: Store, worker: int, sagas: dict[str, Any], plans: list[i
 
 CALLED = {
     *("head", "load", "mail", "sent", "find", "plans", "count", "overdue", "ended", "commit", "commit_aside", "send"),
+    "lengths",
     *("claim", "retire_expired", "adopt", "owned_mail", "owned", "unstall", "rouse", "stall", "release"),
     *("answer_ended", "prune", "add_plans", "token_keys", "add_token_key", "workers", "register"),
 }
