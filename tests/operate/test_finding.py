@@ -348,9 +348,9 @@ def test_whatever_text_is_looked_for_finds_nothing_and_harms_nothing(text: str, 
             assert await ids(found, wanted) == [], wanted
             if not wanted.input:
                 assert await found.groups(wanted) == (), wanted
-        for name in ("sagas", "versions"):
+        for unknown in (Search(sagas=(text,)), Search(versions=(text,))):
             with pytest.raises(UnknownSaga):
-                await found.search(Search(**{name: (text,)}))
+                await found.search(unknown)
         assert len(await ids(found, Search())) == 5
 
     play(scene, f"sqlite:///{tmp_path}/orders.db")

@@ -10,6 +10,7 @@ import re
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,7 @@ def test_a_look_costs_what_is_open_or_a_stretch_however_many_have_ended(tmp_path
         await go_wrong(store)
         try:
             looks = {**BY_WHAT_IS_OPEN, **BY_THE_STRETCH}
-            return {name: await cost(store, lambda look=look: look(store.finder)) for name, look in looks.items()}
+            return {name: await cost(store, partial(look, store.finder)) for name, look in looks.items()}
         finally:
             await store.close()
 

@@ -44,12 +44,14 @@ async def searched(rig: Rig, wanted: Wanted, look: int = LOOK) -> list[str]:
     return keys((await rig.first_store.finder.search(wanted, look)).rows)
 
 
-async def wrong(rig: Rig, worker: int, fingerprint: str, step: str, status: str = "parked", **said: str) -> Saga:
+async def wrong(
+    rig: Rig, worker: int, fingerprint: str, step: str, status: str = "parked", assigned: str | None = None
+) -> Saga:
     """An open saga with which something went wrong."""
     saga = await rig.owned(worker)
     owner = worker if status == "compensating" else None
     stuck = None if status == "compensating" else f"{step}: no"
-    head = Head(status, owner, None, stuck, "no", fingerprint=fingerprint, step=step, **said)
+    head = Head(status, owner, None, stuck, "no", fingerprint=fingerprint, step=step, assigned=assigned)
     assert await rig.first_store.commit(worker, [saga.next(head)]) == [Fate.WRITTEN]
     return saga
 
