@@ -148,4 +148,4 @@ def test_an_application_with_a_route_that_demands_no_right_is_not_made() -> None
 def test_a_dashboard_that_nobody_or_everybody_may_ask_is_not_made() -> None:
     for tokens, hook in (((), None), ([Token.of("x" * 30, access().by_text(TOKENS["admin"]).person)], print)):  # type: ignore[union-attr]
         with pytest.raises(DefinitionError, match="who may ask"):
-            Access(tokens, hook)  # type: ignore[arg-type]  # the second gives nobody, and is never asked
+            Access(tokens, hook)

@@ -241,7 +241,7 @@ def test_websockets_are_not_taken() -> None:
             async def receive() -> dict[str, str]:
                 return {"type": "websocket.connect"}
 
-            await at.app({"type": "websocket", "path": "/live", "headers": []}, receive, send)  # type: ignore[arg-type]
+            await at.app({"type": "websocket", "path": "/live", "headers": []}, receive, send)
 
         assert said == [{"type": "websocket.close", "code": 1008}]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 from web_scene import SAGAS, TOKENS, access, client_of
 
-from amends import Orchestrator, Participant, Retry, Saga, Service
+from amends import Orchestrator, Participant, Retry, Saga, Service, pivot
 from amends.operate.web.app import web
 from amends.operate.web.desks import Desks, Source
 
@@ -31,7 +31,7 @@ def ask_for_stock(order: Ask) -> Ask:
     return order
 
 
-buy = Saga("buy", ask_for_stock, input=Ask)
+buy = Saga("buy", pivot(ask_for_stock), input=Ask)
 
 
 @asynccontextmanager

@@ -104,7 +104,7 @@ def test_where_nobody_listens_any_more_nothing_is_looked_at() -> None:
         await anext(stream)
         await versions.again()
 
-        await stream.aclose()
+        await stream.aclose()  # type: ignore[attr-defined]  # it is a generator
         looking = live._looking
         assert looking is not None
         await looking

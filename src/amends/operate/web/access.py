@@ -63,7 +63,8 @@ class Person:
             raise DefinitionError(
                 f"Person({self.name!r:.80}): a printable name of at most {NAME_CHARACTERS_MAX} characters is expected"
             )
-        if not isinstance(self.role, Role):
+        given: object = self.role
+        if not isinstance(given, Role):
             roles = ", ".join(Role)
             raise DefinitionError(f"Person({self.name!r}, {self.role!r:.80}): a role is expected: {roles}")
 

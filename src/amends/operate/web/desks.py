@@ -147,7 +147,11 @@ class One:
             await session.close()
 
     def _config(self) -> Config:
-        source = self._source.config if isinstance(self._source, Watcher) else self._source
+        source = self._source
+        if isinstance(source, Participant):
+            raise Refused(f"the sagas of the service {source.service.name} are in no orchestrator's database")
+        if isinstance(source, Watcher):
+            source = source.config
         config = config_of(source, self._namespace, ANSWER_SECONDS)
         check_there(config.database)
         return config

@@ -19,6 +19,7 @@ from amends.operate.web.problems import MEDIA
 from amends.operate.web.routing import Guarded, Told
 
 Json = dict[str, Any]
+Refs = dict[Any, Json]
 ALWAYS = (400, 401, 403, 422, 429, 500, 503)
 PLACED = (404, 409)  # where it is about a place of sagas, a definition or something else may not be there
 WORDS = {
@@ -57,7 +58,7 @@ def document(routes: Sequence[Guarded], root: str, cookie: str) -> Json:
     kinds = dict.fromkeys(kind for _, one in told for kind in (one.body, one.answer) if kind is not None)
     shown = [ProblemShape, *kinds]
     schemas, components = msgspec.json.schema_components(shown, ref_template="#/components/schemas/{name}")
-    refs = dict(zip(shown, schemas, strict=True))
+    refs: Refs = dict(zip(shown, schemas, strict=True))
     paths: Json = {}
     for route, one in told:
         paths.setdefault(_plain(route.path), {})[_method(route)] = _operation(route, one, refs)
@@ -75,7 +76,7 @@ def document(routes: Sequence[Guarded], root: str, cookie: str) -> Json:
     }
 
 
-def _operation(route: Guarded, told: Told, refs: Json) -> Json:
+def _operation(route: Guarded, told: Told, refs: Refs) -> Json:
     placed = () if told.query is None else PLACED
     errors = sorted({*ALWAYS, *placed, *told.errors})
     made: Json = {
@@ -92,7 +93,7 @@ def _operation(route: Guarded, told: Told, refs: Json) -> Json:
     return made
 
 
-def _others(told: Told, refs: Json, errors: Iterable[int]) -> Json:
+def _others(told: Told, refs: Refs, errors: Iterable[int]) -> Json:
     found: Json = {str(status): {"$ref": f"#/components/responses/{status}"} for status in errors}
     if told.repeats and told.tag == "acts":
         found["202"] = {**_answer(told, refs), "description": "No worker has answered yet; it is kept"}
@@ -101,7 +102,7 @@ def _others(told: Told, refs: Json, errors: Iterable[int]) -> Json:
     return found
 
 
-def _answer(told: Told, refs: Json) -> Json:
+def _answer(told: Told, refs: Refs) -> Json:
     return {"description": told.summary, "content": {"application/json": {"schema": refs[told.answer]}}}
 
 
@@ -110,8 +111,7 @@ def _parameters(route: Guarded, told: Told) -> Iterator[Json]:
         schema = {"type": "string", "minLength": 1, "maxLength": 200}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
     if told.query is not None:
-        schema = msgspec.json.schema(told.query)
-        defined = schema["$defs"]
+        defined: Json = msgspec.json.schema(told.query)["$defs"]
         for name, field in defined[told.query.__name__]["properties"].items():
             yield {"name": name, "in": "query", "required": False, "schema": _plain_query(_written_out(field, defined))}
     if told.confirms:
@@ -136,7 +136,7 @@ def _plain_query(field: Json) -> Json:
     return kept[0] if len(kept) == 1 else {"anyOf": kept}
 
 
-def _problems(refs: Json) -> Json:
+def _problems(refs: Refs) -> Json:
     content = {MEDIA: {"schema": refs[ProblemShape]}}
     return {str(status): {"description": words, "content": content} for status, words in WORDS.items()}
 
