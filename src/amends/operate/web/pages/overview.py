@@ -18,7 +18,6 @@ from amends.operate.web.context import desk_of, web_of
 from amends.operate.web.pages.render import link, live, page
 from amends.operate.web.pages.words import count, figure
 
-
 SEE_OTHER = 303
 
 
