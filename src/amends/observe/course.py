@@ -7,7 +7,7 @@ Must not: know who is told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
 from amends.decide import events as e
@@ -18,6 +18,7 @@ from amends.observe import events as o
 from amends.observe.events import About, Event
 
 CAUSE_MOST = 40  # a cause is a word
+Events = tuple[Event, ...]
 
 
 class Sent(NamedTuple):
@@ -39,94 +40,96 @@ class Course:
         self._lines: Sequence[e.Event] = ()
         self.sent: dict[tuple[str, Phase], Sent] = {}
 
-    def told(self, lines: Sequence[e.Event], state: State, at: float) -> Iterator[Event]:
+    def told(self, lines: Sequence[e.Event], state: State, at: float) -> Sequence[Event]:
         """What is to be told of lines that are on disk now. state: after them."""
+        found: list[Event] | None = None  # of most decisions nothing: this is on every saga's way
         self._lines = lines
         for line in lines:
             tell = _TOLD.get(type(line))
             if tell is not None:
-                yield from tell(self, line, state, at)
+                events = tell(self, line, state, at)
+                if events:
+                    found = [*events] if found is None else [*found, *events]
+        return found or ()
 
     # What the lines of the whole saga say
 
-    def _started(self, line: e.Started, state: State, at: float) -> Iterator[Event]:
-        yield o.SagaStarted(self.about, at)
+    def _started(self, line: e.Started, state: State, at: float) -> Events:
+        return (o.SagaStarted(self.about, at),)
 
-    def _turned(self, line: e.TurnedBack, state: State, at: float) -> Iterator[Event]:
-        yield o.SagaTurnedBack(self.about, at, line.cause[:CAUSE_MOST], line.address)
+    def _turned(self, line: e.TurnedBack, state: State, at: float) -> Events:
+        return (o.SagaTurnedBack(self.about, at, line.cause[:CAUSE_MOST], line.address),)
 
-    def _parked(self, line: e.Parked, state: State, at: float) -> Iterator[Event]:
-        yield o.SagaParked(self.about, at)
+    def _parked(self, line: e.Parked, state: State, at: float) -> Events:
+        return (o.SagaParked(self.about, at),)
 
-    def _resumed(self, line: e.Resumed | e.ResumedBack, state: State, at: float) -> Iterator[Event]:
-        yield o.SagaResumed(self.about, at, type(line) is e.ResumedBack)
+    def _resumed(self, line: e.Resumed | e.ResumedBack, state: State, at: float) -> Events:
+        return (o.SagaResumed(self.about, at, type(line) is e.ResumedBack),)
 
-    def _ended(self, line: e.Completed | e.Compensated, state: State, at: float) -> Iterator[Event]:
+    def _ended(self, line: e.Completed | e.Compensated, state: State, at: float) -> Events:
         end = "completed" if type(line) is e.Completed else "compensated"
-        yield o.SagaEnded(self.about, at, end, max(at - self.about.made_at, 0.0))
+        return (o.SagaEnded(self.about, at, end, max(at - self.about.made_at, 0.0)),)
 
-    def _adopted(self, line: e.Adopted, state: State, at: float) -> Iterator[Event]:
-        yield o.SagaAdopted(self.about, at, line.worker, line.deaths)
+    def _adopted(self, line: e.Adopted, state: State, at: float) -> Events:
+        return (o.SagaAdopted(self.about, at, line.worker, line.deaths),)
 
-    def _moved(self, line: e.Moved, state: State, at: float) -> Iterator[Event]:
-        yield o.SagaMoved(self.about, at, line.fingerprint)
+    def _moved(self, line: e.Moved, state: State, at: float) -> Events:
+        return (o.SagaMoved(self.about, at, line.fingerprint),)
 
     # What those of people say
 
-    def _operated(self, line: e.Operated, state: State, at: float) -> Iterator[Event]:
-        yield o.ActTaken(self.about, at, line.verb, line.address)
+    def _operated(self, line: e.Operated, state: State, at: float) -> Events:
+        return (o.ActTaken(self.about, at, line.verb, line.address),)
 
-    def _refused(self, line: e.Refused, state: State, at: float) -> Iterator[Event]:
-        yield o.AskRefused(self.about, at, line.verb)
+    def _refused(self, line: e.Refused, state: State, at: float) -> Events:
+        return (o.AskRefused(self.about, at, line.verb),)
 
-    def _kept(self, line: e.Kept, state: State, at: float) -> Iterator[Event]:
-        yield o.SignalTaken(self.about, at, line.address, True)
+    def _kept(self, line: e.Kept, state: State, at: float) -> Events:
+        return (o.SignalTaken(self.about, at, line.address, True),)
 
     # What those of steps say
 
-    def _succeeded(self, line: e.Succeeded, state: State, at: float) -> Iterator[Event]:
+    def _succeeded(self, line: e.Succeeded, state: State, at: float) -> Events:
         node = self._plan.node(line.address)
         if type(node) is WaitNode:
-            yield o.SignalTaken(self.about, at, line.address, False)
-        elif isinstance(node, StepNode) and node.remote:
-            yield self._over(line, line.address, Phase.ACTION, "succeeded", state, at)
+            return (o.SignalTaken(self.about, at, line.address, False),)
+        if isinstance(node, StepNode) and node.remote:
+            return (self._over(line, line.address, Phase.ACTION, "succeeded", state, at),)
+        return ()
 
-    def _rejected(self, line: e.Rejected, state: State, at: float) -> Iterator[Event]:
-        yield from self._reply(line, line.address, Phase.ACTION, "rejected", state, at)
+    def _rejected(self, line: e.Rejected, state: State, at: float) -> Events:
+        return self._reply(line, line.address, Phase.ACTION, "rejected", state, at)
 
-    def _undone(self, line: e.Undone | e.Voided, state: State, at: float) -> Iterator[Event]:
+    def _undone(self, line: e.Undone | e.Voided, state: State, at: float) -> Events:
         word = "succeeded" if type(line) is e.Undone else "void"
-        yield from self._reply(line, line.address, Phase.UNDO, word, state, at)
+        return self._reply(line, line.address, Phase.UNDO, word, state, at)
 
-    def _unknown(self, line: e.Unknown, state: State, at: float) -> Iterator[Event]:
-        yield from self._reply(line, line.address, Phase.ACTION, "unresolved", state, at)
+    def _unknown(self, line: e.Unknown, state: State, at: float) -> Events:
+        return self._reply(line, line.address, Phase.ACTION, "unresolved", state, at)
 
-    def _failed(self, line: e.Failed, state: State, at: float) -> Iterator[Event]:
+    def _failed(self, line: e.Failed, state: State, at: float) -> Events:
         address, phase, _, resolved, due, lost = line
         word = "failed" if resolved else "unresolved"
         attempt = self._attempt(line, state, address, phase)
+        ended = self._reply(line, address, phase, word, state, at)
         if lost:
-            round_ = state.step(address).round
-            undoes = _undoes(state, address, phase)
-            yield o.AttemptEnded(self.about, at, address, phase, round_, attempt, None, word, lost=True, undoes=undoes)
-        else:
-            yield from self._reply(line, address, phase, word, state, at)
-        yield o.RetryScheduled(self.about, at, address, phase, attempt, max(due - at, 0.0))
+            numbers, undoes = (state.step(address).round, attempt), _undoes(state, address, phase)
+            ended = (o.AttemptEnded(self.about, at, address, phase, *numbers, None, word, lost=True, undoes=undoes),)
+        return (*ended, o.RetryScheduled(self.about, at, address, phase, attempt, max(due - at, 0.0)))
 
-    def _stuck(self, line: e.Stuck, state: State, at: float) -> Iterator[Event]:
+    def _stuck(self, line: e.Stuck, state: State, at: float) -> Events:
         word = "rejected" if line.rejected else "failed" if line.resolved else "unresolved"
-        yield from self._reply(line, line.address, line.phase, word, state, at)
-        yield o.StepStuck(self.about, at, line.address, line.phase)
+        ended = self._reply(line, line.address, line.phase, word, state, at)
+        return (*ended, o.StepStuck(self.about, at, line.address, line.phase))
 
-    def _late(self, line: e.Late, state: State, at: float) -> Iterator[Event]:
-        yield o.AnswerLate(self.about, at, line.address, line.phase)
+    def _late(self, line: e.Late, state: State, at: float) -> Events:
+        return (o.AnswerLate(self.about, at, line.address, line.phase),)
 
-    def _reply(
-        self, line: e.Event, address: str, phase: Phase, outcome: str, state: State, at: float
-    ) -> Iterator[Event]:
+    def _reply(self, line: e.Event, address: str, phase: Phase, outcome: str, state: State, at: float) -> Events:
         node = self._plan.node(address)
         if isinstance(node, StepNode) and node.remote:
-            yield self._over(line, address, phase, outcome, state, at)
+            return (self._over(line, address, phase, outcome, state, at),)
+        return ()
 
     def _over(self, line: e.Event, address: str, phase: Phase, outcome: str, state: State, at: float) -> Event:
         """The end of a remote attempt, as seen from where its command was sent."""
@@ -155,7 +158,7 @@ def _undoes(state: State, address: str, phase: Phase) -> int:
     return state.step(address).action.attempts if phase is Phase.UNDO else 0
 
 
-_Teller = Callable[[Course, e.Event, State, float], Iterator[Event]]
+_Teller = Callable[[Course, e.Event, State, float], Events]
 _TOLD: dict[type[e.Event], _Teller] = cast(
     "dict[type[e.Event], _Teller]",
     {

@@ -29,6 +29,7 @@ from amends.observe.events import (
 FIELDS = ("saga", "saga_id", "step", "phase", "attempt", "service", "event", "event_id")
 TEXT_CHARACTERS_MAX = 32_000  # of one message, or of one traceback
 _within: ContextVar[dict[str, str | int] | None] = ContextVar("amends_within", default=None)
+_OTHERS = frozenset({AttemptEnded, HandlerBegan, HandlerEnded, EventBegan, EventEnded})
 _OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {"message", "asctime", "taskName", *FIELDS}
 
 
@@ -39,6 +40,8 @@ class InContext:
         """Begin to remember, or forget."""
         if isinstance(event, AttemptBegan):
             _within.set(_fields(event))
+        elif type(event) not in _OTHERS:
+            return
         elif isinstance(event, HandlerBegan):
             _within.set({**_fields(event), "service": event.service})
         elif isinstance(event, EventBegan):

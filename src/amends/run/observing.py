@@ -107,17 +107,16 @@ class Eye:
         step, address, phase = self._live.known(attempt.address), attempt.address, attempt.phase
         numbers = step.round, step.track(phase).attempts
         undoes = step.action.attempts if phase is Phase.UNDO else 0
-        self._hub.tell(o.AttemptBegan(about, shell.now(), address, phase, *numbers, undoes))
-        began, word, error = shell.loop.time(), "unresolved", ""
+        at, began, word, error = shell.now(), shell.loop.time(), "unresolved", ""
+        self._hub.tell(o.AttemptBegan(about, at, address, phase, *numbers, undoes))
         try:
             message = await made
             word, error = said_of(message)
         finally:
             made.close()  # a no-op, but for what was cancelled before it began
             seconds = shell.loop.time() - began
-            at = shell.now()
-            ended = o.AttemptEnded(about, at, address, phase, *numbers, seconds, word, error, undoes=undoes)
-            self._hub.tell(ended)
+            ended = (about, at + seconds, address, phase, *numbers, seconds, word, error, "", False, undoes)
+            self._hub.tell(o.AttemptEnded(*ended))
         return message
 
 
