@@ -215,5 +215,3 @@ def test_a_saga_whose_local_step_was_changed_stays_with_a_plan_that_has_it_there
     moved = plan(PIVOT, each(StepNode("e", Place.AFTER, work="command:shop/e"), limit=1))
 
     assert obstacle(saga.plan, moved, saga.state) != ""
-
-
