@@ -170,7 +170,11 @@ def test_a_for_each_stands_for_its_items() -> None:
 
 
 def test_secrets_are_found_by_payload_and_address_and_an_item_has_those_of_all_items() -> None:
-    marks = (Marked("input", "", ("/card",)), Marked("result", "pay", ("/token", "/pin")), Marked("result", "each", ("",)))
+    marks = (
+        Marked("input", "", ("/card",)),
+        Marked("result", "pay", ("/token", "/pin")),
+        Marked("result", "each", ("",)),
+    )
     marked = replace(plan(step("pay"), EachNode("each", step("each"), "function f")), secrets=marks)
 
     assert marked.secrets_in(Payload.INPUT) == ("/card",)

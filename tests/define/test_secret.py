@@ -18,7 +18,7 @@ from amends.define.values import codec_for
 from amends.errors import DefinitionError, ValueRefused
 
 T = TypeVar("T")
-Pin = NewType("Pin", Secret[str])  # type: ignore[valid-newtype]  # a marked type has a name of its own
+Pin = NewType("Pin", Secret[str])  # a marked type has a name of its own
 
 
 @dataclass(frozen=True)
