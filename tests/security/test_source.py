@@ -43,7 +43,6 @@ ALLOWED = {
     "operate/cli/app.py: import_module(name)": "MODULE:NAME, by whoever runs the command",
     "operate/cli/app.py: import_module('django')": "a constant",
     "operate/cli/demo.py: find_spec(name)": "a constant",
-    "operate/cli/dashboard.py: find_spec(name)": "a constant",
     "operate/cli/loops.py: find_spec('uvloop')": "a constant",
     "operate/cli/loops.py: import_module('uvloop')": "a constant",
     "operate/cli/verbs.py: find_spec(entry.place.partition(':')[0])": "a table of our own modules",
