@@ -9,7 +9,7 @@ from __future__ import annotations
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 from running import Running
 
-PATIENCE_MILLISECONDS = 8_000
+PATIENCE_MILLISECONDS = 20_000
 
 
 class Desk:
