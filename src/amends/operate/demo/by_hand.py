@@ -38,7 +38,7 @@ HINTS = (
     "Repair its siblings in bulk: from the group, see what would be done, then start it.",
     "Look at one of them again: its history says who did what, and why.",
 )
-PARKED_SECONDS = 60.0  # until all that meet the fault should be parked
+PARKED_SECONDS = 180.0  # at most, until all that meet the fault are parked
 LOOK_SECONDS = 0.5
 ACTS_MAX = 60  # lines about who did what, in the end
 Say = Callable[[str], object]
