@@ -145,7 +145,7 @@ def test_what_is_asked_at_random_is_answered_as_it_is_described() -> None:
             operation: Any = result.ok()  # type: ignore[union-attr]  # the document is sound
             if operation.path.endswith("/outcome"):
                 continue  # it would wait
-            run: Any = config(given(operation.as_strategy())(one))
+            run: Any = config(given(operation.as_strategy())(one))  # type: ignore[no-untyped-call]  # Hypothesis' own
             run()
 
     assert len(asked) == len(API) - 1
