@@ -144,7 +144,7 @@ def ending(yard: Any, seconds: float) -> dict[str, Any]:
     ledgers = {name: entries(yard.databases[name]) for name in SERVICES}
     called = calls(yard.books)
     told = lines(yard.books.glob("client-*.jsonl"))
-    troubles += check(Evidence(sagas, ledgers, called, told))
+    troubles += check(Evidence(sagas, ledgers, called, told, killed=yard.killed))
     done = {(entry.saga, entry.step) for ledger in ledgers.values() for entry in ledger if entry.op == "do"}
     troubles += undone_unasked(called, done)
     troubles += [

@@ -3,7 +3,7 @@
 What it is: functions from what independent parties wrote down to a list of sentences, empty if all is well. The rules
 have the numbers of `docs/internals/chaos.md`. One pass over each record.
 Guarantees: trusts the sagas' own tables only where they are what is accused.
-Must not: excuse.
+Must not: excuse, but for what a process was seen to die of.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from typing import Any, NamedTuple
 
 from chaos_check import ugly_words
 from services_books import Entry
+from services_shop import HANDLER_SECONDS
 
 from amends.operate.values import SagaView
+from amends.run.inbox_careful import DEATHS_MAX
+from amends.run.participant_work import POISON
 
 ENDS = ("completed", "compensated", "parked")
 PATH = ("reserve", "charge", "book", "ship")  # every saga's, if it completes
@@ -36,20 +39,22 @@ REJECTED_BY = {"declined": "charge", "returned": "book", "sold out": "reserve"}
 
 class Evidence(NamedTuple):
     """What was found in the end. ledgers: of each service. told: what clients were told, in order. may_park: the ids
-    of sagas that may be parked in the end, or how such ids begin."""
+    of sagas that may be parked in the end, or how such ids begin. killed: when processes died of kill -9, by their
+    ids, by the clock of the calls."""
 
     sagas: Mapping[str, SagaView]
     ledgers: Mapping[str, Sequence[Entry]]
     calls: Sequence[Mapping[str, Any]]
     told: Sequence[Mapping[str, Any]] = ()
     may_park: tuple[str, ...] = ()
+    killed: Mapping[int, float] = {}
 
 
 def check(found: Evidence) -> list[str]:
     """Everything that does not hold."""
     entries = [entry for ledger in found.ledgers.values() for entry in ledger]
     return [
-        *ends(found.sagas, found.may_park),
+        *ends(found.sagas, found.may_park, frozenset(struck_down(found))),
         *one_effect(entries),
         *what_stands(entries, found.sagas),
         *rejections(found.sagas, entries),
@@ -60,15 +65,28 @@ def check(found: Evidence) -> list[str]:
     ]
 
 
-def ends(sagas: Mapping[str, SagaView], may_park: tuple[str, ...]) -> Iterator[str]:
-    """S1: one of three ends, owned by nobody; parked only what a person is to see."""
+def ends(sagas: Mapping[str, SagaView], may_park: tuple[str, ...], poison: frozenset[str]) -> Iterator[str]:
+    """S1: one of three ends, owned by nobody; parked only what a person is to see, and what is rightly poison."""
     for name, view in sagas.items():
         if view.line.status not in ENDS:
             yield f"S1 {name}: it is {view.line.status}"
-        elif view.line.status == "parked" and not name.startswith(may_park or ("\0",)):
+        elif view.line.status == "parked" and not (name in poison or name.startswith(may_park)):
             yield f"S1 {name}: it is parked: {[tuple(entry) for entry in view.unsettled]}"
         if view.line.worker is not None:
             yield f"S1 {name}: it is {view.line.status}, and worker {view.line.worker} owns it"
+
+
+def struck_down(found: Evidence) -> Iterator[str]:
+    """The sagas that are rightly taken for poison: a handler was called for them, and in the middle of that call its
+    process was killed, so often as makes a message poison. Dice that kill anybody do this now and then."""
+    victims: dict[tuple[str, str, str], set[int]] = defaultdict(set)
+    for call in found.calls:
+        if call["at"] <= found.killed.get(call["pid"], 0.0) <= call["at"] + HANDLER_SECONDS:
+            victims[call["saga"], call["op"], call["step"]].add(call["pid"])
+    for (name, _, step), pids in victims.items():
+        why = [entry.reason for entry in found.sagas[name].unsettled] if name in found.sagas else []
+        if len(pids) >= DEATHS_MAX and any(reason in (POISON, f"{step}: {POISON}") for reason in why):
+            yield name
 
 
 def one_effect(entries: Iterable[Entry]) -> Iterator[str]:

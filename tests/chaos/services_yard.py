@@ -84,6 +84,12 @@ class Unit:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            self.bury()
+
+    def bury(self) -> None:
+        """Write down when it was killed, if it was."""
+        if self.process is not None and self.process.returncode == -signal.SIGKILL:
+            self.yard.killed.setdefault(self.process.pid, time.monotonic())
 
     def terminate(self) -> None:
         """SIGTERM; it goes when it is done."""
@@ -120,6 +126,7 @@ class Yard:
     clients: list[Unit] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     overlapped: dict[str, set[str]] = field(default_factory=dict)
+    killed: dict[int, float] = field(default_factory=dict)  # when which process died of kill -9
     died_at: Counter[str] = field(default_factory=Counter)  # of those that died at a fault point, at which
 
     def __post_init__(self) -> None:
@@ -179,7 +186,10 @@ class Yard:
             self._later.remove(entry)
             entry[1]()
         for unit in (*self.units, *self.clients):
-            if not unit.alive and time.monotonic() >= unit.not_before:
+            if unit.alive:
+                continue
+            unit.bury()
+            if time.monotonic() >= unit.not_before:
                 if unit.armed and unit.process is not None and unit.process.returncode == -signal.SIGKILL:
                     self.died_at[unit.armed.partition(":")[0]] += 1
                 unit.start()

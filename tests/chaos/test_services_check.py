@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from services_books import Entry
 from services_check import PATH, Evidence, check, our_lines
+from services_homes import Open
 from services_report import SEEN_IN_EACH, invalid
+
+from amends.run.participant_work import POISON
 
 CENTS = 7
 
@@ -18,7 +21,8 @@ def saga(status: str, mood: str = "good", **changes: Any) -> Any:
     """What is known of a saga."""
     line = SimpleNamespace(status=status, saga="buy", worker=changes.pop("worker", None))
     steps = {step: SimpleNamespace(action=SimpleNamespace(status="succeeded")) for step in changes.pop("done", ())}
-    unsettled = tuple(SimpleNamespace(step=step) for step in changes.pop("listed", ()))
+    why = changes.pop("why", "")
+    unsettled = tuple(Open(step, why) for step in changes.pop("listed", ()))
     state = SimpleNamespace(steps=steps, passed=changes.pop("passed", False))
     text = json.dumps({"cents": CENTS, "mood": mood}).encode()
     return SimpleNamespace(line=line, input=text, unsettled=unsettled, state=state)
@@ -35,7 +39,7 @@ def book(*story: str, saga: str = "one") -> list[Entry]:
 
 
 def evidence(view: Any, ledger: list[Entry], *told: dict[str, Any], **rest: Any) -> Evidence:
-    calls = [{"op": entry.op, "saga": entry.saga, "step": entry.step} for entry in ledger]
+    calls = [{"op": entry.op, "saga": entry.saga, "step": entry.step, "pid": 1, "at": 0.0} for entry in ledger]
     given = {"may_park": ("one",), **rest}
     return Evidence({"one": view} if view else {}, {"all": ledger}, given.pop("calls", calls), told, **given)
 
@@ -112,6 +116,32 @@ def test_a_rule_that_is_broken_is_named(sentence: str) -> None:
     found = check(BROKEN[sentence])
 
     assert any(told.startswith(sentence) for told in found), found
+
+
+def killed(*seconds: float, step: str = "charge", why: str = f"charge: {POISON}") -> Evidence:
+    """A saga that is parked: handlers were called for it, and their processes were killed so long after that."""
+    calls = [{"op": "do", "saga": "one", "step": step, "pid": pid, "at": 10.0} for pid in range(len(seconds))]
+    deaths = {pid: 10.0 + after for pid, after in enumerate(seconds)}
+    view = saga("parked", listed=("charge",), why=why)
+    return evidence(view, [], calls=calls, killed=deaths, may_park=())
+
+
+def test_what_was_killed_in_the_middle_so_often_is_rightly_poison() -> None:
+    assert check(killed(0.1, 1.9, 0.4)) == []
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        killed(0.1, 1.9),
+        killed(0.1, 1.9, 9.0),
+        killed(0.1, 1.9, 0.4, step="book"),
+        killed(0.1, 1.9, 0.4, why="no money"),
+    ],
+    ids=["too seldom", "long after", "at another step", "for another reason"],
+)
+def test_what_was_not_is_parked_without_need(found: Evidence) -> None:
+    assert [told.partition(":")[0] for told in check(found)] == ["S1 one"]
 
 
 def report(**changes: Any) -> dict[str, Any]:
