@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -28,7 +28,7 @@ from amends.run.participant import Participant
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from amends.operate.web.access import Access
+    from amends.operate.web.access import Access, Authenticate
     from amends.operate.web.desks import Desks
     from amends.operate.web.serving import Tls
 
@@ -178,7 +178,7 @@ def _access(path: Path | None, auth: str | None) -> Access:
         found: Any = object_of(auth)
         if not callable(found):
             raise AppError(f"--auth={auth}: a function of the request is expected, that gives a Person or None")
-        return Access(authenticate=found)
+        return Access(authenticate=cast("Authenticate", found))  # what it gives is looked at with each request
     if path is not None:
         return Access(tokens.read(path))
     tokens.own(tokens.default_path())
