@@ -324,6 +324,8 @@ def span_id_of(saga: bytes, step: str, phase: Phase, round_: int, attempt: int) 
 def _root_of(saga: bytes, ratio: float) -> Root:
     trace_id, span_id = _hash(saga, 16), _hash(saga, 8)
     sampled = trace_id & ((1 << RANDOM_BITS) - 1) < ratio * (1 << RANDOM_BITS)
+    if not sampled:  # most, where a share is traced: nothing is made below it
+        return Root(trace_id, span_id, sampled, contexts.Context())
     parent = NonRecordingSpan(_parent(trace_id, span_id, sampled=sampled))
     return Root(trace_id, span_id, sampled, trace.set_span_in_context(parent, contexts.Context()))
 
