@@ -145,7 +145,8 @@ def _fields(cls: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
             yield tuple(dict.fromkeys((field.name, row))), hints[field.name]
     elif issubclass(cls, tuple) and hasattr(cls, "_fields"):
         hints = get_type_hints(cls, include_extras=True)
-        for index, name in enumerate(cls._fields):
+        names: tuple[str, ...] = getattr(cls, "_fields")  # noqa: B009  # no checker knows it
+        for index, name in enumerate(names):
             yield (str(index),), hints.get(name, object)
     else:
         for name, hint in fields_of(cls).items():
