@@ -36,7 +36,7 @@ _NEVER4 = {
     ),
 }
 _OURS6 = {"this machine": ("::1/128",), "a private network": ("fc00::/7",)}
-_NEVER6 = {
+_NEVER6: dict[str, tuple[str, ...]] = {
     "no address of a host": ("::/128",),
     "an IPv4 address in disguise": (
         "::ffff:0:0/96",

@@ -42,7 +42,8 @@ def _parts() -> Iterator[str]:
     yield f"\n`About({', '.join(About._fields)})` says which saga. {_text(About.__doc__)}"
     yield "\n## Metrics of a process\n\nWhat `Metrics()` counts, and `amends worker --metrics` serves."
     yield from _metrics(METRICS)
-    yield "\n## Metrics of the database\n\nWhat the dashboard serves at `/metrics`: how all sagas fare, whoever runs them."
+    yield "\n## Metrics of the database\n"
+    yield "What the dashboard serves at `/metrics`: how all sagas fare, whoever runs them."
     yield from _metrics(GAUGES)
 
 

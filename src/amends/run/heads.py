@@ -67,9 +67,7 @@ def head_after(
 
 def head_of(row: SagaRow, owner: int) -> Head:
     """The head of a saga that a worker has just become the owner of."""
-    return Head(
-        row.status, owner, None, row.stuck, row.reason, None, row.assigned, row.note, row.fingerprint, row.step
-    )
+    return Head(row.status, owner, None, row.stuck, row.reason, None, row.assigned, row.note, row.fingerprint, row.step)
 
 
 def mark(saga: str, state: State) -> tuple[str | None, str | None]:
