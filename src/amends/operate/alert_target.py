@@ -35,8 +35,8 @@ _NEVER4 = {
         "240.0.0.0/4",
     ),
 }
-_OURS6 = {"this machine": ("::1/128",), "a private network": ("fc00::/7",)}
-_NEVER6: dict[str, tuple[str, ...]] = {
+_OURS6: dict[str, tuple[str, ...]] = {"this machine": ("::1/128",), "a private network": ("fc00::/7",)}
+_NEVER6 = {
     "no address of a host": ("::/128",),
     "an IPv4 address in disguise": (
         "::ffff:0:0/96",
