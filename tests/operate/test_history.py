@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from told import Story, plan, step
@@ -116,7 +116,7 @@ WORDS: list[tuple[Event, str]] = [
 ]
 
 
-def mail(message: str, kind: str, answer: str | None = "accepted", **fields: str) -> MailRow:
+def mail(message: str, kind: str, answer: str | None = "accepted", **fields: Any) -> MailRow:
     """A mail as the store gives it."""
     return MailRow(1, b"", message, kind, mailbox.write(**fields), NOON, answer, None, None)
 
