@@ -528,7 +528,7 @@ def test_a_saga_that_somebody_wants_to_go_back_is_kept_also_where_its_plan_is_no
 
     async def wants(town: Town) -> None:
         act = town.apps["orders"].session.homes.act
-        await act("o-1", "cancel", address="", actor="ada", reason="changed my mind", result=None)
+        await act("o-1", Wish("cancel", "", "ada", "changed my mind"))
 
     async def before(town: Town) -> None:
         async with town.open("orders", "payment"):

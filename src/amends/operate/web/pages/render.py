@@ -8,6 +8,7 @@ Must not: decide what is shown.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -109,20 +110,22 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=_seen,
     )
-    made.filters.update(
-        capital=words.capital,
-        exact=_exact,
-        mark=words.mark,
-        span=words.span,
-        clock=words.clock,
-        fine=words.fine_clock,
-        whole=words.whole,
-        machine=words.machine,
-        day=words.day,
-        figure=words.figure,
-        listed=words.listed,
-    )
-    made.globals.update(ago=words.ago, count=words.count, spark=spark, htmx=HTMX)
+    filters: dict[str, Callable[..., Any]] = {
+        "capital": words.capital,
+        "exact": _exact,
+        "mark": words.mark,
+        "span": words.span,
+        "clock": words.clock,
+        "fine": words.fine_clock,
+        "whole": words.whole,
+        "machine": words.machine,
+        "day": words.day,
+        "figure": words.figure,
+        "listed": words.listed,
+    }
+    known: dict[str, Any] = {"ago": words.ago, "count": words.count, "spark": spark, "htmx": HTMX}
+    made.filters |= filters
+    made.globals |= known
     return made
 
 
