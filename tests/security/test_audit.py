@@ -14,7 +14,7 @@ from amends.operate.cli.verbs import VERBS
 from amends.operate.operations import Operations, operations
 from amends.store.sql import statements
 
-BY = {"actor": "ada", "reason": "because of ticket 812"}
+BY: dict[str, Any] = {"actor": "ada", "reason": "because of ticket 812"}
 ACTS: dict[str, Callable[[Operations], Awaitable[Any]]] = {  # each on a saga that is called after it
     "retry": lambda found: found.retry("retry", "work", **BY),
     "skip": lambda found: found.skip("skip", "work", **BY),
