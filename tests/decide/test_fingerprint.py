@@ -7,7 +7,7 @@ import time
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from told import PIVOT, Story, after, plan, step
+from told import PIVOT, Story, after, go, plan, step
 
 from amends.decide.fingerprint import REASON_CHARACTERS, fingerprint, plain, step_of, what_went_wrong
 
@@ -103,3 +103,13 @@ def test_an_undo_that_is_not_stuck_hides_no_stuck_step_and_nothing_is_wrong_at_f
     back.rejects("c", "no")
     back.undone("b")
     assert what_went_wrong(back.state) == ("c", "no")
+
+
+def test_of_a_pivot_in_doubt_its_step_is_told_and_why_the_saga_is_parked() -> None:
+    saga = Story(plan(step("a"), go(attempts=1)))
+    saga.succeeds("a")
+    saga.fails("go", "no answer")
+
+    assert saga.status == "parked"
+    assert what_went_wrong(saga.state) == ("go", saga.state.parked)
+    assert "no answer" in saga.state.parked

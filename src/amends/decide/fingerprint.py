@@ -54,7 +54,13 @@ def what_went_wrong(state: State) -> tuple[str, str] | None:
         elif step.action.status is Action.STUCK:
             return address, step.action.reason
     if state.status is Status.PARKED:
-        return "", state.parked
+        return _in_doubt(state), state.parked
     if state.turned is None:
         return None
     return state.turned.address, state.turned.reason or str(state.turned.cause)
+
+
+def _in_doubt(state: State) -> str:
+    """The pivot of which nobody knows whether it happened; empty where it is something else that parked the saga."""
+    doubt = (at for at, step in state.steps.items() if step.undo is None and step.action.status is Action.UNKNOWN)
+    return next(doubt, "")
