@@ -24,7 +24,7 @@ class Desk:
     def open(
         self, path: str, who: str = "admin", *, script: bool = True, width: int = 1280, dark: bool = False
     ) -> Page:
-        """A page, as somebody who is logged in sees it."""
+        """A page, as somebody who is logged in sees it. who: empty for somebody who is not."""
         context = self._browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme="dark" if dark else "light",
@@ -33,7 +33,8 @@ class Desk:
         )
         context.set_default_timeout(PATIENCE_MILLISECONDS)
         self.contexts.append(context)
-        context.add_cookies([self.shop.cookie(who)])
+        if who:
+            context.add_cookies([self.shop.cookie(who)])
         page = context.new_page()
         page.on("console", lambda said: self._hear(path, said))
         page.on("pageerror", lambda error: self.wrong.append(f"{path}: {error}"))

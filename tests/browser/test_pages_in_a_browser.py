@@ -54,9 +54,7 @@ def test_in_the_dark_and_on_a_narrow_screen_it_can_be_used_likewise(look: Desk, 
 
 
 def test_the_door_opens_to_a_token_and_leads_to_where_one_wanted_to_go(look: Desk) -> None:
-    page = look.open("/login")
-    page.context.clear_cookies()
-    page.goto(f"{look.shop.url}/stuck")
+    page = look.open("/stuck", "")
     assert serious(page) == []
 
     page.get_by_label("Token").fill(look.shop.scene.tokens["viewer"])

@@ -30,6 +30,7 @@ BOOT_SECONDS = 90.0
 LONGEST_BACKOFF_SECONDS = 5.0
 MANY, WORTH_SECONDS = 8, 5.0  # sagas in flight that a fault is worth
 HANG_SECONDS = 60.0  # a run is called hanging only then, so that the report says what hangs
+RETIRED = "was retired while it was away"
 SCHEMA_LOCK = (7019, 4227)
 AT_LOCK = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 4227 AND NOT granted"
 AT_WORK = "SELECT count(*) FROM amends.worker WHERE retired_at IS NULL AND expires_at > extract(epoch FROM now())"
@@ -130,21 +131,32 @@ def _until(condition: Callable[[], bool], what: str, seconds: float = BOOT_SECON
 
 
 def faults(fleet: Any, seconds: float) -> None:
-    """All kinds once, in random order, then any."""
+    """All kinds once, in random order, then any: until the time is over and there is something to be seen of them, for
+    which a slow machine gets as long again."""
     from fleet_faults import FAULTS
+    from fleet_report import SHORT_SECONDS
 
     fleet.rest(3.0)
     _until(lambda: _overseen(fleet) > 0, "sagas are in flight")
     began = time.monotonic()
     kinds = list(dict.fromkeys(FAULTS))
     todo = fleet.dice.sample(kinds, len(kinds))
-    while time.monotonic() - began < seconds or (todo and seconds >= 50):
+    while (gone := time.monotonic() - began) < seconds or (
+        seconds >= SHORT_SECONDS and (todo or (gone < 2 * seconds and not _shown(fleet)))
+    ):
         fault = todo.pop(0) if todo else fleet.dice.choice(FAULTS)
         _worth_it(fleet)
         fault(fleet)
         last = fleet.records[-1]
         sys.stderr.write(f"{last.begin - began:6.1f} s  {last.kind} ({last.live} sagas in flight) {last.note}\n")
         fleet.rest(fleet.dice.uniform(0.1, 0.6))
+
+
+def _shown(fleet: Any) -> bool:
+    """Whether what needs luck has been seen: an answer lost at a commit, and one refused that had been retired."""
+    from fleet_check import count_words
+
+    return any(trap.sprung for trap in fleet.traps) and count_words(fleet.books, RETIRED) > 0
 
 
 def _worth_it(fleet: Any) -> None:
@@ -189,9 +201,7 @@ def ending(fleet: Any, killed: int) -> dict[str, Any]:
             "seconds until somebody took over, median": round(taken.median, 1),
             "seconds until somebody took over, longest": round(taken.longest, 1),
             "ambiguous commits": sum(trap.sprung for trap in fleet.traps),
-            "writes and renewals of retired workers refused": fleet_check.count_words(
-                fleet.books, "was retired while it was away"
-            ),
+            "writes and renewals of retired workers refused": fleet_check.count_words(fleet.books, RETIRED),
             "decisions refused, the saga had moved on": fleet_check.count_words(fleet.books, "has moved on without"),
             "zombies": len(fleet.zombies),
             "zombies that served again": served,

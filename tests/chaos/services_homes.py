@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import psycopg
 from services_books import placed
 from services_check import ENDS
+from services_shop import WATCHING
 from services_yard import Yard
 
 from amends.decide.state import ENDED, State, Status
@@ -30,7 +31,7 @@ _LATEST = """
 SELECT coalesce(max(due) - extract(epoch FROM clock_timestamp()), 0) FROM amends.home WHERE stand <> 'ended'
 """
 _REVIVED = "SELECT count(*) FROM amends.home WHERE tries > 0"
-SETTLED_SECONDS = 10.0  # after a broker or the watcher was harmed, what was under way has come or is lost
+SETTLED_SECONDS = 10.0  # after a broker was harmed, or a watcher began, what was under way has come or is lost
 
 
 class Open(NamedTuple):
@@ -146,7 +147,8 @@ def ends_of_homes(
 ) -> tuple[list[str], Counter[str]]:
     """All that does not hold of a run, and how much of what was seen that is worth a word."""
     lost = [record.at for record in yard.records if "broker" in record.kind or "watcher" in record.kind]
-    since = time.time() - time.monotonic() + max(lost, default=0.0) + SETTLED_SECONDS
+    since = time.time() - time.monotonic() + max(lost, default=0.0)
+    since = max(since, (yard.books / WATCHING).stat().st_mtime) + SETTLED_SECONDS
     watched = watched_at(yard.databases["watcher"])
     seen = Counter({f"died at {point}, a baton in hand": times for point, times in yard.died_at.items()})
     seen["sagas that the watcher has"] = len(watched)

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import asyncpg
 import psycopg
@@ -51,6 +51,7 @@ COUNT_SECONDS = 0.2
 POISON_MOOD = "poison"
 FAIL_TIMES = 2  # of what is flaky
 HANGS = "hangs"  # this file among the books asks every process where it waits
+WATCHING = "watching"  # this one is written when a watcher has begun to listen
 SERVICES = ("inventory", "payment", "delivery")
 
 
@@ -219,6 +220,20 @@ def orchestrator_of(place: Place, broker: Any, **options: Any) -> Orchestrator:
 _TOLD = os.environ.get("SHOP_PLACE", "")
 
 
+class Watching(Watcher):
+    """One that writes down when it has begun to listen: what was told before that, and after a broker was wiped, it
+    cannot know."""
+
+    async def __aenter__(self) -> Self:
+        await super().__aenter__()
+        self._telling = asyncio.create_task(self._tell(), name="watching")
+        return self
+
+    async def _tell(self) -> None:
+        await self.session.listening()
+        (_here().books / WATCHING).touch()
+
+
 def _here() -> Place:
     given = json.loads(_TOLD)
     return Place(**{**given, "books": Path(given["books"])})
@@ -303,7 +318,7 @@ if _TOLD:
     if os.environ.get("SHOP_STYLE") == "choreographed":
         hops.CLAIM_SECONDS = outbox.CLAIM_SECONDS = CLAIM_SECONDS
         _options["sagas"] = CHOREOGRAPHED
-        watcher = Watcher(
+        watcher = Watching(
             _place.databases["watcher"], homes=[orders], sagas=CHOREOGRAPHED, broker=_broker, migrate=True
         )
     orders_app = participant(orders, _place, _broker, _handlers, **_options)

@@ -51,7 +51,7 @@ def test_many_workers_lose_double_and_hang_nothing_whatever_happens_to_them_the_
     ]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        said, story = child.communicate(timeout=SECONDS + SPARE_SECONDS)
+        said, story = child.communicate(timeout=2 * SECONDS + SPARE_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, 9)
         said, story = child.communicate()

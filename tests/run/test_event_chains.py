@@ -87,9 +87,11 @@ class Street:
         """Publish an event in a transaction of one's own."""
         app = self.shop if event.service is self.orders else self.store
         if self.place.kind == "sqlite":
-            with closing(sqlite3.connect(Path(self.place.url.removeprefix("sqlite:///")), timeout=30)) as connection:
+            path = Path(self.place.url.removeprefix("sqlite:///"))
+            with closing(sqlite3.connect(path, timeout=30, check_same_thread=False)) as connection:
+                await asyncio.to_thread(connection.execute, "BEGIN IMMEDIATE")  # who holds the file goes on meanwhile
                 await app.publish(event, value, within=connection, **options)
-                connection.commit()
+                await asyncio.to_thread(connection.commit)
         else:
             with psycopg.connect(self.place.url) as postgres:
                 await app.publish(event, value, within=postgres, **options)

@@ -156,7 +156,8 @@ def test_an_event_that_a_participant_tells_comes_to_faststream_as_its_value(url:
             shop.tell((order_placed, OrderPlaced("ä 1")), (order_closed, "ä 1"), (order_placed, OrderPlaced("2", 5)))
             await until(lambda: len(got) >= 2)
 
-        assert [value for value, _ in got] == [OrderPlaced("ä 1"), OrderPlaced("2", 5)]
+        values = sorted((value for value, _ in got), key=lambda value: value.order)
+        assert values == [OrderPlaced("2", 5), OrderPlaced("ä 1")]  # over RabbitMQ, FastStream handles several at a time
         assert [message.type for _, message in got] == ["orders.order-placed"] * 2
         assert {message.source for _, message in got} == {"/amends/orders"}
         assert all(message.id and message.time > 0 and message.key == "all" for _, message in got)

@@ -37,7 +37,7 @@ class Mark:
         return "amends.secret"
 
 
-secret = Mark()
+secret: Mark = Mark()
 Secret = Annotated[T, secret]
 """A value that nobody is shown without asking for it: `card: Secret[str]`."""
 

@@ -50,7 +50,7 @@ class Number:
     __slots__ = ("_values", "spec")
 
     def __init__(self, spec: Spec) -> None:
-        self.spec = spec
+        self.spec: Spec = spec
         self._values: dict[tuple[str, ...], float] = {}
 
     def add(self, labels: tuple[str, ...], amount: float = 1.0) -> None:
@@ -89,7 +89,7 @@ class Histogram:
     __slots__ = ("_values", "spec")
 
     def __init__(self, spec: Spec) -> None:
-        self.spec = spec
+        self.spec: Spec = spec
         self._values: dict[tuple[str, ...], list[float]] = {}  # per bucket, then beyond them; last the sum
 
     def observe(self, labels: tuple[str, ...], value: float) -> None:

@@ -60,5 +60,5 @@ def _text(documented: str | None) -> str:
 
 
 if __name__ == "__main__":
-    page = Path(sys.argv[1])
+    page: Path = Path(sys.argv[1])
     page.write_text(written(page.read_text()))

@@ -57,7 +57,8 @@ class Scale:
         marks = sorted(set(instants)) or [0.0]
         if len(marks) == 1:
             marks.append(marks[0] + 0.001)
-        self.start, self.end = marks[0], marks[-1]
+        self.start: float = marks[0]
+        self.end: float = marks[-1]
         breaks = _breaks(marks, busy)
         left_over = (self.end - self.start) - sum(end - start for start, end in breaks)
         self._rate = (right - left - BREAK_WIDTH * len(breaks)) / left_over

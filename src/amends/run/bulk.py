@@ -110,7 +110,7 @@ class Runner:
     """Whoever works at one bulk operation, from taking it to letting go of it."""
 
     def __init__(self, session: Asker, row: BulkRow, name: str) -> None:
-        self.row = row
+        self.row: BulkRow = row
         self._session = session
         self._bulks = session.store.bulks
         self._name = name
@@ -169,7 +169,7 @@ class Runner:
         row = await self._bulks.get(self.row.key)
         if row is None or row.runner != self._name or row.state not in HELD:
             return False
-        self.row = row
+        self.row: BulkRow = row
         return True
 
     async def _keep(self) -> None:

@@ -201,7 +201,9 @@ def test_the_route_says_what_may_be_listened_to_and_streams_what_changes() -> No
 
             await at.post("/api/v1/sagas/job-1/note", {"text": "seen"})
 
-            assert '"id": "job-1"' in await heard(stream)
+            async with asyncio.timeout(20):
+                while '"id": "job-1"' not in await heard(stream):  # the overview may be told of first
+                    pass
             web.live.close()
             ended = await at.get("/live?saga=job-1", "viewer")
 

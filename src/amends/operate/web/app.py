@@ -68,7 +68,7 @@ def web(
         try:
             yield
         finally:
-            context.live.close()
+            await context.live.end()
             await desks.close()
 
     app = Starlette(

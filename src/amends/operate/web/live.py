@@ -88,6 +88,14 @@ class Live:
         self._closed = True
         self._end_all()
 
+    async def end(self) -> None:
+        """End every stream, and look at nothing more."""
+        self.close()
+        looking, self._looking = self._looking, None
+        if looking is not None:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
     def open(self) -> None:
         """Take listeners again, after a close."""
         self._closed = False
