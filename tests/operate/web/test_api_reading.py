@@ -127,6 +127,19 @@ def test_the_end_of_a_saga_can_be_waited_for() -> None:
     asyncio.run(main())
 
 
+def test_what_has_been_stuck_for_longer_is_asked_for_by_an_instant() -> None:
+    async def main() -> None:
+        async with asking() as at:
+            await at.parked("job-1")
+
+            old = await at.get("/api/v1/stuck?changed_before=2001-01-01T00:00:00Z")
+            all_ = await at.get("/api/v1/stuck?changed_before=2901-01-01T00:00:00Z")
+
+        assert [len(msgspec.convert(one.json(), answers.Stuck).sagas) for one in (old, all_)] == [0, 1]
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     ("path", "shape"),
     [

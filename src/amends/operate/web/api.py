@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from amends.operate import as_json
+from amends.operate.finding import LIMIT_MAX
 from amends.operate.mermaid import mermaid
 from amends.operate.operations import Operations
 from amends.operate.values import Act
@@ -200,7 +201,9 @@ async def me(request: Request) -> Response:
 async def stuck(request: Request) -> Response:
     """What waits for somebody."""
     query = query_of(request, s.StuckQuery)
-    return answer(as_json.stuck(await (await desk_of(request)).stuck(limit=query.limit, troubles=query.trouble)))
+    desk, before = await desk_of(request), query.changed_before
+    page = await desk.stuck(limit=query.limit if before is None else LIMIT_MAX, troubles=query.trouble)
+    return answer(as_json.stuck(page if before is None else page.unchanged_since(before.timestamp(), query.limit)))
 
 
 async def groups(request: Request) -> Response:

@@ -84,9 +84,10 @@ class OutcomeQuery(Query, frozen=True, kw_only=True):
 
 
 class StuckQuery(Query, frozen=True, kw_only=True):
-    """trouble: only these kinds."""
+    """trouble: only these kinds. changed_before: only sagas with which nothing has happened since."""
 
     trouble: list[Trouble] = []
+    changed_before: Instant | None = None
     limit: Limit = LIST_LIMIT
 
 
