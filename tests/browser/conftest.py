@@ -1,8 +1,8 @@
 """What the tests in a browser share: one browser, and a shop at work with its dashboard on a port of this machine.
 
 Guarantees: without the browser a test is skipped loudly, and fails where AMENDS_REQUIRE_SERVICES is set; what a page
-logs as an error, and what it asks of anybody but the dashboard, fails the test. All that asks the browser is done in one
-thread of its own: Playwright keeps an event loop running where it was begun, and other tests want to run theirs.
+logs as an error, and what it asks of anybody but the dashboard, fails the test. A test of this directory runs in the
+browser's thread, its fixtures where they always do.
 Must not: leave a process behind.
 """
 
@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from browser_desk import Desk
+from browser_desk import BROWSING, Desk
 from playwright.sync_api import Browser, Playwright, sync_playwright
 from running import Running, running
 
@@ -21,14 +20,11 @@ import services.browser
 from servers import need
 
 
-_THREAD = ThreadPoolExecutor(1, thread_name_prefix="browser")
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
     """Run a test of this directory in the browser's thread."""
     given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    _THREAD.submit(pyfuncitem.obj, **given).result()
+    BROWSING.submit(pyfuncitem.obj, **given).result()
     return True
 
 
@@ -36,11 +32,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
 def browser() -> Iterator[Browser]:
     """One for all tests."""
     need(lambda: services.browser.browser().program)
-    playwright = _THREAD.submit(sync_playwright().start).result()
-    made = _THREAD.submit(_open, playwright).result()
+    playwright = BROWSING.submit(sync_playwright().start).result()
+    made = BROWSING.submit(_open, playwright).result()
     yield made
-    _THREAD.submit(made.close).result()
-    _THREAD.submit(playwright.stop).result()
+    BROWSING.submit(made.close).result()
+    BROWSING.submit(playwright.stop).result()
 
 
 def _open(playwright: Playwright) -> Browser:
@@ -71,7 +67,7 @@ def look(browser: Browser, shop: Running) -> Iterator[Desk]:
     """Pages of the filled shop."""
     desk = Desk(browser, shop)
     yield desk
-    _THREAD.submit(desk.close).result()
+    BROWSING.submit(desk.close).result()
 
 
 @pytest.fixture
@@ -79,4 +75,4 @@ def act(browser: Browser, fresh: Running) -> Iterator[Desk]:
     """Pages of the empty one."""
     desk = Desk(browser, fresh)
     yield desk
-    _THREAD.submit(desk.close).result()
+    BROWSING.submit(desk.close).result()

@@ -49,6 +49,14 @@ def orchestrator(url: str) -> Orchestrator:
     return Orchestrator(url, sagas=[jobs], settings=Settings(poll_seconds=0.1, lease_seconds=1.0), migrate=True)
 
 
+async def park_many(url: str, many: int) -> None:
+    """Sagas that park, since the far side is down; then it is up again."""
+    (DIRECTORY / "down").touch()
+    async with orchestrator(url) as made:
+        await asyncio.gather(*(made.run(jobs, Job(number), id=f"job-{number}") for number in range(many)))
+    (DIRECTORY / "down").unlink()
+
+
 async def main(role: str, *bulks: str) -> None:
     """Work, or run a bulk operation."""
     made = orchestrator(os.environ["BULK_URL"])

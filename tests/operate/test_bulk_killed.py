@@ -9,7 +9,7 @@ from pathlib import Path
 
 import bulk_process
 import pytest
-from bulk_process import Job, jobs, orchestrator
+from bulk_process import park_many
 from processes import process
 
 from amends.operate.bulk import BulkAct
@@ -32,14 +32,6 @@ async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
         raise AssertionError(f"it did not come to pass that {what}") from None
 
 
-async def park_many(url: str) -> None:
-    """Sagas that park, since the far side is down; then it is up again."""
-    (bulk_process.DIRECTORY / "down").touch()
-    async with orchestrator(url) as made:
-        await asyncio.gather(*(made.run(jobs, Job(number), id=f"job-{number}") for number in range(MANY)))
-    (bulk_process.DIRECTORY / "down").unlink()
-
-
 async def acts_of(found: Operations) -> Counter[tuple[str, str]]:
     """Who acted on how many sagas and why, as their histories say."""
     acts: Counter[tuple[str, str]] = Counter()
@@ -51,7 +43,7 @@ async def acts_of(found: Operations) -> Counter[tuple[str, str]]:
 
 async def scene(url: str, directory: Path) -> None:
     """The whole story."""
-    await park_many(url)
+    await park_many(url, MANY)
     place, given = directory / "jobs.db", {"BULK_URL": url, "BULK_DIR": str(directory)}
     async with operations(url) as found:
         begun = await found.bulk_start(REPAIR, Search(statuses=("parked",)), expected=MANY, id="repair", paused=True)
