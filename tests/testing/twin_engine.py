@@ -278,7 +278,17 @@ def _tied(faults: Faults) -> bool:
 def _meant(run: Run, fault: Fault) -> bool:
     """Whether the engine can be given it: a moment comes while one attempt is in flight, and nothing else."""
     at = [point for point in run.points if point.line == fault.number]
+    if fault.kind is Kind.DEADLINE and _awaited(run, fault.number):
+        return False
     return fault.kind not in MOMENTS or (len(at) == 1 and at[0].node is not None and not at[0].siblings)
+
+
+def _awaited(run: Run, line: int) -> bool:
+    """Whether a step waits for its next attempt then: in the engine a deadline takes its time to come, and that attempt
+    is due before it."""
+    begun = {(point.name, point.phase, point.number) for point in run.points if point.line < line}
+    later = [point for point in run.points if point.line > line]
+    return any((point.name, point.phase, point.number - 1) in begun for point in later)
 
 
 def in_engine(
