@@ -100,21 +100,33 @@ def chaos(directory: Path, kind: str, seconds: float, seed: int, style: str) -> 
 
 
 def faults(yard: Any, seconds: float) -> None:
-    """All kinds once, in random order, then any."""
-    from services_faults import FAULTS
+    """All kinds once, in random order, then any: until the time is over and there is something to be seen of them, for
+    which a slow machine gets as long again."""
+    from services_faults import FAULTS, kill_a_service_at_a_point
     from services_report import SHORT_SECONDS
 
     _worth_it(yard, 60.0)
     began = time.monotonic()
     kinds = list(dict.fromkeys(FAULTS[yard.style]))
     todo = yard.dice.sample(kinds, len(kinds))
-    while time.monotonic() - began < seconds or (todo and seconds >= SHORT_SECONDS):
-        fault = todo.pop(0) if todo else yard.dice.choice(FAULTS[yard.style])
+    while (gone := time.monotonic() - began) < seconds or (
+        seconds >= SHORT_SECONDS and (todo or (gone < 2 * seconds and not _shown(yard)))
+    ):
+        late = (kill_a_service_at_a_point,) if gone > seconds and not todo else FAULTS[yard.style]
+        fault = todo.pop(0) if todo else yard.dice.choice(late)
         _worth_it(yard, WORTH_SECONDS)
         fault(yard)
         last = yard.records[-1]
         sys.stderr.write(f"{last.at - began:6.1f} s  {last.kind} ({last.live} sagas in flight) {last.note}\n")
         yard.rest(yard.dice.uniform(0.3, 2.0))
+
+
+def _shown(yard: Any) -> bool:
+    """Whether what needs luck has been seen: who died with a baton in hand, and a cancel that came in time."""
+    from services_books import lines
+
+    told = lines(yard.books.glob("client-*.jsonl"))
+    return yard.style != "choreographed" or (bool(yard.died_at) and any(line["what"] == "cancelled" for line in told))
 
 
 def _worth_it(yard: Any, seconds: float) -> None:

@@ -24,7 +24,7 @@ SERVICE_POINTS = {
     "orchestrated": ("tx.before", "tx.after", "reply.after", "send.before", "send.after"),
     "choreographed": ("tx.before", "tx.after", "hop.before", "hop.after", "send.before", "send.after", "publish.after"),
 }
-RARELY_PASSED = {"hop.before": 3, "hop.after": 3}  # so often at most, where others are passed thirty times
+RARELY_PASSED = {"hop.before": 3, "hop.after": 3}  # so often at most, where others are passed fifteen times
 SETTLED_SECONDS, SETTLING_SECONDS = 1.5, 5.0
 DOWN_SECONDS = (2.0, 4.0)  # from, to
 ORCHESTRATOR_POINTS = ("commit.before", "commit.after", "send.before", "send.after", "reply.written", "mail.after")
@@ -40,7 +40,7 @@ def kill_a_service_at_a_point(yard: Yard) -> None:
     """Its next life ends before or after a commit, or with a reply on its way."""
     unit = yard.dice.choice(yard.services)
     point = yard.dice.choice(SERVICE_POINTS[yard.style])
-    unit.fault = f"{point}:{yard.dice.randrange(1, RARELY_PASSED.get(point, 30))}"
+    unit.fault = f"{point}:{yard.dice.randrange(1, RARELY_PASSED.get(point, 15))}"
     yard.note("kill -9 of a participant, at a fault point", unit.fault)
     unit.kill()
 

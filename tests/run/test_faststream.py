@@ -157,7 +157,7 @@ def test_an_event_that_a_participant_tells_comes_to_faststream_as_its_value(url:
             await until(lambda: len(got) >= 2)
 
         values = sorted((value for value, _ in got), key=lambda value: value.order)
-        assert values == [OrderPlaced("2", 5), OrderPlaced("ä 1")]  # over RabbitMQ, FastStream handles several at a time
+        assert values == [OrderPlaced("2", 5), OrderPlaced("ä 1")]  # in any order: several at a time
         assert [message.type for _, message in got] == ["orders.order-placed"] * 2
         assert {message.source for _, message in got} == {"/amends/orders"}
         assert all(message.id and message.time > 0 and message.key == "all" for _, message in got)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -204,13 +204,19 @@ async def drop_producer(producer: Any) -> None:
     kept = producer._message_accumulator
     batches = [*kept._pending_batches, *(batch for waiting in kept._batches.values() for batch in waiting)]
     kept.fail_all(gone)
-    for future in [
-        future for batch in batches for future in (batch._drain_waiter, *(f for f, _ in batch._msg_futures))
-    ]:
-        if future.done() and not future.cancelled():
-            future.exception()  # whoever waited is told otherwise, and nobody else is to read of it
+    kept._batches.clear()  # its sender falls over one that has failed already
+    _read(batches)
     for end in (producer.stop, producer._sender.close, producer.client.close):
         await _bounded(end())
+    _read(batches)  # whose requests failed meanwhile wait anew
+
+
+def _read(batches: Iterable[Any]) -> None:
+    """What became of them: whoever waited is told otherwise, and nobody else is to hear of it."""
+    for batch in batches:
+        for future in (batch.future, batch._drain_waiter, *(one for one, _ in batch._msg_futures)):
+            if future.done() and not future.cancelled():
+                future.exception()
 
 
 async def drop_consumer(consumer: Any) -> None:
