@@ -36,6 +36,7 @@ def web(
     hosts: Iterable[str] = (),
     origins: Iterable[str] = (),
     limits: Limits | None = None,
+    secret: str = "",
 ) -> Starlette:
     """The dashboard, as a Starlette application.
 
@@ -46,11 +47,13 @@ def web(
         its own.
     title: in the pages' head. hosts: the names it may be asked by; any, where none is given. origins: where forms may
         come from besides its own, as behind a proxy that renames the host. limits: what one may ask for.
+    secret: some text that nobody knows, the same in all processes that serve this beside each other with
+        `authenticate`: a form that one has shown is good at another then.
 
     Raises DefinitionError.
     """
     known = [Token.of(text, person) for text, person in (tokens or {}).items()]
-    access = Access(known, authenticate)
+    access = Access(known, authenticate, secret)
     desks = Desks(source, homes, namespace=namespace)
     return _web(desks, access=access, title=title, limits=limits, hosts=hosts, origins=origins)
 

@@ -15,8 +15,11 @@ Must not: be imported without FastAPI: `pip install fastapi`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from http import HTTPStatus
 from inspect import Parameter, Signature
 from typing import Annotated, Any, Generic, TypeVar, cast
 
@@ -33,6 +36,7 @@ from amends.run.orchestrator import Handle, Orchestrator
 __all__ = ["Sagas", "Start"]
 
 I = TypeVar("I")  # noqa: E741  # the input, as in the documented signatures
+_log = logging.getLogger("amends.web")
 T = TypeVar("T")
 READY_SECONDS = 2.0
 
@@ -132,7 +136,11 @@ class Sagas:
 
 async def say_why(request: Request, error: Exception) -> Response:
     """The answer to what amends raises: `application/problem+json`, with the error's stable code."""
-    return problem_response(problem_of(cast("AmendsError", error)))
+    problem = problem_of(cast("AmendsError", error))
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # it tells of the database, which is not for everybody
+        _log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
+        problem = replace(problem, detail="")
+    return problem_response(problem)
 
 
 def _with_path(function: Callable[..., Awaitable[T]], name: str) -> Callable[..., Awaitable[T]]:

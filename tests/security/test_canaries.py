@@ -171,7 +171,14 @@ async def _looked_at(url: str) -> None:
         async with operations(url, answer_seconds=0.2) as found:
             shows: list[Callable[[], Awaitable[Any]]] = [partial(found.show, key) for key in KEYS]
             bulk = [partial(read, "bulk") for read in (found.bulk, found.bulk_results, found.bulk_log)]
-            acts: list[Callable[[], Awaitable[Any]]] = [found.find, found.stuck, found.doctor, *shows, found.bulks, *bulk]
+            acts: list[Callable[[], Awaitable[Any]]] = [
+                found.find,
+                found.stuck,
+                found.doctor,
+                *shows,
+                found.bulks,
+                *bulk,
+            ]
             for act in acts:
                 try:
                     await act()

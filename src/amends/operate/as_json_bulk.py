@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from amends.define.secret import MASK
 from amends.operate.as_json import Json, instant, saga
 from amends.operate.bulk_values import Bulk, BulkLine, BulkOutcome, BulkPage, BulkPlan, BulkResult, BulkResults
 from amends.operate.values import Search
@@ -28,9 +29,11 @@ def search(wanted: Search | None) -> Json | None:
     return shown | {name: instant(found[name]) for name in _INSTANTS if name in found}
 
 
-def bulk(found: Bulk) -> Json:
-    """One bulk operation."""
-    act = found.act
+def bulk(found: Bulk, *, hidden: bool = False) -> Json:
+    """One bulk operation. hidden: without the values of inputs that were looked for, for who may not read payloads."""
+    act, looked_for = found.act, search(found.search)
+    if hidden and looked_for is not None and "input" in looked_for:
+        looked_for["input"] = [[field, MASK] for field, _ in looked_for["input"]]
     return {
         "id": found.id,
         "verb": act.verb,
@@ -39,7 +42,7 @@ def bulk(found: Bulk) -> Json:
         "has_result": act.result is not None,
         "has_arguments": act.arguments is not None,
         "nothing_stayed": act.nothing_stayed,
-        "search": search(found.search),
+        "search": looked_for,
         "actor": act.actor,
         "reason": act.reason or None,
         "per_second": act.per_second,
@@ -57,9 +60,9 @@ def bulk(found: Bulk) -> Json:
     }
 
 
-def bulk_page(found: BulkPage) -> Json:
+def bulk_page(found: BulkPage, *, hidden: bool = False) -> Json:
     """Some bulk operations."""
-    return {"bulks": [bulk(one) for one in found.bulks], "more": found.more}
+    return {"bulks": [bulk(one, hidden=hidden) for one in found.bulks], "more": found.more}
 
 
 def outcome(found: BulkOutcome) -> Json:

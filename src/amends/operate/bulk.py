@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -315,7 +316,13 @@ def _order(act: BulkAct, targets: Targets) -> Order:
         act.per_second,
         act.even_if_changed,
         act.nothing_stayed,
+        "" if isinstance(targets, Search) else _digest(targets),
     )
+
+
+def _digest(ids: Iterable[str]) -> str:
+    """The same for the same sagas, in whatever order they are named."""
+    return sha256("\0".join(sorted(set(ids))).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _words(text: str, what: str) -> str:

@@ -19,7 +19,7 @@ from amends.store.bulk import BulkRow
 class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is to be done to every saga: the body of a bulk operation. text: the person for assign, the text of a
     note. nothing_stayed: of earlier attempts.
-    search: what was looked for."""
+    search: what was looked for. named: where sagas were named instead, a digest of their ids."""
 
     verb: str
     actor: str
@@ -32,6 +32,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     per_second: float = PER_SECOND
     even_if_changed: bool = False
     nothing_stayed: bool = False
+    named: str = ""
 
 
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):

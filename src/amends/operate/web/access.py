@@ -105,9 +105,12 @@ def digest_of(text: str) -> bytes:
 
 
 class Access:
-    """How requests are known. tokens: of the dashboard's own; authenticate: the host application's; one of the two."""
+    """How requests are known. tokens: of the dashboard's own; authenticate: the host application's; one of the two.
+    secret: what several processes of one host share, so that each takes the forms of all."""
 
-    def __init__(self, tokens: Sequence[Token] = (), authenticate: Authenticate | None = None) -> None:
+    def __init__(
+        self, tokens: Sequence[Token] = (), authenticate: Authenticate | None = None, secret: str = ""
+    ) -> None:
         if bool(tokens) is (authenticate is not None):
             raise DefinitionError(
                 "who may ask? Give tokens, or `authenticate`, a function of the request that gives a Person or None; "
@@ -116,7 +119,8 @@ class Access:
         self._tokens = tuple(tokens)
         self._authenticate = authenticate
         self.codes: Codes = Codes()
-        self.sessions: Sessions = Sessions([token.digest for token in tokens])
+        digests = [token.digest for token in tokens]
+        self.sessions: Sessions = Sessions([*digests, digest_of(secret)] if secret else digests)
 
     @property
     def has_login(self) -> bool:
@@ -150,7 +154,7 @@ class Access:
             self.sessions.begin(token.id),
             max_age=int(SESSION_SECONDS),
             path=_root(request),
-            secure=request.url.scheme == "https",
+            secure=request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://"),
             httponly=True,
             samesite="strict",
         )

@@ -7,6 +7,7 @@ Must not: judge whether an act is allowed; the saga does.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
@@ -28,6 +29,7 @@ from amends.operate.web.problems import Malformed, NotHere
 from amends.operate.web.reading import answer, body_of, etag, key_of, payload_of, version_of
 from amends.operate.web.routing import Guarded, Told, route
 
+_log = logging.getLogger("amends.web")
 Send = Callable[[Desk, str, dict[str, Any]], Awaitable[Answer]]
 KEPT = "no worker has answered yet; it is kept, and done when one comes. Ask again with the same Idempotency-Key"
 
@@ -171,6 +173,7 @@ async def prune(request: Request) -> Response:
         counted = await desk.count_ended(older_than=span)
         return answer({"pruned": 0, "would_prune": counted, "kept": 0, "ended_before": as_json.instant(ended_before)})
     found = await desk.prune(older_than=span, limit=body.limit)
+    _log.warning("%s has sagas forgotten that ended before %s: %d", person_of(request).name, ended_before, found.pruned)
     return answer(as_json.pruned(found, ended_before, dry_run=False))
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 
 from amends.operate import as_json_bulk as bulks_json
-from amends.operate.bulk import BulkAct
+from amends.operate.as_json import Json
+from amends.operate.bulk_values import Bulk, BulkAct
 from amends.operate.operations import Operations
 from amends.operate.values import Search
 from amends.operate.web import answers as a
@@ -65,23 +67,25 @@ async def begin(request: Request) -> Response:
     """Begin it; workers do it."""
     body = await body_of(request, s.BulkBody)
     act, targets, desk = _act(request, body), _targets(request, body), await _operations(request)
+    if body.ids is UNSET and body.search == s.SearchBody() and body.expected is None:
+        raise Malformed("without `search` and `ids` this is every open saga: say as `expected` how many that are")
     found = await desk.bulk_start(act, targets, paused=body.paused, expected=body.expected, id=key_of(request))
     where = href(request, "api", "v1", "bulks", found.id)
-    return answer(bulks_json.bulk(found), HTTPStatus.CREATED, location=where, etag=etag(found.version))
+    return answer(_shown(request, found), HTTPStatus.CREATED, location=where, etag=etag(found.version))
 
 
 async def list_(request: Request) -> Response:
     """All that there are."""
     query = query_of(request, s.BulksQuery)
     found = await (await _operations(request)).bulks(before=query.before, limit=query.limit)
-    return answer(bulks_json.bulk_page(found))
+    return answer(bulks_json.bulk_page(found, hidden=not person_of(request).payloads))
 
 
 async def show(request: Request) -> Response:
     """One of them; its version is the ETag."""
     query_of(request, s.Query)
     found = await (await _operations(request)).bulk(saga_id_of(request))
-    return answer(bulks_json.bulk(found), etag=etag(found.version))
+    return answer(_shown(request, found), etag=etag(found.version))
 
 
 async def results(request: Request) -> Response:
@@ -111,7 +115,11 @@ class _Move:
         move = {"pause": desk.bulk_pause, "resume": desk.bulk_resume, "cancel": desk.bulk_cancel}[self._move]
         actor = person_of(request).name
         found = await move(saga_id_of(request), actor=actor, reason=body.reason, if_version=version)
-        return answer(bulks_json.bulk(found), etag=etag(found.version))
+        return answer(_shown(request, found), etag=etag(found.version))
+
+
+def _shown(request: Request, found: Bulk) -> Json:
+    return bulks_json.bulk(found, hidden=not person_of(request).payloads)
 
 
 def _act(request: Request, body: s.BulkPlanBody) -> BulkAct:
@@ -131,7 +139,7 @@ def _act(request: Request, body: s.BulkPlanBody) -> BulkAct:
 
 def _targets(request: Request, body: s.BulkPlanBody) -> Search | tuple[str, ...]:
     """Which sagas: those that are named, else those that fit. Raises Malformed."""
-    if not body.ids:
+    if body.ids is UNSET:
         return search_of(request, body.search)
     if body.search != s.SearchBody():
         raise Malformed("name the sagas by `ids`, or say by `search` which fit; not both")

@@ -30,6 +30,8 @@ from amends.operate.web.rates import Rate
 BODY_SECONDS = 20.0
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES = frozenset({"/healthz", "/readyz"})  # asked by addresses, and they tell nothing
+UNCOUNTED = PROBES | {"/live"}  # streams are counted by themselves
+OF_NOBODY = frozenset({"/login", "/logout"})  # whose bodies are read whoever asks
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 FIELDS_MAX = 2000
 CSP = (
@@ -54,7 +56,7 @@ class Guard:
         limits = web.limits
         self._app = app
         self._web = web
-        self._in_work = 0
+        self._in_work = dict.fromkeys((True, False), 0)  # waiting for an outcome, and all else
         self._acts = Rate(limits.acts_per_second, limits.acts_burst)
         self._logins = Rate(limits.logins_per_minute / 60, limits.logins_burst)
 
@@ -75,16 +77,17 @@ class Guard:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headed = _Headed(send, static=_inner(scope).startswith("/static/"))
         request = Request(scope, receive)
-        streams = _inner(scope) == "/live"
+        inner = _inner(scope)
+        counts, waits = inner not in UNCOUNTED, inner.endswith("/outcome")
         try:
-            if not streams and self._in_work >= self._web.limits.requests:
+            if counts and self._in_work[waits] >= self._web.limits.requests:
                 raise Busy("as many requests are in work as are taken at once; try again soon", Retry_After="1")
-            self._in_work += not streams
+            self._in_work[waits] += counts
             try:
                 body = await self._admitted(request, receive)
                 await self._app(scope, receive if body is None else _again(body, receive), headed)
             finally:
-                self._in_work -= not streams
+                self._in_work[waits] -= counts
         except AmendsError as error:
             if not headed.begun:
                 await refused(request, error)(scope, receive, headed)
@@ -102,22 +105,26 @@ class Guard:
             _check_origin(request, self._web.origins)
         person = await self._web.access.person(request)
         request.state.person = person
-        if person is None and (headers.get("authorization") or path == "/login") and path not in PROBES:
-            self._count_login(request, path)
-        if request.method in SAFE:
-            return None
+        if person is None and headers.get("authorization") and path not in PROBES:
+            self._count_failure(request)
+        if request.method in SAFE or (person is None and path not in OF_NOBODY):
+            return None  # whoever is nobody is told so, however much they would send
         body = await _body(request, receive, self._web.limits.body_bytes)
         _check_kind(headers, body)
+        if path == "/login" and not self._known(body):
+            self._count_failure(request)
         if person is not None:
             self._check_csrf(request, person, body)
             _hold_back(self._acts.take(person.name), "acts of yours")
         return body
 
-    def _count_login(self, request: Request, path: str) -> None:
-        """Who shows a wrong token, or logs in, does so only now and then. It makes guessing no harder than it is, and
-        keeps it from being work."""
-        if path == "/login" and request.method in SAFE and not request.headers.get("authorization"):
-            return
+    def _known(self, body: bytes) -> bool:
+        """Whether a form that logs in has a good token."""
+        return any(name == "token" and self._web.access.by_text(value) is not None for name, value in _fields(body))
+
+    def _count_failure(self, request: Request) -> None:
+        """Who shows a wrong token does so only now and then. It makes guessing no harder than it is, and keeps it from
+        being work. A good one is always taken: behind a proxy all have one address."""
         client = request.client.host if request.client else "?"
         _hold_back(self._logins.take(client), "attempts to log in from your address")
 

@@ -25,7 +25,7 @@ from amends.operate.web.problems import Busy
 
 LOOK_SECONDS = 1.0
 BEAT_SECONDS = 15.0
-STREAM_SECONDS = 50.0
+STREAM_SECONDS = 20.0  # whoever serves it may wait for streams before it ends
 FORGETS_SECONDS = 10.0  # after that long a page looks again at what no look can tell
 TOPICS_MAX = 50
 TOPICS_OF_ALL_MAX = 500

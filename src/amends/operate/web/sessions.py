@@ -1,7 +1,7 @@
 """The cookie of somebody who has logged in: signed, not stored.
 
-Guarantees: a session ends after `SESSION_SECONDS`, when it is left, and when its token is taken back; it survives a
-restart, since its key comes from the tokens; one that was changed anywhere is none.
+Guarantees: a session ends after `SESSION_SECONDS`, when its token is taken back, and when it is left, as far as this
+process knows; it survives a restart, since its key comes from the tokens; one that was changed anywhere is none.
 Must not: hold the token.
 """
 

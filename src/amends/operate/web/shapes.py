@@ -205,7 +205,7 @@ class BulkPlanBody(Body, frozen=True, kw_only=True):
 
     verb: BulkVerb
     search: SearchBody = SearchBody()
-    ids: Annotated[list[Given], Meta(max_length=1000)] = []
+    ids: Annotated[list[Given], Meta(min_length=1, max_length=1000)] | UnsetType = UNSET
     step: Text = ""
     result: Value = UNSET
     arguments: Value = UNSET
@@ -217,7 +217,8 @@ class BulkPlanBody(Body, frozen=True, kw_only=True):
 
 
 class BulkBody(BulkPlanBody, frozen=True, kw_only=True):
-    """expected: how many sagas the dry run found; it is refused if it is another number by now."""
+    """expected: how many sagas the dry run found; it is refused if it is another number by now. Without any search or
+    ids, which means every open saga, it has to be said."""
 
     paused: bool = False
     expected: Annotated[int, Meta(ge=0, le=10**9)] | None = None

@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from amends.decide.plan import Payload
+from amends.define.secret import MASK
 from amends.errors import AmendsError, NotAnswered, Refused, TooLate, UnknownSaga, ValueRefused
 from amends.operate.values import Preview, SagaView
 from amends.operate.web.context import desk_of, form_of, person_of, saga_id_of
@@ -197,7 +198,8 @@ def _suggested(request: Request, view: SagaView, given: Given) -> str:
         return ""
     sent = (line.value for line in reversed(view.history) if line.event == "built" and line.step == given.step)
     command = json.loads(next(sent, None) or b"null")
-    return json.dumps(command, indent=2, ensure_ascii=False) if isinstance(command, dict) else ""
+    text = json.dumps(command, indent=2, ensure_ascii=False) if isinstance(command, dict) else ""
+    return "" if json.dumps(MASK) in text else text  # another version of the definition may have marked it
 
 
 def _back(request: Request, given: Given, **more: object) -> Response:

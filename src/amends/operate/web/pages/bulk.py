@@ -15,11 +15,11 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from amends.errors import AmendsError, Changed, LimitExceeded, Refused, ValueRefused
+from amends.errors import AmendsError, Changed, IdConflict, LimitExceeded, Refused, ValueRefused
 from amends.operate.bulk_values import Bulk, BulkAct, BulkPlan
 from amends.operate.operations import Operations
 from amends.operate.values import Search
-from amends.operate.web.context import desk_of, form_lists_of, person_of
+from amends.operate.web.context import desk_of, form_lists_of, person_of, saga_id_of
 from amends.operate.web.pages import filters as f
 from amends.operate.web.pages.render import link, live, page
 from amends.operate.web.pages.sagas import allowed
@@ -127,11 +127,15 @@ async def start(request: Request) -> Response:
     fields = {name: values[0] for name, values in lists.items()}
     meant = _meant(request, [(name, value) for name, values in lists.items() for value in values])
     form = _form(fields)
+    desk, id_, actor = await _desk(request), fields.get("message") or None, person_of(request).name
     try:
-        act = _act(form, person_of(request).name)
+        act = _act(form, actor)
         expected = int(fields["expected"]) if fields.get("expected", "").isdecimal() else None
-        desk, id_ = await _desk(request), fields.get("message") or None
         begun = await desk.bulk_start(act, meant.targets, expected=expected, id=id_, paused=bool(fields.get("paused")))
+    except IdConflict:  # the form once more: what it names by age is another instant by now
+        begun = await desk.bulk(id_ or "")
+        if (begun.act.actor, begun.act.verb) != (actor, form.verb):
+            raise
     except (Refused, Changed, ValueRefused, LimitExceeded) as error:
         return await _new(request, meant, form, dry=True, error=error)
     return RedirectResponse(link(request, "bulk", begun.id), SEE_OTHER)
@@ -139,7 +143,7 @@ async def start(request: Request) -> Response:
 
 async def bulk(request: Request) -> Response:
     """One of them: how far it is, and what became of each saga."""
-    desk, id_ = await _desk(request), request.path_params["id"]
+    desk, id_ = await _desk(request), saga_id_of(request)
     found, log = await desk.bulk(id_), await desk.bulk_log(id_)
     word = request.query_params.get("word")
     words = (word,) if word is not None and word in WORDS else ()
@@ -168,7 +172,7 @@ async def move(request: Request) -> Response:
     """Pause it, resume it or cancel it."""
     lists = await form_lists_of(request)
     fields = {name: values[0] for name, values in lists.items()}
-    desk, id_ = await _desk(request), request.path_params["id"]
+    desk, id_ = await _desk(request), saga_id_of(request)
     moves = {"pause": desk.bulk_pause, "resume": desk.bulk_resume, "cancel": desk.bulk_cancel}
     todo = moves.get(fields.get("move", ""))
     if todo is None:
@@ -261,9 +265,15 @@ def _form(fields: dict[str, str]) -> Form:
 
 
 def _meant(request: Request, pairs: Sequence[tuple[str, str]]) -> Meant:
-    """Raises Forbidden for a search by what somebody may not read."""
+    """Raises Forbidden for a search by what somebody may not read, and Malformed for what would mean more sagas than
+    somebody has in mind: a filter that is not understood, and ticks of which there are none."""
     wanted = allowed(f.read(pairs, time.time()), person_of(request))
-    return Meant(tuple(value for name, value in pairs if name == "id"), wanted)
+    ids = tuple(value for name, value in pairs if name == "id")
+    if wanted.wrong:
+        raise Malformed(f"which sagas are meant? {'; '.join(wanted.wrong)}")
+    if not ids and any(name == "ticked" for name, _ in pairs):
+        raise Malformed("none is ticked: go back and tick those that are meant")
+    return Meant(ids, wanted)
 
 
 async def _desk(request: Request) -> Operations:

@@ -67,8 +67,9 @@ class Filters(NamedTuple):
 
 def read(given: Iterable[tuple[str, str]], now: float) -> Filters:
     """The filters of a query. now: what ages are told from."""
-    pairs = tuple((name, value.strip()) for name, value in given if name in NAMES and value.strip())[:VALUES_MAX]
-    wrong: list[str] = []
+    found = tuple((name, value.strip()) for name, value in given if name in NAMES and value.strip())
+    pairs = found[:VALUES_MAX]
+    wrong = [f"{len(found)} filters: no more than {VALUES_MAX} count"] if len(found) > VALUES_MAX else []
     statuses = _known(pairs, "status", STATUSES, wrong)
     troubles = _known(pairs, "trouble", tuple(Trouble), wrong)
     ages = {name: _age(pairs, name, now, wrong) for name in ("older", "newer", "quiet")}
