@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
@@ -191,5 +192,20 @@ def test_forgetting_counts_first_and_takes_an_admin() -> None:
 
         assert [msgspec.convert(one.json(), answers.Pruned).pruned for one in (counted, gone)] == [0, 1]
         assert (counted.json()["would_prune"], still.status_code, after.status_code) == (1, 200, 404)
+
+    asyncio.run(main())
+
+
+def test_the_log_says_who_had_sagas_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with asking() as at:
+            Far.down = False
+            await at.orchestrator.run(jobs, Job(), id="job-1")
+            for dry in (True, False):
+                await at.post("/api/v1/prune", {"older_than_seconds": 0, "dry_run": dry}, "admin")
+
+        told = [record.getMessage() for record in caplog.records if record.name == "amends.web"]
+        assert len(told) == 1
+        assert re.fullmatch(r"ada has sagas forgotten that ended before 20\d\d-\d\d-\d\dT\S+Z: 1", told[0]), told
 
     asyncio.run(main())

@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import httpx
+import pytest
 from fastapi import Depends, FastAPI
 from web_scene import SAGAS, Far, Job, asks, client_of, jobs
 
 import amends.asgi
 from amends import Compensated, Completed, Handle, Orchestrator, Parked
 from amends.asgi import Person, Role
+from amends.errors import StoreUnavailable
 from amends.fastapi import Sagas, Start
 
 Ended = Completed[int] | Compensated | Parked | None
@@ -82,6 +84,29 @@ def test_one_that_has_not_ended_is_none_and_one_that_is_not_there_is_a_problem()
             nobody = await client.get("/asks/nobody")
 
         assert (found.json(), nobody.status_code, nobody.json()["code"]) == (["ask-1", None], 404, "unknown-saga")
+
+    asyncio.run(main())
+
+
+def test_what_is_wrong_with_the_database_is_for_the_log_and_not_for_whoever_asks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        async with asking() as (app, _, client):
+
+            @app.get("/away")
+            async def away() -> None:
+                raise StoreUnavailable("no route to sagas.internal")
+
+            found = await client.get("/away")
+            refused = await client.get("/asks/nobody")
+
+        assert (found.status_code, found.json()["code"], found.json()["detail"]) == (503, "store-unavailable", "")
+        assert "sagas.internal" not in found.text
+        assert [record.getMessage() for record in caplog.records if record.name == "amends.web"] == [
+            "GET /away: no route to sagas.internal"
+        ]
+        assert "nobody" in refused.json()["detail"]  # what whoever asks can mend is told
 
     asyncio.run(main())
 

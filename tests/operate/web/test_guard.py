@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from starlette.requests import Request
 from web_scene import ORIGIN, TOKENS, Job, access, asking, asks
 
 from amends.operate.web.access import Access, Person, Role
@@ -15,6 +16,34 @@ from amends.operate.web.guard import HEADERS
 from amends.operate.web.rates import NAMES_MAX, Rate
 
 PATHS = ("/healthz", "/api/v1/me", "/api/v1/nothing", "/", "/login", "/nothing")
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+
+
+class Slow:
+    """Says who asks once it may: until then requests are in work."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.may = asyncio.Event()
+
+    async def __call__(self, request: Request) -> Person:
+        self.asked += 1
+        await self.may.wait()
+        return Person("hana", Role.OPERATOR)
+
+
+class Body:
+    """A body that comes once it may. begun: somebody reads it."""
+
+    def __init__(self, text: bytes = b"{}") -> None:
+        self.begun = asyncio.Event()
+        self.may = asyncio.Event()
+        self._text = text
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        self.begun.set()
+        await self.may.wait()
+        yield self._text
 
 
 def test_every_answer_keeps_a_page_to_itself_and_is_stored_nowhere() -> None:
@@ -185,20 +214,94 @@ def test_whoever_guesses_is_held_back_and_whoever_has_a_token_is_not() -> None:
     asyncio.run(main())
 
 
-def test_no_more_requests_are_in_work_than_are_taken_at_once() -> None:
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (f"token={TOKENS['viewer']}", 303),
+        (f"token=%20{TOKENS['viewer']}%0A", 303),  # as it is copied now and then
+        (f"token=guess&token={TOKENS['viewer']}", 429),  # only the first one would log in
+        ("next=/sagas", 429),
+    ],
+)
+def test_a_good_token_logs_in_though_others_have_guessed_from_the_same_address(body: str, status: int) -> None:
+    async def main() -> None:
+        async with asking(limits=Limits(logins_per_minute=0.01, logins_burst=1)) as at:
+            guessed = [await at.client.post("/login", data={"token": "guess"}) for _ in range(2)]
+
+            found = await at.client.post("/login", content=body, headers=FORM)
+
+        assert [one.status_code for one in guessed] == [401, 429]
+        assert found.status_code == status
+
+    asyncio.run(main())
+
+
+def test_a_body_of_nobody_is_not_read() -> None:
+    async def main() -> None:
+        async with asking() as at:
+            for path in ("/api/v1/prune", "/api/v1/sagas", "/api/v1/bulks", "/bulk"):
+                for headers in ({}, {"authorization": "Bearer wrong"}, {"content-type": "text/plain"}):
+                    body = Body()
+                    async with asyncio.timeout(10):
+                        found = await at.client.post(path, content=body, headers=headers)
+                    assert (found.status_code, body.begun.is_set()) == (401, False), path
+
+    asyncio.run(main())
+
+
+def test_no_more_requests_are_in_work_than_are_taken_at_once_and_probes_are_answered_all_the_same() -> None:
+    async def main() -> None:
+        slow = Slow()
+        async with asking(given=Access(authenticate=slow), limits=Limits(requests=2)) as at, asyncio.timeout(20):
+            working = [asyncio.create_task(at.get("/api/v1/me", "")) for _ in range(2)]
+            while slow.asked < 2:
+                await asyncio.sleep(0)
+            found = await at.get("/api/v1/me", "")
+            probes = [await at.get(path, "") for path in ("/healthz", "/readyz")]
+            slow.may.set()
+            done = await asyncio.gather(*working)
+            after = await at.get("/api/v1/me", "")
+
+        assert (found.status_code, found.json()["code"], found.headers["retry-after"]) == (503, "busy", "1")
+        assert [one.status_code for one in (*probes, *done, after)] == [200] * 5
+
+    asyncio.run(main())
+
+
+def test_whoever_waits_for_an_end_holds_up_only_others_who_would() -> None:
     async def main() -> None:
         async with asking(limits=Limits(requests=2)) as at:
             await at.orchestrator.start(asks, Job(), id="ask-1")
             waiting = [asyncio.create_task(at.get("/api/v1/sagas/ask-1/outcome?wait=20")) for _ in range(2)]
             await asyncio.sleep(0)  # both are in work now
-            found = await at.get("/api/v1/me")
+            third = await at.get("/api/v1/sagas/ask-1/outcome")
+            other = await at.get("/api/v1/me")
             for task in waiting:
                 task.cancel()
             await asyncio.wait(waiting)
-            after = await at.get("/api/v1/me")
+            after = await at.get("/api/v1/sagas/ask-1/outcome")
 
-        assert (found.status_code, found.json()["code"]) == (503, "busy")
-        assert after.status_code == 200
+        assert (third.status_code, third.json()["code"]) == (503, "busy")
+        assert (other.status_code, after.status_code) == (200, 200)
+
+    asyncio.run(main())
+
+
+def test_strangers_who_log_in_slowly_hold_up_nobody_who_is_known() -> None:
+    async def main() -> None:
+        async with asking(limits=Limits(requests=2)) as at, asyncio.timeout(20):
+            bodies = [Body(b"token=guess") for _ in range(2)]
+            strangers = [asyncio.create_task(at.client.post("/login", content=body, headers=FORM)) for body in bodies]
+            for body in bodies:
+                await body.begun.wait()
+            third = await at.client.post("/login", data={"token": TOKENS["viewer"]})
+            known = await at.get("/api/v1/me")
+            for body in bodies:
+                body.may.set()
+            refused = await asyncio.gather(*strangers)
+
+        assert (third.status_code, known.status_code) == (503, 200)
+        assert [one.status_code for one in refused] == [401, 401]
 
     asyncio.run(main())
 

@@ -145,6 +145,30 @@ def test_from_a_database_alone_no_saga_is_started(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(
+    ("secrets", "status"), [(("one text", "one text"), 404), (("one text", "another"), 403), (("", ""), 403)]
+)
+def test_a_form_of_one_process_is_good_at_another_where_both_have_the_same_secret(
+    secrets: tuple[str, str], status: int
+) -> None:
+    orchestrator = Orchestrator("memory://", sagas=SAGAS)
+    shows, takes = (amends.asgi.web(orchestrator, authenticate=authenticate, secret=secret) for secret in secrets)
+
+    async def main() -> None:
+        async with orchestrator, client_of(shows) as one, client_of(takes) as other:
+            csrf = (await one.get("/api/v1/me", headers=HEADERS)).json()["csrf"]
+            found = [
+                await other.post(
+                    "/api/v1/sagas/no-such/note", json={"text": "seen"}, headers={"x-user": who, "x-csrf-token": csrf}
+                )
+                for who in ("hana", "ivan")
+            ]
+
+        assert [one.status_code for one in found] == [status, 403]  # and never that of another person
+
+    asyncio.run(main())
+
+
 def test_tokens_may_be_given_in_code_and_one_of_the_two_must_be() -> None:
     token = amends.asgi.new_token()
 

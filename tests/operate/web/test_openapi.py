@@ -92,6 +92,10 @@ def test_an_act_that_confirms_says_so_in_its_parameters() -> None:
             assert ("If-Match" in names) is not path.endswith(("/signal", "/note")), path
 
 
+def test_nothing_is_said_to_be_unchanged_since_more_than_a_version_changes() -> None:
+    assert all("304" not in operation["responses"] for _, _, operation in operations(described()))
+
+
 class Blocking:
     """An application on a loop of its own, asked by whoever has none."""
 

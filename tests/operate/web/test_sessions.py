@@ -115,6 +115,18 @@ def test_under_https_the_cookie_goes_over_nothing_else() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize(("origin", "secure"), [("https://localhost", True), ("http://localhost", False)])
+def test_behind_a_proxy_that_speaks_tls_the_cookie_goes_over_nothing_else(origin: str, secure: bool) -> None:
+    async def main() -> None:
+        async with asking() as at:
+            found = await at.client.post("/login", data={"token": TOKENS["viewer"]}, headers={"origin": origin})
+
+        assert found.status_code == 303
+        assert ("Secure" in found.headers["set-cookie"]) is secure
+
+    asyncio.run(main())
+
+
 def test_logging_out_ends_the_session_itself() -> None:
     async def main() -> None:
         async with asking() as at:

@@ -173,7 +173,8 @@ async def prune(request: Request) -> Response:
         counted = await desk.count_ended(older_than=span)
         return answer({"pruned": 0, "would_prune": counted, "kept": 0, "ended_before": as_json.instant(ended_before)})
     found = await desk.prune(older_than=span, limit=body.limit)
-    _log.warning("%s has sagas forgotten that ended before %s: %d", person_of(request).name, ended_before, found.pruned)
+    who, when = person_of(request).name, as_json.instant(ended_before)
+    _log.warning("%s has sagas forgotten that ended before %s: %d", who, when, found.pruned)
     return answer(as_json.pruned(found, ended_before, dry_run=False))
 
 

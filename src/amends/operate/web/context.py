@@ -34,8 +34,9 @@ SLASH = "\x1f"  # stands in a path for a slash that was quoted; no id holds it, 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one may ask for. acts: of one person. logins: from one address. requests: in work at once. listeners: pages
-    that are told what changes."""
+    """What one may ask for. acts: of one person. logins: wrong tokens, from one address. requests: in work at once;
+    those that wait for an outcome, and those that log in, are counted apart. listeners: pages that are told what
+    changes."""
 
     body_bytes: int = 2 * 1024 * 1024
     requests: int = 64

@@ -94,7 +94,7 @@ async def log_in_once(request: Request) -> Response:
 async def log_in(request: Request) -> Response:
     """Log in by a token in a form. The pages have their own; this is for dashboards without them."""
     form, access = await form_of(request), web_of(request).access
-    token = access.by_text(form.get("token", ""))
+    token = access.by_text(form.get("token", "").strip())
     if token is None:
         return RedirectResponse(f"{href(request, 'login')}?wrong=1", HTTPStatus.SEE_OTHER)
     answer = RedirectResponse(next_of(form.get("next", ""), request), HTTPStatus.SEE_OTHER)

@@ -5,7 +5,7 @@ dashboard's own origin, and, unless it carries a bearer token, which no browser 
 the dashboard's own pages know.
 
 Guarantees: nothing behind it sees a request for a foreign host, from a foreign page, of more than `body_bytes`, or
-more of them at once than `requests`; every answer has the headers that keep a page to itself.
+more of them at once than `requests` in each of its lines; every answer has the headers that keep a page to itself.
 Must not: know which right a route demands.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import math
+from collections import Counter
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -56,7 +57,7 @@ class Guard:
         limits = web.limits
         self._app = app
         self._web = web
-        self._in_work = dict.fromkeys((True, False), 0)  # waiting for an outcome, and all else
+        self._in_work = Counter[str]()  # by line
         self._acts = Rate(limits.acts_per_second, limits.acts_burst)
         self._logins = Rate(limits.logins_per_minute / 60, limits.logins_burst)
 
@@ -78,16 +79,16 @@ class Guard:
         headed = _Headed(send, static=_inner(scope).startswith("/static/"))
         request = Request(scope, receive)
         inner = _inner(scope)
-        counts, waits = inner not in UNCOUNTED, inner.endswith("/outcome")
+        counts, line = inner not in UNCOUNTED, _line(inner)
         try:
-            if counts and self._in_work[waits] >= self._web.limits.requests:
+            if counts and self._in_work[line] >= self._web.limits.requests:
                 raise Busy("as many requests are in work as are taken at once; try again soon", Retry_After="1")
-            self._in_work[waits] += counts
+            self._in_work[line] += counts
             try:
                 body = await self._admitted(request, receive)
                 await self._app(scope, receive if body is None else _again(body, receive), headed)
             finally:
-                self._in_work[waits] -= counts
+                self._in_work[line] -= counts
         except AmendsError as error:
             if not headed.begun:
                 await refused(request, error)(scope, receive, headed)
@@ -103,7 +104,7 @@ class Guard:
             _check_host(headers, self._web.hosts)
         if request.method not in SAFE:
             _check_origin(request, self._web.origins)
-        person = await self._web.access.person(request)
+        person = None if path in PROBES else await self._web.access.person(request)
         request.state.person = person
         if person is None and headers.get("authorization") and path not in PROBES:
             self._count_failure(request)
@@ -119,8 +120,9 @@ class Guard:
         return body
 
     def _known(self, body: bytes) -> bool:
-        """Whether a form that logs in has a good token."""
-        return any(name == "token" and self._web.access.by_text(value) is not None for name, value in _fields(body))
+        """Whether a form that logs in has a good token: the one that whoever logs in will look at, the first."""
+        given = next((value for name, value in _fields(body) if name == "token"), "")
+        return self._web.access.by_text(given.strip()) is not None
 
     def _count_failure(self, request: Request) -> None:
         """Who shows a wrong token does so only now and then. It makes guessing no harder than it is, and keeps it from
@@ -176,6 +178,14 @@ def _path(scope: Scope) -> str:
 def _inner(scope: Scope) -> str:
     """The path as it is below wherever this is mounted."""
     return str(scope["path"]).removeprefix(str(scope.get("root_path", ""))) or "/"
+
+
+def _line(path: str) -> str:
+    """In which line a request stands: those who wait for an outcome, and strangers whose bodies may come slowly, hold
+    up only each other."""
+    if path in OF_NOBODY:
+        return "door"
+    return "outcome" if path.endswith("/outcome") else ""
 
 
 def _check_host(headers: Headers, hosts: frozenset[str]) -> None:

@@ -97,8 +97,6 @@ def _others(told: Told, refs: Refs, errors: Iterable[int]) -> Json:
     found: Json = {str(status): {"$ref": f"#/components/responses/{status}"} for status in errors}
     if told.repeats and told.tag == "acts":
         found["202"] = {**_answer(told, refs), "description": "No worker has answered yet; it is kept"}
-    if told.summary == "One saga":
-        found["304"] = {"description": "It is as If-None-Match says"}
     return found
 
 

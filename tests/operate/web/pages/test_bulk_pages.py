@@ -1,0 +1,103 @@
+"""The pages of bulk operations: that they mean the sagas that a person has in mind, and begin once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from page_shop import Shop, field, opened, words_of
+
+from amends.operate.web.pages import filters
+from amends.operate.web.pages.filters import VALUES_MAX
+
+MANY = "&".join(f"step=step-{number}" for number in range(VALUES_MAX + 1))
+NOTE = {"verb": "note", "text": "seen", "reason": "the bank was called", "paused": "1"}
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Shop]:
+    with opened(full=False) as made:
+        made.wait(made.scene.park(2))
+        yield made
+
+
+@pytest.fixture
+def fresh() -> Iterator[Shop]:
+    with opened(full=False) as made:
+        made.wait(made.scene.park(2))
+        yield made
+
+
+def begun(shop: Shop) -> list[str]:
+    """The bulk operations that there are."""
+    return sorted(set(re.findall(r'href="(/bulk/[0-9a-f-]{32,36})"', shop.get("/bulk").text)))
+
+
+@pytest.mark.parametrize(
+    "query", ["status=parkd", "status=parked&trouble=none", "older=soon", "newer=1y", "input=tea", MANY]
+)
+@pytest.mark.parametrize("verb", ["", "&verb=unpark"])
+def test_a_filter_that_is_not_understood_means_no_saga_and_not_more_of_them(shop: Shop, query: str, verb: str) -> None:
+    found = shop.get(f"/bulk/new?{query}{verb}")
+
+    assert found.status_code == 400
+    assert "which sagas are meant?" in words_of(found)
+    assert "to 2 sagas" not in words_of(found)
+
+
+@pytest.mark.parametrize("wrong", [{"status": "parkd"}, {"older": "soon"}, {"ticked": "1"}])
+def test_a_form_that_does_not_say_which_sagas_begins_nothing(shop: Shop, wrong: dict[str, str]) -> None:
+    found = shop.post("/bulk", message="wrong", expected="2", **NOTE, **wrong)
+
+    assert found.status_code == 400
+    assert begun(shop) == []
+
+
+def test_of_filters_that_are_too_many_that_is_said(shop: Shop) -> None:
+    pairs = [("step", f"step-{number}") for number in range(VALUES_MAX)]
+
+    assert filters.read(pairs, 0.0).wrong == ()
+    assert filters.read([*pairs, ("colour", "red"), ("key", " ")], 0.0).wrong == ()
+    assert filters.read([*pairs, ("status", "parked")], 0.0).wrong == (
+        f"{VALUES_MAX + 1} filters: no more than {VALUES_MAX} count",
+    )
+    assert f"no more than {VALUES_MAX} count" in shop.text(f"/sagas?{MANY}")
+
+
+def test_to_repair_the_ticked_where_none_is_does_not_mean_all(shop: Shop) -> None:
+    form = re.search(r'<form method="get" action="/bulk/new">.*?</form>', shop.get("/sagas?status=parked").text, re.S)
+    assert form is not None
+    assert '<input type="hidden" name="ticked" value="1">' in form[0]
+
+    none = shop.get("/bulk/new?ticked=1")
+    one = shop.get("/bulk/new?ticked=1&id=order-1")
+
+    assert (none.status_code, one.status_code) == (400, 200)
+    assert "none is ticked: go back and tick those that are meant" in words_of(none)
+    assert "among the one that is ticked" in words_of(one)
+
+
+def test_a_form_that_names_sagas_by_age_begins_once_however_often_it_is_sent(fresh: Shop) -> None:
+    looked = fresh.get("/bulk/new?status=parked&older=0s&verb=note&text=seen")
+    fields = {name: field(looked, name) for name in ("message", "expected", "status", "older")}
+    assert fields["expected"] == "2"
+
+    sent = [fresh.post("/bulk", "operator", **NOTE, **fields) for _ in range(2)]
+
+    assert [found.status_code for found in sent] == [303, 303], words_of(sent[1])
+    assert sent[0].headers["location"] == sent[1].headers["location"]
+    assert "by Olga" in fresh.text(sent[0].headers["location"])
+
+
+@pytest.mark.parametrize(("who", "other"), [("admin", {}), ("operator", {"verb": "unpark"})])
+def test_the_form_of_somebody_else_or_for_something_else_is_not_taken_for_the_same(
+    fresh: Shop, who: str, other: dict[str, str]
+) -> None:
+    form = {**NOTE, "status": "parked", "older": "0s", "expected": "2", "message": "once"}
+    first = fresh.post("/bulk", "operator", **form)
+
+    found = fresh.post("/bulk", who, **{**form, **other})
+
+    assert (first.status_code, found.status_code) == (303, 409)
+    assert "choose another id" in words_of(found)
