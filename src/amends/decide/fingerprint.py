@@ -14,13 +14,12 @@ from hashlib import sha256
 
 from amends.decide.state import Action, State, Status, Undo
 
-REASON_CHARACTERS = 500  # of a reason; what comes behind is detail
+REASON_CHARACTERS = 500  # of a reason without what varies; what comes behind is detail
+READ_CHARACTERS = 4_000  # of a reason as it was given: what varies may be long
 DIGITS = 12
 _QUOTED = re.compile(r"""(?<!\w)(?:'[^'\n]*'|"[^"\n]*"|`[^`\n]*`)(?!\w)""")
-_HEX = re.compile(
-    r"\b(?:0x[0-9a-f]+|(?=[0-9a-f-]*[0-9])[0-9a-f]{6,}(?:-[0-9a-f]{2,})*)\b",  # of words without a digit none is taken
-    re.IGNORECASE,
-)
+_HEX = re.compile(r"\b(?:0x[0-9a-f]+|[0-9a-f]{6,}(?:-[0-9a-f]{2,})*)\b", re.IGNORECASE)
+_DIGIT = re.compile(r"\d")
 _NUMBER = re.compile(r"\d+(?:[.,:_]\d+)*")
 _SPACE = re.compile(r"\s+")
 _ITEM = re.compile(r"\[\d+\]")
@@ -34,9 +33,15 @@ def fingerprint(saga: str, step: str, reason: str) -> str:
 
 def plain(reason: str) -> str:
     """A reason without what differs from one saga to the next."""
-    text = _QUOTED.sub("'…'", reason[:REASON_CHARACTERS])
-    text = _NUMBER.sub("#", _HEX.sub("#", text))
-    return _SPACE.sub(" ", text).strip().lower()
+    text = _QUOTED.sub("'…'", reason[:READ_CHARACTERS])
+    text = _NUMBER.sub("#", _HEX.sub(_number_or_word, text))
+    return _SPACE.sub(" ", text).strip().lower()[:REASON_CHARACTERS]
+
+
+def _number_or_word(found: re.Match[str]) -> str:
+    """What stands for a hexadecimal number; of words without a digit, such as `decade`, none is taken. The pattern does
+    not look ahead for a digit: over a long reason that would take the square of its length."""
+    return "#" if _DIGIT.search(found[0]) else found[0]
 
 
 def step_of(address: str) -> str:
