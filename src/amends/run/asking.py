@@ -23,7 +23,7 @@ from amends.run.chance import id_text
 from amends.run.config import Config
 from amends.run.crew import crew_of
 from amends.run.plans import Plans
-from amends.run.sealed_mail import is_same, sealed
+from amends.run.sealed_mail import is_repeated, sealed
 from amends.run.sealing import Seals
 from amends.run.settings import ID_CHARACTERS_MAX
 from amends.run.waiting import Waiting
@@ -91,7 +91,7 @@ class Asking:
                 f"no worker has answered for {mail.key!r} within {seconds:g} s; the {mail.kind} is kept and will be "
                 f"answered when one does. {await self._why_not(mail.key)}"
             ) from None
-        if mail.kind != "signal" and not is_same(mail, answered, self.seals):
+        if not is_repeated(mail, answered, self.seals):
             raise Refused(
                 f"{mail.key}: the id {mail.message!r} belongs to something else that was asked before, and counts "
                 "once; ask this under another"

@@ -183,11 +183,9 @@ class Live:
         self.seq = seq + 1
         self.unwritten += 1
         moved: Head | None = None
-        if goes_on(self._head, decision):
+        if changed_by(decision.events):
             self.changed = self.seq
-        else:
-            if changed_by(decision.events):
-                self.changed = self.seq
+        if not goes_on(self._head, decision):
             head = self._head_of(decision, now)
             if head != self._head:
                 moved = self._head = head
