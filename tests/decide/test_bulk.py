@@ -9,6 +9,7 @@ import pytest
 from amends.decide.bulk import (
     BATCH_MAX,
     PER_SECOND_MAX,
+    PER_SECOND_MIN,
     SILENT_MAX,
     VERBS,
     Move,
@@ -22,11 +23,13 @@ from amends.decide.bulk import (
     nobody_answers,
     ruling,
     silence,
+    span,
     tallied,
 )
 
 LEADS = {
     (Stand.COUNTING, Move.COUNTED): Stand.RUNNING,
+    (Stand.COUNTING, Move.COUNTED_PAUSED): Stand.PAUSED,
     (Stand.COUNTING, Move.CANCEL): Stand.CANCELLED,
     (Stand.RUNNING, Move.PAUSE): Stand.PAUSED,
     (Stand.RUNNING, Move.CANCEL): Stand.CANCELLED,
@@ -71,7 +74,9 @@ def test_what_has_ended_stays_so_and_says_what_to_do() -> None:
         ("note", {}, "note wants a text"),
         ("unpark", {"result": True}, "a result is for `resolve` alone"),
         ("resolve", {"step": "ship", "reason": "x", "arguments": True}, "changed arguments are for `retry` alone"),
-        ("unpark", {"per_second": 0.0}, "0 sagas a second"),
+        ("unpark", {"per_second": 0.0}, "0 sagas a second: 0.01 to 1000 are expected"),
+        ("unpark", {"per_second": PER_SECOND_MIN / 2}, "0.005 sagas a second"),
+        ("unpark", {"per_second": float("nan")}, "nan sagas a second"),
         ("unpark", {"per_second": PER_SECOND_MAX + 1}, "1001 sagas a second"),
     ],
 )
@@ -99,6 +104,14 @@ def test_a_batch_is_about_what_is_due_in_a_second_and_never_large(per_second: fl
 
 def test_sagas_are_asked_in_turn_at_the_rate_and_at_no_beat() -> None:
     assert moments(3, 10.0, (0.0, 0.5, 0.25)) == pytest.approx((0.0, 0.15, 0.225))
+
+
+@pytest.mark.parametrize("per_second", [PER_SECOND_MIN, 1.5, 20.0, PER_SECOND_MAX])
+def test_a_batch_takes_as_long_as_its_sagas_are_apart_so_no_two_go_faster_than_was_said(per_second: float) -> None:
+    size = batch_size(per_second)
+
+    assert span(size, per_second) == pytest.approx(size / per_second)
+    assert moments(size, per_second, [1.0] * size)[-1] <= span(size, per_second)
 
 
 def test_silence_is_counted_in_a_row_and_ends_with_an_answer() -> None:

@@ -101,8 +101,8 @@ def test_it_is_paused_resumed_run_and_cancelled(parked: Floor) -> None:
     shown = parked.ok("bulk", "show", "mend", APP)
 
     assert begun.code == 0
-    assert "amends bulk resume mend --app=shop:orchestrator --if-version=3" in shown.out
-    assert parked.amends("bulk", "resume", "mend", APP, "--if-version=2").code == 5
+    assert "amends bulk resume mend --app=shop:orchestrator --if-version=2" in shown.out
+    assert parked.amends("bulk", "resume", "mend", APP, "--if-version=1").code == 5
     assert "running: of 3" in parked.ok("bulk", "resume", "mend", APP).out
     assert parked.ok("bulk", "pause", "mend", APP, "--json").data["state"] == "paused"
     parked.ok("bulk", "resume", "mend", APP)

@@ -1,11 +1,12 @@
 """A bulk operation: one act of a person on many sagas, as a thing that is counted, watched, paused and ended.
 
-    counting ──counted──▶ running ◀─resume/pause─▶ paused
+    counting ──counted──▶ running ◀─resume/pause─▶ paused ◀──counted, paused── counting
         │                    │  └────finish────▶ done
         └──────cancel────────┴──cancel──▶ cancelled ◀──cancel── paused
 
 While it is counting, its targets are written down, each with the version that it had: what the person saw is what is
-acted on. Then whoever holds it asks one saga after the other, and writes down what each has answered.
+acted on. Then whoever holds it asks one saga after the other, and writes down what each has answered. One that is to
+wait for a person is never running in between: whoever writes it down may be killed at any point.
 
 Guarantees: where a bulk operation may go, what an answer counts as, when it is over and how fast it goes are said here
 and nowhere else; one whose targets have all answered ends.
@@ -22,6 +23,7 @@ from typing import NamedTuple
 
 TARGETS_MAX = 100_000
 PER_SECOND = 20.0  # gentle: what a saga calls next is somebody's service, and it may just have come back
+PER_SECOND_MIN = 0.01  # one in a hundred seconds
 PER_SECOND_MAX = 1000.0
 BATCH_MAX = 50  # sagas that are asked at once; so many are asked once more, to no effect, where a runner was killed
 BATCH_SECONDS = 1.0
@@ -47,6 +49,7 @@ class Move(StrEnum):
 
     BEGUN = "begun"
     COUNTED = "counted"
+    COUNTED_PAUSED = "counted, paused"
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
@@ -55,6 +58,7 @@ class Move(StrEnum):
 
 _MOVES: dict[tuple[Stand, Move], Stand] = {
     (Stand.COUNTING, Move.COUNTED): Stand.RUNNING,
+    (Stand.COUNTING, Move.COUNTED_PAUSED): Stand.PAUSED,
     (Stand.COUNTING, Move.CANCEL): Stand.CANCELLED,
     (Stand.RUNNING, Move.PAUSE): Stand.PAUSED,
     (Stand.RUNNING, Move.CANCEL): Stand.CANCELLED,
@@ -150,8 +154,8 @@ def flaw(verb: str, *, step: str, reason: str, text: str, result: bool, argument
         return "a result is for `resolve` alone"
     if arguments and verb != "retry":
         return "changed arguments are for `retry` alone"
-    if not 0 < per_second <= PER_SECOND_MAX:
-        return f"{per_second:g} sagas a second: more than 0 and at most {PER_SECOND_MAX:g} are expected"
+    if not PER_SECOND_MIN <= per_second <= PER_SECOND_MAX:
+        return f"{per_second:g} sagas a second: {PER_SECOND_MIN:g} to {PER_SECOND_MAX:g} are expected"
     return ""
 
 
@@ -164,6 +168,11 @@ def moments(count: int, per_second: float, shares: Sequence[float]) -> tuple[flo
     """When each saga of a batch is asked, in seconds from its beginning: each in its turn, but at no beat. shares: of
     chance, from 0 to 1, one for each."""
     return tuple((place + share) / per_second for place, share in zip(range(count), shares, strict=True))
+
+
+def span(count: int, per_second: float) -> float:
+    """How long a batch takes, in seconds: the next one begins no sooner, however soon all have answered."""
+    return count / per_second
 
 
 def silence(before: int, results: Iterable[Result]) -> int:

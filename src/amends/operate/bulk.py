@@ -22,7 +22,7 @@ import msgspec
 
 from amends.decide.bulk import HELD, TARGETS_MAX, Move, Stand, flaw
 from amends.define.values import clean
-from amends.errors import Changed, IdConflict, LimitExceeded, Refused, ValueRefused
+from amends.errors import Changed, IdConflict, LimitExceeded, NotAnswered, Refused, ValueRefused
 from amends.operate.acting import Acting, check
 from amends.operate.bulk_values import Bulk as Bulk  # whoever shows bulk operations takes all of these from here
 from amends.operate.bulk_values import BulkAct as BulkAct
@@ -35,7 +35,7 @@ from amends.operate.bulk_values import BulkResults as BulkResults
 from amends.operate.values import Page, Preview, SagaLine, Search
 from amends.run.asking import check_id
 from amends.run.bulk import Runner, found, move
-from amends.run.bulk_order import LogLine, Order, encode, given, line_of, opened, order_of, sealed
+from amends.run.bulk_order import LogLine, Order, encode, given, line_of, marked, opened, order_of, sealed
 from amends.run.chance import id_text
 from amends.run.mailbox import Wish
 from amends.run.sealing import Seals
@@ -103,7 +103,8 @@ class BulkOperations(Acting):
         before somebody resumes it. expected: only if there are so many. id: the same one counts once.
 
         Raises ValueRefused, LimitExceeded, IdConflict, UnknownSaga; Refused where nothing fits, Changed where there are
-        more or fewer than expected.
+        more or fewer than expected. Under an id that is there: NotAnswered while its sagas are still being written
+        down, Refused where it was cancelled before they all were.
         """
         self._check(act)
         bulks, chance = self.session.store.bulks, self.session.config.chance
@@ -114,16 +115,15 @@ class BulkOperations(Acting):
         meant = await self._meant(targets, expected)
         runner = id_text(chance.uuid7(self.session.store.now()))
         line = encode(LogLine(Move.BEGUN, act.actor, act.reason))
-        body = encode(sealed(order, seals, key))
+        body = encode(sealed(marked(order, runner), seals, key))
         row = await bulks.add(NewBulk(key, Stand.COUNTING, body, line), runner, COUNTING_SECONDS)
         if row.runner != runner:
             return _same(row, order, seals)
         for some in _parts(meant):
             if not await bulks.fill(key, Stand.COUNTING, runner, some, COUNTING_SECONDS):
                 raise Refused(f"the bulk operation {key} was cancelled before all its sagas were written down")
-        row = await move(bulks, key, Move.COUNTED, actor=act.actor, total=len(meant))
-        if paused:
-            row = await move(bulks, key, Move.PAUSE, actor=act.actor, reason="it begins paused")
+        counted = Move.COUNTED_PAUSED if paused else Move.COUNTED
+        await move(bulks, key, counted, actor=act.actor, total=len(meant))
         await bulks.keep(key, runner, 0)
         return bulk_of(await found(bulks, key))
 
@@ -313,7 +313,7 @@ def _order(act: BulkAct, targets: Targets) -> Order:
         _raw(act.result or b"null"),
         _raw(act.arguments or b"null"),
         _raw(wanted),
-        act.per_second,
+        float(act.per_second),  # 5 is 5.0, and begun twice it is begun once
         act.even_if_changed,
         act.nothing_stayed,
         "" if isinstance(targets, Search) else _digest(targets),
@@ -332,9 +332,19 @@ def _words(text: str, what: str) -> str:
 
 
 def _same(row: BulkRow, order: Order, seals: Seals | None) -> Bulk:
-    """The one that is there under an id, if it is the same."""
-    if encode(opened(order_of(row), seals, row.key)) != encode(order):
+    """The one that is there under an id, if it is the same, and was begun. Raises IdConflict, NotAnswered, Refused."""
+    if encode(marked(opened(order_of(row), seals, row.key), "")) != encode(order):
         raise IdConflict(f"the id {row.key!r} belongs to another bulk operation; choose another id")
+    if row.state == Stand.COUNTING:
+        raise NotAnswered(
+            f"the bulk operation {row.key}: its sagas are still being written down, or whoever did that has gone, and "
+            "then it cancels itself; ask again in a while"
+        )
+    if row.state == Stand.CANCELLED and not row.total:
+        raise Refused(
+            f"the bulk operation {row.key} was cancelled before its sagas were all written down, and nothing was done; "
+            "begin it under another id"
+        )
     return bulk_of(row)
 
 

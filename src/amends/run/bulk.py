@@ -1,10 +1,11 @@
 """Working at bulk operations: one saga after the other is asked, and what it answered is written down.
 
-Each act is a mail with an id of its own, `bulk/<id>/<n>`: asked again, by whoever takes over from a runner that was
-killed, it counts once and gives the answer that it gave.
+Each act is a mail with an id of its own (`bulk_order.act_id`): asked again, by whoever takes over from a runner that
+was killed, it counts once and gives the answer that it gave.
 
 Guarantees: no saga is acted on twice; whatever a runner dies of, another goes on where its results end. It goes no
-faster than was said, at no beat, and stops by itself where nobody answers.
+faster than was said, at no beat, and stops by itself where nobody answers. After a pause, a cancel or the loss of its
+lease it asks nobody for longer than about a second, however long it waited or was frozen in between.
 Must not: decide which sagas are meant: they were written down before anything was done.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
@@ -29,6 +31,7 @@ from amends.decide.bulk import (
     nobody_answers,
     ruling,
     silence,
+    span,
     tallied,
 )
 from amends.errors import (
@@ -44,17 +47,21 @@ from amends.errors import (
     UnknownSaga,
 )
 from amends.run import mailbox
-from amends.run.bulk_order import LogLine, encode, given, opened, order_of
+from amends.run.bulk_order import LogLine, act_id, encode, given, opened, order_of
 from amends.run.config import Config
 from amends.run.sealing import Seals
 from amends.store.base import NewMail, Store
 from amends.store.bulk import BulkRow, Bulks, Counts, TargetResult, TargetRow
 
 ASK_SECONDS = 10.0  # for one answer: a saga that nobody runs must not hold the others up for long
+LOOK_SECONDS = 1.0  # how old the news may be that it is to go on
+OVER_SECONDS = 0.001  # a lease that is over as soon as it is written
 TRIES = 20  # of a move that others get in the way of
 AMENDS = "amends"  # who pauses and finishes
 NOBODY = "nobody has answered for the last {} sagas: is a worker running? Their acts are kept. Resume to go on"
 ORPHANED = "whoever began it has gone before its sagas were all written down; nothing was done"
+UNANSWERED = "nobody has answered yet; it may still be done when a worker comes"
+Said = tuple[Result, str]  # what became of a saga, and in words
 _log = logging.getLogger("amends.bulk")
 
 
@@ -106,6 +113,20 @@ async def move(
     raise NotAnswered(f"the bulk operation {key} changes all the time; try again")
 
 
+async def record(
+    bulks: Bulks, row: BulkRow, runner: str, asked: Sequence[tuple[TargetRow, Said]], old: Result | None, lease: float
+) -> Tally | None:
+    """Write down what sagas have said; gives how far it is with that, None where it is another runner's by now. old:
+    what was known of each. lease: the runner's next, in seconds."""
+    before = Tally(row.total, row.done, row.refused, row.failed)
+    if not asked:
+        return before
+    tally = tallied(before, ((old, result) for _, (result, _) in asked))
+    rows = [TargetResult(target.n, *said) for target, said in asked]
+    counts = Counts(tally.done, tally.refused, tally.failed)
+    return tally if await bulks.record(row.key, runner, rows, counts, lease) else None
+
+
 class Runner:
     """Whoever works at one bulk operation, from taking it to letting go of it."""
 
@@ -117,17 +138,25 @@ class Runner:
         self._lease = session.config.settings.lease_seconds
         self._order = order_of(row)
         self._sealed = True
+        self._in_hand = False  # sagas were asked, and what they said is not written down
+        self._held = True
+        self._seen = (0.0, 0.0)  # when it was looked at, by the store's clock and by the wall's
+        self._looking = asyncio.Lock()
 
     async def run(self, told: Callable[[BulkRow], object] | None = None) -> None:
         """Go on until it is not running any more, or is somebody else's. told: hears after each batch how far it is.
-        Raises StoreError."""
+        Raises StoreError.
+
+        Whoever ends with a batch in hand leaves its name in the row, with a lease that is over: so what the batch has
+        come to is looked for by whoever comes next, even if it is cancelled first.
+        """
         keeping = asyncio.get_running_loop().create_task(self._keep(), name="amends-bulk-lease")
         try:
             await self._go(told)
         finally:
             keeping.cancel()
             with suppress(StoreError):
-                await self._bulks.keep(self.row.key, self._name, 0)
+                await self._bulks.keep(self.row.key, self._name, OVER_SECONDS if self._in_hand else 0)
 
     async def _go(self, told: Callable[[BulkRow], object] | None) -> None:
         after = silent = 0
@@ -137,19 +166,25 @@ class Runner:
                 return
             if self._sealed and not await self._open():
                 return
-            targets = await self._bulks.targets(self.row.key, after, batch_size(self._order.per_second), ("",))
+            per_second = self._order.per_second
+            targets = await self._bulks.targets(self.row.key, after, batch_size(per_second), ("",))
             if not targets:
                 await self._finish(told)
                 return
-            results = await self._ask_all(targets, self._order.per_second)
-            tally = await self._record(targets, None, results)
+            over = asyncio.get_running_loop().time() + span(len(targets), per_second)
+            asked = await self._ask_all(targets, per_second)
+            tally = await self._record(asked, None)
             if tally is None:
                 return
-            after, silent = targets[-1].n, silence(silent, (result for result, _ in results))
+            if len(asked) == len(targets):  # else those that were left out come again
+                after = targets[-1].n
+            silent = silence(silent, (result for _, (result, _) in asked))
             if nobody_answers(silent, tally):
                 await self._move(Move.PAUSE, NOBODY.format(silent))
                 return
             await self._tell(told)
+            if tally.left:
+                await self._wait(over)
 
     async def _open(self) -> bool:
         """Whether this process can read what is to be done."""
@@ -166,11 +201,40 @@ class Runner:
             told(await found(self._bulks, self.row.key))
 
     async def _mine(self) -> bool:
+        """Look at it: whether it is this runner's, and to go on with."""
+        self._seen = (self._session.store.now(), time.time())  # before the look: what is frozen in it sees old news
         row = await self._bulks.get(self.row.key)
-        if row is None or row.runner != self._name or row.state not in HELD:
+        if row is None or row.runner != self._name or row.state not in HELD or not await self._leased(row):
+            self._held = False
             return False
-        self.row: BulkRow = row
+        self.row, self._held = row, True
         return True
+
+    async def _leased(self, row: BulkRow) -> bool:
+        """Whether nobody else may take it: one whose lease is over is taken anew, if nobody has yet."""
+        if row.lease_until is not None and row.lease_until > self._session.store.now():
+            return True
+        return await self._bulks.keep(row.key, self._name, self._lease)
+
+    async def _still(self) -> bool:
+        """Whether it is this runner's and to go on with, as news say that are not old. Those who are asked together
+        look together."""
+        async with self._looking:
+            at, wall = self._seen
+            age = max(self._session.store.now() - at, time.time() - wall)
+            if self._held and age > min(LOOK_SECONDS, self._lease):
+                await self._mine()
+            return self._held
+
+    async def _wait(self, until: float) -> bool:
+        """Wait until an instant of the loop's clock, with a look now and then; whether it is still to go on then."""
+        loop = asyncio.get_running_loop()
+        while await self._still():
+            left = until - loop.time()
+            if left <= 0:
+                return True
+            await asyncio.sleep(min(left, LOOK_SECONDS))
+        return False
 
     async def _keep(self) -> None:
         """Hold the lease while answers are waited for. Where that fails the work goes on: done twice it counts once."""
@@ -182,33 +246,38 @@ class Runner:
                 _log.warning("the lease of the bulk operation %s is not extended: %s", self.row.key, error)
 
     async def _move(self, what: Move, reason: str = "") -> None:
-        with suppress(Refused):  # a person was quicker
-            await move(self._bulks, self.row.key, what, actor=AMENDS, reason=reason)
+        row = self.row
+        with suppress(Refused):  # a person was quicker; or whoever was taken for dead, and has counted to the end
+            await move(self._bulks, row.key, what, actor=AMENDS, reason=reason, if_version=row.version)
 
     # Asking
 
-    async def _ask_all(self, targets: Sequence[TargetRow], per_second: float) -> list[tuple[Result, str]]:
-        """What a batch answers, each in its turn."""
+    async def _ask_all(self, targets: Sequence[TargetRow], per_second: float) -> list[tuple[TargetRow, Said]]:
+        """What a batch answers, each in its turn. Without those that were not to be asked any more by then."""
+        begun = asyncio.get_running_loop().time()
         shares = [self._session.config.chance.share() for _ in targets]
         when = moments(len(targets), per_second, shares)
-        asked = (self._ask(target, moment) for target, moment in zip(targets, when, strict=True))
-        said = await asyncio.gather(*asked, return_exceptions=True)
-        answers: list[tuple[Result, str]] = []
-        for one in said:
+        self._in_hand = True
+        asks = (self._ask(target, begun + moment) for target, moment in zip(targets, when, strict=True))
+        said = await asyncio.gather(*asks, return_exceptions=True)
+        asked: list[tuple[TargetRow, Said]] = []
+        for target, one in zip(targets, said, strict=True):
             if isinstance(one, BaseException):
                 raise one
-            answers.append(one)
-        return answers
+            if one is not None:
+                asked.append((target, one))
+        return asked
 
-    async def _ask(self, target: TargetRow, moment: float) -> tuple[Result, str]:
-        await asyncio.sleep(moment)
+    async def _ask(self, target: TargetRow, when: float) -> Said | None:
+        if not await self._wait(when):
+            return None
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 return Result.ACCEPTED, await self._session.ask(self._mail(target))
         except StoreError:
             raise
         except (TimeoutError, NotAnswered):
-            return Result.NOT_ANSWERED, "nobody has answered yet; it may still be done when a worker comes"
+            return Result.NOT_ANSWERED, UNANSWERED
         except AmendsError as error:
             return _result_of(error), str(error).removeprefix(f"{target.saga}: ")
 
@@ -226,23 +295,16 @@ class Runner:
             order.text if order.verb == "assign" else "",
             None if order.even_if_changed else target.version,
         )
-        return mailbox.act_mail(target.saga, self._message(target), wish)
-
-    def _message(self, target: TargetRow) -> str:
-        return f"bulk/{self.row.key}/{target.n}"
+        return mailbox.act_mail(target.saga, act_id(order, self.row.key, target.n), wish)
 
     # Writing down
 
-    async def _record(
-        self, targets: Sequence[TargetRow], old: Result | None, results: Sequence[tuple[Result, str]]
-    ) -> Tally | None:
-        """How far it is with these results; None where it is somebody else's by now. old: what was known of them."""
-        row = self.row
-        tally = Tally(row.total, row.done, row.refused, row.failed)
-        tally = tallied(tally, ((old, new) for new, _ in results))
-        rows = [TargetResult(target.n, *result) for target, result in zip(targets, results, strict=True)]
-        counts = Counts(tally.done, tally.refused, tally.failed)
-        return tally if await self._bulks.record(row.key, self._name, rows, counts, self._lease) else None
+    async def _record(self, asked: Sequence[tuple[TargetRow, Said]], old: Result | None) -> Tally | None:
+        """How far it is with what these have said; None where it is somebody else's by now. old: what was known of
+        them."""
+        tally = await record(self._bulks, self.row, self._name, asked, old, self._lease)
+        self._in_hand = False
+        return tally
 
     async def _finish(self, told: Callable[[BulkRow], object] | None) -> None:
         """All were asked. Those who had not answered then are asked once more, under the same id: they may have by
@@ -254,8 +316,7 @@ class Runner:
                 await self._move(Move.FINISH)
                 return
             after = late[-1].n
-            results = await self._ask_all(late, PER_SECOND_MAX)
-            await self._record(late, Result.NOT_ANSWERED, results)
+            await self._record(await self._ask_all(late, PER_SECOND_MAX), Result.NOT_ANSWERED)
             await self._tell(told)
 
 

@@ -1,6 +1,6 @@
-"""A worker's duty of bulk operations: to take up what nobody works at.
+"""A worker's duty of bulk operations: to take up what nobody works at, and to see to what was left of those that ended.
 
-Guarantees: one short look now and then where there is none; whatever goes wrong with one, the others go on.
+Guarantees: two short looks now and then where there is none; whatever goes wrong with one, the others go on.
 Must not: hold up sagas; what comes of a bulk operation is mail, as from anybody.
 """
 
@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from amends.decide.bulk import HELD
+from amends.decide.bulk import ENDED, HELD
 from amends.errors import StoreError
 from amends.run.bulk import Asker, Runner
+from amends.run.bulk_left import settle
 from amends.run.sweeping import sweeping
 
 if TYPE_CHECKING:
@@ -53,27 +54,31 @@ class Bulking:
         """Begin to work at one, if there is any; whether there was. Raises StoreError."""
         if len(self._works) >= AT_ONCE:
             return False
-        name = self._name()
-        row = await self._session.store.bulks.take(HELD, name, self._session.config.settings.lease_seconds)
-        if row is None:
-            return False
-        job = self._work(Runner(self._session, row, name))
-        work = asyncio.get_running_loop().create_task(job, name="amends-bulk-work")
+        name, lease = self._name(), self._session.config.settings.lease_seconds
+        bulks = self._session.store.bulks
+        if (row := await bulks.take(HELD, name, lease)) is not None:
+            self._begin(row.key, Runner(self._session, row, name).run())
+        elif (row := await bulks.take_left(ENDED, name, lease)) is not None:
+            self._begin(row.key, settle(self._session, row, name))
+        return row is not None
+
+    def _begin(self, key: str, job: Coroutine[Any, Any, None]) -> None:
+        work = asyncio.get_running_loop().create_task(_guarded(key, job), name="amends-bulk-work")
         self._works.add(work)
         work.add_done_callback(self._works.discard)
-        return True
-
-    async def _work(self, runner: Runner) -> None:
-        try:
-            await runner.run()
-        except StoreError as error:
-            _log.warning("the bulk operation %s is left for later: %s", runner.row.key, error)
-        except Exception:  # noqa: BLE001  # it is taken up again, here or elsewhere
-            _log.exception("the bulk operation %s is left for later: this is a bug in amends", runner.row.key)
 
     async def _run(self) -> None:
         await self._pause()
         await sweeping(self, self._pause, "bulk operations", _log)
+
+
+async def _guarded(key: str, job: Coroutine[Any, Any, None]) -> None:
+    try:
+        await job
+    except StoreError as error:
+        _log.warning("the bulk operation %s is left for later: %s", key, error)
+    except Exception:  # noqa: BLE001  # it is taken up again, here or elsewhere
+        _log.exception("the bulk operation %s is left for later: this is a bug in amends", key)
 
 
 def bulking_of(session: Asker, worker: Worker) -> Bulking:

@@ -19,7 +19,8 @@ from amends.store.bulk import BulkRow
 class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is to be done to every saga: the body of a bulk operation. text: the person for assign, the text of a
     note. nothing_stayed: of earlier attempts.
-    search: what was looked for. named: where sagas were named instead, a digest of their ids."""
+    search: what was looked for. named: where sagas were named instead, a digest of their ids. mark: of this beginning
+    of it, for the ids of its acts; empty in one from before there were marks."""
 
     verb: str
     actor: str
@@ -33,6 +34,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
     even_if_changed: bool = False
     nothing_stayed: bool = False
     named: str = ""
+    mark: str = ""
 
 
 class LogLine(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,6 +53,17 @@ _line = msgspec.json.Decoder(LogLine).decode
 def order_of(row: BulkRow) -> Order:
     """What is to be done. What is sealed of it stays so."""
     return _order(row.body)
+
+
+def marked(order: Order, mark: str) -> Order:
+    """An order with another mark."""
+    return replace(order, mark=mark)
+
+
+def act_id(order: Order, key: str, n: int) -> str:
+    """The id under which the n-th saga is asked. It has the mark in it: the id of a bulk operation may be used again
+    when that is forgotten, and its acts are others then than those whose answers the sagas may still have."""
+    return f"bulk/{key}/{order.mark}/{n}" if order.mark else f"bulk/{key}/{n}"
 
 
 def sealed(order: Order, seals: Seals | None, key: str) -> Order:

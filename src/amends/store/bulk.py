@@ -5,7 +5,7 @@ lease. What the runner writes is written only as long as that name stands in the
 dead never count one result twice.
 
 Guarantees that every implementation gives, and the conformance suite checks:
-- What a call has returned from is durable, and written as a whole.
+- What a call has returned from is durable, and, but for `forget`, written as a whole.
 - `move` changes the row only from the version that was read; each version has one line in the log.
 - A lease is over by the store's clock, and by nothing else.
 Must not: know what a state means, what a result counts as, or what is in a body.
@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
+
+FORGET_ROWS = 1000  # targets that one transaction deletes
 
 
 class NewBulk(NamedTuple):
@@ -117,6 +119,11 @@ class Bulks(Protocol):
         with this key alone, if one is given. None where there is none."""
         ...
 
+    async def take_left(self, states: Collection[str], runner: str, lease_seconds: float) -> BulkRow | None:
+        """Become the runner of the oldest in one of these states whose runner has not let go, and whose lease is over.
+        None where there is none."""
+        ...
+
     async def keep(self, key: str, runner: str, lease_seconds: float) -> bool:
         """Extend the lease; with 0 seconds, let go. False where it is another runner's."""
         ...
@@ -139,5 +146,6 @@ class Bulks(Protocol):
 
     async def forget(self, states: Collection[str], before: float, limit: int) -> int:
         """Forget those in one of these states to which nothing has happened since an instant, the oldest first, with
-        their targets and logs. Gives how many."""
+        their targets and logs. Gives how many. It is no one transaction: targets go first, at most `FORGET_ROWS` at
+        once, and the row goes last; so whatever comes in between, it is forgotten the next time."""
         ...

@@ -74,6 +74,15 @@ class MemoryBulks:
                 return one.row
         return None
 
+    async def take_left(self, states: Collection[str], runner: str, lease_seconds: float) -> BulkRow | None:
+        now = self._now()
+        for one in self._kept().values():
+            row = one.row
+            if row.runner is not None and row.lease_until is not None and row.lease_until < now and row.state in states:
+                one.row = row._replace(runner=runner, lease_until=now + lease_seconds)
+                return one.row
+        return None
+
     async def keep(self, key: str, runner: str, lease_seconds: float) -> bool:
         one = self._kept().get(key)
         if one is None or one.row.runner != runner:

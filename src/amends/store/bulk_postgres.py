@@ -1,6 +1,6 @@
 """Bulk operations in a PostgreSQL database.
 
-Guarantees: all that `bulk.py` says; each change is one statement that commits by itself.
+Guarantees: all that `bulk.py` says; each change but `forget` is one statement that commits by itself.
 Must not: be needed by the hot path.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
-from amends.store.bulk import BulkRow, Counts, LogRow, NewBulk, NewTarget, TargetResult, TargetRow
+from amends.store.bulk import FORGET_ROWS, BulkRow, Counts, LogRow, NewBulk, NewTarget, TargetResult, TargetRow
 from amends.store.postgres_batch import fit
 
 Fetch = Callable[..., Awaitable[Sequence[Any]]]
@@ -52,6 +52,10 @@ class PostgresBulks:
         rows = await self._fetch("bulk_take", *values)
         return _row(rows[0]) if rows else None
 
+    async def take_left(self, states: Collection[str], runner: str, lease_seconds: float) -> BulkRow | None:
+        rows = await self._fetch("bulk_take_left", self._namespace(), sorted(states), runner, lease_seconds)
+        return _row(rows[0]) if rows else None
+
     async def keep(self, key: str, runner: str, lease_seconds: float) -> bool:
         if lease_seconds:
             return bool(await self._fetch("bulk_keep", self._namespace(), key, runner, lease_seconds))
@@ -78,7 +82,12 @@ class PostgresBulks:
         return [LogRow(version, at, line.encode()) for version, at, line in rows]
 
     async def forget(self, states: Collection[str], before: float, limit: int) -> int:
-        return int((await self._fetch("bulk_forget", self._namespace(), sorted(states), before, limit))[0][0])
+        gone = 0
+        for number, last in await self._fetch("bulk_old", self._namespace(), sorted(states), before, limit):
+            for start in range(0, last, FORGET_ROWS):
+                await self._fetch("bulk_forget_targets", number, start, start + FORGET_ROWS)
+            gone += len(await self._fetch("bulk_forget", number))
+        return gone
 
 
 def _row(row: Sequence[Any]) -> BulkRow:

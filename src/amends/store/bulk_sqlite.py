@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
-from amends.store.bulk import BulkRow, Counts, LogRow, NewBulk, NewTarget, TargetResult, TargetRow
+from amends.store.bulk import FORGET_ROWS, BulkRow, Counts, LogRow, NewBulk, NewTarget, TargetResult, TargetRow
 from amends.store.sql import statements
 
 T = TypeVar("T")
@@ -80,9 +80,20 @@ class SqliteBulks:
         self, states: Collection[str], runner: str, lease_seconds: float, key: str | None = None
     ) -> BulkRow | None:
         ns, wanted = self._namespace(), json.dumps(sorted(states))
+        return await self._own("bulk_free", lambda: (ns, wanted, self._now(), key), runner, lease_seconds)
+
+    async def take_left(self, states: Collection[str], runner: str, lease_seconds: float) -> BulkRow | None:
+        ns, wanted = self._namespace(), json.dumps(sorted(states))
+        return await self._own("bulk_left", lambda: (ns, wanted, self._now()), runner, lease_seconds)
+
+    async def _own(
+        self, found_by: str, values: Callable[[], tuple[object, ...]], runner: str, lease_seconds: float
+    ) -> BulkRow | None:
+        """Take the one that a statement finds."""
+        ns = self._namespace()
 
         def look(connection: sqlite3.Connection) -> str | None:
-            row = connection.execute(SQL["bulk_free"], (ns, wanted, self._now(), key)).fetchone()
+            row = connection.execute(SQL[found_by], values()).fetchone()
             return None if row is None else str(row[0])
 
         def own(connection: sqlite3.Connection) -> BulkRow | None:
@@ -127,13 +138,17 @@ class SqliteBulks:
         return [LogRow(version, at, line.encode()) for version, at, line in rows]
 
     async def forget(self, states: Collection[str], before: float, limit: int) -> int:
-        values = (self._namespace(), json.dumps(sorted(states)), before, limit)
+        gone = 0
+        for number, last in await self._rows("bulk_old", self._namespace(), json.dumps(sorted(states)), before, limit):
+            for start in range(0, last, FORGET_ROWS):
+                await self._change("bulk_forget_targets", number, start, start + FORGET_ROWS)
+            gone += await self._forget_row(number)
+        return gone
 
+    async def _forget_row(self, number: int) -> int:
         def job(connection: sqlite3.Connection) -> int:
-            old = connection.execute(SQL["bulk_old"], values).fetchall()
-            for name in ("bulk_forget_targets", "bulk_forget_log", "bulk_forget"):
-                connection.executemany(SQL[name], old)
-            return len(old)
+            connection.execute(SQL["bulk_forget_log"], (number,))
+            return connection.execute(SQL["bulk_forget"], (number,)).rowcount
 
         return int(await self._write(job))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from amends.decide.bulk import PER_SECOND, PER_SECOND_MAX, VERBS, Result, Stand
+from amends.decide.bulk import PER_SECOND, PER_SECOND_MAX, PER_SECOND_MIN, VERBS, Result, Stand
 from amends.operate import as_json_bulk as shapes
 from amends.operate.bulk import Bulk, BulkAct, BulkOperations, BulkResults, Targets
 from amends.operate.cli.bulk_shown import (
@@ -106,7 +106,7 @@ def _steering(command: F) -> F:
 @click.option("--text", default="", help="For note: what it says.")
 @click.option(
     "--per-second",
-    type=click.FloatRange(0, PER_SECOND_MAX, min_open=True),
+    type=click.FloatRange(PER_SECOND_MIN, PER_SECOND_MAX),
     default=PER_SECOND,
     show_default=True,
     help="How many sagas are asked in a second, about.",

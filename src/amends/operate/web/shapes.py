@@ -212,7 +212,7 @@ class BulkPlanBody(Body, frozen=True, kw_only=True):
     nothing_stayed: bool = False
     reason: Words = ""
     text: Words = ""
-    per_second: Annotated[float, Meta(gt=0, le=1000)] = 20.0
+    per_second: Annotated[float, Meta(ge=0.01, le=1000)] = 20.0
     even_if_changed: bool = False
 
 

@@ -56,6 +56,16 @@ WHERE number = (
     ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING key, state, body, version, total, done, refused, failed, created_at, changed_at, runner, lease_until
 
+-- Those that somebody has, by the partial index: hardly ever any, and most of them alive.
+-- name: bulk_take_left
+UPDATE amends.bulk SET runner = $3, lease_until = extract(epoch FROM clock_timestamp()) + $4::float8
+WHERE number = (
+    SELECT number FROM amends.bulk
+    WHERE ns = $1 AND runner IS NOT NULL AND state = ANY($2::text[])
+      AND lease_until < extract(epoch FROM clock_timestamp())
+    ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING key, state, body, version, total, done, refused, failed, created_at, changed_at, runner, lease_until
+
 -- name: bulk_keep
 UPDATE amends.bulk SET lease_until = extract(epoch FROM clock_timestamp()) + $4::float8
 WHERE ns = $1 AND key = $2 AND runner = $3
@@ -89,15 +99,15 @@ ORDER BY n LIMIT $4
 SELECT version, at, line FROM amends.bulk_log
 WHERE bulk = (SELECT number FROM amends.bulk WHERE ns = $1 AND key = $2) ORDER BY version
 
+-- name: bulk_old
+SELECT number, (SELECT coalesce(max(n), 0) FROM amends.bulk_target WHERE bulk = number) FROM amends.bulk
+WHERE ns = $1 AND state = ANY($2::text[]) AND changed_at < $3::float8 ORDER BY number LIMIT $4
+
+-- name: bulk_forget_targets
+DELETE FROM amends.bulk_target WHERE bulk = $1 AND n > $2 AND n <= $3
+
 -- name: bulk_forget
-WITH old AS (
-    SELECT number FROM amends.bulk WHERE ns = $1 AND state = ANY($2::text[]) AND changed_at < $3::float8
-    ORDER BY number LIMIT $4 FOR UPDATE SKIP LOCKED
-), targets AS (
-    DELETE FROM amends.bulk_target t USING old WHERE t.bulk = old.number
-), logs AS (
-    DELETE FROM amends.bulk_log l USING old WHERE l.bulk = old.number
-), gone AS (
-    DELETE FROM amends.bulk b USING old WHERE b.number = old.number RETURNING 1
+WITH logs AS (
+    DELETE FROM amends.bulk_log WHERE bulk = $1
 )
-SELECT count(*) FROM gone
+DELETE FROM amends.bulk WHERE number = $1 RETURNING 1

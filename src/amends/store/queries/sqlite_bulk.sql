@@ -37,6 +37,12 @@ WHERE ns = ?1 AND state IN ('counting', 'running') AND state IN (SELECT value FR
   AND (runner IS NULL OR lease_until < ?3) AND (?4 IS NULL OR key = ?4)
 ORDER BY number LIMIT 1
 
+-- Those that somebody has, by the partial index: hardly ever any, and most of them alive.
+-- name: bulk_left
+SELECT key FROM amends_bulk
+WHERE ns = ?1 AND runner IS NOT NULL AND state IN (SELECT value FROM json_each(?2)) AND lease_until < ?3
+ORDER BY number LIMIT 1
+
 -- name: bulk_own
 UPDATE amends_bulk SET runner = ?3, lease_until = ?4 WHERE ns = ?1 AND key = ?2
 
@@ -65,11 +71,11 @@ SELECT version, at, line FROM amends_bulk_log
 WHERE bulk = (SELECT number FROM amends_bulk WHERE ns = ? AND key = ?) ORDER BY version
 
 -- name: bulk_old
-SELECT number FROM amends_bulk
+SELECT number, (SELECT coalesce(max(n), 0) FROM amends_bulk_target WHERE bulk = number) FROM amends_bulk
 WHERE ns = ?1 AND state IN (SELECT value FROM json_each(?2)) AND changed_at < ?3 ORDER BY number LIMIT ?4
 
 -- name: bulk_forget_targets
-DELETE FROM amends_bulk_target WHERE bulk = ?
+DELETE FROM amends_bulk_target WHERE bulk = ?1 AND n > ?2 AND n <= ?3
 
 -- name: bulk_forget_log
 DELETE FROM amends_bulk_log WHERE bulk = ?

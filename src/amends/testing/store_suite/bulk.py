@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from amends.store.base import Store
-from amends.store.bulk import Bulks, Counts, NewBulk, NewTarget, TargetResult
+from amends.store.bulk import BulkRow, Bulks, Counts, NewBulk, NewTarget, TargetResult
 from amends.testing.store_suite.rig import LONG, SHORT, Rig, eventually, rule
 
 HELD = ("counting", "running")
@@ -143,6 +143,44 @@ class BulkRules:
         assert row is not None
         assert (row.runner, row.done) == ("heir", 0)
         assert [target.word for target in await bulks.targets("one", 0, 1)] == [""]
+
+    @rule
+    async def test_what_a_runner_that_was_killed_has_left_is_taken_by_one_and_what_was_let_go_by_nobody(
+        self, rig: Rig
+    ) -> None:
+        bulks = await running(rig.first_store, "left")
+        await running(rig.first_store, "let go")
+        await running(rig.first_store, "at work")
+        assert await bulks.take(HELD, "dead", SHORT, "left") is not None
+        assert await bulks.take(HELD, "alive", LONG, "at work") is not None
+        for key in ("left", "let go", "at work"):
+            await bulks.move(key, 2, "cancelled", b"{}")
+
+        taken: list[BulkRow | None] = []
+
+        async def comes() -> bool:
+            taken.extend(await asyncio.gather(*(bulks.take_left(("cancelled",), f"heir {n}", LONG) for n in range(3))))
+            return any(taken)
+
+        await eventually(comes)
+
+        [row] = [one for one in taken if one is not None]
+        assert (row.key, row.state) == ("left", "cancelled")
+        assert row.runner is not None
+        assert row.runner.startswith("heir")
+        assert await bulks.get("left") == row
+        assert await bulks.take_left(("cancelled", "done"), "other", LONG) is None
+
+    @rule
+    async def test_what_is_left_is_taken_in_the_states_that_were_named_alone(self, rig: Rig) -> None:
+        bulks = await running(rig.first_store)
+        await bulks.take(HELD, "dead", SHORT)
+
+        async def over() -> bool:
+            return await bulks.take_left(HELD, "heir", LONG) is not None
+
+        assert await bulks.take_left(("cancelled", "done"), "heir", LONG) is None
+        await eventually(over)
 
     @rule
     async def test_results_and_counts_are_written_together(self, rig: Rig) -> None:

@@ -22,6 +22,9 @@ CREATE TABLE amends.bulk (
 -- What somebody is to work at: every worker asks now and then, and there is hardly ever any.
 CREATE INDEX bulk_held ON amends.bulk (ns, number) WHERE state IN ('counting', 'running');
 
+-- What somebody has: of those that have ended, what a runner that was killed has left is looked for.
+CREATE INDEX bulk_had ON amends.bulk (ns, number) WHERE runner IS NOT NULL;
+
 CREATE TABLE amends.bulk_target (
     bulk    bigint NOT NULL,
     n       integer NOT NULL,

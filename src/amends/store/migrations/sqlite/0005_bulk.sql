@@ -22,6 +22,9 @@ CREATE TABLE amends_bulk (
 -- What somebody is to work at: every worker asks now and then, and there is hardly ever any.
 CREATE INDEX amends_bulk_held ON amends_bulk (ns, number) WHERE state IN ('counting', 'running');
 
+-- What somebody has: of those that have ended, what a runner that was killed has left is looked for.
+CREATE INDEX amends_bulk_had ON amends_bulk (ns, number) WHERE runner IS NOT NULL;
+
 CREATE TABLE amends_bulk_target (
     bulk    INTEGER NOT NULL,
     n       INTEGER NOT NULL,

@@ -1,0 +1,196 @@
+"""Bulk operations whose beginning was repeated, held up or killed, and what is left of those that were cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from bulk_scene import Scene
+from test_acts_in_bulk import PARKED, act, until
+
+from amends.errors import IdConflict, NotAnswered, Refused, StoreUnavailable
+from amends.operate import bulk as operate_bulk
+from amends.operate.bulk import BulkAct
+from amends.operate.operations import Operations
+from amends.store.base import MailRow
+from amends.store.bulk import NewTarget
+
+
+def test_one_that_begins_paused_is_never_running_in_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        scene = Scene()
+        async with scene.parked(2) as (orchestrator, found):
+            bulks = orchestrator.session.store.bulks
+            move = bulks.move
+
+            async def die(*given: object) -> bool:
+                await move(*given)  # type: ignore[arg-type]  # as it was called
+                raise RuntimeError("killed")
+
+            with monkeypatch.context() as dying:
+                dying.setattr(bulks, "move", die)
+                with pytest.raises(RuntimeError):
+                    await found.bulk_start(act(), PARKED, id="later", paused=True)
+
+            later = await found.bulk("later")
+            assert (later.state, later.total) == ("paused", 2)
+            log = [(line.move, line.actor) for line in await found.bulk_log("later")]
+            assert log == [("begun", "ada"), ("counted, paused", "ada")]
+
+    asyncio.run(main())
+
+
+def test_a_beginning_that_is_repeated_while_sagas_are_still_written_down_is_not_answered_yet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with Scene().parked(2) as (orchestrator, found):
+            bulks = orchestrator.session.store.bulks
+            fill = bulks.fill
+
+            async def again(
+                key: str, state: str, runner: str, targets: Sequence[NewTarget], lease_seconds: float
+            ) -> bool:
+                with pytest.raises(NotAnswered, match="still being written down"):
+                    await found.bulk_start(act(), PARKED, id="repair", paused=True)
+                with pytest.raises(IdConflict):
+                    await found.bulk_start(act("compensate"), PARKED, id="repair", paused=True)
+                return await fill(key, state, runner, targets, lease_seconds)
+
+            monkeypatch.setattr(bulks, "fill", again)
+            begun = await found.bulk_start(act(), PARKED, id="repair", paused=True)
+
+            assert await found.bulk_start(act(), PARKED, id="repair", paused=True) == begun
+
+    asyncio.run(main())
+
+
+def test_a_beginning_that_is_repeated_after_it_was_given_up_is_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(operate_bulk, "COUNTING_SECONDS", 0.01)
+
+    async def main() -> None:
+        async with Scene().parked(2) as (orchestrator, found):
+
+            async def die(*_: object) -> bool:
+                raise RuntimeError("killed")
+
+            with monkeypatch.context() as dying:
+                dying.setattr(orchestrator.session.store.bulks, "fill", die)
+                with pytest.raises(RuntimeError):
+                    await found.bulk_start(act(), PARKED, id="half")
+            await asyncio.sleep(0.02)
+            assert (await found.bulk_run("half")).state == "cancelled"
+
+            with pytest.raises(Refused, match=r"cancelled before its sagas were all written down.*under another id"):
+                await found.bulk_start(act(), PARKED, id="half")
+
+    asyncio.run(main())
+
+
+def test_the_same_id_with_other_named_sagas_is_another_operation() -> None:
+    async def main() -> None:
+        async with Scene().parked(3) as (_, found):
+            begun = await found.bulk_start(act(), ["job-0", "job-1"], id="repair", paused=True)
+
+            assert await found.bulk_start(act(), ["job-1", "job-0", "job-1"], id="repair", paused=True) == begun
+            for other in (["job-0", "job-2"], ["job-0"], PARKED):
+                with pytest.raises(IdConflict, match="'repair' belongs to another bulk operation"):
+                    await found.bulk_start(act(), other, id="repair", paused=True)
+
+    asyncio.run(main())
+
+
+def test_a_rate_is_the_same_as_a_whole_number_and_as_another() -> None:
+    async def main() -> None:
+        async with Scene().parked(1) as (_, found):
+            begun = await found.bulk_start(act(per_second=5), PARKED, id="repair", paused=True)
+
+            assert await found.bulk_start(act(per_second=5), PARKED, id="repair", paused=True) == begun
+            assert await found.bulk_start(act(per_second=5.0), PARKED, id="repair", paused=True) == begun
+
+    asyncio.run(main())
+
+
+def test_an_id_that_is_used_again_when_it_was_forgotten_is_for_new_acts() -> None:
+    async def main() -> None:
+        async with Scene().parked(1) as (_, found):
+            bulks = found.session.store.bulks
+            for _ in range(2):
+                await found.bulk_start(act("note", text="still down"), PARKED, id="daily")
+                assert (await found.bulk_run("daily")).done == 1
+                assert await bulks.forget(("done",), found.session.store.now() + 60, 1) == 1
+
+            notes = [line for line in await found.history("job-0") if line.reason == "still down"]
+            assert len(notes) == 2
+
+    asyncio.run(main())
+
+
+async def cancelled_with_a_batch_in_hand(
+    found: Operations, wanted: BulkAct, monkeypatch: pytest.MonkeyPatch, id: str
+) -> None:
+    """Its runner was killed before it could write down what a batch has said, and it was cancelled then."""
+    with monkeypatch.context() as dying:
+
+        async def die(*_: object) -> bool:
+            await found.bulk_cancel(id, actor="bob")
+            raise StoreUnavailable("killed here")
+
+        await found.bulk_start(wanted, PARKED, id=id, paused=True)
+        dying.setattr(found.session.store.bulks, "record", die)
+        await found.bulk_resume(id, actor="ada")
+        with pytest.raises(StoreUnavailable):
+            await found.bulk_run(id)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "word"), [(act(per_second=2), "accepted"), (act("skip", step="work", per_second=2), "refused")]
+)
+def test_what_the_last_batch_of_a_cancelled_one_has_said_is_found_and_nobody_else_is_asked(
+    wanted: BulkAct, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        scene = Scene()
+        async with scene.parked(5) as (_, found):
+            await cancelled_with_a_batch_in_hand(found, wanted, monkeypatch, "repair")
+
+            async def written() -> bool:
+                return not (await found.bulk("repair")).runner
+
+            await until(written)
+
+            bulk = await found.bulk("repair")
+            assert (bulk.state, bulk.left) == ("cancelled", 3)
+            said = await found.bulk_results("repair")
+            assert [line.word for line in said.lines] == [word, word, "", "", ""]
+            assert ("needs its result" in said.lines[0].detail) is (word == "refused")
+            assert len(scene.calls) == (2 if word == "accepted" else 0)
+
+    asyncio.run(main())
+
+
+def test_what_was_asked_and_has_no_answer_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Scene().parked(3, poll_seconds=0.2) as (orchestrator, found):
+            store = orchestrator.session.store
+            sent = store.sent
+            await cancelled_with_a_batch_in_hand(found, act(per_second=2), monkeypatch, "repair")
+
+            async def unanswered(key: str, message: str) -> MailRow | None:
+                mail = await sent(key, message)
+                return None if mail is None else mail._replace(answer=None)
+
+            monkeypatch.setattr(store, "sent", unanswered)
+
+            async def written() -> bool:
+                return not (await found.bulk("repair")).runner
+
+            await until(written)
+
+            said = await found.bulk_results("repair")
+            assert [line.word for line in said.lines] == ["not answered", "not answered", ""]
+
+    asyncio.run(main())
