@@ -44,7 +44,9 @@ test-core: $(DEV) ## the pure core, with every branch of it covered
 	$(BIN)/coverage report --include='*/amends/decide/*' --fail-under=100
 
 test-rest: $(DEV) # all but the core, much of which waits: something else may run beside it
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests --ignore tests/decide
+	@scratch=$$($(BIN)/python tests/scratch.py) && \
+		TMPDIR=$$scratch $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests --ignore tests/decide || \
+		{ echo "what the tests have written is in $$scratch"; exit 1; }; rm -rf $$scratch
 
 simulate: $(DEV) ## seeded faults under a virtual clock: make simulate SEEDS=0:5000
 	$(SIMULATE) $(BIN)/python -m amends.testing.simulate --seeds $(SEEDS) --jobs $(SIMULATE_JOBS)
