@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,8 @@ from typing import Annotated
 
 import pytest
 
-from amends import Orchestrator, Park, Reject, Saga, secret, step, wait_for
-from amends.errors import Refused, UnknownSaga, ValueRefused
+from amends import Orchestrator, Park, Reject, Saga, pivot, secret, step, wait_for
+from amends.errors import Changed, Refused, UnknownSaga, ValueRefused
 from amends.operate import finding
 from amends.operate.finding import id_range, is_value
 from amends.operate.operations import Operations
@@ -283,6 +283,100 @@ def test_pages_have_no_gap_and_nothing_twice() -> None:
             assert [*seen, *(line.id for line in page.sagas)] == expected, wanted
 
     play(scene)
+
+
+def meanwhile(
+    monkeypatch: pytest.MonkeyPatch, orchestrator: Orchestrator, act: Callable[[], Awaitable[object]], *, late: bool
+) -> None:
+    """Have something done once while a search looks up the versions of what it has found. late: just after it has."""
+    store, acts = orchestrator.session.store, [act]
+    lengths = store.lengths
+
+    async def between(sagas: Sequence[bytes]) -> list[int]:
+        found = await lengths(sagas) if late else []
+        if acts:
+            await acts.pop()()
+        return found if late else await lengths(sagas)
+
+    monkeypatch.setattr(store, "lengths", between)
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("wanted", [Search(stuck=True), Search(troubles=(Trouble.PARKED,)), Search(key="order-3")])
+def test_what_was_repaired_while_it_was_looked_for_is_never_shown_as_it_was(
+    late: bool, wanted: Search, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def scene(orchestrator: Orchestrator, found: Operations) -> None:
+        await some(orchestrator)
+
+        async def repair() -> None:
+            await found.skip("order-3", "pay", actor="bob", reason="paid in cash")
+            await orchestrator.handle(orders, "order-3").outcome()
+
+        meanwhile(monkeypatch, orchestrator, repair, late=late)
+        lines = {line.id: line.status for line in (await found.search(wanted)).sagas}
+
+        assert lines == ({"order-3": "completed"} if wanted.key else {"order-4": "parked"})
+
+    play(scene, f"sqlite:///{tmp_path}/orders.db")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_went_wrong_again_meanwhile_is_shown_and_meant_as_it_is_now(
+    late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(orchestrator: Orchestrator, found: Operations) -> None:
+        await begin(orchestrator, Order("rug", 3), "order-3")
+
+        async def again() -> None:
+            await found.retry("order-3", "pay", actor="bob")
+            await orchestrator.handle(orders, "order-3").outcome()
+
+        meanwhile(monkeypatch, orchestrator, again, late=late)
+        [line] = (await found.search(Search(stuck=True))).sagas
+        now = (await found.show("order-3")).line.version
+
+        assert (line.status, line.version < now) == ("parked", late)
+        if late:
+            with pytest.raises(Changed):
+                await found.skip("order-3", "pay", actor="ada", reason="paid in cash", if_version=line.version)
+
+    play(scene)
+
+
+def test_a_saga_that_was_slow_and_went_on_meanwhile_is_meant_as_it_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go = [asyncio.Event(), asyncio.Event()], [asyncio.Event(), asyncio.Event()]
+
+    @step
+    async def one() -> None:
+        begun[0].set()
+        await go[0].wait()
+
+    @step
+    async def two() -> None:
+        begun[1].set()
+        await go[1].wait()
+
+    slow = Saga("slow", pivot(one), two, input=Order)
+    monkeypatch.setattr(finding, "slow_seconds", lambda sight, loaded: 60.0)
+
+    async def main() -> None:
+        async with Orchestrator("memory://", sagas=[slow]) as orchestrator:
+            found = Operations(orchestrator.session)
+            handle = await orchestrator.start(slow, Order("tea", 1), id="s")
+            await begun[0].wait()
+
+            async def go_on() -> None:
+                go[0].set()
+                await begun[1].wait()
+
+            meanwhile(monkeypatch, orchestrator, go_on, late=False)
+            [line] = (await found.search(Search(troubles=(Trouble.SLOW,)))).sagas
+            assert line.version < (await found.show("s")).line.version
+            go[1].set()
+            await handle.outcome()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from amends.operate.health import MOVING, slow_seconds
 from amends.operate.preview import open_waits
 from amends.operate.redact import openable
 from amends.operate.sight import Sight
-from amends.operate.values import Group, Page, Search, Trouble
+from amends.operate.values import Group, Page, SagaLine, Search, Trouble
 from amends.run import journal
 from amends.run.crew import Crew
 from amends.run.session import state_of
@@ -52,13 +52,14 @@ _BY_HEAD = {Trouble.PARKED, Trouble.STUCK, Trouble.STALLED}
 
 
 class _Budget:
-    """What one page may still cost."""
+    """What one page may still cost. judged: the versions at which sagas were judged whose journals were read for it."""
 
     def __init__(self) -> None:
         self.looks = LOOK_MAX
         self.rows = ROWS_MAX
         self.inputs = INPUTS_MAX
         self.loads = LOADS_MAX
+        self.judged: dict[bytes, int] = {}
 
     @property
     def spent(self) -> bool:
@@ -85,14 +86,27 @@ async def search(sight: Sight, wanted: Search, before: str | None, limit: int) -
     crew = await sight.crew()
     heads = await _heads(sight, wanted)
     look = _Look(heads, wanted, crew, bool(wanted.input or wanted.troubles))
-    first = [] if before is not None else await _named(sight, look)
+    budget = _Budget()
+    first = [] if before is not None else await _named(sight, look, budget)
     if before is not None:
         look = look._replace(heads=heads._replace(before=(await sight.head(before)).id))
-    budget = _Budget()
     if first:
         budget.looks = LOOK_FIRST  # it was probably all that was wanted
     rows, more, last = await _page(sight, await _by_id(sight, look), max(limit - len(first), 1), budget)
-    return Page(tuple(await sight.page([*first, *rows], crew)), more, last if more else "")
+    return Page(tuple(await _lines(sight, look, [*first, *rows], budget)), more, last if more else "")
+
+
+async def _lines(sight: Sight, look: _Look, found: Sequence[SagaRow], budget: _Budget) -> list[SagaLine]:
+    """Those that were found, with versions no newer than what was judged. What has moved meanwhile is judged anew, and
+    left out where it is no longer wanted: somebody may have repaired it."""
+    before = {row.id: row for row in found}
+    lines: list[SagaLine] = []
+    for row, seen in await sight.versioned(found):
+        if row != before[row.id] and not (fits(look.heads, row) and await _is_troubled(sight, look, row, budget)):
+            continue
+        version = min(seen, budget.judged.get(row.id, seen))
+        lines.append((await sight.told(row, look.crew))._replace(version=version))
+    return lines
 
 
 async def groups(sight: Sight, wanted: Search, limit: int) -> tuple[Group, ...]:
@@ -218,14 +232,14 @@ def marked_field(plan: Plan, fields: Sequence[tuple[str, str]]) -> str:
     return ""
 
 
-async def _named(sight: Sight, look: _Look) -> list[SagaRow]:
+async def _named(sight: Sight, look: _Look, budget: _Budget) -> list[SagaRow]:
     """The saga with the very id that was given for a beginning: it comes first, whenever it began."""
     if not look.heads.prefix:
         return []
     row = await sight.session.store.head(look.heads.prefix)
     if row is None or not fits(look.heads, row):
         return []
-    return list((await _chosen(sight, look, [row], _Budget()))[0])
+    return list((await _chosen(sight, look, [row], budget))[0])
 
 
 async def _by_id(sight: Sight, look: _Look) -> _Look:
@@ -315,6 +329,7 @@ async def _is_troubled(sight: Sight, look: _Look, row: SagaRow, budget: _Budget)
     loaded = await sight.session.store.load(row.key)
     if loaded is None:
         return False
+    budget.judged[row.id] = len(loaded.rows)
     if may_wait:
         return bool(open_waits(sight.plan_of(loaded.head.plan), state_of(loaded)))
     return bool(slow_seconds(sight, loaded))

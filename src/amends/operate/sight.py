@@ -153,11 +153,15 @@ class Sight:
         """A head as a line of a list."""
         return line_of(row, self.name_of(row.plan), crew.nobody(row), crew.home(row.plan))
 
-    async def page(self, rows: Sequence[SagaRow], crew: Crew) -> list[SagaLine]:
-        """Heads as the lines of a page, with the version that each saga is at."""
-        lengths = await self.session.store.lengths([row.id for row in rows]) if rows else []
-        told = [await self.told(row, crew) for row in rows]
-        return [line._replace(version=length) for line, length in zip(told, lengths, strict=True)]
+    async def versioned(self, rows: Sequence[SagaRow]) -> list[tuple[SagaRow, int]]:
+        """Sagas as they are now, each with a version that it had before: whoever acts on what they see here, and means
+        that version, cannot mean one that they have not seen. Without those that are gone."""
+        if not rows:
+            return []
+        store, names = self.session.store, [row.id for row in rows]
+        lengths = await store.lengths(names)  # first: a version that is older than the head harms nobody
+        heads = {row.id: row for row in await store.finder.heads(names)}
+        return [(heads[name], length) for name, length in zip(names, lengths, strict=True) if name in heads]
 
     async def told(self, row: SagaRow, crew: Crew) -> SagaLine:
         """The same; of one that is silent, with who did not react."""
