@@ -12,7 +12,7 @@ from typing import Any
 from page_shop import HTML
 from web_scene import TOKENS, access, client_of
 
-from amends import Orchestrator, Saga, Secret, Service
+from amends import Orchestrator, Saga, Secret, Service, step
 from amends.operate.operations import Operations
 from amends.operate.web.app import web
 
@@ -34,15 +34,19 @@ class MarkedCharge:
     cents: int
 
 
-def buy(command: type[Charge | MarkedCharge], version: str) -> Saga[Order, Any]:
-    """A saga whose only step asks a service."""
+@step(readonly=True)
+async def look(order: Order) -> None: ...
+
+
+def buy(command: type[Charge | MarkedCharge], *before: Any) -> Saga[Order, Any]:
+    """A saga whose last step asks a service."""
     charge = Service("bank").command("charge", command, reply=str)
 
     def ask(order: Order) -> Any:
         return command(order.card, 4200)
 
     ask.__annotations__["return"] = command
-    return Saga("buy", charge.request(name="charge")(ask), input=Order, version=version)
+    return Saga("buy", *before, charge.request(name="charge")(ask), input=Order)
 
 
 async def suggested(orchestrator: Orchestrator, saga_id: str, who: str = "admin") -> str:
@@ -60,7 +64,7 @@ async def suggested(orchestrator: Orchestrator, saga_id: str, who: str = "admin"
 
 def test_the_last_command_is_suggested_and_nothing_of_which_a_part_is_masked(tmp_path: Path) -> None:
     file = f"sqlite:///{tmp_path}/sagas.db"
-    plain, marked = buy(Charge, "1"), buy(MarkedCharge, "2")
+    plain, marked = buy(Charge), buy(MarkedCharge, look)
 
     async def before() -> None:
         async with Orchestrator(file, sagas=[plain]) as orchestrator:
@@ -71,7 +75,9 @@ def test_the_last_command_is_suggested_and_nothing_of_which_a_part_is_masked(tmp
         async with Orchestrator(file, sagas=[marked]) as orchestrator:
             await orchestrator.start(marked, Order("4111"), id="new")
             assert await suggested(orchestrator, "new") == ""
-            assert await suggested(orchestrator, "old") == ""  # its own definition marks nothing
+            view = await Operations(orchestrator.session).show("old")
+            assert view.plan.secrets == ()  # it goes on as it was defined when it began
+            assert await suggested(orchestrator, "old") == ""
 
     asyncio.run(before())
     asyncio.run(after())
