@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import hashlib
 import hmac
 import json
+import os
 from collections.abc import AsyncGenerator, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
@@ -243,6 +245,55 @@ async def test_the_watch_looks_again_and_again_and_soon_where_something_went_wro
     assert [bool(look.wrong) for look in looks[:2]] == [True, False]
     assert 2.5 <= slept[0] <= 5.0
     assert loop.time() - begun < 60
+
+
+@awaited
+async def test_a_position_that_cannot_be_written_ends_no_watch_and_keeps_nothing_from_being_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sagas, hook, looks, state = Sagas(stuck("a")), Hook(), list[Look](), tmp_path / "alert.json"
+    state.write_text(Position().json())
+    replace, sleep, full = os.replace, asyncio.sleep, [True]
+    slept: list[float] = []
+
+    def replaced(old: str, new: Path) -> None:
+        if full[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(old, new)
+
+    async def quick(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0)
+
+    def report(look: Look) -> None:
+        looks.append(look)
+        sagas.page = page(stuck("a"), stuck("b"))
+        full[0] = len(looks) < 3
+        if len(looks) == 4:
+            watching.cancel()
+
+    monkeypatch.setattr("amends.operate.alert.os.replace", replaced)
+    monkeypatch.setattr("amends.operate.alert.asyncio.sleep", quick)
+    watching = asyncio.ensure_future(Alert(sagas, hook, state=state).run(every=3600.0, report=report))
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+
+    assert [look.told for look in looks] == ["1 new", "1 new", "", ""]
+    assert ["No space left" in look.wrong for look in looks] == [True, True, True, False]
+    assert [names(hook.said(index)) for index in range(len(hook.got))] == [["a"], ["b"]]
+    assert slept[:3] == [3600.0] * 3
+    assert set(position_of(state.read_text()).known) == {"a", "b"}
+    assert os.listdir(tmp_path) == [state.name]
+
+
+@awaited
+async def test_a_single_look_that_cannot_keep_its_position_tells_nothing(tmp_path: Path) -> None:
+    hook = Hook()
+    (tmp_path / "file").touch()
+
+    with pytest.raises(DefinitionError, match=r"alert\.json: the position of the alert cannot be"):
+        await Alert(Sagas(stuck("a")), hook, state=tmp_path / "file" / "alert.json").look()
+    assert not hook.got
 
 
 # The wire

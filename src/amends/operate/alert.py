@@ -18,6 +18,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from pathlib import Path
 from random import random
 from typing import NamedTuple, Protocol
@@ -53,40 +54,33 @@ class Posts(Protocol):
 
 class Look(NamedTuple):
     """What came of a look. told: what was delivered, in words; empty where nothing was to be told. wrong: why it was
-    not, or why nothing could be seen."""
+    not, why nothing could be seen, or why a restart would not know of it."""
 
     told: str = ""
     wrong: str = ""
 
 
 class Kept:
-    """Where the position is kept: a file, or only in memory."""
+    """Where the position is kept: a file, or only in memory. What stands in the file is read once. behind: the file
+    could not be written, and memory knows more."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._memory = Position()
+        self._known: Position | None = None
+        self.behind: bool = False
 
     def read(self) -> Position:
         """How far the webhook was told; nothing where there is no file yet. Raises DefinitionError."""
-        if self._path is None or not self._path.exists():
-            return self._memory
-        try:
-            with self._path.open("rb") as file:
-                found = file.read(POSITION_BYTES_MAX + 1)
-            if len(found) > POSITION_BYTES_MAX:
-                raise ValueError("it is too long")
-            return position_of(found.decode())
-        except (OSError, ValueError) as error:
-            raise DefinitionError(
-                f"{self._path}: the position of the alert cannot be read: {error}. Remove the file to be told of "
-                "everything that is stuck once more"
-            ) from None
+        if self._known is None:
+            self._known = Position() if self._path is None else _position_in(self._path)
+        return self._known
 
     def write(self, position: Position) -> None:
         """Keep it, as a whole or not at all. Raises DefinitionError."""
-        self._memory = position
+        self._known = position
         if self._path is None:
             return
+        self.behind = True
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             handle, name = tempfile.mkstemp(prefix=f".{self._path.name}-", dir=self._path.parent)
@@ -100,8 +94,25 @@ class Kept:
                 with contextlib.suppress(OSError):
                     os.unlink(name)
                 raise
+            self.behind = False
         except OSError as error:
             raise DefinitionError(f"{self._path}: the position of the alert cannot be kept: {error.strerror}") from None
+
+
+def _position_in(path: Path) -> Position:
+    try:
+        with path.open("rb") as file:
+            found = file.read(POSITION_BYTES_MAX + 1)
+        if len(found) > POSITION_BYTES_MAX:
+            raise ValueError("it is too long")
+        return position_of(found.decode())
+    except FileNotFoundError:
+        return Position()
+    except (OSError, ValueError) as error:
+        raise DefinitionError(
+            f"{path}: the position of the alert cannot be read: {error}. Remove the file to be told of everything that "
+            "is stuck once more"
+        ) from None
 
 
 class Alert:
@@ -133,8 +144,12 @@ class Alert:
 
     async def look(self) -> Look:
         """Look once, and tell what there is to tell. Raises DefinitionError where the position cannot be kept."""
+        return await self._look(self._kept.write)
+
+    async def _look(self, keep: Callable[[Position], object]) -> Look:
         position = self._kept.read()
-        told = ""
+        if self._kept.behind:
+            keep(position)
         if position.pending is None:
             try:
                 page = await self._sight.stuck(limit=LOOK_MAX, troubles=self._troubles)
@@ -146,23 +161,35 @@ class Alert:
             body = notice(change, page, self._clock(), self._place, reasons=self._reasons).decode()
             pending = Pending(f"msg_{secrets.token_hex(12)}", body, change.known)
             told = summary(change)
-            self._kept.write(Position(position.known, pending))
+            keep(Position(position.known, pending))
         else:
             pending, told = position.pending, "one that could not be delivered before"
         try:
             await self._hook.post(Message(pending.id, pending.body.encode()), self._clock())
         except NotDelivered as error:
             return Look("", f"the webhook was not told: {error}")
-        self._kept.write(Position(pending.known))
+        keep(Position(pending.known))
         return Look(told)
 
     async def run(self, *, every: float = EVERY_SECONDS, report: Callable[[Look], object] = lambda look: None) -> None:
         """Look again and again, until cancelled. report: hears of every look. A notice that did not arrive is sent
-        again after 5 s, then less and less often."""
+        again after 5 s, then less and less often. Where the position cannot be written, the webhook is told all the
+        same: once too often after a restart is better than never. Raises DefinitionError where there is a position at
+        the beginning that cannot be read."""
+        self._kept.read()
         failures = 0
         while True:
-            look = await self.look()
-            report(look)
+            unkept: list[str] = []
+            look = await self._look(partial(self._keep, unkept))
+            report(look._replace(wrong="; ".join(filter(None, (look.wrong, *unkept)))))
             failures = failures + 1 if look.wrong else 0
             again = AGAIN.delay(failures, random())  # noqa: S311  # spreads the load, no secret
             await asyncio.sleep(again if failures else every)
+
+    def _keep(self, unkept: list[str], position: Position) -> None:
+        """Keep it in the file, or at least in memory, and say why."""
+        try:
+            self._kept.write(position)
+            unkept.clear()
+        except DefinitionError as error:
+            unkept[:] = (f"{error}. The watch goes on; if it starts again now, the webhook is told some things twice",)

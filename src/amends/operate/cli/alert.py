@@ -136,7 +136,7 @@ async def _until_told_to_stop(made: Alert, every: float) -> None:
 def _report(look: Look) -> None:
     if look.wrong:
         click.echo(look.wrong, err=True)
-    elif look.told:
+    if look.told:
         console().print(word(f"the webhook was told: {look.told}", "good"))
 
 
