@@ -7,10 +7,10 @@ import gc
 from types import SimpleNamespace
 from typing import Any
 
-from aiokafka.cluster import ClusterMetadata
-from aiokafka.errors import KafkaError
-from aiokafka.producer.message_accumulator import MessageAccumulator
-from aiokafka.structs import TopicPartition
+from aiokafka.cluster import ClusterMetadata  # type: ignore[import-untyped]
+from aiokafka.errors import KafkaError  # type: ignore[import-untyped]
+from aiokafka.producer.message_accumulator import MessageAccumulator  # type: ignore[import-untyped]
+from aiokafka.structs import TopicPartition  # type: ignore[import-untyped]
 
 from amends.transport import kafka_edge as edge
 

@@ -104,11 +104,9 @@ class Work:
         self.default_awaited: bool = False
         self.figures: Figures = Figures()
         self.careful: Careful | None = None if transactions is None else Careful(transactions)
-        name = handlers.service.name
+        name, way = handlers.service.name, transactions
         self.teller: Teller = Teller(sender, name, on=settings.progress)
-        self.outbox: Outbox | None = None
-        if transactions is not None:
-            self.outbox = Outbox(transactions, sender, name, self.teller, hub)
+        self.outbox: Outbox | None = None if way is None else Outbox(way, sender, name, self.teller, hub)
         self.trouble: str = ""  # why the database cannot be worked with at the moment
         self.leaving: asyncio.Event = asyncio.Event()
         self.source: str = source_of(handlers.service.name)
