@@ -35,7 +35,7 @@ from amends.operate.bulk_values import BulkResults as BulkResults
 from amends.operate.values import Page, Preview, SagaLine, Search
 from amends.run.asking import check_id
 from amends.run.bulk import Runner, found, move
-from amends.run.bulk_order import LogLine, Order, encode, given, line_of, marked, opened, order_of, sealed
+from amends.run.bulk_order import LogLine, Order, damaged, encode, given, line_of, marked, opened, order_of, sealed
 from amends.run.chance import id_text
 from amends.run.mailbox import Wish
 from amends.run.sealing import Seals
@@ -189,9 +189,8 @@ class BulkOperations(Acting):
             )
         crew = await self._sight.crew()
         rows = [await self._sight.head(check_id(name)) for name in names]
-        rows = [row for row in rows if row.status in OPEN]
-        lengths = await self.session.store.lengths([row.id for row in rows])
-        return [self._sight.line(row, crew)._replace(version=length) for row, length in zip(rows, lengths, strict=True)]
+        now = await self._sight.versioned(rows)
+        return [self._sight.line(row, crew)._replace(version=length) for row, length in now if row.status in OPEN]
 
     async def _preview(self, saga_id: str, act: BulkAct) -> Preview:
         return await self.preview(
@@ -271,8 +270,13 @@ class BulkOperations(Acting):
 
 
 def bulk_of(row: BulkRow) -> Bulk:
-    """A bulk operation, as it is kept."""
+    """A bulk operation, as it is kept. Raises StoreDamaged."""
     order = order_of(row)
+    try:
+        stand, wanted = Stand(row.state), given(order.search)
+        search = None if wanted is None else msgspec.json.decode(wanted, type=Search)
+    except ValueError as error:  # also what msgspec raises
+        raise damaged(f"the bulk operation {row.key!r}", error) from None
     act = BulkAct(
         order.verb,
         order.actor,
@@ -285,12 +289,11 @@ def bulk_of(row: BulkRow) -> Bulk:
         order.per_second,
         order.even_if_changed,
     )
-    wanted = given(order.search)
     return Bulk(
         row.key,
         act,
-        None if wanted is None else msgspec.json.decode(wanted, type=Search),
-        Stand(row.state),
+        search,
+        stand,
         row.total,
         row.done,
         row.refused,

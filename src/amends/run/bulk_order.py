@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from amends.decide.bulk import PER_SECOND
+from amends.errors import StoreDamaged
 from amends.run.sealing import Seals, opened_payload
 from amends.store.bulk import BulkRow
 
@@ -51,8 +52,16 @@ _line = msgspec.json.Decoder(LogLine).decode
 
 
 def order_of(row: BulkRow) -> Order:
-    """What is to be done. What is sealed of it stays so."""
-    return _order(row.body)
+    """What is to be done. What is sealed of it stays so. Raises StoreDamaged."""
+    try:
+        return _order(row.body)
+    except msgspec.DecodeError as error:
+        raise damaged(f"the bulk operation {row.key!r}", error) from None
+
+
+def damaged(what: str, error: Exception) -> StoreDamaged:
+    """What is kept cannot be read."""
+    return StoreDamaged(f"{what} cannot be read ({error}); was it written by a newer amends?")
 
 
 def marked(order: Order, mark: str) -> Order:
@@ -87,8 +96,11 @@ def _payloads(order: Order) -> dict[str, bytes]:
 
 
 def line_of(line: bytes) -> LogLine:
-    """A line of a log, as it was written."""
-    return _line(line)
+    """A line of a log, as it was written. Raises StoreDamaged."""
+    try:
+        return _line(line)
+    except msgspec.DecodeError as error:
+        raise damaged("a line of the log of a bulk operation", error) from None
 
 
 def given(value: msgspec.Raw) -> bytes | None:
