@@ -45,7 +45,8 @@ test-core: $(DEV) ## the pure core, with every branch of it covered
 
 test-rest: $(DEV) # all but the core, much of which waits: something else may run beside it
 	@scratch=$$($(BIN)/python tests/scratch.py) && \
-		TMPDIR=$$scratch $(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests --ignore tests/decide || \
+		TMPDIR=$$scratch $(BIN)/python -m pytest --basetemp=$$scratch/t -n $(JOBS) --dist worksteal \
+			tests --ignore tests/decide || \
 		{ echo "what the tests have written is in $$scratch"; exit 1; }; rm -rf $$scratch
 
 simulate: $(DEV) ## seeded faults under a virtual clock: make simulate SEEDS=0:5000

@@ -3,7 +3,8 @@
 In memory, where there is room for it: nothing of it is to outlive them, a process that is killed leaves its pages
 there as anywhere, and a disk would be asked to sync every commit of every test. `make soak` writes to the disk.
 
-Guarantees: the directory is new, and other users, as that of PostgreSQL's processes, get through it.
+Guarantees: the directory is new, its path is short, as those of sockets have to be, and other users, as that of
+PostgreSQL's processes, get through it.
 Must not: remove anything; whoever asked for the place does.
 """
 
@@ -33,7 +34,7 @@ def roomy(place: Path) -> bool:
 
 def main() -> None:
     """Make one, and say where."""
-    made = Path(tempfile.mkdtemp(prefix="amends-tests-", dir=MEMORY if roomy(MEMORY) else None))
+    made = Path(tempfile.mkdtemp(prefix="at-", dir=MEMORY if roomy(MEMORY) else None))
     made.chmod(0o755)
     sys.stdout.write(f"{made}\n")
 
