@@ -156,8 +156,10 @@ def test_an_event_that_a_participant_tells_comes_to_faststream_as_its_value(url:
             shop.tell((order_placed, OrderPlaced("ä 1")), (order_closed, "ä 1"), (order_placed, OrderPlaced("2", 5)))
             await until(lambda: len(got) >= 2)
 
-        values = sorted((value for value, _ in got), key=lambda value: value.order)
-        assert values == [OrderPlaced("2", 5), OrderPlaced("ä 1")]  # in any order: several at a time
+        values = [value for value, _ in got]
+        if url.startswith("amqp"):  # over RabbitMQ, FastStream begins with the next one before it is done
+            values.sort(key=lambda value: value.order, reverse=True)
+        assert values == [OrderPlaced("ä 1"), OrderPlaced("2", 5)]
         assert [message.type for _, message in got] == ["orders.order-placed"] * 2
         assert {message.source for _, message in got} == {"/amends/orders"}
         assert all(message.id and message.time > 0 and message.key == "all" for _, message in got)
