@@ -424,7 +424,7 @@ def test_one_saga_that_nobody_answers_for_does_not_hold_the_others_up(monkeypatc
 
 def test_one_whose_count_was_never_ended_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operate_bulk, "COUNTING_SECONDS", 0.01)
-    monkeypatch.setattr(operate_bulk, "PAGE", 1)
+    monkeypatch.setattr(operate_bulk, "WRITTEN", 1)
 
     async def main() -> None:
         scene = Scene()

@@ -32,6 +32,7 @@ from amends.operate.bulk_values import BulkPage as BulkPage
 from amends.operate.bulk_values import BulkPlan as BulkPlan
 from amends.operate.bulk_values import BulkResult as BulkResult
 from amends.operate.bulk_values import BulkResults as BulkResults
+from amends.operate.finding import LIMIT_MAX
 from amends.operate.values import Page, Preview, SagaLine, Search
 from amends.run.asking import check_id
 from amends.run.bulk import Runner, found, move
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 Targets = Search | Sequence[str]
 PREVIEWED_MAX = 100
 EXAMPLES = 5
-PAGE = 1000
+WRITTEN = 1000  # targets, at a time
 IDS_MAX = 1000
 WORDS_MAX = 1500  # characters of a reason, or of a note
 LISTED = 50
@@ -174,7 +175,7 @@ class BulkOperations(Acting):
             raise ValueRefused(f"only open sagas can be acted on: {', '.join(OPEN)}")
         before: str | None = None
         while True:
-            page = await self.search(wanted, before=before, limit=PAGE)
+            page = await self.search(wanted, before=before, limit=LIMIT_MAX)  # each page may look at all that are open
             for line in page.sagas:
                 yield line
             if not page.more:
@@ -361,4 +362,4 @@ def _group(outcomes: dict[object, BulkOutcome], saga_id: str, said: Preview) -> 
 
 
 def _parts(targets: Sequence[NewTarget]) -> Iterator[Sequence[NewTarget]]:
-    return (targets[start : start + PAGE] for start in range(0, len(targets), PAGE))
+    return (targets[start : start + WRITTEN] for start in range(0, len(targets), WRITTEN))
