@@ -18,6 +18,9 @@ STYLE ?= orchestrated
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
+# Tests start hundreds of Python processes: what one has compiled is there for all others.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test test-rest check types lint test-fast test-core simulate soak order-system bench services services-install docs lock clean
 
 help: ## this list

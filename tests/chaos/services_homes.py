@@ -142,13 +142,25 @@ def check_watched(watched: Mapping[str, Watched], sagas: Mapping[str, HomeView],
             yield f"W2 {name}: it is {home.line.status}, and the watcher has it {watched[name].status}"
 
 
+def is_watching(yard: Yard) -> bool:
+    """Whether the watcher of this moment has begun to listen."""
+    told, began = yard.books / WATCHING, time.time() - time.monotonic() + yard.watcher.began
+    return told.exists() and told.stat().st_mtime > began
+
+
+def known_since(yard: Yard) -> float:
+    """The instant from which on the watcher has to hear of every end. Once it is watching, and there are no faults any
+    more, it does not move."""
+    lost = [record.at for record in yard.records if "broker" in record.kind or "watcher" in record.kind]
+    since = time.time() - time.monotonic() + max(lost, default=0.0)
+    return max(since, (yard.books / WATCHING).stat().st_mtime) + SETTLED_SECONDS
+
+
 def ends_of_homes(
     yard: Yard, sagas: Mapping[str, HomeView], told: Sequence[Mapping[str, Any]]
 ) -> tuple[list[str], Counter[str]]:
     """All that does not hold of a run, and how much of what was seen that is worth a word."""
-    lost = [record.at for record in yard.records if "broker" in record.kind or "watcher" in record.kind]
-    since = time.time() - time.monotonic() + max(lost, default=0.0)
-    since = max(since, (yard.books / WATCHING).stat().st_mtime) + SETTLED_SECONDS
+    since = known_since(yard)
     watched = watched_at(yard.databases["watcher"])
     seen = Counter({f"died at {point}, a baton in hand": times for point, times in yard.died_at.items()})
     seen["sagas that the watcher has"] = len(watched)

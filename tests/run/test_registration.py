@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
@@ -16,7 +16,7 @@ from amends import Completed, Context, Orchestrator, Saga, sleep, step
 from amends import wait_for as wait_node
 from amends.errors import StoreUnavailable
 from amends.run.session import Session
-from amends.store.base import Fate, WorkerInfo, Write
+from amends.store.base import Fate, Loaded, WorkerInfo, Write
 from amends.store.memory import MemoryDatabase, MemoryStore
 
 
@@ -154,6 +154,37 @@ def test_a_saga_claimed_again_before_it_is_known_to_be_let_go_is_not_forgotten()
             store.answers.clear()
             starting = asyncio.create_task(orchestrator.start(nap, Order(), id="one"))
             await until(lambda: any(saga.epoch > 1 for saga in store._db.sagas.values()))
+            store.answers.set()
+            return await (await starting).outcome(timeout=600)
+
+    assert virtually(main()) == Completed(None)
+
+
+def test_a_saga_claimed_again_behind_its_letting_go_is_not_forgotten_where_both_answers_are_late_or_lost() -> None:
+    class Unheard(Faulty):
+        """A store that claims, once, and does not say so."""
+
+        def __init__(self, on: MemoryDatabase) -> None:
+            super().__init__(on)
+            self.looks = 0
+
+        async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
+            claimed = await super().claim(worker, plans, limit)
+            if claimed and not self.looks:
+                raise StoreUnavailable("the answer is lost")
+            return claimed
+
+        async def owned(self, worker: int, held: Collection[bytes]) -> list[Loaded]:
+            self.looks += 1
+            return await super().owned(worker, held)
+
+    async def main() -> Any:
+        nap: Saga[Order, None] = Saga("nap", sleep(10), input=Order)
+        store = Unheard(database())
+        async with working(store, nap) as orchestrator:
+            store.answers.clear()
+            starting = asyncio.create_task(orchestrator.start(nap, Order(), id="one"))
+            await until(lambda: store.looks > 0)
             store.answers.set()
             return await (await starting).outcome(timeout=600)
 

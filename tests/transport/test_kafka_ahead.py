@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 
 from amends.message import Message
-from amends.transport import kafka_member
+from amends.transport import kafka_listen, kafka_member
 from amends.transport.base import Delivery, Destination, Send
 from amends.transport.kafka import KafkaTransport
 
@@ -45,9 +47,12 @@ class Desk:
             if delivery.message.id in self._hold - self.held.keys():  # the first time
                 self.held[delivery.message.id] = delivery
             else:
-                task = asyncio.ensure_future(delivery.ack())
+                task = asyncio.ensure_future(self._work(delivery))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, delivery: Delivery) -> None:
+        await delivery.ack()
 
     async def has(self, *ids: str, times: int = 1) -> None:
         """Wait until these came so often."""
@@ -136,3 +141,52 @@ def test_one_that_came_while_all_was_held_open_gets_its_share_when_that_is_done(
         await two.close()
 
     asyncio.run(play())
+
+
+class Busy(Desk):
+    """Is at each message for a while."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    async def _work(self, delivery: Delivery) -> None:
+        await asyncio.sleep(self._seconds)
+        await delivery.ack()
+
+
+def test_one_that_comes_while_others_are_at_work_without_a_break_gets_its_share(
+    kafka_url: str, broker_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_member, "EVEN_SECONDS", 1.0)
+    work_seconds = 1.5 * kafka_listen.SETTLE_SECONDS  # a change of the group finds somebody at it everywhere
+
+    async def play() -> tuple[list[str], list[str]]:
+        one = await _open(kafka_url, prefix=broker_prefix, partitions="2")
+        two = await _open(kafka_url, prefix=broker_prefix, partitions="2")
+        first, second = Busy(work_seconds), Busy(work_seconds)
+        await one.listen(QUEUE, "", first.receive, in_flight=1000)
+
+        async def load() -> None:
+            for turn in itertools.count():
+                await _publish(one, *(f"{turn}-{number}" for number in range(12)))
+                await asyncio.sleep(0.2)
+
+        loader = asyncio.create_task(load())
+        await first.has("0-0")
+        await two.listen(QUEUE, "", second.receive, in_flight=1000)
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not second.came:
+                await asyncio.sleep(0.02)
+        loader.cancel()
+        await asyncio.wait([loader])
+        async with asyncio.timeout(WAIT_SECONDS):
+            while await one.lag(QUEUE, "") != 0:
+                await asyncio.sleep(0.05)
+        await one.close()
+        await two.close()
+        return first.came, second.came
+
+    first, second = asyncio.run(play())
+
+    assert [id_ for id_, times in Counter([*first, *second]).items() if times > 1] == []

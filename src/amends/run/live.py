@@ -153,6 +153,10 @@ class Live:
         if now:
             self.tell(m.Move(fingerprint))
 
+    def doubt(self) -> None:
+        """A claim may have come through unheard, also behind a commit that lets this saga go, and is unanswered yet."""
+        self.claimed_again |= self.unwritten > 0 and self._head is not None and self._head.owner is None
+
     def tick(self) -> None:
         """Look at the clock. Where the broker is away, replies to what cannot go out are not overdue."""
         self.tell(m.Postpone() if self.program.plan.remote and self.shell.away else m.Tick())

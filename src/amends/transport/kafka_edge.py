@@ -1,9 +1,9 @@
-"""The edge to aiokafka, which has no types and keeps some of what we need to itself: all of that stands here.
+"""The edge to aiokafka, which has no types and keeps some of what we need to itself: all of that stands here, and in
+`kafka_clients`.
 
-Three things are not to be had from its public methods. A commit that is tried again by the client may go out in a
-later generation, when the partition is somebody else's: `commit` sends one request, in the generation that it was
-meant for. `stop` of a producer waits for a broker that is away: `drop` does not. And a connection that is refused is
-told apart from one that fails only where it is made: see `why_not`.
+Two things are not to be had from its public methods. A commit that is tried again by the client may go out in a later
+generation, when the partition is somebody else's: `commit` sends one request, in the generation that it was meant for.
+And a connection that is refused is told apart from one that fails only where it is made: see `why_not`.
 
 Guarantees: nothing here waits longer than it was told to.
 Must not: decide when something is to be done.
@@ -13,13 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiokafka import (  # type: ignore[import-untyped]
-    AIOKafkaConsumer,
-    AIOKafkaProducer,
     ConsumerRebalanceListener,
     OffsetAndMetadata,
     TopicPartition,
@@ -40,7 +37,6 @@ from aiokafka.protocol.offset import OffsetRequest  # type: ignore[import-untype
 
 from amends.errors import TransportError
 from amends.transport import kafka_share
-from amends.transport.driver_logs import keep_out
 from amends.transport.kafka_options import NO_LIMIT, Options
 
 KafkaError: type[Exception] = kafka_errors.KafkaError
@@ -49,7 +45,6 @@ TROUBLE: tuple[type[Exception], ...] = (KafkaError, OSError, TimeoutError, Runti
 AWAY: tuple[type[Exception], ...] = (TransportError, *TROUBLE)
 EARLIEST, LATEST = -2, -1
 NOBODY = -1  # the generation of who is in no group
-DROP_SECONDS = 2.0
 _REFUSED = (
     "TopicAuthorizationFailedError",
     "GroupAuthorizationFailedError",
@@ -86,39 +81,6 @@ if TYPE_CHECKING:  # aiokafka has no types
 
 else:
     _Listener, _Assignor = ConsumerRebalanceListener, AbstractPartitionAssignor
-
-
-def make_producer(options: Options) -> Any:
-    """A producer that is not started."""
-    keep_out("aiokafka")
-    made = AIOKafkaProducer(**options.producer())
-    made._message_accumulator._pending_batches = _Batches()
-    made._sender._fail_all = _Failing(made._sender._fail_all)
-    return made
-
-
-def make_consumer(options: Options, group: str, share: Share) -> Any:
-    """A consumer that is not started, and subscribed to nothing."""
-    return AIOKafkaConsumer(partition_assignment_strategy=(share,), **options.consumer(group))
-
-
-class _Batches(set[Any]):
-    """Of a producer, which takes a batch out twice where it fails while it is to be sent again."""
-
-    def remove(self, batch: Any) -> None:
-        self.discard(batch)
-
-
-class _Failing:
-    """What a producer does where its sending failed: with numbered messages, and no transaction, its last act is to
-    wake who waits for a transaction, which is nobody."""
-
-    def __init__(self, fail: Callable[[Any], object]) -> None:
-        self._fail = fail
-
-    def __call__(self, task: Any) -> None:
-        with suppress(AttributeError):
-            self._fail(task)
 
 
 def partition_of(key: str, count: int) -> int:
@@ -196,52 +158,6 @@ async def commit(consumer: Any, topic: str, offsets: Mapping[int, int], generati
     except TROUBLE:
         return False
     return True
-
-
-async def drop_producer(producer: Any) -> None:
-    """End a producer now. What it has not confirmed fails, and is not sent any more."""
-    gone = kafka_errors.KafkaConnectionError("the connection was given up")
-    kept = producer._message_accumulator
-    batches = [*kept._pending_batches, *(batch for waiting in kept._batches.values() for batch in waiting)]
-    kept.fail_all(gone)
-    kept._batches.clear()  # its sender falls over one that has failed already
-    _read(batches)
-    for end in (producer.stop, producer._sender.close, producer.client.close):
-        await _bounded(end())
-    _read(batches)  # whose requests failed meanwhile wait anew
-
-
-def _read(batches: Iterable[Any]) -> None:
-    """What became of them: whoever waited is told otherwise, and nobody else is to hear of it."""
-    for batch in batches:
-        for future in (batch.future, batch._drain_waiter, *(one for one, _ in batch._msg_futures)):
-            if future.done() and not future.cancelled():
-                future.exception()
-
-
-async def drop_consumer(consumer: Any) -> None:
-    """Leave the group, if the broker can be told, and end a consumer."""
-    if await _bounded(consumer.stop()):
-        return
-    for closing in (consumer._coordinator, consumer._fetcher, consumer._client):
-        task = getattr(closing, "_coordination_task", None)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task], timeout=DROP_SECONDS)
-        if closing is not None:
-            await _bounded(closing.close())
-
-
-async def _bounded(ending: Any) -> bool:
-    """Let something end, for as long as that may take. Whether it did. In a task of its own: what is cancelled within
-    the client is nobody else's business."""
-    task = asyncio.ensure_future(ending)
-    await asyncio.wait([task], timeout=DROP_SECONDS)
-    if not task.done():
-        task.cancel()
-        await asyncio.wait([task], timeout=DROP_SECONDS)
-        return False
-    return not task.cancelled() and task.exception() is None
 
 
 async def why_not(options: Options, error: BaseException) -> tuple[str, bool]:

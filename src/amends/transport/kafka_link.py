@@ -19,6 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from amends.errors import TransportAway, TransportRefused
+from amends.transport import kafka_clients as clients
 from amends.transport import kafka_edge as edge
 from amends.transport.driver_logs import driving_task
 from amends.transport.kafka_options import REQUEST_BYTES, Options
@@ -200,10 +201,10 @@ class Link:
 
     async def _connect(self) -> None:
         """One try."""
-        producer = edge.make_producer(self.options)
+        producer = clients.make_producer(self.options)
         try:
             async with asyncio.timeout(self.options.connect_seconds):
-                await producer.start()
+                await clients.start(producer)
                 gone = await self._missing_of(producer)
         except edge.TROUBLE as error:
             self._drop(producer)
@@ -271,7 +272,7 @@ class Link:
             self._drop(producer)
 
     def _drop(self, producer: Any) -> None:
-        task = driving_task(edge.drop_producer(producer), "amends-kafka-drop")
+        task = driving_task(clients.drop_producer(producer), "amends-kafka-drop")
         self._dropping.add(task)
         task.add_done_callback(self._dropping.discard)
 

@@ -14,8 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 
 from amends.errors import TransportRefused
@@ -26,6 +24,7 @@ from amends.transport.kafka_delivery import KafkaDelivery
 from amends.transport.kafka_link import PAUSE_FIRST_SECONDS, PAUSE_LAST_SECONDS, Link
 from amends.transport.kafka_member import Member
 from amends.transport.kafka_publish import Publisher
+from amends.transport.kafka_waiting import Waiting
 from amends.transport.lasting import lasting
 from amends.transport.names import at_broker, dead_attributes, dead_of, group_at_broker
 
@@ -50,8 +49,7 @@ class KafkaListener:
         self._link, self._publisher, self._options = link, publisher, link.options
         self._receive = as_caller(receive)
         self._held: int = 0  # deliveries in somebody's hands
-        self._waiting: deque[KafkaDelivery] = deque()  # that came, and that there is no room for yet
-        self._put_off: dict[KafkaDelivery, asyncio.TimerHandle] = {}
+        self._waiting = Waiting(self._mine, self._hand_out)
         self._acked = asyncio.Event()  # there may be something to commit
         self._hungry = asyncio.Event()  # there is room for more than what waits
         self._released = asyncio.Event()  # something is in nobody's hands any more
@@ -88,7 +86,6 @@ class KafkaListener:
         if self._leaving is None:
             self._listening = False
             self._waiting.clear()
-            self._forget(lambda _: True)
             self._break("it is stopped")
             self._leaving = driving_task(self._leave(), f"amends-kafka-leave {self.topic}")
 
@@ -112,8 +109,7 @@ class KafkaListener:
     def put_off(self, delivery: KafkaDelivery, seconds: float) -> None:
         """Deliver it again, later; if its partition is somebody else's by then, they do."""
         if self._listening and self._mine(delivery):
-            again = delivery.again()
-            self._put_off[again] = asyncio.get_running_loop().call_later(seconds, self._due, again)
+            self._waiting.put_off(delivery.again(), seconds)
         self._release(delivery)
 
     async def keep_dead(self, delivery: KafkaDelivery, reason: str) -> bool:
@@ -135,30 +131,16 @@ class KafkaListener:
             self._handing_out = True
             asyncio.get_running_loop().call_soon(self._hand_out)
 
-    def _due(self, delivery: KafkaDelivery) -> None:
-        del self._put_off[delivery]
-        if self._mine(delivery):
-            self._waiting.appendleft(delivery)
-            self._hand_out()
-
     def _mine(self, delivery: KafkaDelivery) -> bool:
         """Whether its partition is still this listener's, without a break."""
         return self._member is not None and self._member.owns(delivery.partition, delivery.offsets)
 
-    def _forget(self, which: Callable[[KafkaDelivery], bool]) -> None:
-        """These need not come again here."""
-        for delivery in [one for one in self._put_off if which(one)]:
-            self._put_off.pop(delivery).cancel()
-
     def _hand_out(self) -> None:
         """Give what waits to whoever listens, as far as there is room, and somebody may."""
         self._handing_out = False
-        if self._may_hand_out():
-            batch: list[KafkaDelivery] = []
-            while self._waiting and self._held + len(batch) < self.in_flight:
-                delivery = self._waiting.popleft()
-                if self._mine(delivery):
-                    batch.append(delivery)
+        member = self._member
+        if member is not None and self._may_hand_out():
+            batch = self._waiting.take(self.in_flight - self._held, member.draining)
             for delivery in batch:
                 delivery.offsets.held += 1
             if batch:
@@ -251,14 +233,13 @@ class KafkaListener:
                 self._hungry.clear()
                 await self._hungry.wait()
             read = await member.read()
-            self._waiting.extend(KafkaDelivery(self, *one) for one in read)
+            self._waiting.add(KafkaDelivery(self, *one) for one in read)
             self._hand_out()
 
     async def _drop_member(self) -> None:
         """What it has handed out, and is not committed, comes again."""
         member, self._member = self._member, None
         self._waiting.clear()
-        self._forget(lambda _: True)
         self._hungry.set()
         if member is not None:
             await member.leave()
@@ -287,7 +268,7 @@ class KafkaListener:
     def _reassigned(self) -> None:
         if not self._ready.done():
             self._ready.set_result(None)
-        self._forget(lambda one: not self._mine(one))
+        self._waiting.sift()
         self._hand_out()
 
     async def _look(self) -> None:
@@ -309,6 +290,7 @@ class KafkaListener:
     def _check(self, member: Member) -> None:
         """Whether the member does what it should, where the broker is there."""
         member.even_out()
+        self._hand_out()  # what is not kept back any more
         trouble = member.trouble(hungry=not self._waiting and self._held < self.in_flight)
         if trouble and not self._link.away:
             self._break(trouble)
@@ -316,16 +298,14 @@ class KafkaListener:
     async def _relieve(self, member: Member) -> None:
         """In a partition that is too far ahead, what is put off goes to the end of the topic."""
         for number in member.held_back:
-            for delivery in [one for one in self._put_off if one.partition == number]:
-                timer = self._put_off.pop(delivery, None)
-                if timer is None:
+            for delivery in self._waiting.put_off_in(number):
+                if not self._waiting.withdraw(delivery):
                     continue
-                timer.cancel()
                 if await self._publish(delivery, self.topic, {}):
                     delivery.offsets.done(delivery.offset)
                     self._acked.set()
                 elif self._mine(delivery):
-                    self._put_off[delivery] = asyncio.get_running_loop().call_later(1.0, self._due, delivery)
+                    self._waiting.put_off(delivery, 1.0)
 
     async def _leave(self) -> None:
         """Wait for acks, commit them, and leave the group."""

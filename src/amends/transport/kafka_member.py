@@ -11,13 +11,16 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from amends.transport import kafka_clients as clients
 from amends.transport import kafka_edge as edge
 from amends.transport.kafka_offsets import Offsets
 from amends.transport.kafka_options import Options
 from amends.transport.kafka_share import Claim
 
 READ_SECONDS = 1.0  # the longest that a read waits for something to come
-EVEN_SECONDS = 10.0  # between two wishes to share out again
+EVEN_SECONDS = 10.0  # between two wishes to share out again, at first
+EVEN_LAST_SECONDS = 600.0  # the same, where others were in vain
+DRAIN_SECONDS = 10.0  # how long a partition that is to be given away waits for what is in somebody's hands
 STALE_SECONDS = 30.0  # without a partition, or an answer to any fetch; then something is wrong with the consumer
 _NOBODY = (edge.NOBODY, "")
 
@@ -40,20 +43,22 @@ class Member:
         self._group = group
         self._settle = settle
         self._share = edge.Share(self._claim)
-        self._consumer: Any = edge.make_consumer(options, group, self._share)
+        self._consumer: Any = clients.make_consumer(options, group, self._share)
         self._generation: tuple[int, str] = _NOBODY
         self._before: tuple[int, str] = _NOBODY  # the generation that was left for the next
         self._parts: dict[int, Offsets] = {}
         self._old: dict[int, int] = {}  # of a partition, below what others may have read before
         self._paused: set[int] = set()
         self._changing = False  # the group is about to share out again
-        self._shared = self._alive = time.monotonic()  # when it last was shared out; when all was as it should be
+        self.draining: frozenset[int] = frozenset()  # partitions of which nothing is begun: others are to have them
+        self._tried = self._alive = time.monotonic()  # to be rid of what is too much; when all was as it should be
+        self._even_seconds = EVEN_SECONDS
         self._answered: int = 0
         self.changed: Callable[[], None] = _nothing  # called when it was given partitions
 
     async def join(self) -> None:
         """Take part in the group; partitions come when the group has decided."""
-        await self._consumer.start()
+        await clients.start(self._consumer)
         self._consumer.subscribe([self._topic], listener=edge.Watch(self))
 
     async def leave(self) -> None:
@@ -63,7 +68,7 @@ class Member:
         finally:
             self._generation = _NOBODY
             self._parts = {}
-            await edge.drop_consumer(self._consumer)
+            await clients.drop_consumer(self._consumer)
 
     @property
     def current(self) -> bool:
@@ -157,15 +162,27 @@ class Member:
         self._paused.clear()
         self._generation = now
         self._changing = False
-        self._shared = self._alive = time.monotonic()
+        self.draining = frozenset()
+        self._tried = self._alive = time.monotonic()
         self.changed()
 
     def even_out(self) -> None:
-        """Have the group share out again where this member has too much only because it was held open before."""
-        held = sum(1 for offsets in self._parts.values() if offsets.held)
-        if len(self._parts) > self._share.fair >= held and time.monotonic() - self._shared > EVEN_SECONDS:
-            self._shared = time.monotonic()
+        """Have the group share out again where this member has too much, as that was held open before. Nothing is
+        begun in those partitions until nobody is at anything there; where that takes too long, they go on, and it is
+        tried again later."""
+        now, much = time.monotonic(), len(self._parts) - self._share.fair
+        if much <= 0:
+            self.draining, self._even_seconds = frozenset(), EVEN_SECONDS
+        elif not self.draining and now - self._tried > self._even_seconds:
+            least = sorted(self._parts, key=lambda number: (self._parts[number].held, number))
+            self.draining, self._tried = frozenset(least[:much]), now
+        if not self.draining:
+            return
+        if not any(self._parts[number].held for number in self.draining):
             edge.rejoin(self._consumer)
+        elif now - self._tried > DRAIN_SECONDS:
+            self.draining, self._tried = frozenset(), now
+            self._even_seconds = min(2 * self._even_seconds, EVEN_LAST_SECONDS)
 
     def trouble(self, hungry: bool) -> str:
         """What is wrong with the consumer, if it is for so long that it will not mend itself. hungry: it was asked for
