@@ -251,7 +251,7 @@ class Ownership:
         if self._unsure is None:
             return
         await self.lease.renew()  # it may be on its way still, and is not seen before it is there
-        found = await _unheard(self._worker)
+        found = await self._worker.unheard()
         await (self._hold_adopted(found, self._unsure) if self._unsure else self._hold_claimed(found))
         self._unsure = None
 
@@ -364,13 +364,6 @@ def _have(live: Live, act: Callable[[], object]) -> None:
         act()
     except Exception as error:  # noqa: BLE001  # it stays as it is on disk
         live.shell.broke(live, error)
-
-
-async def _unheard(worker: Worker) -> list[Loaded]:
-    """What a worker owns and does not hold."""
-    for live in worker.lives.values():
-        live.doubt()
-    return await worker.store.owned(worker.worker, worker.lives)
 
 
 async def _let_go(worker: Worker, saga: bytes, wake: float | None) -> None:
