@@ -251,7 +251,8 @@ class Ownership:
         if self._unsure is None:
             return
         await self.lease.renew()  # it may be on its way still, and is not seen before it is there
-        found = await self._worker.unheard()
+        held = [saga for saga, live in self._worker.lives.items() if not live.leaves()]
+        found = await self._worker.store.owned(self._worker.worker, held)
         await (self._hold_adopted(found, self._unsure) if self._unsure else self._hold_claimed(found))
         self._unsure = None
 
@@ -273,8 +274,7 @@ class Ownership:
             return
         fates = {row.id: row for row in await self._worker.store.workers()}
         for loaded in batch:
-            live = self._take(loaded, gone)
-            if live is not None:
+            if (live := self._take(loaded, gone)) is not None:
                 _have(live, partial(live.adopt, gone, _not_died(live, gone, fates) | {self._worker.worker}))
 
     async def _take_mail(self) -> None:

@@ -38,7 +38,7 @@ from amends.run.threads import Threads
 from amends.run.timers import Deadlines
 from amends.run.transactions import Transactions
 from amends.run.waiting import Waiting
-from amends.store.base import Fate, Loaded, MailRow, Retired, Store, WorkerInfo, Write
+from amends.store.base import Fate, MailRow, Retired, Store, WorkerInfo, Write
 
 Around = Callable[[Context], Any]
 _log = logging.getLogger("amends.worker")
@@ -329,12 +329,6 @@ class Worker:
         """Keep a saga in memory."""
         self.lives[live.id] = live
         self.by_key.setdefault(live.key, live)
-
-    async def unheard(self) -> list[Loaded]:
-        """What it owns and does not hold, as the answer to a claim was lost."""
-        for live in self.lives.values():
-            live.doubt()
-        return await self.store.owned(self.worker, self.lives)
 
     def forget(self, live: Live) -> None:
         """The saga was never started: its id is taken."""
