@@ -153,9 +153,9 @@ class Live:
         if now:
             self.tell(m.Move(fingerprint))
 
-    def leaves(self) -> bool:
-        """Whether it is let go in a commit whose answer is not back yet; it may be claimed again behind that."""
-        return self.unwritten > 0 and self._head is not None and self._head.owner is None
+    def doubt(self) -> None:
+        """A claim may have come through unheard, also behind a commit that lets this saga go, and is unanswered yet."""
+        self.claimed_again |= self.unwritten > 0 and self._head is not None and self._head.owner is None
 
     def tick(self) -> None:
         """Look at the clock. Where the broker is away, replies to what cannot go out are not overdue."""

@@ -251,8 +251,9 @@ class Ownership:
         if self._unsure is None:
             return
         await self.lease.renew()  # it may be on its way still, and is not seen before it is there
-        held = [saga for saga, live in self._worker.lives.items() if not live.leaves()]
-        found = await self._worker.store.owned(self._worker.worker, held)
+        for live in self._worker.lives.values():
+            live.doubt()  # what the store says of those may be old when it comes, and is not asked for
+        found = await self._worker.store.owned(self._worker.worker, self._worker.lives)
         await (self._hold_adopted(found, self._unsure) if self._unsure else self._hold_claimed(found))
         self._unsure = None
 
@@ -278,8 +279,7 @@ class Ownership:
                 _have(live, partial(live.adopt, gone, _not_died(live, gone, fates) | {self._worker.worker}))
 
     async def _take_mail(self) -> None:
-        mails = await self._worker.store.owned_mail(self._worker.worker)
-        if mails:
+        if mails := await self._worker.store.owned_mail(self._worker.worker):
             self._worker.take_mail(mails, await _alive(self._worker.store))
 
     # One saga
