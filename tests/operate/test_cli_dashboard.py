@@ -13,7 +13,7 @@ import httpx
 import pytest
 from shop_floor import PATIENCE_SECONDS, TEA, Floor
 
-from amends.operate.web.serving import is_loopback
+from amends.operate.web.serving import Tls, is_loopback, origin_of
 
 ORDERS = "--database=sqlite:///orders.db"
 
@@ -56,7 +56,7 @@ def test_by_default_it_is_here_alone_and_the_address_that_is_printed_logs_in_onc
             process.send_signal(signal.SIGTERM)  # somebody still listens
             ended = shop.ended(process)
 
-    assert url.startswith("http://localhost:")
+    assert url.startswith("http://127.0.0.1:")  # which is bound, while somebody else may have ::1
     assert (nobody.status_code, [saga["id"] for saga in listed.json()["sagas"]]) == (401, ["order-1"])
     assert (program.json()["role"], program.json()["payloads"], foreign.status_code) == ("admin", True, 403)
     assert own_file(shop).stat().st_mode & 0o777 == 0o600
@@ -123,3 +123,12 @@ def test_a_token_for_somebody_is_made_and_printed_once(shop: Floor) -> None:
 )
 def test_what_is_reached_from_this_machine_alone(host: str, here: bool) -> None:
     assert is_loopback(host) is here
+
+
+def test_localhost_is_printed_as_the_address_that_was_bound() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listening:
+        port = listening.getsockname()[1]
+
+        assert origin_of(listening, "localhost", None) == f"http://127.0.0.1:{port}"
+        assert origin_of(listening, "localhost", Tls(Path("cert.pem"), None)) == f"https://localhost:{port}"
+        assert origin_of(listening, "ops.example.com", None) == f"http://ops.example.com:{port}"

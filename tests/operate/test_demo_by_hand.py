@@ -30,7 +30,7 @@ class Visitor:
     def __init__(self, demo: subprocess.Popen[str]) -> None:
         self.demo = demo
         self.heard: list[str] = []
-        self.origin, self._token = self.read_until(r"later (http://localhost:\d+)/ with the token (\S+)\)").groups()
+        self.origin, self._token = self.read_until(r"later (http://127\.0\.0\.1:\d+)/ with the token (\S+)\)").groups()
 
     def read_until(self, pattern: str) -> re.Match[str]:
         """Read what the demo prints, up to a line that fits."""

@@ -108,7 +108,7 @@ def _serve(desks: Desks, path: Path | None, given: dict[str, Any]) -> None:
     )
     listening = bound(host, given["port"])
     try:
-        origin = origin_of(listening, "localhost" if host == "127.0.0.1" else host, tls)
+        origin = origin_of(listening, host, tls)
         with asyncio.Runner(loop_factory=factory()) as runner:
             runner.run(serve(app, listening, tls=tls, ready=lambda: _say(app, origin, path)))
     finally:

@@ -102,7 +102,7 @@ class ByHand:
         listening = bound("127.0.0.1", self.port)
         access, shown = _access()
         app = web(orchestrator, access=access, title="amends demo", hosts=LOOPBACK, hints=HINTS)
-        origin = origin_of(listening, "localhost", None)
+        origin = origin_of(listening, "127.0.0.1", None)
         background = [
             asyncio.ensure_future(self._keep_coming(orchestrator, watch, placed)),
             asyncio.ensure_future(self._report(watch)),

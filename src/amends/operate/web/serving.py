@@ -72,8 +72,10 @@ def bound(host: str, port: int) -> socket.socket:
 
 
 def origin_of(listening: socket.socket, host: str, tls: Tls | None) -> str:
-    """The address for a browser."""
-    port = listening.getsockname()[1]
+    """The address for a browser. It names what was bound: of `localhost` a browser may ask `::1` first, where somebody
+    else can listen and would be shown the code that logs in."""
+    bound_to, port = listening.getsockname()[:2]
+    host = bound_to if host == "localhost" and tls is None else host  # a certificate says who is asked
     name = f"[{host}]" if ":" in host else host
     return f"{'http' if tls is None else 'https'}://{name}:{port}"
 
