@@ -123,6 +123,23 @@ def test_a_wrong_token_is_nobodys_whatever_else_goes_along() -> None:
     asyncio.run(main())
 
 
+def test_what_a_proxy_asks_for_itself_is_no_token_and_locks_nobody_out() -> None:
+    async def main() -> None:
+        basic = {"authorization": "Basic b2xhOmNoZWNrZWQtYnktdGhlLXByb3h5"}
+        async with asking(limits=Limits(logins_per_minute=0.01, logins_burst=1)) as at:
+            strangers = [await at.get("/api/v1/me", "", **basic) for _ in range(3)]
+            logged_in = await at.client.post("/login", data={"token": TOKENS["operator"]}, headers=basic)
+            me = (await at.get("/api/v1/me", "", **basic)).json()
+            note = ("/api/v1/sagas/no-such/note", {"text": "x"}, "")
+            forged = await at.post(*note, **basic)
+            acted = await at.post(*note, **basic, x_csrf_token=me["csrf"])
+
+        assert [one.status_code for one in (*strangers, logged_in)] == [401, 401, 401, 303]
+        assert (me["name"], forged.status_code, acted.status_code) == ("ola", 403, 404)
+
+    asyncio.run(main())
+
+
 def test_a_person_of_the_host_application_needs_the_token_unless_a_bearer_token_says_who_it_is() -> None:
     def authenticate(request: object) -> Person:
         return Person("hana", Role.OPERATOR)
@@ -283,6 +300,45 @@ def test_whoever_waits_for_an_end_holds_up_only_others_who_would() -> None:
 
         assert (third.status_code, third.json()["code"]) == (503, "busy")
         assert (other.status_code, after.status_code) == (200, 200)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("path", ["/api/v1/sagas/job-1/retry", "/sagas/job-1/note"])
+def test_acts_that_wait_for_a_worker_hold_up_only_other_acts(path: str) -> None:
+    async def main() -> None:
+        async with asking(limits=Limits(requests=2)) as at, asyncio.timeout(20):
+            bodies = [Body() for _ in range(2)]
+            headers = {"authorization": f"Bearer {TOKENS['operator']}", "content-type": "application/json"}
+            acts = [asyncio.create_task(at.client.post(path, content=body, headers=headers)) for body in bodies]
+            for body in bodies:
+                await body.begun.wait()
+            third = await at.post(path)
+            others = [await at.get("/api/v1/me"), await at.get("/sagas")]
+            others += [await at.post("/api/v1/sagas/no-such/preview", {"verb": "cancel"})]
+            others += [await at.post("/api/v1/sagas", {"saga": "no-such", "input": {}})]
+            for body in bodies:
+                body.may.set()
+            await asyncio.gather(*acts)
+
+        assert (third.status_code, third.headers["retry-after"]) == (503, "1")
+        assert [one.status_code for one in others] == [200, 200, 404, 404]
+
+    asyncio.run(main())
+
+
+def test_static_files_are_had_however_much_is_in_work_and_nobody_is_asked_whose_the_request_is() -> None:
+    async def main() -> None:
+        slow = Slow()
+        async with asking(given=Access(authenticate=slow), limits=Limits(requests=1)) as at, asyncio.timeout(20):
+            working = asyncio.create_task(at.get("/api/v1/me", ""))
+            while slow.asked < 1:
+                await asyncio.sleep(0)
+            found = await at.get("/static/amends.css", "")
+            slow.may.set()
+            await working
+
+        assert (found.status_code, slow.asked) == (200, 1)
 
     asyncio.run(main())
 

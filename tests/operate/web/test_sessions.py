@@ -95,7 +95,7 @@ def test_the_address_that_was_printed_logs_in_with_a_cookie_that_no_script_and_n
 
         cookie = found.headers["set-cookie"]
         assert (looked.status_code, found.status_code, found.headers["location"]) == (200, 303, "/")
-        assert all(word in cookie for word in ("HttpOnly", "SameSite=strict", "Path=/"))
+        assert all(word in cookie for word in ("HttpOnly", "SameSite=lax", "Path=/"))
         assert (me.json()["name"], again.headers["location"]) == ("ada", "/login?wrong=1")
 
     asyncio.run(main())
@@ -140,6 +140,23 @@ def test_logging_out_ends_the_session_itself() -> None:
             after = await at.client.get("/api/v1/me")
 
         assert (left.status_code, after.status_code) == (303, 401)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"), [({}, 303), ({"origin": "http://evil.example"}, 403), ({"sec-fetch-site": "cross-site"}, 403)]
+)
+def test_somebody_who_is_logged_in_may_log_in_anew_from_a_page_of_its_own(headers: dict[str, str], status: int) -> None:
+    async def main() -> None:
+        async with asking() as at:
+            access = at.app.state.web.access
+            at.client.cookies.set(access.sessions.cookie, access.sessions.begin(access.by_text(TOKENS["viewer"]).id))
+
+            found = await at.client.post("/login", data={"token": TOKENS["admin"]}, headers=headers)
+            me = await at.client.get("/api/v1/me")
+
+        assert (found.status_code, me.json()["name"]) == (status, "ada" if status == 303 else "vera")
 
     asyncio.run(main())
 

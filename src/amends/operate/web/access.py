@@ -135,9 +135,9 @@ class Access:
             if person is not None and not isinstance(person, Person):
                 raise DefinitionError(f"authenticate gave {person!r:.80}; a Person or None is expected")
             return person
-        header = connection.headers.get("authorization")
-        if header is not None:
-            token = self.by_text(bearer(header) or "")
+        given = bearer(connection.headers.get("authorization", ""))
+        if given is not None:
+            token = self.by_text(given)
             return None if token is None else token.person
         session = self.session(connection)
         token = None if session is None else self.by_id(session.token)
@@ -156,7 +156,7 @@ class Access:
             path=_root(request),
             secure=request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://"),
             httponly=True,
-            samesite="strict",
+            samesite="lax",  # so that a link in a chat leads in; by GET nothing is changed
         )
 
     def cookie_off(self, request: HTTPConnection, response: Response) -> None:
@@ -164,7 +164,7 @@ class Access:
         session = self.session(request)
         if session is not None:
             self.sessions.leave(session)
-        response.delete_cookie(self.sessions.cookie, path=_root(request), httponly=True, samesite="strict")
+        response.delete_cookie(self.sessions.cookie, path=_root(request), httponly=True, samesite="lax")
 
     def by_text(self, text: str) -> Token | None:
         """The token with this text. Takes as long whichever it is."""
@@ -186,9 +186,10 @@ class Access:
 
 
 def bearer(header: str) -> str | None:
-    """The token of an Authorization header, if it is of that kind."""
-    scheme, _, text = header.partition(" ")
-    return text.strip() if scheme.lower() == "bearer" and text.strip() else None
+    """The token of an Authorization header, perhaps an empty one; None of a header of another kind, which a proxy may
+    have asked for."""
+    scheme, _, text = header.strip().partition(" ")
+    return text.strip() if scheme.lower() == "bearer" else None
 
 
 def _root(connection: HTTPConnection) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import math
+import re
 from collections import Counter
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -33,6 +34,8 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES = frozenset({"/healthz", "/readyz"})  # asked by addresses, and they tell nothing
 UNCOUNTED = PROBES | {"/live"}  # streams are counted by themselves
 OF_NOBODY = frozenset({"/login", "/logout"})  # whose bodies are read whoever asks
+STATIC = "/static/"
+ACT = re.compile(r"(?:/api/v1)?/sagas/[^/]+/(?!preview$)[^/]+")  # which may wait for a worker
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 FIELDS_MAX = 2000
 CSP = (
@@ -76,10 +79,10 @@ class Guard:
         return {**scope, "state": state, "path": _path(scope)}
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headed = _Headed(send, static=_inner(scope).startswith("/static/"))
-        request = Request(scope, receive)
-        inner = _inner(scope)
-        counts, line = inner not in UNCOUNTED, _line(inner)
+        request, inner = Request(scope, receive), _inner(scope)
+        static = inner.startswith(STATIC)
+        headed = _Headed(send, static=static)
+        counts, line = inner not in UNCOUNTED and not static, _line(request.method, inner)
         try:
             if counts and self._in_work[line] >= self._web.limits.requests:
                 raise Busy("as many requests are in work as are taken at once; try again soon", Retry_After="1")
@@ -104,9 +107,11 @@ class Guard:
             _check_host(headers, self._web.hosts)
         if request.method not in SAFE:
             _check_origin(request, self._web.origins)
-        person = None if path in PROBES else await self._web.access.person(request)
+        if path in PROBES or path.startswith(STATIC):
+            return None  # whose it is does not matter
+        person = await self._web.access.person(request)
         request.state.person = person
-        if person is None and headers.get("authorization") and path not in PROBES:
+        if person is None and bearer(headers.get("authorization", "")) is not None:
             self._count_failure(request)
         if request.method in SAFE or (person is None and path not in OF_NOBODY):
             return None  # whoever is nobody is told so, however much they would send
@@ -114,7 +119,7 @@ class Guard:
         _check_kind(headers, body)
         if path == "/login" and not self._known(body):
             self._count_failure(request)
-        if person is not None:
+        if person is not None and path != "/login":  # there the token that is shown is enough, whoever shows it
             self._check_csrf(request, person, body)
             _hold_back(self._acts.take(person.name), "acts of yours")
         return body
@@ -131,7 +136,7 @@ class Guard:
         _hold_back(self._logins.take(client), "attempts to log in from your address")
 
     def _check_csrf(self, request: Request, person: Person, body: bytes) -> None:
-        if bearer(request.headers.get("authorization", "")) is not None:
+        if bearer(request.headers.get("authorization", "")):
             return
         given = request.headers.get("x-csrf-token")
         if given is None and _kind(request.headers) == FORM:
@@ -180,11 +185,13 @@ def _inner(scope: Scope) -> str:
     return str(scope["path"]).removeprefix(str(scope.get("root_path", ""))) or "/"
 
 
-def _line(path: str) -> str:
-    """In which line a request stands: those who wait for an outcome, and strangers whose bodies may come slowly, hold
-    up only each other."""
+def _line(method: str, path: str) -> str:
+    """In which line a request stands: those who wait for an outcome, or for a worker to answer an act, and strangers
+    whose bodies may come slowly, hold up only each other."""
     if path in OF_NOBODY:
         return "door"
+    if method not in SAFE and ACT.fullmatch(path):
+        return "acts"
     return "outcome" if path.endswith("/outcome") else ""
 
 
