@@ -42,10 +42,12 @@ from amends.store.base import Store
 
 
 class Operations(Looking, BulkOperations):
-    """What one may ask of the sagas in one namespace of a database."""
+    """What one may ask of the sagas in one namespace of a database. answer_seconds: how long an act waits for its
+    answer, if not as long as the session's settings say."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, answer_seconds: float | None = None) -> None:
         self.session = session
+        self._answer_seconds = answer_seconds
         self._sight = Sight(session)
 
     # Reading
@@ -145,10 +147,11 @@ class Operations(Looking, BulkOperations):
     async def _ask(self, saga_id: str, wish: Wish, message: str | None) -> str:
         await self._sight.refresh()  # some may only be watched here
         mail = act_mail(check_id(saga_id), self.session.message_id(message), wish)
-        seconds = self.session.config.settings.answer_seconds
+        own = self._answer_seconds
+        seconds = self.session.config.settings.answer_seconds if own is None else own
         try:
             async with asyncio.timeout(seconds + 1):  # also where the store itself is away
-                return await self.session.ask(mail)
+                return await self.session.ask(mail, seconds=seconds)
         except TimeoutError:
             raise NotAnswered(
                 f"the database of {saga_id!r} could not be written for {seconds:g} s, so the {wish.verb} may not have "

@@ -69,10 +69,10 @@ class Asking:
         """An operator's act on a step, or on the saga."""
         await self.ask(mailbox.act_mail(key, self.message_id(), mailbox.Wish(verb, address, actor, reason, result)))
 
-    async def ask(self, mail: NewMail) -> str:
+    async def ask(self, mail: NewMail, *, seconds: float | None = None) -> str:
         """Put a mail into the mailbox and wait for the answer; gives what was said with it.
 
-        Raises UnknownSaga, Refused, TooLate, and NotAnswered after `Settings.answer_seconds`.
+        Raises UnknownSaga, Refused, TooLate, and NotAnswered after `seconds`, else `Settings.answer_seconds`.
         """
         await self.check_run_here(mail.key)
         mail = sealed(mail, self.seals)
@@ -82,7 +82,8 @@ class Asking:
         self.store.hint([], work=True)
         if self.worker is not None:
             self.worker.ownership.wake()
-        seconds = self.config.settings.answer_seconds
+        if seconds is None:
+            seconds = self.config.settings.answer_seconds
         try:
             async with asyncio.timeout(seconds):
                 answered: MailRow = await self.waiting.until(mail.key, partial(self._answered, mail))

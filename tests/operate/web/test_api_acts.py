@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -159,14 +160,16 @@ def test_a_saga_is_started_once_under_its_key_and_is_where_the_answer_says() -> 
     asyncio.run(main())
 
 
-def test_an_act_that_no_worker_answers_in_time_is_kept_and_said_to_be(tmp_path: Path) -> None:
+@pytest.mark.parametrize("entered", [False, True])
+def test_an_act_that_no_worker_answers_in_time_is_kept_and_said_to_be(tmp_path: Path, entered: bool) -> None:
     orchestrator = Orchestrator(f"sqlite:///{tmp_path}/jobs.db", sagas=SAGAS)
 
     async def main() -> None:
         async with orchestrator:
             await orchestrator.start(asks, Job(), id="ask-1")
         headers = {"authorization": f"Bearer {TOKENS['operator']}", "if-match": "*", "idempotency-key": "k-1"}
-        async with client_of(web(orchestrator, access=access())) as client:
+        here = orchestrator.client() if entered else nullcontext()
+        async with here, client_of(web(orchestrator, access=access())) as client, asyncio.timeout(20):
             found = await client.post("/api/v1/sagas/ask-1/cancel", json={"reason": "no"}, headers=headers)
 
         told = msgspec.convert(found.json(), answers.Answered)

@@ -101,7 +101,8 @@ class One:
         if running is None:
             return await self._desk.get()
         if self._own is None or self._own[0] is not running:
-            self._own = running, Operations(running)
+            seconds = min(ANSWER_SECONDS, running.config.settings.answer_seconds)
+            self._own = running, Operations(running, answer_seconds=seconds)
         return self._own[1]
 
     async def starter(self, name: str) -> tuple[Session, Saga[Any, Any]]:
