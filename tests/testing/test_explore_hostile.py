@@ -479,6 +479,16 @@ def test_what_is_right_is_not_complained_about(right: Callable[[], Exploration])
     assert report.ok, str(report)
 
 
+def test_a_look_that_was_cut_short_does_not_keep_a_saga_that_goes_back() -> None:
+    @step(readonly=True, retry=Retry(attempts=1))
+    def look(order: Order) -> None: ...
+
+    saga = Saga("s", paying("a"), parallel(look, paying("b", retry=Retry(attempts=1))), input=Order)
+    report = explored(saga, 10).run(only="b:crash-after-effect, undo:a:down")
+
+    assert report.ok, str(report)
+
+
 def test_a_saga_that_asks_for_a_person_without_any_fault_is_told() -> None:
     @step
     def pay(order: Order) -> None:

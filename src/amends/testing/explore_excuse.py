@@ -22,14 +22,16 @@ def unexplained(run: Run) -> str:
     if state is None:
         return ""
     said_no = {fault.name for fault in run.met if fault.kind is Kind.REJECTS}
-    for address, phase, reason in _stuck(state):
+    stuck = _stuck(state)
+    goes_back = any(phase is Phase.UNDO for _, phase, _ in stuck)  # then what has no undo keeps it nowhere
+    for address, phase, reason in stuck:
         if (address, phase) in run.own_parks:
             continue  # it asked for a person, in words
         if (address, phase) in run.own_errors:
             return f"{half(address, phase)} failed by itself: {run.own_errors[address, phase]}"
         if phase is Phase.ACTION and address in said_no and state.passed:
             return f"{address} said no behind the pivot, where nothing is undone: {reason}"
-        if phase is Phase.ACTION and not any(fault.name == address for fault in run.met):
+        if phase is Phase.ACTION and not goes_back and not any(fault.name == address for fault in run.met):
             return f"{address}: {reason}"
     return ""
 
