@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -54,6 +54,15 @@ class Running:
 
         async def come() -> None:
             while (await self.desk.show(id_)).line.status != status:
+                await asyncio.sleep(0.01)
+
+        self.wait(come())
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something is so, as its thread sees it."""
+
+        async def come() -> None:
+            while not condition():
                 await asyncio.sleep(0.01)
 
         self.wait(come())

@@ -108,6 +108,7 @@
   let planned = 0;
   let stale = false;
   let asking = false;
+  let source = null;
 
   function refresh() {
     planned = 0;
@@ -138,10 +139,8 @@
     }
   }
 
-  function follow() {
-    const address = find("#page")?.dataset.live;
-    if (!address || !window.htmx || !window.EventSource) return;
-    const source = new EventSource(address);
+  function listen(address) {
+    source = new EventSource(address);
     source.onopen = () => {
       say("on", "live");
       window.setTimeout(changed, FIRST_MS); // what changed before the server first looked, it has not told
@@ -155,18 +154,40 @@
         window.setInterval(changed, POLL_MS);
       }
     };
-    window.addEventListener("pagehide", () => source.close());
+  }
+
+  // Only who is seen listens: a browser has six connections to a server for all its pages together
+  function follow() {
+    const address = find("#page")?.dataset.live;
+    if (!address || !window.htmx || !window.EventSource) return;
+    const turn = () => {
+      source?.close();
+      if (!document.hidden) listen(address);
+    };
+    document.addEventListener("visibilitychange", turn);
+    window.addEventListener("pagehide", () => source?.close());
+    turn();
+  }
+
+  function missed() {
+    say("off", "not live, trying again");
+    window.setTimeout(changed, POLL_MS);
   }
 
   // A page that comes out of the browser's own store is as old as when it was left, and so are its forms
   window.addEventListener("pageshow", (event) => event.persisted && location.reload());
   document.addEventListener("visibilitychange", () => !document.hidden && stale && changed());
+  // What is no page replaces none on which somebody may be writing, unless there is nothing more to be done on it
   document.addEventListener("htmx:beforeSwap", (event) => {
-    const page = event.detail.target?.id === "page";
-    if (page && !/id="page"/.test(event.detail.xhr.responseText)) {
-      event.detail.shouldSwap = false;
-      location.reload();
+    if (event.detail.target?.id !== "page") return;
+    const { status, responseText } = event.detail.xhr;
+    if (status === 200 && /id="page"/.test(responseText)) {
+      if (source?.readyState === EventSource.OPEN) say("on", "live");
+      return;
     }
+    event.detail.shouldSwap = false;
+    if (status >= 500 || status === 429) missed();
+    else location.reload();
   });
 
   // The keyboard
