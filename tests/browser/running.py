@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from scene import Scene, scene, served
@@ -19,6 +19,7 @@ from amends.operate.values import Line, SagaView
 
 T = TypeVar("T")
 PATIENCE_SECONDS = 20.0
+Beside = Callable[[Scene], AbstractAsyncContextManager[Scene]]
 
 
 class Running:
@@ -69,8 +70,8 @@ class Running:
 
 
 @contextmanager
-def running(*, full: bool) -> Iterator[Running]:
-    """The shop; with something of everything in it, or empty."""
+def running(*, full: bool, beside: Beside = nullcontext) -> Iterator[Running]:
+    """The shop; with something of everything in it, or empty. beside: what stands beside it on the same dashboard."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="shop", daemon=True)
     thread.start()
@@ -80,7 +81,7 @@ def running(*, full: bool) -> Iterator[Running]:
 
     async def live() -> None:
         try:
-            async with scene("memory://") as made, served(made) as there:
+            async with scene("memory://") as made, beside(made) as both, served(both) as there:
                 if full:
                     await there.fill()
                     await there.settle()
