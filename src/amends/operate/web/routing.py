@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from amends.operate.web.access import Person, Right
+from amends.operate.web.access import Right, known_of
 from amends.operate.web.problems import Forbidden, Unknown
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -65,7 +65,7 @@ class Guarded(Route):
 def _demanding(right: Right, handler: Handler) -> Handler:
     async def entered(request: Request) -> Response:
         if right is not Right.OPEN:
-            person: Person | None = request.state.person
+            person = known_of(request)
             if person is None:
                 raise Unknown("this needs somebody who is known: log in, or send `Authorization: Bearer …`")
             if not person.may(right):

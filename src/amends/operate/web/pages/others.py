@@ -16,6 +16,7 @@ from amends.decide.plan import Plan, StepNode, walk
 from amends.errors import UnknownSaga
 from amends.operate.drawing import kind_of, lasting
 from amends.operate.operations import Operations
+from amends.operate.web.access import known_of
 from amends.operate.web.context import desk_of, form_of, next_of, web_of
 from amends.operate.web.desks import Desk
 from amends.operate.web.pages.render import link, live, page
@@ -104,7 +105,7 @@ async def definition(request: Request) -> Response:
 
 async def login(request: Request) -> Response:
     """The door."""
-    if getattr(request.state, "person", None) is not None:
+    if known_of(request) is not None:
         return RedirectResponse(link(request, "", at=None), SEE_OTHER)
     wrong = WRONG if "wrong" in request.query_params else ""
     return _door(request, request.query_params.get("next", ""), wrong)

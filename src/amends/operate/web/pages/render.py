@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from amends.operate.cli.safe import safe
-from amends.operate.web.access import Person, Right
+from amends.operate.web.access import Right, known_of
 from amends.operate.web.context import csrf, href, web_of
 from amends.operate.web.pages import words
 from amends.operate.web.pages.spark import spark
@@ -57,7 +57,7 @@ def page(request: Request, template: str, *, status: int = 200, **given: Any) ->
 
 def common(request: Request) -> dict[str, Any]:
     """What every template may use."""
-    person: Person | None = getattr(request.state, "person", None)
+    person = known_of(request)
     web = web_of(request)
     return {
         "title_of_all": web.title,
