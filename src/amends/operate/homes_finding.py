@@ -124,18 +124,19 @@ class HomeLooking:
     async def overview(self) -> Overview:
         """How the newest sagas fare that this service has started."""
         now = float((await self._transactions.ask("now"))[0][0])
-        lines = [line_of(row) for row in await self._newest(_OPEN, ())]
+        rows = await self._newest(_OPEN, ())
+        lines = [line_of(row) for row in rows]
         ended = [line_of(row) for row in await self._newest({Stand.ENDED}, ())]
         since = now - MINUTES * 60
         counts = Counter({"running": 0, "compensating": 0, "parked": 0})
         counts.update(line.status for line in lines)
-        sizes = await Upkeep(self._transactions, self.service, 0.0, 0.0).sizes()
         whole = len(ended) < LOOK_PAGES * PAGE and len(lines) < LOOK_PAGES * PAGE
         started = [line.started_at for line in (*lines, *ended)]
         return Overview(
             at=now,
             counts=counts,
-            stuck=sum(bool(line.stuck or line.stalled) for line in lines),
+            troubles=Counter(RESTING[row.stand] for row in rows if row.stand in RESTING),
+            troubles_more=len(rows) >= LOOK_PAGES * PAGE,
             hour=_ends(ended, now - HOUR_SECONDS),
             day=_ends(ended, now - DAY_SECONDS),
             rates=Rates(
@@ -146,10 +147,15 @@ class HomeLooking:
                 since if whole else max([since, *started[-1:]]),
             ),
             groups=_grouped([line for line in lines if line.fingerprint], GROUPS_LIMIT),
-            outbox=Lag(sizes.lag if sizes.unpublished else 0.0, sizes.unpublished),
+            outbox=await self.outbox(),
             timers=Lag(0.0, 0),
             workers=(),
         )
+
+    async def outbox(self) -> Lag:
+        """How far what this service publishes is behind. Raises StoreError."""
+        sizes = await Upkeep(self._transactions, self.service, 0.0, 0.0).sizes()
+        return Lag(sizes.lag if sizes.unpublished else 0.0, sizes.unpublished)
 
     async def workers(self) -> tuple[WorkerLine, ...]:
         """None: participants are not registered anywhere."""

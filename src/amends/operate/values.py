@@ -276,14 +276,16 @@ class Lag(NamedTuple):
 class Overview:
     """How all sagas fare at one moment.
 
-    counts: the open ones, by status. stuck: how many of them wait for a person or for a worker with their definition.
-    hour, day: what has ended since. groups: what went wrong, the most frequent first. outbox: None where nothing is
-    published from this database. timers: sagas that were due and that nobody has taken yet.
+    counts: the open ones, by status. troubles: how many of them wait for somebody, each by its trouble. troubles_more:
+    there may be more of those that were not looked at. hour, day: what has ended since. groups: what went wrong, the
+    most frequent first. outbox: None where nothing is published from this database. timers: sagas that were due and
+    that nobody has taken yet.
     """
 
     at: float
     counts: Mapping[str, int]
-    stuck: int
+    troubles: Mapping[Trouble, int]
+    troubles_more: bool
     hour: Ends
     day: Ends
     rates: Rates
@@ -291,6 +293,11 @@ class Overview:
     outbox: Lag | None
     timers: Lag
     workers: tuple[WorkerLine, ...]
+
+    @property
+    def stuck(self) -> int:
+        """How many wait for somebody."""
+        return sum(self.troubles.values())
 
 
 class StuckLine(NamedTuple):

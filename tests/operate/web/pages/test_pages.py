@@ -64,7 +64,7 @@ def test_every_page_keeps_the_policy_loads_nothing_from_elsewhere_and_shows_no_m
 def test_what_a_person_reads_first_is_how_many_wait_for_one(shop: Shop) -> None:
     told = shop.text("/")
 
-    assert "13 sagas wait for a person" in told
+    assert "15 sagas wait for somebody" in told
     assert "See these 9" in told
     assert "the bank refuses our key: 401" in told
 

@@ -18,7 +18,7 @@ from amends.operate.web.access import Person
 from amends.operate.web.context import desk_of, person_of
 from amends.operate.web.pages import filters as f
 from amends.operate.web.pages.render import link, live, page
-from amends.operate.web.pages.words import count
+from amends.operate.web.pages.words import wait_for_somebody
 from amends.operate.web.plans import plans_of
 from amends.operate.web.problems import Forbidden
 
@@ -132,10 +132,7 @@ def stuck_row(found: StuckLine) -> Row:
 
 def stuck_title(lines: Sequence[StuckLine], more: bool) -> str:
     """What the page says first."""
-    if not lines:
-        return "Nothing waits for anybody"
-    number = f"More than {len(lines):,} sagas" if more else count(len(lines), "saga")
-    return f"{number} {'waits' if len(lines) == 1 and not more else 'wait'} for somebody"
+    return wait_for_somebody(len(lines), more=more)
 
 
 def pager(request: Request, pairs: f.Pairs, before: str | None, following: str) -> Pager:
