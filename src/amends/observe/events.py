@@ -246,7 +246,7 @@ class WorkerLeft(NamedTuple):
 
 
 class BatchWritten(NamedTuple):
-    """Decisions were committed together. worker: 0 for a client. writes: how many decisions. seconds: that the commit
+    """Decisions were committed together. worker: 0 for a client. writes: how many were. seconds: that the commit
     took."""
 
     worker: int

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -77,7 +78,7 @@ class Eye:
                 if node.remote and due is not None:
                     timeout = node.timeout if phase is Phase.ACTION else node.undo_timeout
                     self._course.sent[address, phase] = Sent(due - timeout, step.track(phase).attempts, step.round)
-        except Exception:  # noqa: BLE001  # logged
+        except (Exception, CancelledError):  # noqa: BLE001  # logged
             self._close()
 
     def written(self, decision: Decision) -> None:
@@ -85,7 +86,7 @@ class Eye:
         try:
             for event in self._course.told(decision.events, decision.state, self._live.shell.now()):
                 self._hub.tell(event)
-        except Exception:  # noqa: BLE001  # logged
+        except (Exception, CancelledError):  # noqa: BLE001  # logged
             self._close()
 
     def _close(self) -> None:
