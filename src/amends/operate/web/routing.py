@@ -25,8 +25,8 @@ WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 @dataclass(frozen=True, slots=True)
 class Told:
     """What the OpenAPI document says of a route. query, body: the classes that are read. answer: the class that its
-    JSON has the shape of. confirms: it needs the version that was looked at, in If-Match. versioned: it takes it, and needs none. repeats: it
-    takes an Idempotency-Key."""
+    JSON has the shape of. confirms: it needs the version that was looked at, in If-Match. versioned: it takes it, and
+    needs none. repeats: it takes an Idempotency-Key."""
 
     summary: str
     tag: str
