@@ -187,6 +187,25 @@ def test_tokens_may_be_given_in_code_and_one_of_the_two_must_be() -> None:
         amends.asgi.web("memory://", tokens={"secret": Person("ada")})
 
 
+def test_hosts_and_origins_are_the_same_however_they_are_written() -> None:
+    token = amends.asgi.new_token()
+    app = amends.asgi.web(
+        "memory://",
+        tokens={token: Person("ada", Role.ADMIN)},
+        hosts=["Ops.Example.com"],
+        origins=["https://Front.Example.com"],
+    )
+
+    async def main() -> None:
+        async with client_of(app) as client:
+            known = {"authorization": f"Bearer {token}", "host": "ops.example.com"}
+            assert (await client.get("/api/v1/me", headers=known)).status_code == 200
+            front = {"host": "ops.example.com", "origin": "https://front.example.com"}
+            assert (await client.post("/login", data={"token": token}, headers=front)).status_code == 303
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     "wrong", [("", Role.VIEWER), ("a\nb", Role.VIEWER), ("x" * 101, Role.VIEWER), ("ada", "admin")]
 )
