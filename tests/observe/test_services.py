@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from amends.decide.events import Phase
 from amends.observe import events as o
 from amends.observe.logs import InContext, within
 from amends.observe.metrics import Metrics
+from amends.run import homes
 
 PATIENCE_SECONDS = 60.0
 
@@ -75,6 +77,40 @@ def test_a_choreographed_saga_tells_the_same_as_an_orchestrated_one(
     ]
     assert metrics.value("amends_hops_total", "inventory", "place-order", "payment") == 1
     assert metrics.value("amends_sagas_ended_total", "place-order", "compensated") == 1
+
+
+class Postman(Onlooker):
+    """One that has something travel, and knows it again."""
+
+    def carried(self, event: o.CommandSent | o.HopSent) -> Mapping[str, str]:
+        """The trace context of the saga, at the step that is next."""
+        return {"traceparent": f"00-{event.about.id.hex()}-{sum(event.step.encode()):016x}-01"}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["at once", "sent again"])
+def test_what_travels_with_a_baton_is_told_where_it_comes_also_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    hurry(monkeypatch)
+    monkeypatch.setattr(homes, "patience", lambda plan: 0.2)
+    town, postman = Town(Ground(tmp_path)), Postman()
+    observed(town, postman)
+
+    async def main() -> None:
+        async with town.open("orders"):
+            pass  # its tables are made
+        town.start(Order("o1", 5000))
+        if again:
+            town.sql("orders", "DELETE FROM amends_outbox")
+        async with town.open():
+            await town.apps["orders"].outcome(place_order, "o1", timeout=PATIENCE_SECONDS)
+
+    asyncio.run(main())
+    began = [(e.step, e.trace) for e in postman.of(o.HandlerBegan)]
+    assert {step for step, _ in began} == {"reserve", "charge"}
+    saga = postman.of(o.SagaEnded)[0].about
+    for step, trace in began:
+        assert trace == {"traceparent": f"00-{saga.id.hex()}-{sum(step.encode()):016x}-01"}
 
 
 @dataclass(frozen=True)

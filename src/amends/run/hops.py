@@ -98,6 +98,7 @@ class Hops:
     async def _arrives(self, baton: Baton, route: Route, times: int) -> None:
         saga, at = baton.saga, (baton.step, baton.phase, baton.round)
         journey = Journey(saga, route, baton.history, self.work.settings, baton.marks)
+        journey.trace = baton.trace
         command = journey.command(baton.sent_at)
         if at != (command.step, command.phase, command.round) or route.plan.step(command.step).service != self.service:
             raise MessageRefused(f"the saga {saga.key!r:.60} is at {command.step}, and its baton at {baton.step}")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from amends.decide import messages as m
 from amends.decide.barrier import Verdict
+from amends.decide.baton import Saga
 from amends.decide.draft import Decision
 from amends.decide.events import Phase
 from amends.decide.messages import Message
@@ -161,7 +162,7 @@ async def _watched(work: Work, command: Command, *, alone: bool) -> Reply:
 def passed(work: Work, transactions: Transactions, it: HopTry, journey: Journey) -> Coroutine[Any, Any, Message]:
     """What becomes of a command of a choreographed saga, told likewise."""
     made = work.passed(transactions, it, it.handling)
-    return _passed(work, it, _about(journey), made) if work.hub.on else made
+    return _passed(work, it, _about(journey.saga), made) if work.hub.on else made
 
 
 async def _passed(work: Work, it: HopTry, about: About, made: Coroutine[Any, Any, Message]) -> Message:
@@ -220,7 +221,7 @@ async def _event_passed(work: Work, it: EventTry, made: Coroutine[Any, Any, Mess
 def hop_told(work: Work, hop: Hop, at: At, came: int, *, began: float) -> None:
     """A hop of a choreographed saga is on disk. came: with so many rows it had come. began: when its command was."""
     journey, now = hop.journey, time.time()
-    course = Course(_about(journey), journey.plan)
+    course = Course(_about(journey.saga), journey.plan)
     address, phase, round_ = at
     course.sent[address, phase] = Sent(began, max(journey.state.step(address).track(phase).attempts, 1), round_)
     lines = journey.since(0 if came == 1 else came)  # with its first hop it has begun
@@ -236,16 +237,22 @@ def trace_of(work: Work, journey: Journey, following: Next) -> Mapping[str, str]
     return work.hub.carried(_sent(work, journey, following)) if work.hub.on else NO_TRACE
 
 
+def first_trace(hub: Hub, saga: Saga, to: str, step: str) -> Mapping[str, str]:
+    """What travels with the first baton of a saga, which its home sends."""
+    if not hub.on:
+        return NO_TRACE
+    return hub.carried(o.HopSent(_about(saga), time.time(), saga.home, to, step, Phase.ACTION, 1, 1))
+
+
 def _sent(work: Work, journey: Journey, following: Next) -> o.HopSent:
     baton = following.baton
     address, phase, round_ = ("", Phase.ACTION, 1) if baton is None else (baton.step, baton.phase, baton.round)
     attempt = max(journey.state.step(address).track(phase).attempts, 1) if address else 1
     service = work.handlers.service.name
-    return o.HopSent(_about(journey), time.time(), service, following.to, address, phase, round_, attempt)
+    return o.HopSent(_about(journey.saga), time.time(), service, following.to, address, phase, round_, attempt)
 
 
-def _about(journey: Journey) -> About:
-    saga = journey.saga
+def _about(saga: Saga) -> About:
     return About(saga.home, saga.plan, saga.key, saga.id)
 
 

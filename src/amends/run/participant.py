@@ -18,6 +18,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from amends.decide.choreography import obstacles
 from amends.decide.events import Phase
+from amends.decide.messages import Start
 from amends.define.context import Context
 from amends.define.contract import Command, Event, Service
 from amends.define.handlers import Compensates, CompensatesNothing, Given, Handlers, Handles, On
@@ -223,8 +224,8 @@ class Participant(Acts):
         settings = self._built.settings
         payload, _ = saga.program.input.admit(input, f"the input of {saga.name}", settings.payload_bytes)
         key = uuid.uuid4().hex if id is None else check_id(id)
-        start = begun(self.service.name, going, key, payload, settings, told_here(None).hops)
         hub = self._hub if self._session is None else self._session.hub
+        start = begun(self.service.name, going, key, Start(payload, hops=told_here(None).hops), settings, hub)
         if hub.on:
             about = About(self.service.name, saga.name, key, start.saga.id)
             hub.tell(SagaRequested(about, about.made_at))
