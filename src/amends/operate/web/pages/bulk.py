@@ -21,6 +21,7 @@ from amends.operate.operations import Operations
 from amends.operate.values import Search
 from amends.operate.web.context import desk_of, form_lists_of, person_of, saga_id_of
 from amends.operate.web.pages import filters as f
+from amends.operate.web.pages.acting import version_of
 from amends.operate.web.pages.render import link, live, page
 from amends.operate.web.pages.sagas import allowed
 from amends.operate.web.problems import Malformed, NotHere, problem_of
@@ -177,9 +178,8 @@ async def move(request: Request) -> Response:
     todo = moves.get(fields.get("move", ""))
     if todo is None:
         raise Malformed(f"move: there are {', '.join(moves)}")
-    version = fields.get("version", "")
-    given = int(version) if version.isdecimal() and len(version) < 10 else None
-    await todo(id_, actor=person_of(request).name, reason=fields.get("reason", "").strip(), if_version=given)
+    version, reason = version_of(fields), fields.get("reason", "").strip()
+    await todo(id_, actor=person_of(request).name, reason=reason, if_version=version)
     return RedirectResponse(link(request, "bulk", id_), SEE_OTHER)
 
 

@@ -32,6 +32,7 @@ NEXT_STEPS: dict[str, str] = {
     "no-such-page": "The address may be from an older version; the pages are in the bar above.",
     "forbidden": "Ask an admin of this dashboard for a token with another role.",
     "foreign": "Load the page anew and send the form from there.",
+    "version-needed": "Load the page anew and send the form from there.",
     "changed": "Go back and look again: the page you saw is older than the saga.",
     "too-late": "Go back and look again: the saga has moved on.",
     "refused": "Go back and look at what may be done now.",
