@@ -81,7 +81,7 @@ class _Look(NamedTuple):
         return min(INPUTS_CHUNK, budget.inputs) if self.wanted.input else min(ROWS_CHUNK, budget.rows)
 
 
-async def search(sight: Sight, wanted: Search, before: str | None, limit: int) -> Page:
+async def search(sight: Sight, wanted: Search, before: str | bytes | None, limit: int) -> Page:
     """One page of what is wanted. Raises UnknownSaga, ValueRefused, Refused."""
     check(wanted, limit)
     crew = await sight.crew()
@@ -91,11 +91,15 @@ async def search(sight: Sight, wanted: Search, before: str | None, limit: int) -
     budget = _Budget()
     first = [] if before is not None else await _named(sight, look, budget)
     if before is not None:
-        look = look._replace(heads=heads._replace(before=(await sight.head(before)).id))
+        place = before if isinstance(before, bytes) else (await sight.head(before)).id
+        look = look._replace(heads=heads._replace(before=place))
+    if len(first) >= limit:
+        return Page(tuple(await _lines(sight, look, first, budget)), more=False)  # it was all that was wanted
     if first:
         budget.looks = LOOK_FIRST  # it was probably all that was wanted
-    rows, more, last = await _page(sight, await _by_id(sight, look), max(limit - len(first), 1), budget)
-    return Page(tuple(await _lines(sight, look, [*first, *rows], budget)), more, last if more else "")
+    rows, last = await _page(sight, await _by_id(sight, look), limit - len(first), budget)
+    lines = tuple(await _lines(sight, look, [*first, *rows], budget))
+    return Page(lines, more=False) if last is None else Page(lines, True, last.key, last.id)
 
 
 async def _lines(sight: Sight, look: _Look, found: Sequence[SagaRow], budget: _Budget) -> list[SagaLine]:
@@ -249,8 +253,8 @@ async def _by_id(sight: Sight, look: _Look) -> _Look:
     return look._replace(heads=await at_place(sight.session.store.finder, look.heads, LOOK_MAX))
 
 
-async def _page(sight: Sight, look: _Look, limit: int, budget: _Budget) -> tuple[list[SagaRow], bool, str]:
-    """As many as are asked for, whether there may be more, and behind which saga those are."""
+async def _page(sight: Sight, look: _Look, limit: int, budget: _Budget) -> tuple[list[SagaRow], Place | None]:
+    """As many as are asked for, and behind which saga there may be more, if there may."""
     stretch = LOOK_FIRST
     found: list[SagaRow] = []
     heads = look.heads
@@ -260,13 +264,13 @@ async def _page(sight: Sight, look: _Look, limit: int, budget: _Budget) -> tuple
         chosen, judged = await _chosen(sight, look, seen.rows, budget)
         found += [row for row in chosen if row.key != heads.prefix]
         if len(found) > limit:
-            return found[:limit], True, found[limit - 1].key
+            return found[:limit], Place(found[limit - 1].id, found[limit - 1].key)
         last = seen.last if judged == len(seen.rows) else Place(seen.rows[judged - 1].id, seen.rows[judged - 1].key)
         if last is None:
-            return found, False, ""
+            return found, None
         budget.looks -= len(seen.rows) if len(seen.rows) == chunk else stretch
         if budget.spent:
-            return found, True, last.key
+            return found, last
         heads, stretch = heads._replace(before=last.id), min(stretch * 5, LOOK_MAX)
 
 

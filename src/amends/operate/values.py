@@ -53,11 +53,13 @@ class SagaLine(NamedTuple):
 
 class Page(NamedTuple):
     """Sagas, newest first. more: there are older ones that fit, or that were not looked at yet. next: the saga that the
-    next page begins behind, whether or not it is in this one; empty where there is no more."""
+    next page begins behind, whether or not it is in this one; empty where there is no more. place: its internal id,
+    which is good for that though the saga be forgotten meanwhile."""
 
     sagas: tuple[SagaLine, ...]
     more: bool
     next: str = ""
+    place: bytes = b""
 
 
 class StepLine(NamedTuple):
