@@ -15,7 +15,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from amends.decide import messages as m
-from amends.decide.barrier import Verdict
+from amends.decide.barrier import Verdict, answer
 from amends.decide.baton import Saga
 from amends.decide.draft import Decision
 from amends.decide.events import Phase
@@ -150,7 +150,7 @@ async def _watched(work: Work, command: Command, *, alone: bool) -> Reply:
 
     async def job() -> tuple[Reply, str]:
         reply = await work.answer(command, alone=alone, tried=tries.append)
-        return reply, "succeeded" if reply.word is Word.COMPENSATED else reply.word.value
+        return reply, _word_of(reply.word)
 
     def repeated() -> str:
         return _repeated(tries[-1].verdict if tries else None)
@@ -168,7 +168,8 @@ def passed(work: Work, transactions: Transactions, it: HopTry, journey: Journey)
 async def _passed(work: Work, it: HopTry, about: About, made: Coroutine[Any, Any, Message]) -> Message:
     async def job() -> tuple[Message, str]:
         message = await made
-        return message, said_of(message)[0]
+        verdict = it.verdict  # where there is one, the handler was not called, and the message says nothing
+        return message, said_of(message)[0] if verdict is None else _word_of(answer(verdict, it.stored))
 
     return await _handled(work, about, it.command, job, lambda: _repeated(it.verdict))
 
@@ -260,6 +261,11 @@ def _in_batch(work: Work, command: Command) -> bool:
     known = work.handlers.commands.get(command.type)
     handler = None if known is None else known.handler(command.phase)
     return handler is not None and handler.batch > 1
+
+
+def _word_of(word: Word) -> str:
+    """What is told of a reply."""
+    return "succeeded" if word is Word.COMPENSATED else word.value
 
 
 def _repeated(verdict: Verdict | None) -> str:
