@@ -42,6 +42,22 @@ async def living(app: Starlette) -> AsyncGenerator[httpx.AsyncClient, None]:
         yield client
 
 
+def test_metrics_are_open_and_hints_are_shown_where_the_host_says_so() -> None:
+    orchestrator = Orchestrator("memory://", sagas=SAGAS)
+    closed = amends.asgi.web(orchestrator, authenticate=authenticate)
+    opened = amends.asgi.web(orchestrator, authenticate=authenticate, open_metrics=True, hints=["Take the bank away"])
+
+    async def main() -> None:
+        async with orchestrator, client_of(closed) as one, client_of(opened) as other:
+            asked = [(await client.get("/metrics")).status_code for client in (one, other)]
+            page = await other.get("/", headers={**HEADERS, "accept": "text/html"})
+
+        assert asked == [401, 200]
+        assert "Take the bank away" in page.text
+
+    asyncio.run(main())
+
+
 def test_mounted_it_asks_the_session_of_an_orchestrator_that_runs_there() -> None:
     orchestrator = Orchestrator("memory://", sagas=SAGAS)
     inner = amends.asgi.web(orchestrator, authenticate=authenticate)

@@ -345,3 +345,9 @@ def test_nobody_is_led_to_the_door_and_after_it_to_where_they_wanted_to_go(fresh
     assert "That token is not known here." in words_of(wrong)
     assert (right.status_code, right.headers["location"]) == (303, "/sagas?status=parked")
     assert fresh.get("/login").status_code == 303
+
+
+def test_the_door_says_where_the_token_is(fresh: Shop) -> None:
+    fresh.post("/logout")
+
+    assert "open the address that it printed, or take the token from the file that it names" in fresh.text("/login")

@@ -1,4 +1,4 @@
-"""The forms in which somebody is assigned and a note is kept: what is typed is done, kept for a worker, or still there."""
+"""The forms to assign somebody and to keep a note: what is typed is done, kept for a worker, or still there."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ NEXT_STEPS: dict[str, str] = {
     "busy": "Wait a moment, then load the page again.",
     "not-answered": "See under Workers whether one is alive. What was asked is kept.",
     "store-unavailable": "See whether the database runs, then load the page again. Nothing was lost.",
-    "schema-mismatch": "Run `amends db` to see which version it has, and `amends db upgrade` to bring it up.",
+    "schema-mismatch": "Run `amends db version` to see which version it has, and `amends db upgrade` to bring it up.",
     "unforeseen": "Load the page again. If it stays so, the dashboard's log says what happened.",
 }
 

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from amends.operate.values import SagaLine, StuckLine, Trouble
-from amends.operate.web.access import Person
+from amends.operate.web.access import Person, Right
 from amends.operate.web.context import desk_of, person_of
 from amends.operate.web.pages import filters as f
-from amends.operate.web.pages.render import link, live, page
+from amends.operate.web.pages.render import at_home, link, live, page
 from amends.operate.web.pages.words import wait_for_somebody
 from amends.operate.web.plans import plans_of
 from amends.operate.web.problems import Forbidden
@@ -65,6 +65,7 @@ async def sagas(request: Request) -> Response:
         "sagas.html",
         current="sagas",
         current_part="sagas",
+        may_act=person_of(request).may(Right.OPERATE) and not at_home(request),  # to tick, and to repair
         live=live(request, about="sagas"),
         wanted=wanted,
         words_of=f.in_words(wanted),
