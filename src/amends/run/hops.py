@@ -127,9 +127,10 @@ class Hops:
         for mark in marks:
             journey.meet(mark, now)
         journey.begin(now)
-        hop, following = Hop(self.work, journey, at, came.length), next_hop(journey.state)
+        hop, following, asked = Hop(self.work, journey, at, came.length), next_hop(journey.state), None
         if following is not None and (*following, journey.state.step(following[0]).round) == at:
-            await self._do(hop, journey.command(sent_at), times)
+            asked = journey.command(sent_at)
+            await self._do(hop, asked, times)
         elif journey.length > came.length or journey.replies:
             hop.settle(now)
         else:
@@ -140,7 +141,7 @@ class Hops:
             fault.point("hop.after")
         assert hop.next is not None  # noqa: S101  # something has happened
         if self.work.hub.on:
-            hop_told(self.work, hop, at, came.length, began=now)
+            hop_told(self.work, hop, asked, came.length, began=now)
         self._waiting.pop((came.saga.id, at), None)
         if hop.next.wake is not None:
             self._remember(came.saga, at)

@@ -32,7 +32,7 @@ from amends.run.attempt import Attempt, outcome
 if TYPE_CHECKING:
     from amends.run.hop import Hop, HopTry
     from amends.run.inbox import CommandTry
-    from amends.run.journey import At, Journey, Next
+    from amends.run.journey import Journey, Next
     from amends.run.live import Live
     from amends.run.participant_events import EventTry
     from amends.run.participant_work import Work
@@ -219,12 +219,13 @@ async def _event_passed(work: Work, it: EventTry, made: Coroutine[Any, Any, Mess
         work.hub.tell(o.EventEnded(service, time.time(), *what, seconds, word, it.seen))
 
 
-def hop_told(work: Work, hop: Hop, at: At, came: int, *, began: float) -> None:
-    """A hop of a choreographed saga is on disk. came: with so many rows it had come. began: when its command was."""
+def hop_told(work: Work, hop: Hop, asked: Command | None, came: int, *, began: float) -> None:
+    """A hop of a choreographed saga is on disk. asked: what its service was, if it was. came: with so many rows it had
+    come. began: when its command was."""
     journey, now = hop.journey, time.time()
     course = Course(_about(journey.saga), journey.plan)
-    address, phase, round_ = at
-    course.sent[address, phase] = Sent(began, max(journey.state.step(address).track(phase).attempts, 1), round_)
+    if asked is not None:
+        course.sent[asked.step, asked.phase] = Sent(began, asked.attempt, asked.round)
     lines = journey.since(0 if came == 1 else came)  # with its first hop it has begun
     for event in course.told(lines, journey.state, now):
         work.hub.tell(event)
