@@ -21,6 +21,7 @@ from amends.operate.web.pages.render import at_home, link, live, page
 from amends.operate.web.pages.words import wait_for_somebody
 from amends.operate.web.plans import plans_of
 from amends.operate.web.problems import Forbidden
+from amends.operate.web.reading import cursor_of, place_of
 
 ROWS = 50
 STUCK_ROWS = 200
@@ -57,7 +58,7 @@ async def sagas(request: Request) -> Response:
     wanted = allowed(f.read(request.query_params.multi_items(), time.time()), person_of(request))
     desk = await desk_of(request)
     before = request.query_params.get("before")
-    found = await desk.search(wanted.search, before=before, limit=ROWS)
+    found = await desk.search(wanted.search, before=None if before is None else place_of(before), limit=ROWS)
     rows = tuple(row_of(line) for line in found.sagas)
     names = sorted({plan.name for plan in await plans_of(desk)})
     return page(
@@ -71,7 +72,7 @@ async def sagas(request: Request) -> Response:
         words_of=f.in_words(wanted),
         rows=rows,
         more=found.more,
-        pager=pager(request, wanted.pairs, before, found.next if found.more else ""),
+        pager=pager(request, wanted.pairs, before, cursor_of(found.place) if found.more else ""),
         statuses=[_choice(request, wanted.pairs, "status", word) for word in f.STATUSES],
         clear=link(request, "sagas"),
         chip_link=lambda pairs: _at(request, pairs),
