@@ -59,6 +59,7 @@ async def overview(sight: Sight, *, groups_limit: int = GROUPS_LIMIT) -> Overvie
         outbox=None,
         timers=Lag(0.0, 0) if crew.watches else Lag(late, due.sagas, due.sagas >= LAG_LOOK_MAX),
         workers=await workers_of(sight, crew),
+        watches=crew.watches,
     )
 
 

@@ -281,7 +281,7 @@ class Overview:
     counts: the open ones, by status. troubles: how many of them wait for somebody, each by its trouble. troubles_more:
     there may be more of those that were not looked at. hour, day: what has ended since. groups: what went wrong, the
     most frequent first. outbox: None where nothing is published from this database. timers: sagas that were due and
-    that nobody has taken yet.
+    that nobody has taken yet. watches: sagas are only watched here, so the workers are watchers.
     """
 
     at: float
@@ -295,6 +295,7 @@ class Overview:
     outbox: Lag | None
     timers: Lag
     workers: tuple[WorkerLine, ...]
+    watches: bool = False
 
     @property
     def stuck(self) -> int:

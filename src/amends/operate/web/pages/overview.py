@@ -20,6 +20,7 @@ from amends.operate.web.pages.render import link, live, page
 from amends.operate.web.pages.words import figure, wait_for_somebody
 
 SEE_OTHER = 303
+NO_WATCHER = "No watcher is alive: sagas go on, and nothing is heard of them"
 
 
 class Rate(NamedTuple):
@@ -71,7 +72,7 @@ def headline(found: Overview) -> str:
         return wait_for_somebody(found.stuck, more=found.troubles_more)
     going = sum(number for status, number in found.counts.items() if status != "parked")
     if not found.workers and going:
-        return "No worker is alive: nothing moves"
+        return NO_WATCHER if found.watches else "No worker is alive: nothing moves"
     return wait_for_somebody(0)
 
 
