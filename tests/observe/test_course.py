@@ -97,6 +97,22 @@ def test_a_local_attempt_that_is_lost_is_told_here_and_when_the_next_is_due() ->
     assert (lost.lost, lost.seconds, retry.delay_seconds) == (True, None, 2.5)
 
 
+@pytest.mark.parametrize(
+    ("line", "phase", "outcome"),
+    [
+        (e.Unknown("pack", "its worker died", lost=True), ACTION, "unresolved"),
+        (e.Stuck("pack", ACTION, "its worker died", lost=True), ACTION, "unresolved"),
+        (e.Stuck("pack", ACTION, "its worker died", resolved=True, lost=True), ACTION, "failed"),
+        (e.Stuck("pack", UNDO, "its worker died", lost=True), UNDO, "unresolved"),
+    ],
+)
+def test_one_that_is_lost_is_told_where_there_is_no_next_too(line: e.Event, phase: Phase, outcome: str) -> None:
+    lost = told(line)[0]
+
+    assert isinstance(lost, o.AttemptEnded)
+    assert (lost.step, lost.phase, lost.outcome, lost.lost, lost.seconds) == ("pack", phase, outcome, True, None)
+
+
 def test_an_attempt_that_was_given_up_does_not_end_again_where_its_answer_comes_in_the_pause() -> None:
     failed, succeeded = e.Failed("reserve", ACTION, "no reply", False, 12.0), e.Succeeded("reserve", b"1")
 

@@ -105,6 +105,8 @@ class Course:
         return self._reply(line.address, Phase.UNDO, word, state, at)
 
     def _unknown(self, line: e.Unknown, state: State, at: float) -> Events:
+        if line.lost:
+            return self._lost(line, line.address, Phase.ACTION, "unresolved", state, at)
         return self._reply(line.address, Phase.ACTION, "unresolved", state, at)
 
     def _failed(self, line: e.Failed, state: State, at: float) -> Events:
@@ -113,17 +115,24 @@ class Course:
         attempt = self._attempt(line, state, address, phase)
         ended = self._reply(address, phase, word, state, at)
         if lost:
-            numbers, undoes = (state.step(address).round, attempt), _undoes(state, address, phase)
-            ended = (o.AttemptEnded(self.about, at, address, phase, *numbers, None, word, lost=True, undoes=undoes),)
+            ended = self._lost(line, address, phase, word, state, at)
         return (*ended, o.RetryScheduled(self.about, at, address, phase, attempt, max(due - at, 0.0)))
 
     def _stuck(self, line: e.Stuck, state: State, at: float) -> Events:
         word = "rejected" if line.rejected else "failed" if line.resolved else "unresolved"
         ended = self._reply(line.address, line.phase, word, state, at)
+        if line.lost:
+            ended = self._lost(line, line.address, line.phase, word, state, at)
         return (*ended, o.StepStuck(self.about, at, line.address, line.phase))
 
     def _late(self, line: e.Late, state: State, at: float) -> Events:
         return (o.AnswerLate(self.about, at, line.address, line.phase),)
+
+    def _lost(self, line: e.Event, address: str, phase: Phase, outcome: str, state: State, at: float) -> Events:
+        """The end of a local attempt that went down with its worker."""
+        numbers = state.step(address).round, self._attempt(line, state, address, phase)
+        undoes = _undoes(state, address, phase)
+        return (o.AttemptEnded(self.about, at, address, phase, *numbers, None, outcome, lost=True, undoes=undoes),)
 
     def _reply(self, address: str, phase: Phase, outcome: str, state: State, at: float) -> Events:
         node = self._plan.node(address)
