@@ -37,6 +37,8 @@ def web(
     origins: Iterable[str] = (),
     limits: Limits | None = None,
     secret: str = "",
+    open_metrics: bool = False,
+    hints: Sequence[str] = (),
 ) -> Starlette:
     """The dashboard, as a Starlette application.
 
@@ -49,13 +51,24 @@ def web(
         come from besides its own, as behind a proxy that renames the host. limits: what one may ask for.
     secret: some text that nobody knows, the same in all processes that serve this beside each other with
         `authenticate`: a form that one has shown is good at another then.
+    open_metrics: whoever asks may read `/metrics`, as a scraper that is nobody does. hints: lines that the first page
+        shows, of what one may try.
 
     Raises DefinitionError.
     """
     known = [Token.of(text, person) for text, person in (tokens or {}).items()]
     access = Access(known, authenticate, secret)
     desks = Desks(source, homes, namespace=namespace)
-    return _web(desks, access=access, title=title, limits=limits, hosts=hosts, origins=origins)
+    return _web(
+        desks,
+        access=access,
+        title=title,
+        limits=limits,
+        hosts=hosts,
+        origins=origins,
+        open_metrics=open_metrics,
+        hints=hints,
+    )
 
 
 def new_token() -> str:

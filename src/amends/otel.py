@@ -73,7 +73,7 @@ class Tracing:
         self._provider = provider
         self._tracer: trace.Tracer | None = None
         self._ids: _Chosen | None = None
-        self._open: dict[object, _Open] = {}
+        self._open: dict[object, list[_Open]] = {}  # several where a delivery overlaps itself
         self._ways: Mapping[type[Event], Callable[[Any], None]] = {
             o.SagaRequested: self._requested,
             o.SagaEnded: self._saga_ended,
@@ -146,16 +146,19 @@ class Tracing:
     # Attempts
 
     def _began(self, event: o.AttemptBegan) -> None:
+        """Of a saga that is not traced a step's own calls are not, either: they go by the span that is current."""
         root = self._root(event.about)
         if root.sampled:
             span = self._attempt(root, event, event.at, event.undoes)
-            self._enter(_key(event), span)
+        else:
+            span_id = span_id_of(event.about.id, event.step, event.phase, event.round, event.attempt)
+            span = NonRecordingSpan(_context_of(root, span_id))
+        self._enter(_key(event), span)
 
     def _ended(self, event: o.AttemptEnded) -> None:
-        root = self._root(event.about)
+        root, span = self._root(event.about), self._leave(_key(event))
         if not root.sampled:
             return
-        span = self._leave(_key(event))
         if span is None:  # a remote one, or one that went down with its worker
             span = self._attempt(root, event, event.at - (event.seconds or 0.0), event.undoes)
         if event.lost:
@@ -179,11 +182,12 @@ class Tracing:
 
     def _taken(self, event: o.HandlerBegan) -> None:
         above = self._above(event)
-        if trace.get_current_span(above).get_span_context().trace_flags.sampled:
+        span = trace.get_current_span(above)
+        if span.get_span_context().trace_flags.sampled:
             attributes = {**_named(event.about), **_placed(event), "amends.service": event.service}
             name = f"{event.service} {_name(event.step, event.phase)}"
             span = self._made(name, above, attributes, event.at, SpanKind.CONSUMER)
-            self._enter(_key(event), span)
+        self._enter(_key(event), span)
 
     def _handled(self, event: o.HandlerEnded) -> None:
         span = self._leave(_key(event))
@@ -196,12 +200,13 @@ class Tracing:
 
     def _heard(self, event: o.EventBegan) -> None:
         above = _W3C.extract(dict(event.trace), contexts.Context())
-        came = trace.get_current_span(above).get_span_context()
+        span = trace.get_current_span(above)
+        came = span.get_span_context()
         if came.trace_flags.sampled or not came.is_valid:  # else whoever told it has decided that it is not traced
             what: Attributes = {"amends.service": event.service, "amends.event": event.event}
             more: Attributes = {"amends.event_id": event.message, "amends.attempt": event.attempt}
             span = self._made(f"{event.service} {event.event}", above, {**what, **more}, event.at, SpanKind.CONSUMER)
-            self._enter((event.service, event.message, event.attempt), span)
+        self._enter((event.service, event.message, event.attempt), span)
 
     def _heard_out(self, event: o.EventEnded) -> None:
         span = self._leave((event.service, event.message, event.attempt))
@@ -266,15 +271,20 @@ class Tracing:
 
     def _enter(self, key: object, span: Span) -> None:
         """Have it be the current span from here on, in this context."""
-        self._open[key] = _Open(span, contexts.get_current())
+        self._open.setdefault(key, []).append(_Open(span, contexts.get_current()))
         contexts.attach(trace.set_span_in_context(span))
 
     def _leave(self, key: object) -> Span | None:
-        """The span that was entered, if one was. What was current before is again, where this is the same context."""
-        found = self._open.pop(key, None)
-        if found is None:
+        """The span that was entered, if one was: of several the one that is current here, else the oldest. What was
+        current before is again, where this is the same context."""
+        entered, current = self._open.get(key), trace.get_current_span()
+        if entered is None:
             return None
-        if trace.get_current_span() is found.span:
+        found = next((one for one in entered if one.span is current), entered[0])
+        entered.remove(found)
+        if not entered:
+            del self._open[key]
+        if found.span is current:
             contexts.attach(found.before)
         return found.span
 

@@ -13,7 +13,7 @@ AXE = gzip.decompress((Path(__file__).parent / "axe-4.14.1.min.js.gz").read_byte
 RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}"
 SERIOUS = ("serious", "critical")
 PAGES = {
-    "/": "13 sagas wait for a person",
+    "/": "15 sagas wait for somebody",
     "/sagas?status=parked&saga=place-order": "Sagas",
     "/stuck": "15 sagas wait for somebody",
     "/sagas/refund-1": "refund-1",

@@ -25,7 +25,7 @@ def told(*lines: e.Event, sent: Sent | None = None) -> list[o.Event]:
     """What is told of some lines."""
     course = Course(ABOUT, PLAN)
     if sent is not None:
-        course.sent["reserve", ACTION] = sent
+        course.sent["reserve", ACTION] = course.sent["reserve", UNDO] = sent
     return list(course.told(lines, STATE, 10.0))
 
 
@@ -66,10 +66,12 @@ def test_a_line_of_the_saga_is_told_in_a_word(line: e.Event, event: o.Event) -> 
     ],
 )
 def test_the_end_of_a_remote_attempt_is_told_with_its_command(line: e.Event, phase: Phase, outcome: str) -> None:
-    first = told(line)[0]
+    first = told(line, sent=Sent(4.0, 3, 2))[0]
 
     assert isinstance(first, o.AttemptEnded)
-    assert (first.phase, first.outcome, first.command, first.seconds) == (phase, outcome, "stock.reserve", None)
+    assert (first.phase, first.outcome, first.command) == (phase, outcome, "stock.reserve")
+    assert (first.seconds, first.attempt, first.round) == (6.0, 3, 2)
+    assert not [event for event in told(line) if isinstance(event, o.AttemptEnded)], "of what never went out"
 
 
 @pytest.mark.parametrize(
@@ -95,11 +97,29 @@ def test_a_local_attempt_that_is_lost_is_told_here_and_when_the_next_is_due() ->
     assert (lost.lost, lost.seconds, retry.delay_seconds) == (True, None, 2.5)
 
 
-def test_what_was_seen_of_the_sending_is_known_at_the_end() -> None:
-    [ended] = told(e.Succeeded("reserve", b"1"), sent=Sent(4.0, 3, 2))
+@pytest.mark.parametrize(
+    ("line", "phase", "outcome"),
+    [
+        (e.Unknown("pack", "its worker died", lost=True), ACTION, "unresolved"),
+        (e.Stuck("pack", ACTION, "its worker died", lost=True), ACTION, "unresolved"),
+        (e.Stuck("pack", ACTION, "its worker died", resolved=True, lost=True), ACTION, "failed"),
+        (e.Stuck("pack", UNDO, "its worker died", lost=True), UNDO, "unresolved"),
+    ],
+)
+def test_one_that_is_lost_is_told_where_there_is_no_next_too(line: e.Event, phase: Phase, outcome: str) -> None:
+    lost = told(line)[0]
 
-    assert isinstance(ended, o.AttemptEnded)
-    assert (ended.seconds, ended.attempt, ended.round) == (6.0, 3, 2)
+    assert isinstance(lost, o.AttemptEnded)
+    assert (lost.step, lost.phase, lost.outcome, lost.lost, lost.seconds) == ("pack", phase, outcome, True, None)
+
+
+def test_an_attempt_that_was_given_up_does_not_end_again_where_its_answer_comes_in_the_pause() -> None:
+    failed, succeeded = e.Failed("reserve", ACTION, "no reply", False, 12.0), e.Succeeded("reserve", b"1")
+
+    first, second = told(failed, succeeded, sent=Sent(4.0, 3, 2))
+
+    assert isinstance(first, o.AttemptEnded)
+    assert isinstance(second, o.RetryScheduled)
 
 
 def test_an_attempt_has_its_own_number_also_where_the_next_begins_at_once() -> None:
@@ -109,10 +129,10 @@ def test_an_attempt_has_its_own_number_also_where_the_next_begins_at_once() -> N
     step = state.step("reserve")
     state.steps["reserve"] = step._replace(action=step.action._replace(attempts=2))
 
-    first, _ = course.told((e.Failed("reserve", ACTION, "x", True, 10.0), e.Sent("reserve", ACTION, 20.0)), state, 10.0)
+    [retry] = course.told((e.Failed("reserve", ACTION, "x", True, 10.0), e.Sent("reserve", ACTION, 20.0)), state, 10.0)
 
-    assert isinstance(first, o.AttemptEnded)
-    assert first.attempt == 1
+    assert isinstance(retry, o.RetryScheduled)
+    assert retry.attempt == 1
 
 
 def test_every_line_is_told_in_a_way_that_was_thought_of() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from engine import Order, engine, virtually
 
-from amends import Completed, Context, Orchestrator, Participant, Saga, Service, step
+from amends import Completed, Context, Orchestrator, Participant, Saga, Service, pivot, step
 from amends.decide.events import Phase
 from amends.errors import DefinitionError
 from amends.observe import events as o
@@ -32,6 +36,17 @@ async def unbook() -> None:
 
 
 trip = Saga("trip", book, input=Order, output=book)
+hotel = Service("hotel")
+book_room = hotel.command("book", Order)
+
+
+@book_room.request
+def ask(order: Order) -> Order:
+    """The same."""
+    return order
+
+
+stay = Saga("stay", pivot(ask), input=Order)
 
 
 class Broken:
@@ -71,6 +86,28 @@ def test_an_observer_that_fails_is_logged_once_and_told_nothing_more(caplog: pyt
     assert len(broken.told) == 2
     assert len(told) == 5
     assert [record.name for record in caplog.records] == ["amends.observe"]
+
+
+def given_up(event: Event) -> Mapping[str, str]:
+    """An observer that asks a future which somebody has cancelled."""
+    loop = asyncio.new_event_loop()
+    asked: asyncio.Future[Mapping[str, str]] = loop.create_future()
+    asked.cancel()
+    loop.close()
+    return asked.result()
+
+
+def test_an_observer_that_asks_what_was_cancelled_has_failed_like_any_other(caplog: pytest.LogCaptureFixture) -> None:
+    told = list[Event]()
+    postman = Postman({})
+    postman.carried = given_up  # type: ignore[method-assign]
+    hub = Hub([given_up, postman, told.append])
+
+    hub.tell(SENT)
+
+    assert hub.carried(SENT) == {}
+    assert told == [SENT]
+    assert len(caplog.records) == 2
 
 
 def test_when_the_last_one_is_cut_off_nobody_is_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -127,3 +164,31 @@ def test_where_nobody_observes_no_saga_has_an_eye() -> None:
             return worker.hub
 
     assert virtually(main()).on is False
+
+
+def test_an_observer_that_asks_what_was_cancelled_holds_up_no_saga(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> Any:
+        async with observed(given_up) as orchestrator:
+            return await asyncio.gather(*(orchestrator.run(trip, Order(n)) for n in range(5)))
+
+    assert virtually(main()) == [Completed(n) for n in range(5)]
+
+
+def test_a_participant_tells_an_observer_that_has_failed_nothing_more(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = Broken()
+
+    async def main() -> None:
+        url = f"sqlite:///{tmp_path}/desk.db"
+        app = Participant(Service("desk"), database=url, sagas=[stay], observers=[broken], migrate=True)
+        async with app:
+            for number in range(5):
+                with closing(sqlite3.connect(tmp_path / "desk.db", timeout=30)) as connection:
+                    connection.execute("BEGIN IMMEDIATE")
+                    await app.start(stay, Order(number), within=connection)
+                    connection.commit()
+
+    asyncio.run(main())
+    assert len(broken.told) == 2
+    assert len([record for record in caplog.records if record.name == "amends.observe"]) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,37 @@ def test_of_many_sagas_a_share_is_traced_each_whole_or_not_at_all(ratio: float) 
     assert (len(roots) == 0) if ratio == 0 else (3 < len(roots) < 40)
 
 
+outside = TracerProvider(shutdown_on_exit=False)
+calls = InMemorySpanExporter()
+outside.add_span_processor(SimpleSpanProcessor(calls))
+
+
+@step
+async def call(ctx: Context) -> None:
+    """Calls somebody with an instrumented client, in a process of its own setting up."""
+    with outside.get_tracer("client").start_as_current_span("GET"):
+        await asyncio.sleep(1.0)
+
+
+@call.compensation
+async def uncall() -> None: ...
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+def test_what_a_step_calls_is_in_its_sagas_trace_or_in_none(ratio: float) -> None:
+    """Of a saga that is not traced there are no fragments."""
+    calls.clear()
+    traced, saga = Traced(ratio=ratio), Saga("calls", call, input=Order)
+
+    async def main() -> None:
+        async with watched(saga, by=traced.tracing) as orchestrator:
+            await orchestrator.run(saga, Order(4), id="one")
+
+    virtually(main())
+    assert [above(span) for span in calls.get_finished_spans()] == [id_of(span) for span in traced.spans[:1]]
+    assert not traced.tracing._open
+
+
 @pytest.mark.parametrize("ratio", [-0.1, 1.1, True, "all"])
 def test_a_share_is_a_number_from_nothing_to_all(ratio: Any) -> None:
     with pytest.raises(DefinitionError, match="a number from 0 to 1"):
@@ -370,6 +402,57 @@ def test_a_trace_that_comes_with_a_command_is_gone_by_also_where_it_says_no() ->
 
     [span] = traced.spans
     assert above(span) == 0xCDCDCDCDCDCDCDCD
+
+
+NOT_TRACED = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-00"}
+WHAT = ("stock", "stock.reserve", "reserve", Phase.ACTION, 1, 1)
+ONE = About("default", "", "one", bytes(range(16)))
+
+
+@pytest.mark.parametrize(
+    ("began", "ended"),
+    [
+        (o.HandlerBegan(ONE, 1.0, *WHAT, NOT_TRACED), o.HandlerEnded(ONE, 2.0, *WHAT, 1.0, "succeeded")),
+        (
+            o.EventBegan("stock", 1.0, "shop.sold", "m1", 1, NOT_TRACED),
+            o.EventEnded("stock", 2.0, "shop.sold", "m1", 1, 1.0, "succeeded"),
+        ),
+    ],
+    ids=["command", "event"],
+)
+def test_what_a_handler_calls_is_not_traced_where_what_came_is_not(began: Any, ended: Any) -> None:
+    calls.clear()
+    traced = Traced()
+
+    def handled() -> None:
+        traced.tracing(began)
+        outside.get_tracer("client").start_span("GET").end()
+        traced.tracing(ended)
+        assert not trace.get_current_span().get_span_context().is_valid
+
+    copy_context().run(handled)
+    assert not traced.spans
+    assert not calls.get_finished_spans()
+    assert not traced.tracing._open
+
+
+def test_a_delivery_that_overlaps_itself_ends_its_own_span_each_time() -> None:
+    """A broker may hand a command out again while it is still done."""
+    traced = Traced()
+    first, second, third = copy_context(), copy_context(), copy_context()
+    for at, context in enumerate((first, second, third)):
+        context.run(traced.tracing, o.HandlerBegan(ONE, float(at), *WHAT))
+
+    for at, context in ((4.0, second), (5.0, copy_context()), (6.0, third)):
+        context.run(traced.tracing, o.HandlerEnded(ONE, at, *WHAT, 1.0, "succeeded"))
+
+    assert [(span.start_time, span.end_time) for span in traced.spans] == [
+        (1_000_000_000, 4_000_000_000),
+        (0, 5_000_000_000),
+        (2_000_000_000, 6_000_000_000),
+    ]
+    assert not second.run(trace.get_current_span).get_span_context().is_valid
+    assert not traced.tracing._open
 
 
 @pytest.mark.parametrize("broken", ["", "00-zz-zz-01", f"00-{'0' * 32}-{'0' * 16}-01"])

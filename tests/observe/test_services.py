@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +19,12 @@ from amends.decide.events import Phase
 from amends.observe import events as o
 from amends.observe.logs import InContext, within
 from amends.observe.metrics import Metrics
+from amends.run import homes
 
 PATIENCE_SECONDS = 60.0
+INBOX = """INSERT INTO amends_inbox
+    (ns, saga, address, round, action, compensated, missing, result, reason, command, at)
+    VALUES (?, ?, ?, 1, ?, 0, 0, ?, ?, ?, ?)"""
 
 
 def observed(town: Town, *observers: object) -> None:
@@ -75,6 +81,67 @@ def test_a_choreographed_saga_tells_the_same_as_an_orchestrated_one(
     ]
     assert metrics.value("amends_hops_total", "inventory", "place-order", "payment") == 1
     assert metrics.value("amends_sagas_ended_total", "place-order", "compensated") == 1
+
+
+@pytest.mark.parametrize(
+    ("kept", "outcome", "repeated"),
+    [("tombstone", "fenced", "fenced"), ("rejected", "rejected", "replay"), ("succeeded", "succeeded", "replay")],
+)
+def test_a_baton_whose_command_the_inbox_answers_is_told_with_what_that_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str, outcome: str, repeated: str
+) -> None:
+    hurry(monkeypatch)
+    town, onlooker = Town(Ground(tmp_path)), Onlooker()
+    observed(town, onlooker)
+
+    async def main() -> None:
+        async with town.open():
+            pass  # its tables are made
+        town.start(Order("o1", 5000))
+        saga = str(town.sql("orders", "SELECT saga FROM amends_home")[0][0])
+        values = ("orders", bytes.fromhex(saga), "reserve", kept, '{"id":"r1"}', "no", '{"order":"o1"}', time.time())
+        with town.ground.connected("inventory") as connection:
+            connection.execute(INBOX, values)
+        async with town.open():
+            await town.apps["orders"].outcome(place_order, "o1", timeout=PATIENCE_SECONDS)
+
+    asyncio.run(main())
+    first = onlooker.of(o.HandlerEnded)[0]
+    assert (first.step, first.outcome, first.repeated) == ("reserve", outcome, repeated)
+
+
+class Postman(Onlooker):
+    """One that has something travel, and knows it again."""
+
+    def carried(self, event: o.CommandSent | o.HopSent) -> Mapping[str, str]:
+        """The trace context of the saga, at the step that is next."""
+        return {"traceparent": f"00-{event.about.id.hex()}-{sum(event.step.encode()):016x}-01"}
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["at once", "sent again"])
+def test_what_travels_with_a_baton_is_told_where_it_comes_also_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    hurry(monkeypatch)
+    monkeypatch.setattr(homes, "patience", lambda plan: 0.2)
+    town, postman = Town(Ground(tmp_path)), Postman()
+    observed(town, postman)
+
+    async def main() -> None:
+        async with town.open("orders"):
+            pass  # its tables are made
+        town.start(Order("o1", 5000))
+        if again:
+            town.sql("orders", "DELETE FROM amends_outbox")
+        async with town.open():
+            await town.apps["orders"].outcome(place_order, "o1", timeout=PATIENCE_SECONDS)
+
+    asyncio.run(main())
+    began = [(e.step, e.trace) for e in postman.of(o.HandlerBegan)]
+    assert {step for step, _ in began} == {"reserve", "charge"}
+    saga = postman.of(o.SagaEnded)[0].about
+    for step, trace in began:
+        assert trace == {"traceparent": f"00-{saga.id.hex()}-{sum(step.encode()):016x}-01"}
 
 
 @dataclass(frozen=True)

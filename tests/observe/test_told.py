@@ -6,12 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from asked import Stock, placed
+from asked import Stock, answer, placed
 from engine import Order, database, engine, until, virtually
 from onlooker import LEASE, Onlooker, killed, watched
 
 from amends import Compensated, Completed, Context, Park, Parked, Reject, Retry, Saga, step, wait_for
 from amends.decide.events import Phase
+from amends.decide.wire import Command, Reply
 from amends.observe import events as o
 from amends.operate.operations import Operations
 
@@ -195,6 +196,26 @@ def test_a_remote_step_is_told_from_the_command_to_the_reply() -> None:
         (Phase.UNDO, "succeeded", 1),
     ]
     assert all(e.seconds is not None for e in ended)
+
+
+def test_each_attempt_of_a_remote_step_ends_once_and_only_if_it_began() -> None:
+    """Its first reply comes in the pause before the second; another saga's request falls over."""
+    onlooker = Onlooker()
+
+    def late(command: Command) -> Reply | None:
+        return None if command.attempt == 1 else answer(command)
+
+    async def main() -> Any:
+        async with Stock(late) as stock, watched(placed, by=onlooker) as orchestrator:
+            await orchestrator.start(placed, Order(100), id="one")
+            await until(lambda: bool(onlooker.of(o.RetryScheduled)))
+            await stock.reply(answer(stock.asked[0]), stock.asked[0].reply_to)
+            return await orchestrator.handle(placed, "one").outcome(), await orchestrator.run(placed, Order(-1))
+
+    done, refused = virtually(main())
+    assert (done, type(refused)) == (Completed(7), Compensated)
+    ended = [(e.about.key, e.attempt, e.outcome) for e in onlooker.of(o.AttemptEnded) if e.command]
+    assert ended == [("one", 1, "unresolved")]
 
 
 def test_a_signal_is_told_when_it_comes_and_when_it_came_too_early() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bulk_scene import Job, Scene
@@ -24,7 +25,7 @@ from amends.errors import (
 from amends.operate import bulk as operate_bulk
 from amends.operate.bulk import Bulk, BulkAct
 from amends.operate.operations import Operations, operations
-from amends.operate.values import Search
+from amends.operate.values import Preview, Search
 from amends.run import bulk as run_bulk
 from amends.store.base import NewMail
 
@@ -78,6 +79,32 @@ def test_a_dry_run_says_what_would_be_refused_and_why() -> None:
 
             assert [(one.accepted, one.count) for one in plan.outcomes] == [(False, 2)]
             assert "needs its result" in plan.outcomes[0].why
+
+    asyncio.run(main())
+
+
+def test_one_saga_that_cannot_be_looked_at_is_told_of_in_a_dry_run_beside_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        async with Scene().parked(3) as (_, found):
+            preview = found.preview
+
+            async def some(saga_id: str, *given: Any, **more: Any) -> Preview:
+                if saga_id == "job-0":
+                    raise UnknownSaga("there is no saga with the id 'job-0'")
+                if saga_id == "job-1":
+                    raise Refused("job-1: nobody can act on it here")
+                return await preview(saga_id, *given, **more)
+
+            monkeypatch.setattr(found, "preview", some)
+            plan = await found.bulk_plan(act(), PARKED)
+
+            assert {(one.accepted, one.why, one.count) for one in plan.outcomes} == {
+                (True, "", 1),
+                (False, "nobody can act on it here", 1),
+                (False, "there is no saga with the id 'job-0'", 1),
+            }
 
     asyncio.run(main())
 
@@ -305,6 +332,9 @@ def test_what_is_missing_or_too_much_is_said_and_nothing_begun(monkeypatch: pyte
                 await found.bulk_start(act(), Search(statuses=("completed",)))
             with pytest.raises(ValueRefused, match="changed arguments only"):
                 await found.bulk_start(act("retry", step="work", nothing_stayed=True), PARKED)
+            for ask in (found.bulk_start, found.bulk_plan):
+                with pytest.raises(ValueRefused, match="null is none"):
+                    await ask(act("retry", step="work", arguments=b" null"), PARKED)
             with pytest.raises(LimitExceeded, match="reason: 1,501 characters"):
                 await found.bulk_start(act(reason="x" * 1501), PARKED)
             with pytest.raises(LimitExceeded, match="more than 2 sagas fit"):

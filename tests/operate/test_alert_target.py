@@ -88,7 +88,7 @@ def test_http_has_to_be_asked_for() -> None:
     "address",
     [
         *("127.0.0.1", "127.9.9.9", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "100.64.0.1"),
-        *("::1", "fc00::1", "fd12:3456::1"),
+        *("::1", "fc00::1", "fd12:3456::1", "fd00:ec2::253"),
     ],
 )
 def test_this_machine_and_private_networks_are_refused_unless_allowed(address: str) -> None:
@@ -104,6 +104,7 @@ def test_this_machine_and_private_networks_are_refused_unless_allowed(address: s
         *("192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "192.0.0.8", "192.88.99.1"),
         *("::", "::ffff:127.0.0.1", "::ffff:93.184.216.34", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1"),
         *("2002:7f00:1::", "2001:0:7f00:1::", "fe80::1", "fe80::1%eth0", "fec0::1", "ff02::1", "2001:db8::1"),
+        *("100.100.100.200", "168.63.129.16", "fd00:ec2::254", "fd20:ce::254"),  # metadata, in what else is private
         *("3fff::1", "4000::1", "100::1", "nonsense", "1.2.3", "1:2"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -149,6 +150,26 @@ def test_the_watch_goes_on_until_it_is_told_to_stop_and_keeps_its_place_in_the_u
     (kept,) = state.glob("amends/alert-*.json")
     assert kept.stat().st_mode & 0o077 == 0
     assert b"hush" not in kept.read_bytes()
+
+
+def test_each_database_and_each_set_of_kinds_has_a_position_of_its_own(
+    floor: Floor, inbox: Inbox, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def alert(*options: str) -> str:
+        given = ("--app=shop:orchestrator", f"--webhook={inbox.url}", secret, *HERE)
+        return floor.ok("alert", "--once", *given, *options).out.strip()
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(floor.directory / "state"))
+    floor.park("order-1")
+    shutil.copy("orders.db", "other.db")
+    told = "the webhook was told: 1 new"
+
+    assert [alert(), alert(ORDERS), alert(f"--database=sqlite:///{floor.directory}/orders.db")] == [told, "", ""]
+    assert alert("--database=sqlite:///other.db") == told
+    assert [alert("--trouble=parked"), alert("--trouble=parked", "--trouble=stuck")] == [told, told]
+    assert alert("--trouble=stuck", "--trouble=parked") == ""
+    places = [body["data"]["place"] for body in inbox.got]
+    assert places == ["sqlite:///orders.db", "sqlite:///other.db", "sqlite:///orders.db", "sqlite:///orders.db"]
 
 
 def test_only_the_kinds_that_are_asked_for_are_told_and_no_reasons_where_none_are_wanted(

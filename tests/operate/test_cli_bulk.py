@@ -122,6 +122,18 @@ def test_what_was_left_to_the_workers_is_told_with_how_to_steer_it(parked: Floor
     assert "cancel by" in parked.ok("bulk", "show", "mend", APP).out
 
 
+def test_the_same_command_again_begins_nothing_else_though_its_ages_count_from_later(parked: Floor) -> None:
+    begun = started(parked, "--paused", "--newer-than=1d")
+
+    again = started(parked, "--paused", "--newer-than=1d")
+
+    assert (begun.code, again.code) == (0, 0), again
+    assert again.out == begun.out
+    for other in (("--newer-than=2d",), ("--newer-than=1d", "--older-than=1s"), ("--older-than=1s",), ()):
+        told = started(parked, "--paused", *other)
+        assert (told.code, "belongs to another bulk operation" in told.err) == (5, True), told
+
+
 def test_what_is_wrong_is_said_and_nothing_is_begun(parked: Floor) -> None:
     for (verb, *words), code, says in WRONG:
         told = parked.amends("bulk", "start", verb, APP, *words)

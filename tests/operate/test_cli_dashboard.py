@@ -13,6 +13,8 @@ import httpx
 import pytest
 from shop_floor import PATIENCE_SECONDS, TEA, Floor
 
+from amends.operate.web import tokens
+from amends.operate.web.access import Person, Role, Token
 from amends.operate.web.serving import Tls, is_loopback, origin_of
 
 ORDERS = "--database=sqlite:///orders.db"
@@ -115,6 +117,18 @@ def test_a_token_for_somebody_is_made_and_printed_once(shop: Floor) -> None:
 
     assert Path("tokens").read_text().splitlines()[-1] == f"ada  operator+payloads  {made.out.strip()}"
     assert (wrong.code, "a role is expected: viewer, operator, admin" in wrong.err) == (2, True)
+
+
+def test_a_token_for_somebody_that_is_made_before_the_first_start_leaves_the_dashboard_its_owners(shop: Floor) -> None:
+    made = [shop.ok("dashboard", f"--add-token={who}").out.strip() for who in ("ada:operator", "bob:viewer")]
+
+    owner, *others = tokens.read(own_file(shop))
+    assert (owner.person.role, owner.person.payloads) == (Role.ADMIN, True)
+    assert [(token.person.name, token) for token in others] == [
+        ("ada", Token.of(made[0], Person("ada", Role.OPERATOR))),
+        ("bob", Token.of(made[1], Person("bob", Role.VIEWER))),
+    ]
+    assert tokens.own(own_file(shop)) == owner
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from shop_floor import PATIENCE_SECONDS, Floor
@@ -116,6 +118,9 @@ def test_a_compensation_that_is_stuck_elsewhere_is_retried_from_home(town: Floor
         for option in options
     }
     stuck = town.amends("stuck", HOME, "--exit-code")
+    (town.directory / "secret").write_text(f"whsec_{'A' * 32}")
+    alert = ("alert", "--once", "--webhook=https://127.0.0.1/", "--secret-file=secret", "--state=told.json", HOME)
+    untold = town.amends(*alert)
     shown = town.ok("show", "order-gold", HOME)
     told = town.ok("show", "order-gold", HOME, "--json").data
     (town.directory / "locked").unlink()
@@ -131,6 +136,8 @@ def test_a_compensation_that_is_stuck_elsewhere_is_retried_from_home(town: Floor
     assert (group["saga"], group["step"], group["count"]) == ("buy", "ask_for_stock", 1)
     assert found == {option: [key] if key else [] for key, options in searches.items() for option in options}
     assert (stuck.code, "order-gold" in stuck.out, "the shelf is locked" in stuck.out) == (10, True, True)
+    assert untold.code == 9
+    assert '"place":"sqlite:///orders.db"' in json.loads(Path("told.json").read_text())["pending"]["body"]
     assert "  home     orders: choreographed; what follows is what its home was told last" in shown.out
     assert "  holder   inventory, where it is parked" in shown.out
     assert "amends retry order-gold ask_for_stock --app=town:desk --reason='say why'" in shown.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ import pytest
 from amends import Orchestrator, Park, Reject, Saga, pivot, secret, step, wait_for
 from amends.errors import Changed, Refused, UnknownSaga, ValueRefused
 from amends.operate import finding
-from amends.operate.finding import id_range, is_value
+from amends.operate.finding import is_value
+from amends.operate.finding_ids import id_range
 from amends.operate.operations import Operations
 from amends.operate.values import Group, Search, Trouble
 
@@ -235,6 +237,35 @@ def test_the_beginning_of_an_id_that_amends_gave_is_found_at_its_place() -> None
     play(scene)
 
 
+def test_ids_of_ones_own_that_are_written_like_those_of_amends_are_all_found_by_their_beginning() -> None:
+    """Also where one of them began in the very second that its id tells of, and the others later."""
+
+    async def scene(orchestrator: Orchestrator, found: Operations) -> None:
+        store, whole = orchestrator.session.store, 65.536  # seconds of which the ids have eight digits in common
+        ahead = whole / 2 - time.time() % whole
+        store.now = lambda: time.time() + whole + ahead  # type: ignore[method-assign]
+        handle = await orchestrator.start(orders, Order("tea", 1))
+        await handle.outcome()
+        await asyncio.sleep(0.002)
+        beginning = handle.saga_id[:8]
+        keys = [f"{beginning}-0000-7000-8000-{number:012x}" for number in range(4)]
+        await begin(orchestrator, Order("tea", 1), keys[0])
+        store.now = lambda: time.time() + 3600.0  # type: ignore[method-assign]
+        for key in keys[1:]:
+            await begin(orchestrator, Order("tea", 1), key)
+        expected = [*reversed(keys), handle.saga_id]
+
+        assert await ids(found, Search(key=beginning)) == expected
+        seen: list[str] = []
+        page = await found.search(Search(key=beginning), limit=1)
+        while page.more:
+            seen += [line.id for line in page.sagas]
+            page = await found.search(Search(key=beginning), before=page.next, limit=1)
+        assert [*seen, *(line.id for line in page.sagas)] == expected
+
+    play(scene)
+
+
 def test_only_what_is_written_like_an_id_is_taken_for_the_beginning_of_one() -> None:
     low, high = id_range("019ac0de-00") or (b"", b"")
     assert low < bytes.fromhex("019ac0de000000000000000000000000") < high
@@ -344,37 +375,95 @@ def test_what_went_wrong_again_meanwhile_is_shown_and_meant_as_it_is_now(
     play(scene)
 
 
+class Two:
+    """A saga of two steps, each of which waits to be let go."""
+
+    def __init__(self) -> None:
+        self.begun = [asyncio.Event(), asyncio.Event()]
+        self.go = [asyncio.Event(), asyncio.Event()]
+
+        @step
+        async def one() -> None:
+            self.begun[0].set()
+            await self.go[0].wait()
+
+        @step
+        async def two() -> None:
+            self.begun[1].set()
+            await self.go[1].wait()
+
+        self.saga = Saga("slow", pivot(one), two, input=Order)
+
+    async def first(self) -> None:
+        """The first ends, and the second begins."""
+        self.go[0].set()
+        await self.begun[1].wait()
+
+
 def test_a_saga_that_was_slow_and_went_on_meanwhile_is_meant_as_it_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, go = [asyncio.Event(), asyncio.Event()], [asyncio.Event(), asyncio.Event()]
-
-    @step
-    async def one() -> None:
-        begun[0].set()
-        await go[0].wait()
-
-    @step
-    async def two() -> None:
-        begun[1].set()
-        await go[1].wait()
-
-    slow = Saga("slow", pivot(one), two, input=Order)
+    two = Two()
     monkeypatch.setattr(finding, "slow_seconds", lambda sight, loaded: 60.0)
 
     async def main() -> None:
-        async with Orchestrator("memory://", sagas=[slow]) as orchestrator:
+        async with Orchestrator("memory://", sagas=[two.saga]) as orchestrator:
             found = Operations(orchestrator.session)
-            handle = await orchestrator.start(slow, Order("tea", 1), id="s")
-            await begun[0].wait()
+            handle = await orchestrator.start(two.saga, Order("tea", 1), id="s")
+            await two.begun[0].wait()
 
-            async def go_on() -> None:
-                go[0].set()
-                await begun[1].wait()
-
-            meanwhile(monkeypatch, orchestrator, go_on, late=False)
+            meanwhile(monkeypatch, orchestrator, two.first, late=False)
             [line] = (await found.search(Search(troubles=(Trouble.SLOW,)))).sagas
             assert line.version < (await found.show("s")).line.version
-            go[1].set()
+            two.go[1].set()
             await handle.outcome()
+
+    asyncio.run(main())
+
+
+def test_a_saga_whose_steps_just_go_on_has_changed_with_the_last_of_them() -> None:
+    """Nothing of that stands in its head."""
+    two = Two()
+
+    async def main() -> None:
+        async with Orchestrator("memory://", sagas=[two.saga]) as orchestrator:
+            found = Operations(orchestrator.session)
+            handle = await orchestrator.start(two.saga, Order("tea", 1), id="s")
+            await two.begun[0].wait()
+            await asyncio.sleep(0.01)
+            between = orchestrator.session.store.now()
+            await asyncio.sleep(0.01)
+            assert await ids(found, Search(changed_before=between)) == ["s"]
+
+            await two.first()
+
+            assert await ids(found, Search(changed_before=between)) == []
+            await asyncio.sleep(0.01)
+            [line] = (await found.search(Search(changed_before=orchestrator.session.store.now()))).sagas
+            assert line.version == (await found.show("s")).line.version
+            two.go[1].set()
+            await handle.outcome()
+
+    asyncio.run(main())
+
+
+def test_a_page_reads_no_more_sagas_than_it_may_and_the_next_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finding, "LOADS_MAX", 2)
+    two = Two()
+
+    async def main() -> None:
+        async with Orchestrator("memory://", sagas=[two.saga]) as orchestrator:
+            found = Operations(orchestrator.session)
+            for number in range(5):
+                await orchestrator.start(two.saga, Order("tea", number), id=f"s-{number}")
+            await asyncio.sleep(0.01)
+            wanted = Search(changed_before=orchestrator.session.store.now())
+
+            pages = [await found.search(wanted)]
+            while pages[-1].more:
+                pages.append(await found.search(wanted, before=pages[-1].next))
+
+            assert [len(page.sagas) for page in pages] == [2, 2, 1]
+            for event in two.go:
+                event.set()
 
     asyncio.run(main())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pytest
 from test_finding import Order, asks, at_work, orders, payments, play, some
 
 from amends import Orchestrator
-from amends.operate import as_json, overview
+from amends.operate import as_json, health, overview
 from amends.operate.operations import Operations, operations
-from amends.operate.values import Ends, Lag, Overview
+from amends.operate.values import Ends, Lag, Overview, Trouble
 
 
 def per_minute(seen: Overview) -> Mapping[str, int]:
@@ -35,7 +36,8 @@ def test_an_overview_tells_what_is_open_what_ended_and_what_went_wrong(kept: str
         seen = await found.overview()
 
         assert seen.counts == {"running": 1, "compensating": 0, "parked": 2}
-        assert seen.stuck == 2
+        assert {trouble: count for trouble, count in seen.troubles.items() if count} == {"parked": 2, "waiting": 1}
+        assert (seen.stuck, seen.troubles_more) == (3, False)
         assert seen.hour == seen.day == Ends(1, 1, False)
         assert per_minute(seen) == {"started": 5, "completed": 1, "compensated": 1, "parked": 2}
         assert [(group.saga, group.step, group.count) for group in seen.groups] == [("orders", "pay", 2)]
@@ -45,9 +47,58 @@ def test_an_overview_tells_what_is_open_what_ended_and_what_went_wrong(kept: str
         assert seen.workers == await found.workers()
         shape = as_json.overview(seen)
         assert shape["open"] == {"running": 1, "compensating": 0, "parked": 2}
+        assert (shape["stuck"], shape["troubles"]["parked"], shape["troubles"]["slow"]) == (3, 2, 0)
         assert (shape["groups"][0]["count"], len(shape["per_minute"]["started"])) == (2, 60)
 
     play(scene, "memory://" if kept == "memory" else f"sqlite:///{tmp_path}/orders.db")
+
+
+def test_whatever_is_listed_as_stuck_is_counted_with_its_trouble(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/orders.db"
+
+    async def counted() -> Mapping[Trouble, int]:
+        async with operations(url) as found:
+            seen, again, listed = await found.overview(), await found.overview(), (await found.stuck()).lines
+        assert Counter(seen.troubles) == Counter(again.troubles) == Counter(line.trouble for line in listed)
+        return {trouble: count for trouble, count in seen.troubles.items() if count}
+
+    async def main() -> None:
+        async with at_work(url) as (orchestrator, _):
+            await some(orchestrator)
+            assert await counted() == {Trouble.PARKED: 2, Trouble.WAITING: 1}
+        assert await counted() == {Trouble.PARKED: 2, Trouble.STRANDED: 1}
+
+    asyncio.run(main())
+
+
+def test_what_no_longer_waits_for_a_signal_is_not_counted_as_if_it_did() -> None:
+    async def scene(orchestrator: Orchestrator, found: Operations) -> None:
+        await some(orchestrator)
+        assert (await found.overview()).troubles[Trouble.WAITING] == 1
+        [line] = (await found.stuck(troubles=[Trouble.WAITING])).lines
+
+        await found.cancel(line.saga.id, actor="ada", reason="nobody answers")
+        while (await found.show(line.saga.id)).line.status != "compensated":
+            await asyncio.sleep(0.005)
+
+        assert (await found.overview()).troubles[Trouble.WAITING] == 0
+
+    play(scene)
+
+
+def test_where_no_more_are_counted_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(health, "LOOK_MAX", 1)
+    url = f"sqlite:///{tmp_path}/orders.db"
+
+    async def main() -> None:
+        async with at_work(url) as (orchestrator, _):
+            await some(orchestrator)
+        async with operations(url) as found:
+            seen = await found.overview()
+
+        assert (seen.troubles[Trouble.STRANDED], seen.troubles_more) == (1, True)
+
+    asyncio.run(main())
 
 
 def test_what_was_not_counted_to_its_end_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -362,7 +362,7 @@ def test_a_baton_that_asks_for_another_command_than_its_history_says_is_put_asid
     """Whoever it is from, it is none of ours: nothing is done for it."""
     town = Town(ground)
     going = town.apps["orders"].built.routes[place_order.name, place_order.plan.fingerprint]
-    saga = begun("orders", going, "nobody's", b'{"id":"o-1","cents":100}', Settings()).saga
+    saga = begun("orders", going, "nobody's", Start(b'{"id":"o-1","cents":100}'), Settings()).saga
     journey = Journey(saga, going, b"[]", Settings())
     journey.tell(Start(b'{"id":"o-1","cents":100}'), 1.0)
     baton = journey.next("orders", time.time()).baton

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
 
 import pytest
 
+from amends import Saga, Secret, wait_for
 from amends.decide import messages as m
+from amends.decide.decide import decide
 from amends.decide.events import Phase
 from amends.define.values import describe
-from amends.run.unsaid import Known, in_payloads, unsaid, unsaid_by
+from amends.run.unsaid import Known, in_payloads, in_state, unsaid, unsaid_by
 
 VALUES = ["4111 1111", "a'b\"c", "p@ss/w+rd=", "käse\n42", "c2VjcmV0IGtleQ=="]
 
@@ -62,3 +65,20 @@ def test_values_are_read_from_payloads_and_what_is_none_has_none() -> None:
     known = [Known(b'{"pin":"4711","n":1}', ("/pin",)), Known(b'{"n":1}', ("/pin",)), Known(b"{", ("/pin",))]
 
     assert in_payloads([*known, Known(None, ("",)), Known(b'["a"]', ())]) == ["4711"]
+
+
+@dataclass(frozen=True)
+class Word:
+    """What is waited for."""
+
+    code: Secret[str]
+
+
+def test_of_a_saga_all_that_it_was_given_so_far_is_known() -> None:
+    plan = Saga("patient", wait_for("word", Word), input=Word).plan
+    state = decide(plan, None, m.Start(b'{"code":"first"}'), 1.0).state.copy()
+    state.kept = {"word": b'{"code":"second"}'}
+    state.given = {"pay": b'{"order":{"card":"third"}}'}
+
+    assert in_state(plan, state) == ["first", "second", "third"]
+    assert in_state(Saga("plain", wait_for("word", str), input=str).plan, state) == []

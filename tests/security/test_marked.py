@@ -24,7 +24,21 @@ from security_scene import done, rows_of
 from shop_floor import Floor
 from web_scene import TOKENS, access, client_of
 
-from amends import Context, Orchestrator, Park, Participant, Reject, Retry, Saga, Secret, Service, pivot, step, wait_for
+from amends import (
+    Context,
+    Orchestrator,
+    Park,
+    Participant,
+    Reject,
+    Retry,
+    Saga,
+    Secret,
+    Service,
+    pivot,
+    sleep,
+    step,
+    wait_for,
+)
 from amends.observe.events import Event as Told
 from amends.operate import as_json
 from amends.operate.homes import home_operations
@@ -263,6 +277,65 @@ def test_a_saga_that_began_before_its_fields_were_marked_is_masked_too(file: str
 
     assert "canary" not in said
     assert "***" in said
+
+
+@step(retry=FEW)
+async def settle(order: Order, ctx: Context) -> None:
+    """Parks each time, with all that it was given."""
+    raise Park(f"no line to the bank of {order.card}")
+
+
+@settle.compensation(retry=Retry(attempts=1))
+async def unsettle(order: Order) -> None:
+    raise Late(f"{order.card} is charged still")
+
+
+settled = Saga("settled", settle, input=Order)
+
+
+@pytest.mark.parametrize("act", ["retry", "compensate"])
+def test_what_a_person_gave_a_step_is_in_no_reason_either(file: str, logged: Logged, act: str) -> None:
+    given = b'{"order":{"how":"well","card":"canary-given"}}'
+
+    async def main() -> str:
+        async with Orchestrator(file, sagas=[settled]) as orchestrator, operations(orchestrator) as found:
+            await orchestrator.run(settled, Order("well"), id="one")
+            await found.retry("one", "settle", actor="ada", reason="another card", arguments=given, nothing_stayed=True)
+            await orchestrator.session.outcome(settled, "one", 20)
+            if act == "compensate":
+                await found.compensate("one", actor="ada", reason="no card does")
+                await orchestrator.session.outcome(settled, "one", 20)
+            loaded = await orchestrator.session.store.load("one")
+            assert loaded is not None
+            return repr(await found.show("one")) + repr(loaded.head) + "".join(map(without_payloads, loaded.rows))
+
+    said = done(main())
+
+    look_through([said, logged()])
+    assert "no line to the bank of ***" in said
+
+
+def falls_over(approved: Approval) -> bool:
+    """A filter that does not know what to make of a value."""
+    raise Late(f"who is {approved.code}?")
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_what_a_signal_brought_is_in_no_reason_of_whoever_looked_at_it(file: str, logged: Logged, early: bool) -> None:
+    word = wait_for("word", Approval, reject_if=falls_over)
+    asked = Saga("asked", *([sleep(0.05)] if early else []), word, input=Order)
+
+    async def main() -> str:
+        async with Orchestrator(file, sagas=[asked]) as orchestrator, operations(orchestrator) as found:
+            await orchestrator.start(asked, Order("well"), id="one")
+            await orchestrator.signal("one", word, Approval(CODE))
+            await orchestrator.session.outcome(asked, "one", 20)
+            return repr(await found.show("one"))
+
+    said = done(main())
+
+    look_through([said, logged()])
+    assert "who is ***?" in said
 
 
 @dataclass(frozen=True)

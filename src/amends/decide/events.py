@@ -97,17 +97,19 @@ class Failed(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """No more attempts, and nobody knows whether one had its effect."""
+    """No more attempts, and nobody knows whether one had its effect. `lost`: the last went down with its worker."""
 
     address: str
     reason: str
+    lost: bool = False
 
 
 class Stuck(NamedTuple):
     """Nothing more happens here without a person.
 
     resolved: it is known that nothing stayed. rejected: the round ended with a definite no.
-    overdue: the worker in which the function is still running, or 0.
+    overdue: the worker in which the function is still running, or 0. lost: the last attempt went
+    down with its worker.
     """
 
     address: str
@@ -116,6 +118,7 @@ class Stuck(NamedTuple):
     resolved: bool = False
     rejected: bool = False
     overdue: int = 0
+    lost: bool = False
 
 
 class Undone(NamedTuple):

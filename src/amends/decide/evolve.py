@@ -203,7 +203,7 @@ def _apply_trouble(state: State, event: e.Rejected | e.Failed | e.Unknown | e.St
 
 
 def _stick(state: State, event: e.Stuck) -> None:
-    address, phase, reason, resolved, rejected, overdue = event
+    address, phase, reason, resolved, rejected, overdue, _ = event
     if phase is ACTION:
         old = state.step(address).action
         doubt = old.doubt or not resolved

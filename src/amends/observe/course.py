@@ -94,55 +94,61 @@ class Course:
         if type(node) is WaitNode:
             return (o.SignalTaken(self.about, at, line.address, False),)
         if isinstance(node, StepNode) and node.remote:
-            return (self._over(line, line.address, Phase.ACTION, "succeeded", state, at),)
+            return self._over(line.address, Phase.ACTION, "succeeded", state, at)
         return ()
 
     def _rejected(self, line: e.Rejected, state: State, at: float) -> Events:
-        return self._reply(line, line.address, Phase.ACTION, "rejected", state, at)
+        return self._reply(line.address, Phase.ACTION, "rejected", state, at)
 
     def _undone(self, line: e.Undone | e.Voided, state: State, at: float) -> Events:
         word = "succeeded" if type(line) is e.Undone else "void"
-        return self._reply(line, line.address, Phase.UNDO, word, state, at)
+        return self._reply(line.address, Phase.UNDO, word, state, at)
 
     def _unknown(self, line: e.Unknown, state: State, at: float) -> Events:
-        return self._reply(line, line.address, Phase.ACTION, "unresolved", state, at)
+        if line.lost:
+            return self._lost(line, line.address, Phase.ACTION, "unresolved", state, at)
+        return self._reply(line.address, Phase.ACTION, "unresolved", state, at)
 
     def _failed(self, line: e.Failed, state: State, at: float) -> Events:
         address, phase, _, resolved, due, lost = line
         word = "failed" if resolved else "unresolved"
         attempt = self._attempt(line, state, address, phase)
-        ended = self._reply(line, address, phase, word, state, at)
+        ended = self._reply(address, phase, word, state, at)
         if lost:
-            numbers, undoes = (state.step(address).round, attempt), _undoes(state, address, phase)
-            ended = (o.AttemptEnded(self.about, at, address, phase, *numbers, None, word, lost=True, undoes=undoes),)
+            ended = self._lost(line, address, phase, word, state, at)
         return (*ended, o.RetryScheduled(self.about, at, address, phase, attempt, max(due - at, 0.0)))
 
     def _stuck(self, line: e.Stuck, state: State, at: float) -> Events:
         word = "rejected" if line.rejected else "failed" if line.resolved else "unresolved"
-        ended = self._reply(line, line.address, line.phase, word, state, at)
+        ended = self._reply(line.address, line.phase, word, state, at)
+        if line.lost:
+            ended = self._lost(line, line.address, line.phase, word, state, at)
         return (*ended, o.StepStuck(self.about, at, line.address, line.phase))
 
     def _late(self, line: e.Late, state: State, at: float) -> Events:
         return (o.AnswerLate(self.about, at, line.address, line.phase),)
 
-    def _reply(self, line: e.Event, address: str, phase: Phase, outcome: str, state: State, at: float) -> Events:
+    def _lost(self, line: e.Event, address: str, phase: Phase, outcome: str, state: State, at: float) -> Events:
+        """The end of a local attempt that went down with its worker."""
+        numbers = state.step(address).round, self._attempt(line, state, address, phase)
+        undoes = _undoes(state, address, phase)
+        return (o.AttemptEnded(self.about, at, address, phase, *numbers, None, outcome, lost=True, undoes=undoes),)
+
+    def _reply(self, address: str, phase: Phase, outcome: str, state: State, at: float) -> Events:
         node = self._plan.node(address)
         if isinstance(node, StepNode) and node.remote:
-            return (self._over(line, address, phase, outcome, state, at),)
+            return self._over(address, phase, outcome, state, at)
         return ()
 
-    def _over(self, line: e.Event, address: str, phase: Phase, outcome: str, state: State, at: float) -> Event:
-        """The end of a remote attempt, as seen from where its command was sent."""
-        sent, undoes, seconds = self.sent.pop((address, phase), None), _undoes(state, address, phase), None
-        command = self._plan.step(address).command
-        round_ = state.step(address).round
+    def _over(self, address: str, phase: Phase, outcome: str, state: State, at: float) -> Events:
+        """The end of a remote attempt, as seen from where its command was sent. One that is given up has ended then: an
+        answer that comes in the pause before the next is no attempt's. What never went out does not end."""
+        sent = self.sent.pop((address, phase), None)
         if sent is None:
-            attempt = self._attempt(line, state, address, phase)
-        else:
-            round_, attempt, seconds = sent.round, sent.attempt, max(at - sent.at, 0.0)
-        return o.AttemptEnded(
-            self.about, at, address, phase, round_, attempt, seconds, outcome, command=command, undoes=undoes
-        )
+            return ()
+        numbers, command = (sent.round, sent.attempt), self._plan.step(address).command
+        ended = o.AttemptEnded(self.about, at, address, phase, *numbers, max(at - sent.at, 0.0), outcome)
+        return (ended._replace(command=command, undoes=_undoes(state, address, phase)),)
 
     def _attempt(self, line: e.Event, state: State, address: str, phase: Phase) -> int:
         """Which attempt a line is the end of. The state may know of later ones, that begin in the same decision."""

@@ -131,7 +131,7 @@ class CommandSent(NamedTuple):
 
 
 class AttemptEnded(NamedTuple):
-    """An attempt is over.
+    """An attempt is over. A remote one that was given up is: an answer that comes before the next goes out is none's.
 
     seconds: since it began; None where nobody here saw that. outcome: succeeded, void (an undo that found nothing to
     undo), rejected, failed (nothing stayed) or unresolved. error: the class of what was raised, if it was. command: of
@@ -246,7 +246,7 @@ class WorkerLeft(NamedTuple):
 
 
 class BatchWritten(NamedTuple):
-    """Decisions were committed together. worker: 0 for a client. writes: how many decisions. seconds: that the commit
+    """Decisions were committed together. worker: 0 for a client. writes: how many were. seconds: that the commit
     took."""
 
     worker: int

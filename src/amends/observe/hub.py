@@ -1,6 +1,7 @@
 """The hub: tells those who observe of what happens.
 
-Guarantees: an observer that raises is logged once and told nothing more; what it does never changes an outcome.
+Guarantees: an observer that raises is logged once and told nothing more; what it does never changes an outcome. That
+goes for a `CancelledError`, too: nobody cancels what waits for nothing, so it is of a future that it asked.
 Where nobody observes, no event is made: whoever would tell asks `on` first.
 Must not: wait for anybody.
 """
@@ -8,6 +9,7 @@ Must not: wait for anybody.
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
@@ -44,7 +46,7 @@ class Hub:
         for observer in self._observers:
             try:
                 observer(event)
-            except Exception:  # noqa: BLE001  # whoever only looks on must not change what happens
+            except (Exception, CancelledError):  # noqa: BLE001  # whoever only looks on must not change what happens
                 self._cut(observer)
 
     def carried(self, event: CommandSent | HopSent) -> Mapping[str, str]:
@@ -52,7 +54,7 @@ class Hub:
         for carrier in self._carriers:
             try:
                 found = carrier.carried(event)
-            except Exception:  # noqa: BLE001  # likewise
+            except (Exception, CancelledError):  # noqa: BLE001  # likewise
                 self._cut(carrier)
             else:
                 if found:

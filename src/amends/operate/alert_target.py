@@ -29,6 +29,7 @@ _OURS4 = {  # may be allowed
 _NEVER4 = {
     "no address of a host": ("0.0.0.0/8", "255.255.255.255/32"),
     "link-local, where clouds keep their metadata": ("169.254.0.0/16",),
+    "where clouds keep their metadata": ("100.100.100.200/32", "168.63.129.16/32"),
     "multicast": ("224.0.0.0/4",),
     "reserved": (
         *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24"),
@@ -37,6 +38,7 @@ _NEVER4 = {
 }
 _OURS6: dict[str, tuple[str, ...]] = {"this machine": ("::1/128",), "a private network": ("fc00::/7",)}
 _NEVER6 = {
+    "where clouds keep their metadata": ("fd00:ec2::254/128", "fd20:ce::254/128"),  # in what is private
     "no address of a host": ("::/128",),
     "an IPv4 address in disguise": (
         "::ffff:0:0/96",
@@ -50,6 +52,7 @@ _NEVER6 = {
     "multicast": ("ff00::/8",),
     "reserved": ("2001::/23", "2001:db8::/32", "3fff::/20"),
 }
+_SELF6 = IPv6Address("::1")  # which is in ::/96, and yet no IPv4 address in disguise
 _PUBLIC6 = IPv6Network("2000::/3")
 
 
@@ -141,12 +144,12 @@ def _refusal4(address: IPv4Address, *, allow_private: bool) -> str:
 
 
 def _refusal6(address: IPv6Address, *, allow_private: bool) -> str:
-    for why, networks in _OURS6.items():  # ::1 is in ::/96 too
-        if any(address in IPv6Network(network) for network in networks):
-            return "" if allow_private else why
     if address.scope_id is not None:
         return "link-local"
     for why, networks in _NEVER6.items():
-        if any(address in IPv6Network(network) for network in networks):
+        if address != _SELF6 and any(address in IPv6Network(network) for network in networks):
             return why
+    for why, networks in _OURS6.items():
+        if any(address in IPv6Network(network) for network in networks):
+            return "" if allow_private else why
     return "" if address in _PUBLIC6 else "reserved"

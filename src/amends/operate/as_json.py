@@ -138,6 +138,8 @@ def overview(found: Overview) -> Json:
         "at": instant(found.at),
         "open": dict(found.counts),
         "stuck": found.stuck,
+        "troubles": {str(trouble): count for trouble, count in found.troubles.items()},
+        "troubles_more": found.troubles_more,
         "ended_in_an_hour": ends(found.hour),
         "ended_in_a_day": ends(found.day),
         "per_minute": {

@@ -22,7 +22,7 @@ import msgspec
 
 from amends.decide.bulk import HELD, TARGETS_MAX, Move, Stand, flaw
 from amends.define.values import clean
-from amends.errors import Changed, IdConflict, LimitExceeded, NotAnswered, Refused, ValueRefused
+from amends.errors import Changed, IdConflict, LimitExceeded, NotAnswered, Refused, UnknownSaga, ValueRefused
 from amends.operate.acting import Acting, check
 from amends.operate.bulk_values import Bulk as Bulk  # whoever shows bulk operations takes all of these from here
 from amends.operate.bulk_values import BulkAct as BulkAct
@@ -145,6 +145,10 @@ class BulkOperations(Acting):
             raise ValueRefused(why)
         if act.nothing_stayed and act.arguments is None:
             raise ValueRefused("that nothing stayed is said with changed arguments only")
+        if act.arguments is not None and act.arguments.strip() == b"null":
+            raise ValueRefused(
+                "changed arguments are an object, or a command: null is none; leave them out to retry as it is"
+            )
         check(Wish(act.verb, act.step, value=act.result, arguments=act.arguments), self._payload_bytes)
 
     async def _meant(self, targets: Targets, expected: int | None) -> list[NewTarget]:
@@ -194,14 +198,19 @@ class BulkOperations(Acting):
         return [self._sight.line(row, crew)._replace(version=length) for row, length in now if row.status in OPEN]
 
     async def _preview(self, saga_id: str, act: BulkAct) -> Preview:
-        return await self.preview(
-            saga_id,
-            act.verb,
-            act.step,
-            arguments=act.arguments,
-            result=act.result,
-            nothing_stayed=act.nothing_stayed,
-        )
+        """What it would do to one. One that cannot be acted on here, or was pruned meanwhile, holds the others up in
+        nothing: it would be refused."""
+        try:
+            return await self.preview(
+                saga_id,
+                act.verb,
+                act.step,
+                arguments=act.arguments,
+                result=act.result,
+                nothing_stayed=act.nothing_stayed,
+            )
+        except (Refused, UnknownSaga) as error:
+            return Preview(act.verb, act.step, False, str(error).removeprefix(f"{saga_id}: "), 0)
 
     # Reading
 

@@ -22,6 +22,7 @@ from amends.decide.fingerprint import step_of
 from amends.decide.plan import Payload, Plan
 from amends.decide.watching import watched_of
 from amends.errors import Refused, UnknownSaga, ValueRefused
+from amends.operate.finding_ids import at_place
 from amends.operate.health import MOVING, slow_seconds
 from amends.operate.preview import open_waits
 from amends.operate.redact import openable
@@ -30,8 +31,8 @@ from amends.operate.values import Group, Page, SagaLine, Search, Trouble
 from amends.run import journal
 from amends.run.crew import Crew
 from amends.run.session import state_of
-from amends.store.base import OPEN, SagaRow
-from amends.store.finding import Place, Wanted, fits, just_below
+from amends.store.base import OPEN, Loaded, SagaRow
+from amends.store.finding import Place, Wanted, fits
 
 LIST_LIMIT = 50
 LIMIT_MAX = 10_000
@@ -80,20 +81,25 @@ class _Look(NamedTuple):
         return min(INPUTS_CHUNK, budget.inputs) if self.wanted.input else min(ROWS_CHUNK, budget.rows)
 
 
-async def search(sight: Sight, wanted: Search, before: str | None, limit: int) -> Page:
+async def search(sight: Sight, wanted: Search, before: str | bytes | None, limit: int) -> Page:
     """One page of what is wanted. Raises UnknownSaga, ValueRefused, Refused."""
     check(wanted, limit)
     crew = await sight.crew()
     heads = await _heads(sight, wanted)
-    look = _Look(heads, wanted, crew, bool(wanted.input or wanted.troubles))
+    fine = bool(wanted.input or wanted.troubles) or wanted.changed_before is not None
+    look = _Look(heads, wanted, crew, fine)
     budget = _Budget()
     first = [] if before is not None else await _named(sight, look, budget)
     if before is not None:
-        look = look._replace(heads=heads._replace(before=(await sight.head(before)).id))
+        place = before if isinstance(before, bytes) else (await sight.head(before)).id
+        look = look._replace(heads=heads._replace(before=place))
+    if len(first) >= limit:
+        return Page(tuple(await _lines(sight, look, first, budget)), more=False)  # it was all that was wanted
     if first:
         budget.looks = LOOK_FIRST  # it was probably all that was wanted
-    rows, more, last = await _page(sight, await _by_id(sight, look), max(limit - len(first), 1), budget)
-    return Page(tuple(await _lines(sight, look, [*first, *rows], budget)), more, last if more else "")
+    rows, last = await _page(sight, await _by_id(sight, look), limit - len(first), budget)
+    lines = tuple(await _lines(sight, look, [*first, *rows], budget))
+    return Page(lines, more=False) if last is None else Page(lines, True, last.key, last.id)
 
 
 async def _lines(sight: Sight, look: _Look, found: Sequence[SagaRow], budget: _Budget) -> list[SagaLine]:
@@ -102,7 +108,7 @@ async def _lines(sight: Sight, look: _Look, found: Sequence[SagaRow], budget: _B
     before = {row.id: row for row in found}
     lines: list[SagaLine] = []
     for row, seen in await sight.versioned(found):
-        if row != before[row.id] and not (fits(look.heads, row) and await _is_troubled(sight, look, row, budget)):
+        if row != before[row.id] and not (fits(look.heads, row) and await _is_wanted(sight, look, row, budget)):
             continue
         version = min(seen, budget.judged.get(row.id, seen))
         lines.append((await sight.told(row, look.crew))._replace(version=version))
@@ -243,31 +249,12 @@ async def _named(sight: Sight, look: _Look, budget: _Budget) -> list[SagaRow]:
 
 
 async def _by_id(sight: Sight, look: _Look) -> _Look:
-    """Where the beginning of an id may be that of an id which amends has given, those are looked for at their place."""
-    bounds = id_range(look.heads.prefix)
-    if bounds is None:
-        return look
-    lower, upper = bounds
-    before = upper if look.heads.before is None else min(look.heads.before, upper)
-    there = look.heads._replace(before=before, behind=lower)
-    inside = look.heads.before is not None and lower < look.heads.before <= upper
-    if inside or (await sight.session.store.finder.search(there._replace(limit=1), LOOK_MAX)).rows:
-        return look._replace(heads=there)
-    return look
+    """The same, at the place of the ids that begin so, where amends has given them."""
+    return look._replace(heads=await at_place(sight.session.store.finder, look.heads, LOOK_MAX))
 
 
-def id_range(prefix: str) -> tuple[bytes, bytes] | None:
-    """The internal ids between which those lie that are written with this beginning; None of what is no such text."""
-    digits = prefix.replace("-", "")
-    written = "-".join(filter(None, (digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])))
-    if not 8 <= len(digits) <= 32 or prefix.rstrip("-") != written or set(digits) - set("0123456789abcdef"):
-        return None
-    lower, upper = bytes.fromhex(digits.ljust(32, "0")), bytes.fromhex(digits.ljust(32, "f"))
-    return just_below(lower), upper if upper == b"\xff" * 16 else (int.from_bytes(upper, "big") + 1).to_bytes(16, "big")
-
-
-async def _page(sight: Sight, look: _Look, limit: int, budget: _Budget) -> tuple[list[SagaRow], bool, str]:
-    """As many as are asked for, whether there may be more, and behind which saga those are."""
+async def _page(sight: Sight, look: _Look, limit: int, budget: _Budget) -> tuple[list[SagaRow], Place | None]:
+    """As many as are asked for, and behind which saga there may be more, if there may."""
     stretch = LOOK_FIRST
     found: list[SagaRow] = []
     heads = look.heads
@@ -277,13 +264,13 @@ async def _page(sight: Sight, look: _Look, limit: int, budget: _Budget) -> tuple
         chosen, judged = await _chosen(sight, look, seen.rows, budget)
         found += [row for row in chosen if row.key != heads.prefix]
         if len(found) > limit:
-            return found[:limit], True, found[limit - 1].key
+            return found[:limit], Place(found[limit - 1].id, found[limit - 1].key)
         last = seen.last if judged == len(seen.rows) else Place(seen.rows[judged - 1].id, seen.rows[judged - 1].key)
         if last is None:
-            return found, False, ""
+            return found, None
         budget.looks -= len(seen.rows) if len(seen.rows) == chunk else stretch
         if budget.spent:
-            return found, True, last.key
+            return found, last
         heads, stretch = heads._replace(before=last.id), min(stretch * 5, LOOK_MAX)
 
 
@@ -301,9 +288,33 @@ async def _chosen(sight: Sight, look: _Look, rows: Sequence[SagaRow], budget: _B
     for judged, row in enumerate(rows):
         if budget.loads <= 0:
             return chosen, judged
-        if row.id in told and await _is_troubled(sight, look, row, budget):
+        if row.id in told and await _is_wanted(sight, look, row, budget):
             chosen.append(row)
     return chosen, len(rows)
+
+
+async def _is_wanted(sight: Sight, look: _Look, row: SagaRow, budget: _Budget) -> bool:
+    """Whether a saga whose head fits is one that is looked for, its input aside."""
+    return await _is_troubled(sight, look, row, budget) and await _is_unchanged(sight, look, row, budget)
+
+
+async def _is_unchanged(sight: Sight, look: _Look, row: SagaRow, budget: _Budget) -> bool:
+    """Whether nothing has happened with a saga since the instant that is wanted, if one is. The head of one that a
+    worker has stays as it is while step follows step: its last row tells."""
+    before = look.wanted.changed_before
+    if before is None or row.owner is None:
+        return True
+    loaded = await _loaded(sight, row, budget)
+    return loaded is not None and journal.decode(loaded.rows[-1]).at < before
+
+
+async def _loaded(sight: Sight, row: SagaRow, budget: _Budget) -> Loaded | None:
+    """A saga with its journal. What is read twice is judged as it was when it was read first."""
+    budget.loads -= 1
+    loaded = await sight.session.store.load(row.key)
+    if loaded is not None:
+        budget.judged[row.id] = min(len(loaded.rows), budget.judged.get(row.id, len(loaded.rows)))
+    return loaded
 
 
 async def _is_troubled(sight: Sight, look: _Look, row: SagaRow, budget: _Budget) -> bool:
@@ -325,11 +336,9 @@ async def _is_troubled(sight: Sight, look: _Look, row: SagaRow, budget: _Budget)
     may_be_slow = Trouble.SLOW in wanted and row.owner is not None and plan is not None
     if not (may_wait or may_be_slow):
         return False
-    budget.loads -= 1
-    loaded = await sight.session.store.load(row.key)
+    loaded = await _loaded(sight, row, budget)
     if loaded is None:
         return False
-    budget.judged[row.id] = len(loaded.rows)
     if may_wait:
         return bool(open_waits(sight.plan_of(loaded.head.plan), state_of(loaded)))
     return bool(slow_seconds(sight, loaded))

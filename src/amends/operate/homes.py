@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Never
 
-from amends.decide.baton import Saga
+from amends.decide.baton import Saga, Stand
 from amends.decide.compensate import closed_by_hand, not_reached
 from amends.decide.plan import Plan
 from amends.decide.state import State
@@ -151,7 +151,8 @@ class HomeOperations(Acting, HomeLooking):
         self, stands: Collection[str], plans: Sequence[str], before: str | None, limit: int = PAGE
     ) -> Found:
         wanted = {"service": self.service, "stands": sorted(stands), "plans": list(plans) or None, "before": before}
-        rows = await self._transactions.ask("home_list", json.dumps(wanted), limit + 1)
+        name = "home_list" if Stand.ENDED in stands else "home_list_open"
+        rows = await self._transactions.ask(name, json.dumps(wanted), limit + 1)
         made = tuple(self._made(str(row[6]), *row[:6]) for row in rows[:limit])
         return Found(made, len(rows) > limit)
 

@@ -89,7 +89,7 @@ class HomeLooking:
         wanted = Search(statuses=tuple(statuses), sagas=tuple(sagas), stuck=stuck)
         return await self.search(wanted, before=before, limit=limit)
 
-    async def search(self, wanted: Search, *, before: str | None = None, limit: int = LIST_LIMIT) -> Page:
+    async def search(self, wanted: Search, *, before: str | bytes | None = None, limit: int = LIST_LIMIT) -> Page:
         """Sagas that fit, newest first, as their home was told of them; as an orchestrator's. In trouble are those that
         are parked, and those whose service does not know their plan, which are stalled: a home hears of no other.
 
@@ -99,18 +99,22 @@ class HomeLooking:
         self._check_names(wanted.sagas)
         self._check_secrets(wanted)
         stands = _stands(wanted)
-        older = None if before is None else (await self._row(before)).saga.id.hex()
-        found: list[SagaLine] = []
-        last, more = "", bool(stands)
+        older = before.hex() if isinstance(before, bytes) else None
+        if isinstance(before, str):
+            older = (await self._row(before)).saga.id.hex()
+        found: list[tuple[SagaLine, bytes]] = []
+        last, more = ("", b""), bool(stands)
         for _ in range(PAGES_MAX if stands else 0):
             rows, more = await self._rows(stands, wanted.sagas, older)
-            found += [line for row in rows if fits(wanted, row, line := line_of(row))]
+            found += [(line, row.saga.id) for row in rows if fits(wanted, row, line := line_of(row))]
             if not more or len(found) > limit:
                 break
-            older, last = rows[-1].saga.id.hex(), rows[-1].saga.key
+            last = rows[-1].saga.key, rows[-1].saga.id
+            older = rows[-1].saga.id.hex()
+        lines = tuple(line for line, _ in found[:limit])
         if len(found) > limit:
-            return Page(tuple(found[:limit]), True, found[limit - 1].id)
-        return Page(tuple(found), more, last if more else "")
+            return Page(lines, True, lines[-1].id, found[limit - 1][1])
+        return Page(lines, True, *last) if more else Page(lines, more=False)
 
     async def groups(self, wanted: Search, *, limit: int = GROUPS_LIMIT) -> tuple[Group, ...]:
         """What went wrong with those that are parked here, the most frequent first: of the newest. Raises as
@@ -124,18 +128,19 @@ class HomeLooking:
     async def overview(self) -> Overview:
         """How the newest sagas fare that this service has started."""
         now = float((await self._transactions.ask("now"))[0][0])
-        lines = [line_of(row) for row in await self._newest(_OPEN, ())]
+        rows = await self._newest(_OPEN, ())
+        lines = [line_of(row) for row in rows]
         ended = [line_of(row) for row in await self._newest({Stand.ENDED}, ())]
         since = now - MINUTES * 60
         counts = Counter({"running": 0, "compensating": 0, "parked": 0})
         counts.update(line.status for line in lines)
-        sizes = await Upkeep(self._transactions, self.service, 0.0, 0.0).sizes()
         whole = len(ended) < LOOK_PAGES * PAGE and len(lines) < LOOK_PAGES * PAGE
         started = [line.started_at for line in (*lines, *ended)]
         return Overview(
             at=now,
             counts=counts,
-            stuck=sum(bool(line.stuck or line.stalled) for line in lines),
+            troubles=Counter(RESTING[row.stand] for row in rows if row.stand in RESTING),
+            troubles_more=len(rows) >= LOOK_PAGES * PAGE,
             hour=_ends(ended, now - HOUR_SECONDS),
             day=_ends(ended, now - DAY_SECONDS),
             rates=Rates(
@@ -146,10 +151,15 @@ class HomeLooking:
                 since if whole else max([since, *started[-1:]]),
             ),
             groups=_grouped([line for line in lines if line.fingerprint], GROUPS_LIMIT),
-            outbox=Lag(sizes.lag if sizes.unpublished else 0.0, sizes.unpublished),
+            outbox=await self.outbox(),
             timers=Lag(0.0, 0),
             workers=(),
         )
+
+    async def outbox(self) -> Lag:
+        """How far what this service publishes is behind. Raises StoreError."""
+        sizes = await Upkeep(self._transactions, self.service, 0.0, 0.0).sizes()
+        return Lag(sizes.lag if sizes.unpublished else 0.0, sizes.unpublished)
 
     async def workers(self) -> tuple[WorkerLine, ...]:
         """None: participants are not registered anywhere."""

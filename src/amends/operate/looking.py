@@ -36,8 +36,9 @@ class Looking:
         wanted = Search(statuses=tuple(statuses), sagas=tuple(sagas), stuck=stuck)
         return await self.search(wanted, before=before, limit=limit)
 
-    async def search(self, wanted: Search, *, before: str | None = None, limit: int = LIST_LIMIT) -> Page:
-        """Sagas that fit, newest first. before: the `next` of the page before.
+    async def search(self, wanted: Search, *, before: str | bytes | None = None, limit: int = LIST_LIMIT) -> Page:
+        """Sagas that fit, newest first. before: the `next` of the page before, or its `place`. The one whose very id
+        is looked for comes first, and where one is asked for it is that one.
 
         With no status given, only open ones are looked for by what went wrong or by whose they are; what is stuck or in
         trouble is always open. A page may be short, or empty, and say that there is more: it looks at so many sagas and

@@ -1,13 +1,15 @@
 """How all sagas fare: what is open, what ended and how fast, what went wrong, how far timers are behind, and who works.
 
 Guarantees: a dozen small reads of bounded cost, however many sagas there are; what was not counted to its end says so.
-Must not: act, or read a journal.
+A journal is read only to tell whether a saga waits for a signal, or is slow, and of as many as `stuck` reads.
+Must not: act.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from amends.operate import health
 from amends.operate.finding import GROUPS_LIMIT, groups
 from amends.operate.sight import Sight
 from amends.operate.values import Ends, Lag, Overview, Rates, Search, WorkerLine
@@ -36,12 +38,14 @@ async def overview(sight: Sight, *, groups_limit: int = GROUPS_LIMIT) -> Overvie
     day = await store.finder.ended_per_minute(now - DAY_SECONDS, ENDS_LOOK_MAX)
     started = await store.finder.started_per_minute(since, RATE_LOOK_MAX)
     parked = await store.finder.parked_per_minute(since, RATE_LOOK_MAX)
+    troubles, troubles_more = await health.counted(sight, crew)
     due = await store.finder.due(now, LAG_LOOK_MAX)
     late = 0.0 if due.oldest is None else max(now - due.oldest, 0.0)
     return Overview(
         at=now,
         counts=counts,
-        stuck=await store.finder.troubled(),
+        troubles=troubles,
+        troubles_more=troubles_more,
         hour=_ends(ended),
         day=_ends(day),
         rates=Rates(
@@ -55,6 +59,7 @@ async def overview(sight: Sight, *, groups_limit: int = GROUPS_LIMIT) -> Overvie
         outbox=None,
         timers=Lag(0.0, 0) if crew.watches else Lag(late, due.sagas, due.sagas >= LAG_LOOK_MAX),
         workers=await workers_of(sight, crew),
+        watches=crew.watches,
     )
 
 

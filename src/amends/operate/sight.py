@@ -33,6 +33,7 @@ class Sight:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._plans: dict[int, Plan] = {}
+        self.waits: dict[SagaRow, Sequence[str]] = {}  # for which signals: of the heads that were looked at last
 
     async def refresh(self) -> None:
         """Learn of plans that were registered meanwhile."""

@@ -53,11 +53,13 @@ class SagaLine(NamedTuple):
 
 class Page(NamedTuple):
     """Sagas, newest first. more: there are older ones that fit, or that were not looked at yet. next: the saga that the
-    next page begins behind, whether or not it is in this one; empty where there is no more."""
+    next page begins behind, whether or not it is in this one; empty where there is no more. place: its internal id,
+    which is good for that though the saga be forgotten meanwhile."""
 
     sagas: tuple[SagaLine, ...]
     more: bool
     next: str = ""
+    place: bytes = b""
 
 
 class StepLine(NamedTuple):
@@ -276,14 +278,16 @@ class Lag(NamedTuple):
 class Overview:
     """How all sagas fare at one moment.
 
-    counts: the open ones, by status. stuck: how many of them wait for a person or for a worker with their definition.
-    hour, day: what has ended since. groups: what went wrong, the most frequent first. outbox: None where nothing is
-    published from this database. timers: sagas that were due and that nobody has taken yet.
+    counts: the open ones, by status. troubles: how many of them wait for somebody, each by its trouble. troubles_more:
+    there may be more of those that were not looked at. hour, day: what has ended since. groups: what went wrong, the
+    most frequent first. outbox: None where nothing is published from this database. timers: sagas that were due and
+    that nobody has taken yet. watches: sagas are only watched here, so the workers are watchers.
     """
 
     at: float
     counts: Mapping[str, int]
-    stuck: int
+    troubles: Mapping[Trouble, int]
+    troubles_more: bool
     hour: Ends
     day: Ends
     rates: Rates
@@ -291,6 +295,12 @@ class Overview:
     outbox: Lag | None
     timers: Lag
     workers: tuple[WorkerLine, ...]
+    watches: bool = False
+
+    @property
+    def stuck(self) -> int:
+        """How many wait for somebody."""
+        return sum(self.troubles.values())
 
 
 class StuckLine(NamedTuple):

@@ -146,6 +146,8 @@ def check_id(key: str) -> str:
     """A user's id, fit to be a key. Raises ValueRefused or LimitExceeded."""
     if not isinstance(key, str) or not key or not key.isprintable():
         raise ValueRefused(f"id={key!r:.80}: a text of printable characters is expected")
+    if key in (".", ".."):  # in an address a browser takes them for directories, however they are quoted
+        raise ValueRefused(f"id={key!r}: another text is expected; nothing could link to this one")
     if len(key) > ID_CHARACTERS_MAX:
         raise LimitExceeded(f"id: {len(key)} characters, the limit is {ID_CHARACTERS_MAX}")
     return key

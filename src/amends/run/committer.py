@@ -59,8 +59,8 @@ class Committer:
         self._aside: asyncio.Task[None] | None = None
         self._closed = False
         self._hub = hub
-        # What somebody set who observes is not to be seen in what is written for others.
-        self._context: Context | None = copy_context() if hub.on else None
+        # What somebody has set who submits, or who observes, is not to be seen in what is written for others.
+        self._context: Context = copy_context()
         self.trouble: str = ""  # why the store cannot be written, while it cannot
 
     def submit(self, write: Write, told: Told) -> None:
@@ -202,7 +202,7 @@ class Committer:
             else:
                 fault.point("commit.after")
                 if self._hub.on:
-                    self._tell_written(len(writes), began)
+                    self._tell_written(fates.count(Fate.WRITTEN), began)
                 if self.trouble:
                     _log.info("the store can be written again")
                     self.trouble = ""
@@ -211,7 +211,8 @@ class Committer:
             delay = min(delay * 2, RETRY_LAST_SECONDS)
 
     def _tell_written(self, writes: int, began: float) -> None:
-        self._hub.tell(BatchWritten(self._worker or 0, self._store.now(), writes, self._now() - began))
+        if writes:
+            self._hub.tell(BatchWritten(self._worker or 0, self._store.now(), writes, self._now() - began))
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -221,5 +222,5 @@ def _tell(told: Told, fate: Fate) -> None:
     """What follows for one saga must not keep the others from hearing theirs."""
     try:
         told(fate)
-    except Exception:  # noqa: BLE001  # logged; the next told has nothing to do with it
+    except (Exception, asyncio.CancelledError):  # noqa: BLE001  # logged; the next told has nothing to do with it
         _log.exception("a saga could not go on after its decision was %s: this is a bug in amends", fate.value)

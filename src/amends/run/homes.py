@@ -34,11 +34,13 @@ from amends.decide.wire import SAGAS_PER_NOTICE, Ended, ended_message
 from amends.define.program import Program
 from amends.errors import IdConflict, LimitExceeded, Refused, StoreError, UnknownSaga
 from amends.message import Message
+from amends.observe.hub import OFF, Hub
 from amends.run.awaited import Awaited, Settled
 from amends.run.chance import Chance
 from amends.run.hops import mark_from
 from amends.run.journey import Journey, Route, length_of, state_of_text
 from amends.run.mailbox import Wish
+from amends.run.observing import first_trace
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.participant_work import Work
@@ -88,13 +90,13 @@ def _input_of(history: str, seal: Seal | None) -> bytes:
     return state_of_text(history, seal).input
 
 
-def begun(service: str, route: Route, key: str, payload: bytes, settings: Settings, hops: int = 0) -> Begun:
-    """A saga that begins at a service. key: the user's id. hops: how many events led to it, each to the next.
+def begun(service: str, route: Route, key: str, start: Start, settings: Settings, hub: Hub = OFF) -> Begun:
+    """A saga that begins at a service. key: the user's id. hub: whose observers may have something travel with it.
     Raises LimitExceeded, and Refused for one that would need a person before it has begun."""
     plan, now = route.program.plan, time.time()
     saga = Saga(CHANCE.uuid7(now), key, plan.name, plan.fingerprint, service)
     journey = Journey(saga, route, b"[]", settings)
-    journey.tell(Start(payload, hops=hops), now)
+    journey.tell(start, now)
     following = journey.next(service, now)
     messages: list[EventRow] = []
     if following.baton is not None:
@@ -102,7 +104,8 @@ def begun(service: str, route: Route, key: str, payload: bytes, settings: Settin
             raise LimitExceeded(
                 f"the saga {saga.key!r:.60} cannot begin: {why}; have the services find what is large by a reference"
             )
-        message = baton_message(following.baton, uuid.uuid4().hex, f"/amends/{service}")
+        first = following.baton._replace(trace=first_trace(hub, saga, following.to, following.baton.step))
+        message = baton_message(first, uuid.uuid4().hex, f"/amends/{service}")
         messages.append(row_of_message(message, following.to))
     elif following.told is not None and following.told.stand is Stand.ENDED:  # nobody has anything to do for it
         message = word_message(following.told, uuid.uuid4().hex, f"/amends/{service}", now)
@@ -122,7 +125,7 @@ def begun(service: str, route: Route, key: str, payload: bytes, settings: Settin
         "length": journey.length,
         "seconds": patience(plan),
     }
-    return Begun(saga, payload, json.dumps(row), messages, route.seal(saga))
+    return Begun(saga, start.input, json.dumps(row), messages, route.seal(saga))
 
 
 def patience(plan: Plan) -> float:
@@ -236,7 +239,8 @@ class Homes:
         if "step" not in where:  # it ended as it began
             told = Told(saga, Stand.ENDED, self.service, first.encode())
             return row_of_message(word_message(told, self._work.new_id(), self._work.source, now), self.service)
-        baton = Baton(saga, where["type"], where["step"], Phase.ACTION, 1, first.encode(), now)
+        trace = first_trace(self._work.hub, saga, where["to"], where["step"])
+        baton = Baton(saga, where["type"], where["step"], Phase.ACTION, 1, first.encode(), now, trace=trace)
         return row_of_message(baton_message(baton, self._work.new_id(), self._work.source), where["to"])
 
     # The end

@@ -98,6 +98,7 @@ class Hops:
     async def _arrives(self, baton: Baton, route: Route, times: int) -> None:
         saga, at = baton.saga, (baton.step, baton.phase, baton.round)
         journey = Journey(saga, route, baton.history, self.work.settings, baton.marks)
+        journey.trace = baton.trace
         command = journey.command(baton.sent_at)
         if at != (command.step, command.phase, command.round) or route.plan.step(command.step).service != self.service:
             raise MessageRefused(f"the saga {saga.key!r:.60} is at {command.step}, and its baton at {baton.step}")
@@ -126,9 +127,10 @@ class Hops:
         for mark in marks:
             journey.meet(mark, now)
         journey.begin(now)
-        hop, following = Hop(self.work, journey, at, came.length), next_hop(journey.state)
+        hop, following, asked = Hop(self.work, journey, at, came.length), next_hop(journey.state), None
         if following is not None and (*following, journey.state.step(following[0]).round) == at:
-            await self._do(hop, journey.command(sent_at), times)
+            asked = journey.command(sent_at)
+            await self._do(hop, asked, times)
         elif journey.length > came.length or journey.replies:
             hop.settle(now)
         else:
@@ -139,7 +141,7 @@ class Hops:
             fault.point("hop.after")
         assert hop.next is not None  # noqa: S101  # something has happened
         if self.work.hub.on:
-            hop_told(self.work, hop, at, came.length, began=now)
+            hop_told(self.work, hop, asked, came.length, began=now)
         self._waiting.pop((came.saga.id, at), None)
         if hop.next.wake is not None:
             self._remember(came.saga, at)

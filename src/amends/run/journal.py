@@ -145,8 +145,10 @@ def _to_list(event: Event) -> list[object]:
             del values[at]  # the last one, and not the payload `null`
         if isinstance(event, e.Started) and not event.hops:
             values.pop()  # nearly every saga is led to by no event
-    elif isinstance(event, e.Retried) and not event.closed:
-        values.pop()
+    elif (isinstance(event, e.Retried) and not event.closed) or (
+        isinstance(event, (e.Unknown, e.Stuck)) and not event.lost
+    ):
+        values.pop()  # so most are as they were written before there was such a field
     elif isinstance(event, e.Listed):
         values[2] = [msgspec.Raw(item) for item in event.items]
     return values

@@ -7,6 +7,7 @@ Must not: read or write a database, or send.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from amends.decide.evolve import replay
 from amends.decide.messages import Failure, Looked, Message, Tick
 from amends.decide.plan import Plan
 from amends.decide.state import ENDED, Action, State, Status
-from amends.decide.wire import Command
+from amends.decide.wire import NO_TRACE, Command
 from amends.define.program import Program
 from amends.errors import ImpossibleTransition, KeyMissing, MessageRefused, StoreDamaged
 from amends.run import journal
@@ -113,6 +114,7 @@ class Journey:
         self._route = route
         self._plan = route.plan
         self.replies: tuple[Reply, ...] = ()
+        self.trace: Mapping[str, str] = NO_TRACE  # of the baton that it came with
         self._settings = settings
         self._supply = Supply(route.program, {}, settings)
         self._seal = route.seal(saga)
@@ -231,6 +233,7 @@ class Journey:
             attempt=step.track(phase).attempts,
             closed=step.closed,
             known=step.action.status is Action.SUCCEEDED or step.result is not None,
+            trace=self.trace,
         )
 
     def next(self, service: str, now: float, at: At | None = None) -> Next:

@@ -249,7 +249,7 @@ class Live:
             return
         self.running[address, phase] = attempt = Attempt(self, self.program.step(address), node, address, phase)
         attempt.began = began
-        attempt.task = self.shell.loop.create_task(self._attempt(attempt))
+        attempt.task = self.shell.loop.create_task(self._attempt(attempt), context=self.shell.context.copy())
 
     def begin_all(self, durable: State) -> None:
         """Start everything that a state on disk has issued and that does not run yet."""

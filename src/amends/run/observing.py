@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import time
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from amends.decide import messages as m
-from amends.decide.barrier import Verdict
+from amends.decide.barrier import Verdict, answer
+from amends.decide.baton import Saga
 from amends.decide.draft import Decision
 from amends.decide.events import Phase
 from amends.decide.messages import Message
@@ -30,7 +32,7 @@ from amends.run.attempt import Attempt, outcome
 if TYPE_CHECKING:
     from amends.run.hop import Hop, HopTry
     from amends.run.inbox import CommandTry
-    from amends.run.journey import At, Journey, Next
+    from amends.run.journey import Journey, Next
     from amends.run.live import Live
     from amends.run.participant_events import EventTry
     from amends.run.participant_work import Work
@@ -77,7 +79,7 @@ class Eye:
                 if node.remote and due is not None:
                     timeout = node.timeout if phase is Phase.ACTION else node.undo_timeout
                     self._course.sent[address, phase] = Sent(due - timeout, step.track(phase).attempts, step.round)
-        except Exception:  # noqa: BLE001  # logged
+        except (Exception, CancelledError):  # noqa: BLE001  # logged
             self._close()
 
     def written(self, decision: Decision) -> None:
@@ -85,7 +87,7 @@ class Eye:
         try:
             for event in self._course.told(decision.events, decision.state, self._live.shell.now()):
                 self._hub.tell(event)
-        except Exception:  # noqa: BLE001  # logged
+        except (Exception, CancelledError):  # noqa: BLE001  # logged
             self._close()
 
     def _close(self) -> None:
@@ -148,7 +150,7 @@ async def _watched(work: Work, command: Command, *, alone: bool) -> Reply:
 
     async def job() -> tuple[Reply, str]:
         reply = await work.answer(command, alone=alone, tried=tries.append)
-        return reply, "succeeded" if reply.word is Word.COMPENSATED else reply.word.value
+        return reply, _word_of(reply.word)
 
     def repeated() -> str:
         return _repeated(tries[-1].verdict if tries else None)
@@ -160,13 +162,14 @@ async def _watched(work: Work, command: Command, *, alone: bool) -> Reply:
 def passed(work: Work, transactions: Transactions, it: HopTry, journey: Journey) -> Coroutine[Any, Any, Message]:
     """What becomes of a command of a choreographed saga, told likewise."""
     made = work.passed(transactions, it, it.handling)
-    return _passed(work, it, _about(journey), made) if work.hub.on else made
+    return _passed(work, it, _about(journey.saga), made) if work.hub.on else made
 
 
 async def _passed(work: Work, it: HopTry, about: About, made: Coroutine[Any, Any, Message]) -> Message:
     async def job() -> tuple[Message, str]:
         message = await made
-        return message, said_of(message)[0]
+        verdict = it.verdict  # where there is one, the handler was not called, and the message says nothing
+        return message, said_of(message)[0] if verdict is None else _word_of(answer(verdict, it.stored))
 
     return await _handled(work, about, it.command, job, lambda: _repeated(it.verdict))
 
@@ -216,12 +219,13 @@ async def _event_passed(work: Work, it: EventTry, made: Coroutine[Any, Any, Mess
         work.hub.tell(o.EventEnded(service, time.time(), *what, seconds, word, it.seen))
 
 
-def hop_told(work: Work, hop: Hop, at: At, came: int, *, began: float) -> None:
-    """A hop of a choreographed saga is on disk. came: with so many rows it had come. began: when its command was."""
+def hop_told(work: Work, hop: Hop, asked: Command | None, came: int, *, began: float) -> None:
+    """A hop of a choreographed saga is on disk. asked: what its service was, if it was. came: with so many rows it had
+    come. began: when its command was."""
     journey, now = hop.journey, time.time()
-    course = Course(_about(journey), journey.plan)
-    address, phase, round_ = at
-    course.sent[address, phase] = Sent(began, max(journey.state.step(address).track(phase).attempts, 1), round_)
+    course = Course(_about(journey.saga), journey.plan)
+    if asked is not None:
+        course.sent[asked.step, asked.phase] = Sent(began, asked.attempt, asked.round)
     lines = journey.since(0 if came == 1 else came)  # with its first hop it has begun
     for event in course.told(lines, journey.state, now):
         work.hub.tell(event)
@@ -235,16 +239,22 @@ def trace_of(work: Work, journey: Journey, following: Next) -> Mapping[str, str]
     return work.hub.carried(_sent(work, journey, following)) if work.hub.on else NO_TRACE
 
 
+def first_trace(hub: Hub, saga: Saga, to: str, step: str) -> Mapping[str, str]:
+    """What travels with the first baton of a saga, which its home sends."""
+    if not hub.on:
+        return NO_TRACE
+    return hub.carried(o.HopSent(_about(saga), time.time(), saga.home, to, step, Phase.ACTION, 1, 1))
+
+
 def _sent(work: Work, journey: Journey, following: Next) -> o.HopSent:
     baton = following.baton
     address, phase, round_ = ("", Phase.ACTION, 1) if baton is None else (baton.step, baton.phase, baton.round)
     attempt = max(journey.state.step(address).track(phase).attempts, 1) if address else 1
     service = work.handlers.service.name
-    return o.HopSent(_about(journey), time.time(), service, following.to, address, phase, round_, attempt)
+    return o.HopSent(_about(journey.saga), time.time(), service, following.to, address, phase, round_, attempt)
 
 
-def _about(journey: Journey) -> About:
-    saga = journey.saga
+def _about(saga: Saga) -> About:
     return About(saga.home, saga.plan, saga.key, saga.id)
 
 
@@ -252,6 +262,11 @@ def _in_batch(work: Work, command: Command) -> bool:
     known = work.handlers.commands.get(command.type)
     handler = None if known is None else known.handler(command.phase)
     return handler is not None and handler.batch > 1
+
+
+def _word_of(word: Word) -> str:
+    """What is told of a reply."""
+    return "succeeded" if word is Word.COMPENSATED else word.value
 
 
 def _repeated(verdict: Verdict | None) -> str:

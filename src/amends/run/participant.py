@@ -18,6 +18,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from amends.decide.choreography import obstacles
 from amends.decide.events import Phase
+from amends.decide.messages import Start
 from amends.define.context import Context
 from amends.define.contract import Command, Event, Service
 from amends.define.handlers import Compensates, CompensatesNothing, Given, Handlers, Handles, On
@@ -117,6 +118,7 @@ class Participant(Acts):
         self._built = Built(
             Handlers(service), database, broker, provided, tuple(around), limits, migrate, routes, told, keys
         )
+        self._hub = Hub(told)  # one for all that it does: an observer that has failed is told nothing more
         self._session: ParticipantSession | None = None
         self._entered = False
 
@@ -222,10 +224,11 @@ class Participant(Acts):
         settings = self._built.settings
         payload, _ = saga.program.input.admit(input, f"the input of {saga.name}", settings.payload_bytes)
         key = uuid.uuid4().hex if id is None else check_id(id)
-        start = begun(self.service.name, going, key, payload, settings, told_here(None).hops)
-        if self._built.observers:
+        hub = self._hub if self._session is None else self._session.hub
+        start = begun(self.service.name, going, key, Start(payload, hops=told_here(None).hops), settings, hub)
+        if hub.on:
             about = About(self.service.name, saga.name, key, start.saga.id)
-            Hub(self._built.observers).tell(SagaRequested(about, about.made_at))
+            hub.tell(SagaRequested(about, about.made_at))
         given, written = write_within(start.write(), within)
         if not inspect.isawaitable(written):
             self._published(given, written)
@@ -282,7 +285,7 @@ class Participant(Acts):
         self.check()
         self._entered = True
         try:
-            session = ParticipantSession(self._built)
+            session = ParticipantSession(self._built, self._hub)
             await session.open()
         except BaseException:
             self._entered = False
@@ -309,7 +312,7 @@ class Participant(Acts):
     def observed_by(self, *observers: Observer) -> None:
         """Have more be told of what happens, from when it is entered next. Raises DefinitionError."""
         told = self._built.observers + check_observers(observers, "Participant")
-        self._built = replace(self._built, observers=told)
+        self._built, self._hub = replace(self._built, observers=told), Hub(told)
 
     # How it fares
 

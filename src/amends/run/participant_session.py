@@ -45,14 +45,14 @@ _log = logging.getLogger("amends.participant")
 class ParticipantSession:
     """One entry of a participant."""
 
-    def __init__(self, built: Built) -> None:
+    def __init__(self, built: Built, hub: Hub) -> None:
         self._built = built
         self._transport = transport_for(built.broker)
         self._sender = Sender(self._transport)
         home = home_of(built.database, built.handlers)
         size = built.settings.transactions
         self._transactions = None if home is None else transactions_on(home, size, migrate=built.migrate)
-        self.hub: Hub = Hub(built.observers)
+        self.hub = hub
         self.work: Work = Work(built.handlers, self._sender, self._transactions, built.settings, built.around, self.hub)
         if built.keys is not None:
             self.work.seals = Seals(built.keys, built.handlers.service.name)

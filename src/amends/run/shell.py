@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
 from amends.decide.draft import Decision
@@ -38,6 +39,7 @@ class Shell(Runner, Protocol):
     deadlines: Deadlines
     draining: bool
     hub: Hub
+    context: Context  # what steps see of it is the same for all, whoever starts a saga or wakes it
 
     def now(self) -> float:
         """The store's clock."""

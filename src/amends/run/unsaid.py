@@ -83,6 +83,8 @@ def in_state(plan: Plan, state: State | None) -> list[object]:
     for address, group in state.groups.items():
         pointers = plan.secrets_in(Payload.ITEM, address)
         known += [Known(item, pointers) for item in group.items]
+    known += [Known(value, plan.secrets_in(Payload.RESULT, name)) for name, value in state.kept.items()]
+    known += [Known(changed, ("",)) for changed in state.given.values()]  # by names of parameters, which no plan has
     return in_payloads(known)
 
 

@@ -8,6 +8,7 @@ Must not: decide, write SQL, or talk to users.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import os
 import socket
@@ -80,6 +81,7 @@ class Worker:
         self.waiting = waiting
         self.hub = hub
         self.resources: dict[Any, Any] = {}
+        self.context: contextvars.Context
         self.worker: int = 0
         self.lives: dict[bytes, Live] = {}
         self.by_key: dict[str, Live] = {}
@@ -112,6 +114,7 @@ class Worker:
         """Open the resources, register, take over what is there, and look for work from now on."""
         try:
             self.resources = await self._providers.open(self._stack)
+            self.context = contextvars.copy_context()
             if self._transactions is not None:
                 await self._transactions.open()
             await self._remote.open()

@@ -132,8 +132,9 @@ class Finder(Protocol):
         """What was parked since an instant and still is, as `parked`, by minute: `look` of them."""
         ...
 
-    async def troubled(self) -> int:
-        """How many open sagas are parked, stalled or have a stuck step."""
+    async def troubled(self) -> dict[str, int]:
+        """How many open sagas are `stalled`, how many of the others are `parked`, and in how many of the rest a step is
+        `stuck`."""
         ...
 
     async def due(self, before: float, look: int) -> Due:

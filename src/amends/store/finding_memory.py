@@ -67,8 +67,8 @@ class MemoryFinder:
         rows = [row for row in self._database().open.values() if row.status == "parked" and row.fingerprint]
         return _tally((("parked", row.updated_at) for row in rows), since, look)
 
-    async def troubled(self) -> int:
-        return sum(in_trouble(row) for row in self._database().open.values())
+    async def troubled(self) -> dict[str, int]:
+        return dict(Counter(_trouble(row) for row in self._database().open.values() if in_trouble(row)))
 
     async def due(self, before: float, look: int) -> Due:
         rows = [row for row in self._database().open.values() if row.owner is None and row.wake_at is not None]
@@ -77,6 +77,10 @@ class MemoryFinder:
 
     async def owned_by(self) -> dict[int, int]:
         return dict(Counter(row.owner for row in self._database().open.values() if row.owner is not None))
+
+
+def _trouble(row: SagaRow) -> str:
+    return "stalled" if row.stalled is not None else "parked" if row.status == "parked" else "stuck"
 
 
 def _between(wanted: Wanted, row: SagaRow) -> bool:

@@ -85,8 +85,8 @@ class SqliteFinder:
     async def parked_per_minute(self, since: float, look: int) -> Tally:
         return tally(await self._all("parked_per_minute", self._namespace(), since, look), since, look)
 
-    async def troubled(self) -> int:
-        return int((await self._all("troubled", self._namespace()))[0][0])
+    async def troubled(self) -> dict[str, int]:
+        return {row[0]: row[1] for row in await self._all("troubled", self._namespace())}
 
     async def due(self, before: float, look: int) -> Due:
         return Due(*(await self._all("due_since", self._namespace(), before, look))[0])

@@ -11,6 +11,36 @@ from web_scene import Far, Job, asking, asks, jobs
 from amends.operate.web import answers
 
 
+def test_a_cursor_is_good_though_the_saga_it_was_made_behind_is_forgotten() -> None:
+    async def main() -> None:
+        async with asking() as at:
+            Far.down = False
+            for number in range(4):
+                await at.orchestrator.run(jobs, Job(), id=f"job-{number}")
+            first = (await at.get("/api/v1/sagas?limit=2")).json()
+            await at.post("/api/v1/prune", {"older_than_seconds": 0, "dry_run": False}, "admin")
+            for number in (8, 9):
+                await at.orchestrator.run(jobs, Job(), id=f"job-{number}")
+            second = await at.get(f"/api/v1/sagas?limit=2&cursor={first['next']}")
+
+        assert (len(first["sagas"]), first["more"]) == (2, True)
+        assert (second.status_code, second.json()["sagas"], second.json()["more"]) == (200, [], False)
+
+    asyncio.run(main())
+
+
+def test_whoever_wants_one_and_names_it_has_that_one() -> None:
+    async def main() -> None:
+        async with asking() as at:
+            for id_ in ("a", "ab"):
+                await at.orchestrator.start(asks, Job(), id=id_)
+            found = (await at.get("/api/v1/sagas?key=a&limit=1")).json()
+
+        assert ([saga["id"] for saga in found["sagas"]], found["more"], found["next"]) == (["a"], False, None)
+
+    asyncio.run(main())
+
+
 def test_a_list_has_the_shape_that_is_described_and_pages_that_meet() -> None:
     async def main() -> None:
         async with asking() as at:
@@ -97,6 +127,7 @@ def test_what_is_not_there_or_written_wrongly_is_a_problem_with_a_stable_code() 
                 "/api/v1/sagas?limit=5&limit=6": (400, "malformed"),
                 "/api/v1/sagas?colour=red": (400, "malformed"),
                 "/api/v1/sagas?cursor=%21": (400, "malformed"),
+                "/api/v1/sagas?cursor=YWJj": (400, "malformed"),
                 "/api/v1/sagas?started_after=yesterday": (400, "malformed"),
                 "/api/v1/sagas/%00": (422, "value-refused"),
                 f"/api/v1/sagas/{'x' * 300}": (422, "limit-exceeded"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,13 +35,16 @@ buy = Saga("buy", pivot(ask_for_stock), input=Ask)
 
 
 @asynccontextmanager
-async def asked(path: Path, source: Source = None, *, alone: bool = False) -> AsyncGenerator[httpx.AsyncClient, None]:
-    """A client of a dashboard that shows the home of one order."""
+async def asked(
+    path: Path, source: Source = None, *, alone: bool = False, orders_made: Sequence[str] = ("order-1",)
+) -> AsyncGenerator[httpx.AsyncClient, None]:
+    """A client of a dashboard that shows the home of one order, or of some."""
     desk = Participant(orders, database=f"sqlite:///{path}", sagas=[buy])
     async with desk:
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            desk.start(buy, Ask("tea"), within=connection, id="order-1")
+            for id_ in orders_made:
+                desk.start(buy, Ask("tea"), within=connection, id=id_)
             connection.execute("COMMIT")
         app = web(Desks(desk) if alone else Desks(source, [desk]), access=access())
         async with client_of(app) as client:
@@ -60,6 +63,22 @@ def test_the_sagas_of_a_home_are_read_beside_those_of_an_orchestrator(tmp_path: 
 
         assert (me["places"], here["sagas"]) == (["orders"], [])
         assert [(saga["id"], saga["home"]) for saga in there["sagas"]] == [("order-1", "orders")]
+
+    asyncio.run(main())
+
+
+def test_the_pages_of_a_home_meet(tmp_path: Path) -> None:
+    made = ("order-1", "order-2", "order-3")
+
+    async def main() -> None:
+        async with asked(tmp_path / "orders.db", alone=True, orders_made=made) as client:
+            page = (await client.get("/api/v1/sagas?limit=1")).json()
+            seen = [saga["id"] for saga in page["sagas"]]
+            while page["more"]:
+                page = (await client.get("/api/v1/sagas", params={"limit": 1, "cursor": page["next"]})).json()
+                seen += [saga["id"] for saga in page["sagas"]]
+
+        assert sorted(seen) == list(made)
 
     asyncio.run(main())
 

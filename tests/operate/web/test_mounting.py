@@ -10,8 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
 from web_scene import SAGAS, Job, asks, client_of
 
 import amends.asgi
@@ -38,6 +40,22 @@ async def living(app: Starlette) -> AsyncGenerator[httpx.AsyncClient, None]:
     """The application with its lifespan, as a server has it."""
     async with app.router.lifespan_context(app), client_of(app) as client:
         yield client
+
+
+def test_metrics_are_open_and_hints_are_shown_where_the_host_says_so() -> None:
+    orchestrator = Orchestrator("memory://", sagas=SAGAS)
+    closed = amends.asgi.web(orchestrator, authenticate=authenticate)
+    opened = amends.asgi.web(orchestrator, authenticate=authenticate, open_metrics=True, hints=["Take the bank away"])
+
+    async def main() -> None:
+        async with orchestrator, client_of(closed) as one, client_of(opened) as other:
+            asked = [(await client.get("/metrics")).status_code for client in (one, other)]
+            page = await other.get("/", headers={**HEADERS, "accept": "text/html"})
+
+        assert asked == [401, 200]
+        assert "Take the bank away" in page.text
+
+    asyncio.run(main())
 
 
 def test_mounted_it_asks_the_session_of_an_orchestrator_that_runs_there() -> None:
@@ -185,6 +203,25 @@ def test_tokens_may_be_given_in_code_and_one_of_the_two_must_be() -> None:
         amends.asgi.web("memory://", tokens={"secret": Person("ada")})
 
 
+def test_hosts_and_origins_are_the_same_however_they_are_written() -> None:
+    token = amends.asgi.new_token()
+    app = amends.asgi.web(
+        "memory://",
+        tokens={token: Person("ada", Role.ADMIN)},
+        hosts=["Ops.Example.com"],
+        origins=["https://Front.Example.com"],
+    )
+
+    async def main() -> None:
+        async with client_of(app) as client:
+            known = {"authorization": f"Bearer {token}", "host": "ops.example.com"}
+            assert (await client.get("/api/v1/me", headers=known)).status_code == 200
+            front = {"host": "ops.example.com", "origin": "https://front.example.com"}
+            assert (await client.post("/login", data={"token": token}, headers=front)).status_code == 303
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(
     "wrong", [("", Role.VIEWER), ("a\nb", Role.VIEWER), ("x" * 101, Role.VIEWER), ("ada", "admin")]
 )
@@ -193,13 +230,61 @@ def test_a_person_that_could_not_stand_in_a_history_is_not_made(wrong: tuple[str
         Person(*wrong)
 
 
-def test_a_hook_that_gives_something_else_than_a_person_lets_nobody_in() -> None:
+def test_a_hook_that_gives_something_else_than_a_person_lets_nobody_in_and_only_the_log_says_what_it_gave(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     app = amends.asgi.web("memory://", authenticate=lambda request: "ada")  # type: ignore[arg-type, return-value]
 
     async def main() -> None:
         async with client_of(app) as client:
             found = await client.get("/api/v1/me")
-        assert found.status_code == 422
-        assert "a Person or None is expected" in found.json()["detail"]
+        assert (found.status_code, found.json()["code"]) == (500, "unforeseen")
+        assert "ada" not in found.text
+        assert "authenticate gave 'ada'; a Person or None is expected" in caplog.text
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "asks"),
+    [
+        (HTTPException(401, "log in first", {"WWW-Authenticate": "Basic"}), 401, "unauthenticated", "Basic"),
+        (HTTPException(401), 401, "unauthenticated", 'Bearer realm="amends"'),
+        (HTTPException(403, "not in the team"), 403, "forbidden", None),
+        (HTTPException(418, "hunter2"), 500, "unforeseen", None),
+    ],
+)
+def test_a_hook_may_refuse_as_its_framework_does(
+    error: HTTPException, status: int, code: str, asks: str | None
+) -> None:
+    async def refuses(request: Request) -> Person | None:
+        raise error
+
+    async def main() -> None:
+        async with client_of(amends.asgi.web("memory://", authenticate=refuses)) as client:
+            found = await client.get("/api/v1/me")
+        assert (found.status_code, found.json()["code"], found.headers.get("www-authenticate")) == (status, code, asks)
+        assert (error.detail == found.json()["detail"]) is (status != 500)
+
+    asyncio.run(main())
+
+
+def test_a_hook_sees_what_the_host_application_has_put_into_the_requests_state() -> None:
+    def known(request: Request) -> Person | None:
+        assert request.app is inner  # and not the host's
+        return Person(f"{request.state.person} of {request.state.web}", Role.OPERATOR)
+
+    inner = amends.asgi.web("memory://", authenticate=known)
+    seen: list[object] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"] = {"person": "hana", "web": "the shop"}
+        await inner(scope, receive, send)
+        seen.append(dict(scope["state"]))
+
+    async def main() -> None:
+        async with client_of(app) as client:
+            assert (await client.get("/api/v1/me")).json()["name"] == "hana of the shop"
+        assert seen == [{"person": "hana", "web": "the shop"}]
 
     asyncio.run(main())

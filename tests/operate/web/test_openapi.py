@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import jsonschema_rs
+import msgspec
 import pytest
 import requests
 import schemathesis
@@ -22,6 +23,7 @@ from starlette.applications import Starlette
 from web_scene import TOKENS, Asking, access, asking
 
 from amends.operate.web.access import Right
+from amends.operate.web.answers import BulkMove
 from amends.operate.web.app import web
 from amends.operate.web.openapi import document
 from amends.operate.web.routing import Guarded
@@ -84,12 +86,38 @@ def test_every_operation_has_a_name_of_its_own_and_says_who_may_ask() -> None:
     assert all(operation["description"].startswith("Takes a") for operation in found)
 
 
-def test_an_act_that_confirms_says_so_in_its_parameters() -> None:
+def test_an_act_takes_the_version_that_was_looked_at_and_says_whether_it_needs_it() -> None:
     for path, method, operation in operations(described()):
-        names = {parameter["name"] for parameter in operation["parameters"]}
+        needed = {parameter["name"]: parameter["required"] for parameter in operation["parameters"]}
         if method == "post" and path.startswith("/api/v1/sagas/{id}/") and not path.endswith("/preview"):
-            assert "Idempotency-Key" in names, path
-            assert ("If-Match" in names) is not path.endswith(("/signal", "/note")), path
+            assert "Idempotency-Key" in needed, path
+            assert needed["If-Match"] is not path.endswith(("/signal", "/note")), path
+            assert "412" in operation["responses"], path
+            assert ("428" in operation["responses"]) is needed["If-Match"], path
+
+
+def test_what_takes_a_body_may_find_it_too_large_and_what_counts_sagas_may_still_be_counting() -> None:
+    for path, _, operation in operations(described()):
+        assert ("413" in operation["responses"]) is ("requestBody" in operation), path
+    begun = described()["paths"]["/api/v1/bulks"]
+    assert ("504" in begun["post"]["responses"], "504" in begun["get"]["responses"]) == (True, False)
+
+
+def test_the_log_of_a_bulk_operation_is_the_list_that_is_described() -> None:
+    answered = described()["paths"]["/api/v1/bulks/{id}/log"]["get"]["responses"]["200"]
+
+    async def main() -> None:
+        async with asking() as at:
+            await at.parked("job-1")
+            body = {"verb": "unpark", "reason": "the far side is back", "search": {"status": ["parked"]}}
+            made = await at.post("/api/v1/bulks", body)
+            found = await at.get(f"{made.headers['location']}/log")
+
+        begun, *_ = msgspec.convert(found.json(), list[BulkMove])
+        assert (begun.move, begun.actor, begun.reason) == ("begun", "ola", "the far side is back")
+
+    assert answered["content"]["application/json"]["schema"]["type"] == "array"
+    asyncio.run(main())
 
 
 def test_nothing_is_said_to_be_unchanged_since_more_than_a_version_changes() -> None:

@@ -145,7 +145,8 @@ def test_logging_out_ends_the_session_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "status"), [({}, 303), ({"origin": "http://evil.example"}, 403), ({"sec-fetch-site": "cross-site"}, 403)]
+    ("headers", "status"),
+    [({}, 303), ({"origin": "http://evil.example"}, 403), ({"sec-fetch-site": "cross-site"}, 403)],
 )
 def test_somebody_who_is_logged_in_may_log_in_anew_from_a_page_of_its_own(headers: dict[str, str], status: int) -> None:
     async def main() -> None:

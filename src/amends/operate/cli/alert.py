@@ -12,6 +12,7 @@ import hashlib
 import os
 import signal
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -19,12 +20,17 @@ from amends.errors import DefinitionError
 from amends.operate.alert import EVERY_SECONDS, TROUBLES, Alert, Look
 from amends.operate.alert_post import Webhook, secrets_of
 from amends.operate.alert_target import target_of
+from amends.operate.cli.app import participant_of
 from amends.operate.cli.desk import desk
 from amends.operate.cli.exits import Exit
 from amends.operate.cli.output import console, word
 from amends.operate.cli.place import Place
 from amends.operate.cli.verb import Verb, place_options
+from amends.operate.database import url_of
+from amends.operate.services import keeping_at, keeping_of
 from amends.operate.values import Trouble
+from amends.run.database import store_of
+from amends.store.sqlite import SqliteStore
 
 SECRET_BYTES_MAX = 4096
 
@@ -34,8 +40,8 @@ SECRET_BYTES_MAX = 4096
     cls=Verb,
     help="Tell a webhook when the set of stuck sagas changes: which are new, which are settled, how many there are of "
     "each kind. One signed POST per change, as Standard Webhooks has it; one that does not arrive is sent again, under "
-    "the same id. How far the webhook was told is kept in a file, so a restart repeats nothing. Sagas that wait for a "
-    "signal are told of only with --trouble=waiting.",
+    "the same id. How far the webhook was told is kept in a file, one for each webhook, database, app and set of "
+    "troubles, so a restart repeats nothing. Sagas that wait for a signal are told of only with --trouble=waiting.",
     examples=[
         "amends alert --webhook https://hooks.example.com/sagas --secret-file webhook.secret",
         "amends alert --webhook https://hooks.example.com/sagas --secret-file webhook.secret --once   # from cron",
@@ -99,12 +105,12 @@ def alert(
     place = Place(**given)
     hook = Webhook(target_of(url, allow_http=allow_http), secrets_of(_read(secret_file)), allow_private=allow_private)
     kinds = frozenset(map(Trouble, troubles)) or TROUBLES
-    where = place.app or place.url
 
     async def watch() -> Look:
         async with desk(place) as found:
-            kept = state or _state_file(url, where, place.namespace or "")
-            made = Alert(found, hook, place=where, troubles=kinds, state=kept, reasons=not without_reasons)
+            seen = _seen(place)
+            kept = state or _state_file(url, *seen.names, place.app or "", *sorted(kinds))
+            made = Alert(found, hook, place=seen.database, troubles=kinds, state=kept, reasons=not without_reasons)
             if once:
                 look = await made.look()
                 _report(look)
@@ -114,6 +120,30 @@ def alert(
             return Look()
 
     return Exit.NOT_ANSWERED if asyncio.run(watch()).wrong else Exit.OK
+
+
+class _Seen(NamedTuple):
+    """What is looked at. database: for people, without a password. path: of its file."""
+
+    database: str
+    namespace: str
+    path: Path | None
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What tells it from everything else that may be looked at from this machine."""
+        return self.database if self.path is None else str(self.path.resolve()), self.namespace
+
+
+def _seen(place: Place) -> _Seen:
+    participant = None if place.app is None else participant_of(place.app)
+    if participant is None:
+        config = place.config()
+        store = store_of(config.database, config.namespace)
+        return _Seen(url_of(config.database), config.namespace, store.path if isinstance(store, SqliteStore) else None)
+    service = participant.service.name
+    keeping = keeping_of(participant) if place.database is None else keeping_at(place.database, service)
+    return _Seen(keeping.where, "", keeping.path)
 
 
 async def _until_told_to_stop(made: Alert, every: float) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from amends.decide.bulk import PER_SECOND, PER_SECOND_MAX, PER_SECOND_MIN, VERBS, Result, Stand
+from amends.errors import IdConflict
 from amends.operate import as_json_bulk as shapes
 from amends.operate.bulk import Bulk, BulkAct, BulkOperations, BulkResults, Targets
 from amends.operate.cli.bulk_shown import (
@@ -32,8 +33,9 @@ from amends.operate.cli.inputs import payload_of
 from amends.operate.cli.output import console, emit_json, print_table, when, word
 from amends.operate.cli.place import Place, command_line
 from amends.operate.cli.safe import safe
-from amends.operate.cli.searching import is_narrow, search_of, search_options
+from amends.operate.cli.searching import as_begun, is_narrow, search_of, search_options
 from amends.operate.cli.verb import F, Verb, actor_option, json_option, place_options
+from amends.operate.values import Search
 
 LIMIT_MAX = 10_000
 REFUSED_SHOWN = 5
@@ -147,7 +149,11 @@ def start(
         return Exit.OK
 
     async def begin(found: BulkOperations) -> Bulk:
-        begun = await found.bulk_start(act, targets, paused=paused, expected=expect, id=bulk_id)
+        try:
+            begun = await found.bulk_start(act, targets, paused=paused, expected=expect, id=bulk_id)
+        except IdConflict:
+            meant = await _as_begun(found, bulk_id or "", targets)
+            begun = await found.bulk_start(act, meant, paused=paused, expected=expect, id=bulk_id)
         return begun if detach or paused else await _followed(found, begun.id, as_json)
 
     return _told(_do(place, begin), place, as_json, begun=detach or paused)
@@ -179,6 +185,14 @@ def _targets(ids: tuple[str, ...], everything: bool, filters: dict[str, Any]) ->
     if not ids and not is_narrow(search) and not everything:
         raise click.UsageError("say which sagas are meant: --status, --saga, --step, …; or --all, if it is all of them")
     return ids or search
+
+
+async def _as_begun(found: BulkOperations, bulk_id: str, targets: Targets) -> Targets:
+    """What was meant when the same command was given first: its spans count from then."""
+    there = await found.bulk(bulk_id)
+    if not isinstance(targets, Search) or there.search is None:
+        return targets
+    return as_begun(targets, there.search, there.created_at)
 
 
 async def _followed(found: BulkOperations, bulk_id: str, as_json: bool) -> Bulk:

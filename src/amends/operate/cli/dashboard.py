@@ -214,7 +214,10 @@ def _add_token(path: Path | None, given: str) -> None:
     from amends.operate.web import tokens
 
     where = tokens.default_path() if path is None else path
-    text = tokens.add(where, tokens.person_of(given))
+    person = tokens.person_of(given)
+    if path is None and not where.exists():
+        tokens.own(where)  # the first one is whose the dashboard is, and logs in by the address that is printed
+    text = tokens.add(where, person)
     click.echo(text)
     click.echo(f"It is in {safe(str(where))}, and good once the dashboard starts again.", err=True)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
@@ -17,6 +18,7 @@ from amends.operate.values import Search, Trouble
 
 F = TypeVar("F", bound=Callable[..., Any])
 STATUSES = ("running", "compensating", "parked", "completed", "compensated")
+COUNTED_SECONDS = 300.0  # for counting what fits, and between two clocks
 _SPANS = {"older_than": "started_before", "newer_than": "started_after", "unchanged_for": "changed_before"}
 _LISTS = {
     "statuses": "status",
@@ -123,6 +125,17 @@ def search_of(filters: dict[str, Any]) -> Search:
         span = filters.pop(name)
         given[instant] = None if span is None else now - span[1]
     return Search(input=filters.pop("fields"), **given)
+
+
+def as_begun(search: Search, begun: Search, at: float) -> Search:
+    """A search just read, its spans counted from when the same was looked for first, for what began at `at`; as it is
+    where that was none with these spans."""
+    ages = [name for name in _SPANS.values() if None not in (getattr(search, name), getattr(begun, name))]
+    for name in ages:
+        first = time.time() - getattr(search, name) + getattr(begun, name)
+        if abs(first - at) > COUNTED_SECONDS:
+            return search
+    return replace(search, **{name: getattr(begun, name) for name in ages})
 
 
 def is_narrow(search: Search) -> bool:

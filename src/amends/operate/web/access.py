@@ -17,15 +17,18 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
 from amends.errors import DefinitionError
+from amends.operate.web.problems import Forbidden, Unknown, WebError
 from amends.operate.web.sessions import SESSION_SECONDS, Codes, Session, Sessions
 
 TOKEN_CHARACTERS_MIN = 20
 TOKEN_CHARACTERS_MAX = 200
 NAME_CHARACTERS_MAX = 100
+PERSON = "amends_person"  # under which it is kept with a request: a host application may have a `person` of its own
 
 
 class Right(IntEnum):
@@ -128,13 +131,9 @@ class Access:
         return self._authenticate is None
 
     async def person(self, connection: HTTPConnection) -> Person | None:
-        """Whose a request is; None of nobody's."""
+        """Whose a request is; None of nobody's. Raises Unknown, Forbidden, and whatever the host's function raises."""
         if self._authenticate is not None:
-            found = self._authenticate(Request(connection.scope))
-            person = await found if inspect.isawaitable(found) else found
-            if person is not None and not isinstance(person, Person):
-                raise DefinitionError(f"authenticate gave {person!r:.80}; a Person or None is expected")
-            return person
+            return await _asked(self._authenticate, Request(connection.scope))
         given = bearer(connection.headers.get("authorization", ""))
         if given is not None:
             token = self.by_text(given)
@@ -185,11 +184,32 @@ class Access:
         return self.sessions.csrf(bound)
 
 
+def known_of(connection: HTTPConnection) -> Person | None:
+    """Whose a request was found to be; None of nobody's."""
+    found: Person | None = getattr(connection.state, PERSON, None)
+    return found
+
+
 def bearer(header: str) -> str | None:
     """The token of an Authorization header, perhaps an empty one; None of a header of another kind, which a proxy may
     have asked for."""
     scheme, _, text = header.strip().partition(" ")
     return text.strip() if scheme.lower() == "bearer" else None
+
+
+async def _asked(authenticate: Authenticate, request: Request) -> Person | None:
+    """What the host application says. Frameworks have refusing be an exception, so that is one of ours then."""
+    try:
+        found = authenticate(request)
+        person = await found if inspect.isawaitable(found) else found
+    except HTTPException as error:
+        refusal: type[WebError] | None = {401: Unknown, 403: Forbidden}.get(error.status_code)
+        if refusal is None:
+            raise
+        raise refusal(str(error.detail), **(error.headers or {})) from error
+    if person is not None and not isinstance(person, Person):
+        raise TypeError(f"authenticate gave {person!r:.80}; a Person or None is expected")  # nothing for whoever asks
+    return person
 
 
 def _root(connection: HTTPConnection) -> str:

@@ -243,6 +243,16 @@ class Findings(Struct):
     findings: list[Finding]
 
 
+class BulkMove(Struct):
+    """One thing that happened to a bulk operation, and who did it."""
+
+    version: int
+    at: str
+    move: str
+    actor: str
+    reason: str | None
+
+
 class Pruned(Struct):
     """What became of sagas that ended long ago."""
 

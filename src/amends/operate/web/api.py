@@ -31,7 +31,7 @@ from amends.operate.web.desks import Desk
 from amends.operate.web.openapi import document
 from amends.operate.web.plans import plans_of
 from amends.operate.web.problems import Forbidden, NotHere
-from amends.operate.web.reading import answer, cursor_of, etag, id_of, query_of
+from amends.operate.web.reading import answer, cursor_of, etag, place_of, query_of
 from amends.operate.web.routing import Guarded, Told, route
 from amends.operate.web.searching import search_of
 
@@ -130,11 +130,9 @@ async def list_(request: Request) -> Response:
     """Sagas that fit, in pages."""
     query = query_of(request, s.PageQuery)
     wanted = search_of(request, query)
-    before = None if query.cursor is None else id_of(query.cursor)
+    before = None if query.cursor is None else place_of(query.cursor)
     page = await (await desk_of(request)).search(wanted, before=before, limit=query.limit)
-    data = as_json.page(page)
-    following = page.next or (page.sagas[-1].id if page.more and page.sagas else "")
-    return answer({**data, "next": cursor_of(following) if page.more and following else None})
+    return answer({**as_json.page(page), "next": cursor_of(page.place) if page.more else None})
 
 
 async def show(request: Request) -> Response:

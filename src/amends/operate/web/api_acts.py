@@ -60,8 +60,17 @@ def _act(
     one: str, handler: Callable[[Request], Awaitable[Response]], body: type[Any], summary: str, *, confirms: bool = True
 ) -> Guarded:
     name = getattr(handler, "__name__", "")
-    errors = (404, 409, *((412, 428) if confirms else ()))
-    told = Told(summary, "acts", s.Query, body, a.Answered, confirms=confirms, repeats=True, errors=errors)
+    told = Told(
+        summary,
+        "acts",
+        s.Query,
+        body,
+        a.Answered,
+        confirms=confirms,
+        versioned=not confirms,
+        repeats=True,
+        errors=(404, 409, 412, *((428,) if confirms else ())),
+    )
     return route(f"{one}/{name}", handler, right=Right.OPERATE, methods=("POST",), told=told)
 
 

@@ -32,9 +32,9 @@ from amends.operate.web.searching import search_of
 def routes(root: str) -> list[Guarded]:
     """All of them. root: of the API."""
     one = f"{root}/bulks/{{id}}"
-    errors = (404, 501)
+    errors, counting = (404, 501), (409, 412, 501, 504)
     planned = Told("What it would do: a dry run", "bulk", s.Query, s.BulkPlanBody, a.Anything, errors=(501,))
-    begun = Told("Begin one", "bulk", s.Query, s.BulkBody, a.Anything, status=201, repeats=True, errors=(409, 412, 501))
+    begun = Told("Begin one", "bulk", s.Query, s.BulkBody, a.Anything, status=201, repeats=True, errors=counting)
     seen = Told("Bulk operations, newest first", "bulk", s.BulksQuery, answer=a.Anything, errors=errors)
     found = [
         route(f"{root}/bulks/plan", plan, right=Right.OPERATE, methods=("POST",), name="bulk_plan", told=planned),
@@ -42,7 +42,7 @@ def routes(root: str) -> list[Guarded]:
         route(f"{root}/bulks", list_, right=Right.VIEW, name="bulks", told=seen),
         _read(one, show, "One of them", s.Query, "bulk"),
         _read(f"{one}/results", results, "What became of each saga", s.ResultsQuery, "bulk_results"),
-        _read(f"{one}/log", log, "Who did what with it", s.Query, "bulk_log"),
+        _read(f"{one}/log", log, "Who did what with it", s.Query, "bulk_log", list[a.BulkMove]),
     ]
     for move, summary in {"pause": "Have it rest", "resume": "Have it go on", "cancel": "End it early"}.items():
         told = Told(summary, "bulk", s.Query, s.Plainly, a.Anything, confirms=True, errors=(404, 409, 412, 428, 501))
@@ -51,8 +51,8 @@ def routes(root: str) -> list[Guarded]:
     return found
 
 
-def _read(path: str, handler: Any, summary: str, query: type[Any], name: str) -> Guarded:
-    told = Told(summary, "bulk", query, answer=a.Anything, errors=(404, 501))
+def _read(path: str, handler: Any, summary: str, query: type[Any], name: str, shown: Any = a.Anything) -> Guarded:
+    told = Told(summary, "bulk", query, answer=shown, errors=(404, 501))
     return route(path, handler, right=Right.VIEW, name=name, told=told)
 
 

@@ -57,7 +57,8 @@ def web(
         return await desks.one(place).desk()
 
     live = Live(find, look, given.listeners)
-    context = Web(access, desks, given, live, title, frozenset(hosts), frozenset(origins), open_metrics, tuple(hints))
+    names, pages_of = (frozenset(map(str.lower, texts)) for texts in (hosts, origins))  # as browsers write them
+    context = Web(access, desks, given, live, title, names, pages_of, open_metrics, tuple(hints))
     pages = _pages()
     routes = [*api_routes(), *door_routes(context, pages=bool(pages)), *pages]
     check_routes(routes)

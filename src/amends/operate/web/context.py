@@ -2,7 +2,7 @@
 
     web = web_of(request)               # the one application: access, desks, limits, live events
     desk = await desk_of(request)       # Operations | HomeOperations, of the place that `?at=` names
-    person = person_of(request)         # who asks; also request.state.person, which may be None on open routes
+    person = person_of(request)         # who asks; known_of(request) may be None, on open routes
     csrf(request)                       # for the hidden field `csrf` of every form that posts
     href(request, "sagas", saga_id)     # a link under wherever this is mounted, every part quoted
 
@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, quote
 
 from starlette.requests import HTTPConnection, Request
 
-from amends.operate.web.access import Access, Person
+from amends.operate.web.access import Access, Person, known_of
 from amends.operate.web.desks import Desk, Desks
 from amends.operate.web.problems import Unknown
 from amends.run.asking import check_id
@@ -35,8 +35,8 @@ SLASH = "\x1f"  # stands in a path for a slash that was quoted; no id holds it, 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one may ask for. acts: of one person. logins: wrong tokens, from one address. requests: in work at once;
-    those that wait for an outcome, and those that log in, are counted apart. listeners: pages that are told what
-    changes."""
+    those that wait for an outcome, those that act on one saga, and those that log in, are counted apart. listeners:
+    pages that are told what changes."""
 
     body_bytes: int = 2 * 1024 * 1024
     requests: int = 64
@@ -67,13 +67,13 @@ class Web:
 
 def web_of(connection: HTTPConnection) -> Web:
     """The application that a request is in."""
-    found: Web = connection.state.web
+    found: Web = connection.state.amends_web
     return found
 
 
 def person_of(request: Request) -> Person:
     """Who asks. Raises Unknown."""
-    found: Person | None = request.state.person
+    found = known_of(request)
     if found is None:
         raise Unknown("this needs somebody who is known")
     return found
@@ -86,7 +86,7 @@ async def desk_of(request: Request) -> Desk:
 
 def csrf(request: Request) -> str:
     """What a form must carry in its field `csrf`; empty for nobody."""
-    person: Person | None = request.state.person
+    person = known_of(request)
     return "" if person is None else web_of(request).access.csrf(request, person)
 
 

@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from amends.errors import AmendsError
-from amends.operate.web.access import Person, bearer
+from amends.operate.web.access import PERSON, Person, bearer
 from amends.operate.web.answering import refused, unforeseen
 from amends.operate.web.context import SLASH, Web
 from amends.operate.web.problems import Busy, Foreign, Malformed, TooLarge, TooMuch
@@ -75,7 +75,7 @@ class Guard:
     def _prepared(self, scope: Scope) -> Scope:
         """A scope of our own: with what handlers ask for, and with the slashes of ids kept apart from those between
         the parts of a path."""
-        state = {**scope.get("state", {}), "web": self._web, "person": None}
+        state = {**scope.get("state", {}), "amends_web": self._web, PERSON: None}
         return {**scope, "state": state, "path": _path(scope)}
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -110,7 +110,7 @@ class Guard:
         if path in PROBES or path.startswith(STATIC):
             return None  # whose it is does not matter
         person = await self._web.access.person(request)
-        request.state.person = person
+        setattr(request.state, PERSON, person)
         if person is None and bearer(headers.get("authorization", "")) is not None:
             self._count_failure(request)
         if request.method in SAFE or (person is None and path not in OF_NOBODY):

@@ -21,6 +21,7 @@ from amends.operate.web.routing import Guarded, Told
 Json = dict[str, Any]
 Refs = dict[Any, Json]
 ALWAYS = (400, 401, 403, 422, 429, 500, 503)
+SENT = (413,)  # where there is a body
 PLACED = (404, 409)  # where it is about a place of sagas, a definition or something else may not be there
 WORDS = {
     400: "The request is written wrongly",
@@ -29,12 +30,14 @@ WORDS = {
     404: "There is no such thing",
     409: "The saga does not allow that, or the id belongs to something else",
     412: "The saga has moved on since you looked",
+    413: "The body is too large",
     422: "A value cannot be taken",
     428: "If-Match is missing",
     429: "Too much at once",
     500: "That was not expected",
     501: "That is not to be had of this kind of place",
     503: "The database cannot be reached, or too many ask",
+    504: "No answer yet; what was asked is kept",
 }
 IF_MATCH: Json = {
     "name": "If-Match",
@@ -43,6 +46,7 @@ IF_MATCH: Json = {
     "description": 'The version that you looked at, as its ETag says: `"7"`; or `*` for whatever it is by now.',
     "schema": {"type": "string", "pattern": r'^(\*|"[0-9]{1,18}")$'},
 }
+VERSION: Json = {**IF_MATCH, "required": False, "description": f"{IF_MATCH['description']} Without it, likewise."}
 KEY: Json = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -78,7 +82,8 @@ def document(routes: Sequence[Guarded], root: str, cookie: str) -> Json:
 
 def _operation(route: Guarded, told: Told, refs: Refs) -> Json:
     placed = () if told.query is None else PLACED
-    errors = sorted({*ALWAYS, *placed, *told.errors})
+    sent = () if told.body is None else SENT
+    errors = sorted({*ALWAYS, *placed, *sent, *told.errors})
     made: Json = {
         "operationId": route.name,
         "summary": told.summary,
@@ -112,8 +117,8 @@ def _parameters(route: Guarded, told: Told) -> Iterator[Json]:
         defined: Json = msgspec.json.schema(told.query)["$defs"]
         for name, field in defined[told.query.__name__]["properties"].items():
             yield {"name": name, "in": "query", "required": False, "schema": _plain_query(_written_out(field, defined))}
-    if told.confirms:
-        yield IF_MATCH
+    if told.confirms or told.versioned:
+        yield IF_MATCH if told.confirms else VERSION
     if told.repeats:
         yield KEY
 

@@ -43,8 +43,8 @@ class Unknown(WebError):
     status = 401
     title = "Nobody is known by this request"
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text, WWW_Authenticate='Bearer realm="amends"')
+    def __init__(self, text: str, **headers: str) -> None:
+        super().__init__(text, **{"WWW-Authenticate": 'Bearer realm="amends"', **headers})
 
 
 class Forbidden(WebError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar, get_origin, get_type_hints
 
@@ -16,13 +17,13 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from amends.errors import AmendsError
 from amends.operate.cli.inputs import payload_of as payload_of_text
 from amends.operate.web.problems import Malformed, VersionNeeded
 from amends.run.asking import check_id
 
 S = TypeVar("S", bound=msgspec.Struct)
 JSON = "application/json"
+PLACE_BYTES = 16  # of an internal id
 
 
 def query_of(request: Request, kind: type[S]) -> S:
@@ -90,18 +91,18 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
-def cursor_of(id_: str) -> str:
+def cursor_of(place: bytes) -> str:
     """Where the next page begins, as text without a meaning to anybody else."""
-    return base64.urlsafe_b64encode(id_.encode()).decode().rstrip("=")
+    return base64.urlsafe_b64encode(place).decode().rstrip("=")
 
 
-def id_of(cursor: str) -> str:
-    """The saga behind which the next page begins. Raises Malformed."""
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-        return check_id(text)
-    except (binascii.Error, ValueError, AmendsError):
-        raise Malformed(f"cursor={cursor!r:.80}: take what `next` of the page before says") from None
+def place_of(cursor: str) -> bytes:
+    """The place behind which the next page begins, whether or not that saga is still there. Raises Malformed."""
+    with suppress(binascii.Error, ValueError):
+        place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        if len(place) == PLACE_BYTES:
+            return place
+    raise Malformed(f"cursor={cursor!r:.80}: take what `next` of the page before says")
 
 
 def answer(data: object, status: int = 200, **headers: str) -> Response:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from amends.operate.web.access import Person, Right
+from amends.operate.web.access import Right, known_of
 from amends.operate.web.problems import Forbidden, Unknown
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -25,7 +25,8 @@ WRITING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 @dataclass(frozen=True, slots=True)
 class Told:
     """What the OpenAPI document says of a route. query, body: the classes that are read. answer: the class that its
-    JSON has the shape of. confirms: it takes the saga's version in If-Match. repeats: it takes an Idempotency-Key."""
+    JSON has the shape of. confirms: it needs the version that was looked at, in If-Match. versioned: it takes it, and
+    needs none. repeats: it takes an Idempotency-Key."""
 
     summary: str
     tag: str
@@ -34,6 +35,7 @@ class Told:
     answer: Any = None
     status: int = 200
     confirms: bool = False
+    versioned: bool = False
     repeats: bool = False
     errors: tuple[int, ...] = ()
 
@@ -65,7 +67,7 @@ class Guarded(Route):
 def _demanding(right: Right, handler: Handler) -> Handler:
     async def entered(request: Request) -> Response:
         if right is not Right.OPEN:
-            person: Person | None = request.state.person
+            person = known_of(request)
             if person is None:
                 raise Unknown("this needs somebody who is known: log in, or send `Authorization: Bearer …`")
             if not person.may(right):

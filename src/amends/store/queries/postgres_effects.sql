@@ -496,15 +496,33 @@ CROSS JOIN LATERAL jsonb_array_elements_text(h.keys) AS k (key)
 JOIN amends.home AS o ON o.service = h.service AND o.key = k.key
 WHERE o.stand IN ('ended', 'parked')
 
--- Of a service, newest first: for people.
+-- Of a service, newest first: for people. Along the primary key, and so without sorting: a database has few services;
+-- with nothing appended the index of (service, key) is no use.
 -- name: home_list
+WITH h AS (
+    SELECT service, stands, plans, coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AS before
+    FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, stands jsonb, plans jsonb, before uuid)
+)
 SELECT replace(CAST(o.saga AS text), '-', ''), o.plan, o.fingerprint, o.stand, o.first, o.history, o.key
 FROM amends.home AS o
-JOIN jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, stands jsonb, plans jsonb, before uuid)
-    ON o.service = h.service
-WHERE jsonb_exists(h.stands, o.stand)
-    AND (h.plans IS NULL OR jsonb_typeof(h.plans) = 'null' OR jsonb_exists(h.plans, o.plan))
-    AND (h.before IS NULL OR o.saga < h.before)
+WHERE o.service || '' = (SELECT service FROM h)
+    AND jsonb_exists((SELECT stands FROM h), o.stand)
+    AND (coalesce(jsonb_typeof((SELECT plans FROM h)), 'null') = 'null' OR jsonb_exists((SELECT plans FROM h), o.plan))
+    AND o.saga < (SELECT before FROM h)
+ORDER BY o.saga DESC LIMIT CAST($2 AS integer)
+
+-- The same where none that has ended is looked for: the index has the others, in this order.
+-- name: home_list_open
+WITH h AS (
+    SELECT service, stands, plans, coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AS before
+    FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, stands jsonb, plans jsonb, before uuid)
+)
+SELECT replace(CAST(o.saga AS text), '-', ''), o.plan, o.fingerprint, o.stand, o.first, o.history, o.key
+FROM amends.home AS o
+WHERE o.service = (SELECT service FROM h) AND o.stand <> 'ended'
+    AND jsonb_exists((SELECT stands FROM h), o.stand)
+    AND (coalesce(jsonb_typeof((SELECT plans FROM h)), 'null') = 'null' OR jsonb_exists((SELECT plans FROM h), o.plan))
+    AND o.saga < (SELECT before FROM h)
 ORDER BY o.saga DESC LIMIT CAST($2 AS integer)
 
 -- name: home_marks

@@ -115,8 +115,10 @@ FROM (SELECT updated_at FROM amends.saga
 GROUP BY 1, 2
 
 -- name: troubled
-SELECT count(*) FROM amends.saga
+SELECT CASE WHEN stalled IS NOT NULL THEN 'stalled' WHEN status = 'parked' THEN 'parked' ELSE 'stuck' END, count(*)
+FROM amends.saga
 WHERE ns = $1 AND (stuck IS NOT NULL OR stalled IS NOT NULL) AND status IN ('running', 'compensating', 'parked')
+GROUP BY 1
 
 -- name: due_since
 SELECT count(*), min(wake_at)

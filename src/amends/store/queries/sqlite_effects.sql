@@ -278,12 +278,22 @@ SELECT key, stand, history FROM amends_home, (SELECT ?1 AS h)
 WHERE service = json_extract(h, '$.service') AND key IN (SELECT value FROM json_each(h, '$.keys'))
     AND stand IN ('ended', 'parked')
 
--- Of a service, newest first: for people.
+-- Of a service, newest first: for people. Along the primary key, and so without sorting: a file has few services; with
+-- the plus the index of (service, key) is no use.
 -- name: home_list
-SELECT saga, plan, fingerprint, stand, first, history, key FROM amends_home, (SELECT ?1 AS h)
-WHERE service = json_extract(h, '$.service') AND stand IN (SELECT value FROM json_each(h, '$.stands'))
-    AND (json_extract(h, '$.plans') IS NULL OR plan IN (SELECT value FROM json_each(h, '$.plans')))
-    AND (json_extract(h, '$.before') IS NULL OR saga < json_extract(h, '$.before'))
+SELECT saga, plan, fingerprint, stand, first, history, key FROM amends_home
+WHERE +service = json_extract(?1, '$.service') AND stand IN (SELECT value FROM json_each(?1, '$.stands'))
+    AND (json_extract(?1, '$.plans') IS NULL OR plan IN (SELECT value FROM json_each(?1, '$.plans')))
+    AND saga < coalesce(json_extract(?1, '$.before'), 'g')
+ORDER BY saga DESC LIMIT ?2
+
+-- The same where none that has ended is looked for: the index has the others, in this order.
+-- name: home_list_open
+SELECT saga, plan, fingerprint, stand, first, history, key FROM amends_home INDEXED BY amends_home_open
+WHERE service = json_extract(?1, '$.service') AND stand <> 'ended'
+    AND stand IN (SELECT value FROM json_each(?1, '$.stands'))
+    AND (json_extract(?1, '$.plans') IS NULL OR plan IN (SELECT value FROM json_each(?1, '$.plans')))
+    AND saga < coalesce(json_extract(?1, '$.before'), 'g')
 ORDER BY saga DESC LIMIT ?2
 
 -- name: home_marks
@@ -322,6 +332,9 @@ SELECT
         SELECT at FROM amends_outbox WHERE service = ?1 AND settled IS NULL ORDER BY number LIMIT 1
     ), 0),
     (SELECT count(*) FROM amends_inbox_death WHERE deaths > 0 OR parked > 0)
+
+-- name: version
+SELECT version, floor FROM amends_inbox_version
 
 -- name: now
 SELECT (julianday('now') - 2440587.5) * 86400.0

@@ -161,8 +161,10 @@ FROM (SELECT updated_at FROM amends_saga INDEXED BY amends_saga_wrong
 GROUP BY 1, 2
 
 -- name: troubled
-SELECT count(*) FROM amends_saga INDEXED BY amends_saga_trouble
+SELECT CASE WHEN stalled IS NOT NULL THEN 'stalled' WHEN status = 'parked' THEN 'parked' ELSE 'stuck' END, count(*)
+FROM amends_saga INDEXED BY amends_saga_trouble
 WHERE ns = ? AND (stuck IS NOT NULL OR stalled IS NOT NULL) AND status IN ('running', 'compensating', 'parked')
+GROUP BY 1
 
 -- name: due_since
 SELECT count(*), min(wake_at)

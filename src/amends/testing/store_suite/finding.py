@@ -289,13 +289,16 @@ class FindingRules:
         await rig.owned(worker)
         await wrong(rig, worker, "f1", "ship")
         await wrong(rig, worker, "f1", "ship", "compensating")
+        going_on, unfit = await rig.owned(worker), await rig.owned(worker)
+        await rig.first_store.commit(worker, [going_on.next(Head("running", None, None, "ship: no"))])
+        await rig.first_store.stall(worker, unfit.id, "its plan has changed")
         finder = rig.first_store.finder
 
         assert await finder.due(now - 60, LOOK) == Due(2, (await rig.head(late[1])).wake_at)
         assert (await finder.due(now - 60, 1)).sagas == 1
         assert await finder.due(now - 3600, LOOK) == Due(0, None)
         assert await finder.owned_by() == {worker: 2}
-        assert await finder.troubled() == 1
+        assert await finder.troubled() == {"parked": 1, "stuck": 1, "stalled": 1}
 
     @rule
     async def test_nothing_of_another_namespace_is_found(self, rig: Rig) -> None:
@@ -325,7 +328,7 @@ class FindingRules:
         for tally in (finder.ended_per_minute, finder.started_per_minute, finder.parked_per_minute):
             assert (await tally(now - 600, LOOK)).counts == {}
         assert await finder.due(now, LOOK) == Due(0, None)
-        assert (await finder.owned_by(), await finder.troubled()) == ({}, 0)
+        assert (await finder.owned_by(), await finder.troubled()) == ({}, {})
 
     @rule
     async def test_whatever_is_looked_for_is_only_a_value(self, rig: Rig) -> None:

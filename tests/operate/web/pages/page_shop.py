@@ -47,6 +47,10 @@ class Shop:
         assert found.status_code == 200, found.text
         return words_of(found)
 
+    def version(self, id_: str) -> str:
+        """That of a saga's history, as its page has it."""
+        return field(self.get(f"/sagas/{id_}"), "version")
+
     def post(self, path: str, who: str = "admin", **fields: str) -> httpx.Response:
         """A form, with its token."""
         csrf = re.search(r'name="csrf" value="([^"]+)"', self.get("/workers", who).text)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 from page_shop import Shop, field, opened, words_of
 
+from amends.operate.operations import Operations
 from amends.operate.web.pages import filters
 from amends.operate.web.pages.filters import VALUES_MAX
 
@@ -101,3 +104,30 @@ def test_the_form_of_somebody_else_or_for_something_else_is_not_taken_for_the_sa
 
     assert (first.status_code, found.status_code) == (303, 409)
     assert "choose another id" in words_of(found)
+
+
+def test_one_step_is_tried_again_in_many_with_other_arguments(fresh: Shop) -> None:
+    query = "status=parked&verb=change&on=charge_card"
+    value = '{"order": {"sku": "tea", "cents": 7}}'
+    without = fresh.get(f"/bulk/new?{query}")
+    looked = fresh.get(f"/bulk/new?{query}&value={quote(value)}&nothing_stayed=1")
+    fields = {name: field(looked, name) for name in ("on", "value", "nothing_stayed", "status", "expected")}
+
+    sent = [
+        fresh.post("/bulk", reason="the price was wrong", verb="change", message="once", **fields) for _ in range(2)
+    ]
+    fresh.wait(completed(fresh))
+
+    assert without.status_code == 409
+    assert "what is to be different is expected" in words_of(without)
+    assert 'name="nothing_stayed"' in without.text
+    assert "to 2 sagas" in words_of(looked)
+    assert [found.headers["location"] for found in sent] == ["/bulk/once", "/bulk/once"]
+    assert "Try one step again with other arguments: charge_card" in fresh.text("/bulk/once")
+
+
+async def completed(shop: Shop) -> None:
+    """Wait until both orders have gone through."""
+    desk = Operations(shop.scene.orchestrator.session)
+    while {(await desk.show(id_)).line.status for id_ in ("order-1", "order-2")} != {"completed"}:
+        await asyncio.sleep(0.005)

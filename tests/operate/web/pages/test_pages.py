@@ -64,7 +64,7 @@ def test_every_page_keeps_the_policy_loads_nothing_from_elsewhere_and_shows_no_m
 def test_what_a_person_reads_first_is_how_many_wait_for_one(shop: Shop) -> None:
     told = shop.text("/")
 
-    assert "13 sagas wait for a person" in told
+    assert "15 sagas wait for somebody" in told
     assert "See these 9" in told
     assert "the bank refuses our key: 401" in told
 
@@ -168,10 +168,10 @@ def test_an_act_on_a_saga_that_has_moved_on_is_not_done_and_shows_where_it_stand
     fresh.wait(fresh.scene.park(1))
     asked = fresh.get("/sagas/order-1/act?verb=compensate")
     fields = {name: field(asked, name) for name in ("verb", "step", "version", "message")}
-    fresh.post("/sagas/order-1/act", verb="retry", step="charge_card", version="", message="retry-1")
+    fresh.post("/sagas/order-1/act", reason="once more", **{**fields, "verb": "retry", "step": "charge_card"})
     fresh.wait(_moved(fresh, int(fields["version"])))
 
-    late = fresh.post("/sagas/order-1/act", reason="as planned", **fields)
+    late = fresh.post("/sagas/order-1/act", reason="as planned", **{**fields, "message": "another"})
 
     assert late.status_code == 409
     assert "as planned" in late.text
@@ -188,6 +188,8 @@ async def _moved(shop: Shop, version: int) -> None:
     ("fields", "said"),
     [
         ({"verb": "skip", "step": "charge_card", "reason": " "}, "a reason is needed"),
+        ({"verb": "retry", "step": "charge_card"}, "a reason is needed"),
+        ({"verb": "unpark"}, "a reason is needed"),
         ({"verb": "signal", "step": "approval", "value": "{"}, "that is no JSON"),
         ({"verb": "resolve", "step": "charge_card", "reason": "done", "value": "nonsense"}, "that is no JSON"),
     ],
@@ -197,7 +199,7 @@ def test_a_form_that_lacks_something_comes_back_with_what_was_typed(
 ) -> None:
     saga = "trip-1" if fields["verb"] == "signal" else "order-1"
 
-    found = shop.post(f"/sagas/{saga}/act", **fields)
+    found = shop.post(f"/sagas/{saga}/act", version="1", **fields)
 
     assert found.status_code == 409
     assert said in words_of(found)
@@ -207,7 +209,7 @@ def test_a_form_that_lacks_something_comes_back_with_what_was_typed(
 def test_somebody_sees_to_a_saga_and_leaves_a_note(fresh: Shop) -> None:
     fresh.wait(fresh.scene.park(1))
 
-    assigned = fresh.post("/sagas/order-1/assign", "operator", me="1", message="one")
+    assigned = fresh.post("/sagas/order-1/assign", "operator", me="1", version=fresh.version("order-1"), message="one")
     noted = fresh.post("/sagas/order-1/note", "operator", note="the bank was called", message="two")
 
     assert [assigned.headers["location"], noted.headers["location"]] == [
@@ -225,7 +227,8 @@ def test_hostile_text_in_every_field_is_text(fresh: Shop) -> None:
     shop.wait(shop.scene.orchestrator.run(place_order, Order(HOSTILE, note=HOSTILE), id=id_))
     href = re.search(r'data-row href="([^"]+)"', shop.get("/sagas").text)
     assert href is not None
-    shop.post(f"{href[1]}/assign", person=HOSTILE[:60], message="a")
+    version = field(shop.get(href[1]), "version")
+    shop.post(f"{href[1]}/assign", person=HOSTILE[:60], reason=HOSTILE, version=version, message="a")
     shop.post(f"{href[1]}/note", note=HOSTILE, message="b")
     query = HOSTILE.replace("&", "").replace("#", "")
 
@@ -283,13 +286,18 @@ def test_a_bulk_operation_is_paused_resumed_and_cancelled_with_who_did_it(fresh:
     begun = fresh.post("/bulk", reason="r", verb="note", text="t", status="parked", paused="1", message="y")
     there = begun.headers["location"]
 
-    fresh.post(there, "operator", move="cancel", reason="not now")
+    version = field(fresh.get(there), "version")
+
+    without = fresh.post(there, "operator", move="cancel", reason="not now")
+    fresh.post(there, "operator", move="cancel", reason="not now", version=version)
 
     told = fresh.text(there)
+    assert without.status_code == 428
     assert "cancelled" in told
     assert "Olga : not now" in told.replace("Olga:", "Olga :")
-    assert fresh.post(there, move="resume").status_code == 409
-    assert fresh.post(there, move="fly").status_code == 400
+    assert fresh.post(there, move="resume", version=version).status_code == 412
+    assert fresh.post(there, move="resume", version=str(int(version) + 1)).status_code == 409
+    assert fresh.post(there, move="fly", version=version).status_code == 400
 
 
 @pytest.mark.parametrize(
@@ -337,3 +345,9 @@ def test_nobody_is_led_to_the_door_and_after_it_to_where_they_wanted_to_go(fresh
     assert "That token is not known here." in words_of(wrong)
     assert (right.status_code, right.headers["location"]) == (303, "/sagas?status=parked")
     assert fresh.get("/login").status_code == 303
+
+
+def test_the_door_says_where_the_token_is(fresh: Shop) -> None:
+    fresh.post("/logout")
+
+    assert "open the address that it printed, or take the token from the file that it names" in fresh.text("/login")

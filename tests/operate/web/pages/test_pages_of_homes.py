@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, closing
@@ -62,6 +63,21 @@ def test_a_home_stands_beside_the_orchestrated_sagas_and_links_stay_with_it(tmp_
         assert 'href="/sagas/order-1?at=orders"' in listed.text
         assert 'href="/sagas?at="' in listed.text
         assert (first.status_code, first.headers["location"]) == (303, "/sagas?at=orders")
+
+    asyncio.run(main())
+
+
+def test_what_a_home_has_not_is_not_offered_there(tmp_path: Path) -> None:
+    orchestrator = Orchestrator("memory://", sagas=SAGAS)
+
+    async def main() -> None:
+        async with orchestrator, asked(tmp_path / "orders.db", orchestrator) as client:
+            there, here = [await client.get(path, headers=HTML) for path in ("/sagas?at=orders", "/sagas")]
+        async with asked(tmp_path / "alone.db") as client:
+            alone = await client.get("/sagas", headers=HTML)
+
+        assert 'data-place="bulk"' in here.text
+        assert not re.search(r'data-place="bulk"|href="[^"]*/bulk|data-pick', there.text + alone.text)
 
     asyncio.run(main())
 

@@ -10,6 +10,7 @@ Must not: judge what is allowed; whoever decides on the saga answers.
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -23,12 +24,13 @@ from amends.operate.values import Preview, SagaView
 from amends.operate.web.context import desk_of, form_of, person_of, saga_id_of
 from amends.operate.web.desks import Desk
 from amends.operate.web.pages.render import link, page
-from amends.operate.web.pages.saga import half_of
+from amends.operate.web.pages.saga import Typed, half_of, saga_page
 from amends.operate.web.pages.verbs import VERBS, Verb, title_of
-from amends.operate.web.problems import Malformed, problem_of
+from amends.operate.web.problems import Malformed, VersionNeeded, problem_of
 
 SEE_OTHER = 303
 CONFLICT = 409
+Send = Callable[[Desk, str], Awaitable[None]]
 
 
 class Given(NamedTuple):
@@ -69,12 +71,12 @@ async def do(request: Request) -> Response:
         form.get("step", ""),
         form.get("reason", "").strip(),
         form.get("value", ""),
-        _number(form.get("version", "")),
+        version_of(form),
         form.get("message", ""),
         bool(form.get("nothing_stayed")),
     )
     try:
-        if given.verb.needs_reason and not given.reason:
+        if given.verb.reason and not given.reason:
             raise Refused("a reason is needed; it stands in the saga's history for good")
         await act(await desk_of(request), saga_id_of(request), given, person_of(request).name)
     except NotAnswered:
@@ -86,22 +88,39 @@ async def do(request: Request) -> Response:
 
 async def assign(request: Request) -> Response:
     """Say who sees to a saga."""
-    form, person = await form_of(request), person_of(request)
-    name = person.name if form.get("me") else form.get("person", "").strip()
-    message = form.get("message") or None
-    await (await desk_of(request)).assign(saga_id_of(request), name, actor=person.name, message=message)
-    return RedirectResponse(link(request, "sagas", saga_id_of(request), acted="assign"), SEE_OTHER)
+    form, actor = await form_of(request), person_of(request).name
+    name = actor if form.get("me") else form.get("person", "").strip()
+    reason, version, message = form.get("reason", "").strip(), version_of(form), form.get("message") or None
+
+    async def send(desk: Desk, saga_id: str) -> None:
+        await desk.assign(saga_id, name, actor=actor, reason=reason, if_version=version, message=message)
+
+    return await _sent(request, "assign", send, {"person": name, "reason": reason})
 
 
 async def note(request: Request) -> Response:
-    """Keep a note in a saga's history."""
-    form, person = await form_of(request), person_of(request)
-    text = form.get("note", "").strip()
-    if not text:
-        raise Malformed("note: a text is expected")
-    message = form.get("message") or None
-    await (await desk_of(request)).note(saga_id_of(request), text, actor=person.name, message=message)
-    return RedirectResponse(link(request, "sagas", saga_id_of(request), acted="note"), SEE_OTHER)
+    """Keep a note in a saga's history, whatever has happened to it since: a note is about no version."""
+    form, actor = await form_of(request), person_of(request).name
+    text, message = form.get("note", "").strip(), form.get("message") or None
+
+    async def send(desk: Desk, saga_id: str) -> None:
+        if not text:
+            raise ValueRefused("a note needs a text")
+        await desk.note(saga_id, text, actor=actor, message=message)
+
+    return await _sent(request, "note", send, {"note": text})
+
+
+async def _sent(request: Request, verb: str, send: Send, typed: Mapping[str, str]) -> Response:
+    """Have it done, and go back to the saga; or show the saga with what was typed, and why it was not done."""
+    saga_id = saga_id_of(request)
+    try:
+        await send(await desk_of(request), saga_id)
+    except NotAnswered:
+        return RedirectResponse(link(request, "sagas", saga_id, acted=verb, unanswered=1), SEE_OTHER)
+    except (Refused, TooLate, ValueRefused) as error:
+        return await saga_page(request, Typed(error, **typed))
+    return RedirectResponse(link(request, "sagas", saga_id, acted=verb), SEE_OTHER)
 
 
 async def act(desk: Desk, saga_id: str, given: Given, actor: str) -> None:
@@ -213,5 +232,9 @@ def _verb(name: str) -> Verb:
     return VERBS[name]
 
 
-def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+def version_of(form: Mapping[str, str]) -> int:
+    """The version that whoever sends a form saw. Raises VersionNeeded."""
+    text = form.get("version", "")
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise VersionNeeded("version: each form names the one that its reader saw, and this one names none")
+    return int(text)

@@ -21,6 +21,7 @@ from amends.operate.operations import Operations
 from amends.operate.values import Search
 from amends.operate.web.context import desk_of, form_lists_of, person_of, saga_id_of
 from amends.operate.web.pages import filters as f
+from amends.operate.web.pages.acting import version_of
 from amends.operate.web.pages.render import link, live, page
 from amends.operate.web.pages.sagas import allowed
 from amends.operate.web.problems import Malformed, NotHere, problem_of
@@ -50,6 +51,13 @@ OFFERS: dict[str, Offer] = {
     for offer in (
         Offer("unpark", "Try all that is stuck again", "Everything that is stuck in each is tried again."),
         Offer("retry", "Try one step again", "One step, or its undo, is tried again in each.", step=True),
+        Offer(
+            "change",
+            "Try one step again with other arguments",
+            "A new round of it in each, with the arguments that you give, under new keys.",
+            True,
+            value="Arguments (JSON)",
+        ),
         Offer(
             "resolve", "A step was done by hand", "You did it; they go on as if they had.", True, value="Result (JSON)"
         ),
@@ -96,6 +104,7 @@ class Form(NamedTuple):
     reason: str = ""
     per_second: str = "20"
     even_if_changed: bool = False
+    nothing_stayed: bool = False
 
 
 async def bulks(request: Request) -> Response:
@@ -130,11 +139,14 @@ async def start(request: Request) -> Response:
     desk, id_, actor = await _desk(request), fields.get("message") or None, person_of(request).name
     try:
         act = _act(form, actor)
-        expected = int(fields["expected"]) if fields.get("expected", "").isdecimal() else None
+    except ValueRefused as error:
+        return await _new(request, meant, form, dry=True, error=error)
+    expected = int(fields["expected"]) if fields.get("expected", "").isdecimal() else None
+    try:
         begun = await desk.bulk_start(act, meant.targets, expected=expected, id=id_, paused=bool(fields.get("paused")))
     except IdConflict:  # the form once more: what it names by age is another instant by now
         begun = await desk.bulk(id_ or "")
-        if (begun.act.actor, begun.act.verb) != (actor, form.verb):
+        if (begun.act.actor, begun.act.verb, begun.act.step) != (act.actor, act.verb, act.step):
             raise
     except (Refused, Changed, ValueRefused, LimitExceeded) as error:
         return await _new(request, meant, form, dry=True, error=error)
@@ -177,9 +189,8 @@ async def move(request: Request) -> Response:
     todo = moves.get(fields.get("move", ""))
     if todo is None:
         raise Malformed(f"move: there are {', '.join(moves)}")
-    version = fields.get("version", "")
-    given = int(version) if version.isdecimal() and len(version) < 10 else None
-    await todo(id_, actor=person_of(request).name, reason=fields.get("reason", "").strip(), if_version=given)
+    version, reason = version_of(fields), fields.get("reason", "").strip()
+    await todo(id_, actor=person_of(request).name, reason=reason, if_version=version)
     return RedirectResponse(link(request, "bulk", id_), SEE_OTHER)
 
 
@@ -194,7 +205,7 @@ def moves_of(found: Bulk) -> tuple[tuple[str, str], ...]:
 
 def title_of(act: BulkAct) -> str:
     """What it does, in a few words."""
-    offer = OFFERS.get(act.verb)
+    offer = OFFERS.get(act.verb if act.arguments is None else "change")
     title = act.verb if offer is None else offer.title
     return f"{title}: {act.step or act.text}" if act.step or act.text else title
 
@@ -231,24 +242,33 @@ def _act(form: Form, actor: str) -> BulkAct:
     offer = OFFERS.get(form.verb)
     if offer is None:
         raise ValueRefused(f"what is to be done to them? There are {', '.join(OFFERS)}")
-    result: bytes | None = None
-    if offer.value and form.value.strip():
-        try:
-            json.loads(form.value)
-        except (ValueError, RecursionError) as error:
-            raise ValueRefused(f"{offer.value}: that is no JSON ({error})") from None
-        result = form.value.strip().encode()
-    step, text = form.step if offer.step else "", form.text if offer.text else ""
+    value, change = _value(offer, form), form.verb == "change"
+    if change and value is None:
+        raise ValueRefused(f"{offer.value}: what is to be different is expected")
     return BulkAct(
-        form.verb,
+        "retry" if change else form.verb,
         actor,
         form.reason,
-        step,
-        result,
-        text=text,
-        per_second=float(form.per_second),
-        even_if_changed=form.even_if_changed,
+        form.step if offer.step else "",
+        None if change else value,
+        value if change else None,
+        change and form.nothing_stayed,
+        form.text if offer.text else "",
+        float(form.per_second),
+        form.even_if_changed,
     )
+
+
+def _value(offer: Offer, form: Form) -> bytes | None:
+    """What JSON goes with it. Raises ValueRefused."""
+    text = form.value.strip()
+    if not offer.value or not text:
+        return None
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueRefused(f"{offer.value}: that is no JSON ({error})") from None
+    return text.encode()
 
 
 def _form(fields: dict[str, str]) -> Form:
@@ -261,6 +281,7 @@ def _form(fields: dict[str, str]) -> Form:
         fields.get("reason", "").strip(),
         speed if speed in PER_SECOND else "20",
         bool(fields.get("even_if_changed")),
+        bool(fields.get("nothing_stayed")),
     )
 
 

@@ -16,6 +16,7 @@ from amends.decide.plan import Plan, StepNode, walk
 from amends.errors import UnknownSaga
 from amends.operate.drawing import kind_of, lasting
 from amends.operate.operations import Operations
+from amends.operate.web.access import known_of
 from amends.operate.web.context import desk_of, form_of, next_of, web_of
 from amends.operate.web.desks import Desk
 from amends.operate.web.pages.render import link, live, page
@@ -31,6 +32,7 @@ NEXT_STEPS: dict[str, str] = {
     "no-such-page": "The address may be from an older version; the pages are in the bar above.",
     "forbidden": "Ask an admin of this dashboard for a token with another role.",
     "foreign": "Load the page anew and send the form from there.",
+    "version-needed": "Load the page anew and send the form from there.",
     "changed": "Go back and look again: the page you saw is older than the saga.",
     "too-late": "Go back and look again: the saga has moved on.",
     "refused": "Go back and look at what may be done now.",
@@ -38,7 +40,7 @@ NEXT_STEPS: dict[str, str] = {
     "busy": "Wait a moment, then load the page again.",
     "not-answered": "See under Workers whether one is alive. What was asked is kept.",
     "store-unavailable": "See whether the database runs, then load the page again. Nothing was lost.",
-    "schema-mismatch": "Run `amends db` to see which version it has, and `amends db upgrade` to bring it up.",
+    "schema-mismatch": "Run `amends db version` to see which version it has, and `amends db upgrade` to bring it up.",
     "unforeseen": "Load the page again. If it stays so, the dashboard's log says what happened.",
 }
 
@@ -104,7 +106,7 @@ async def definition(request: Request) -> Response:
 
 async def login(request: Request) -> Response:
     """The door."""
-    if getattr(request.state, "person", None) is not None:
+    if known_of(request) is not None:
         return RedirectResponse(link(request, "", at=None), SEE_OTHER)
     wrong = WRONG if "wrong" in request.query_params else ""
     return _door(request, request.query_params.get("next", ""), wrong)

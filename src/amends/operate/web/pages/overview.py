@@ -1,6 +1,6 @@
 """The first page: how all sagas fare, what went wrong most, and who works.
 
-Guarantees: one reading of the store gives the whole page.
+Guarantees: one reading of the store gives the whole page, but for the outboxes of services that are shown beside it.
 Must not: count anything itself.
 """
 
@@ -15,10 +15,12 @@ from starlette.responses import RedirectResponse, Response
 from amends.operate.operations import Operations
 from amends.operate.values import Overview
 from amends.operate.web.context import desk_of, web_of
+from amends.operate.web.outboxes import outboxes_of
 from amends.operate.web.pages.render import link, live, page
-from amends.operate.web.pages.words import count, figure
+from amends.operate.web.pages.words import figure, wait_for_somebody
 
 SEE_OTHER = 303
+NO_WATCHER = "No watcher is alive: sagas go on, and nothing is heard of them"
 
 
 class Rate(NamedTuple):
@@ -59,6 +61,7 @@ async def overview(request: Request) -> Response:
         figures=figures(found),
         rates=rates(found),
         empty=is_empty(found),
+        outboxes=await outboxes_of(web_of(request).desks),
         hints=web_of(request).hints,
     )
 
@@ -66,11 +69,11 @@ async def overview(request: Request) -> Response:
 def headline(found: Overview) -> str:
     """The state of things in one sentence."""
     if found.stuck:
-        return f"{count(found.stuck, 'saga')} {'waits' if found.stuck == 1 else 'wait'} for a person"
+        return wait_for_somebody(found.stuck, more=found.troubles_more)
     going = sum(number for status, number in found.counts.items() if status != "parked")
     if not found.workers and going:
-        return "No worker is alive: nothing moves"
-    return "Nothing waits for anybody"
+        return NO_WATCHER if found.watches else "No worker is alive: nothing moves"
+    return wait_for_somebody(0)
 
 
 def figures(found: Overview) -> tuple[Figure, ...]:

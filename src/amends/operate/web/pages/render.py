@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from amends.operate.cli.safe import safe
-from amends.operate.web.access import Person, Right
+from amends.operate.web.access import Right, known_of
 from amends.operate.web.context import csrf, href, web_of
 from amends.operate.web.pages import words
 from amends.operate.web.pages.spark import spark
@@ -57,7 +57,7 @@ def page(request: Request, template: str, *, status: int = 200, **given: Any) ->
 
 def common(request: Request) -> dict[str, Any]:
     """What every template may use."""
-    person: Person | None = getattr(request.state, "person", None)
+    person = known_of(request)
     web = web_of(request)
     return {
         "title_of_all": web.title,
@@ -65,7 +65,7 @@ def common(request: Request) -> dict[str, Any]:
         "may_act": person is not None and person.may(Right.OPERATE),
         "has_login": web.access.has_login,
         "csrf": "" if person is None else csrf(request),
-        "places": PLACES,
+        "places": [place for place in PLACES if place.name != "bulk" or not at_home(request)],
         "homes": web.desks.names,
         "at": place_of(request),
         "now": time.time(),
@@ -79,6 +79,12 @@ def common(request: Request) -> dict[str, Any]:
 def place_of(request: Request) -> str | None:
     """The place of sagas that a request names; None for the first."""
     return request.query_params.get("at")
+
+
+def at_home(request: Request) -> bool:
+    """Whether that place is the home of choreographed sagas, which are repaired one by one."""
+    at = place_of(request)
+    return bool(web_of(request).desks.names[0] if at is None else at)
 
 
 def link(request: Request, *parts: str, **query: object) -> str:

@@ -6,6 +6,7 @@ Must not: act.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,8 @@ from starlette.responses import Response
 
 from amends.decide.plan import Plan
 from amends.decide.state import State
+from amends.define.secret import MASK
+from amends.errors import AmendsError
 from amends.operate.drawing_svg import flow_svg
 from amends.operate.timeline_svg import timeline_svg
 from amends.operate.values import Act, Line, SagaView, StepLine
@@ -28,11 +31,14 @@ from amends.operate.web.pages.payloads import Shown, shown
 from amends.operate.web.pages.render import link, live, page
 from amends.operate.web.pages.verbs import VERBS, title_of
 from amends.operate.web.pages.words import Mark, day
+from amends.operate.web.problems import Forbidden, problem_of
 
 HISTORY_LINES = 200
 STEP_LINES = 100
 ACT_LINES = 24
+CONFLICT = 409
 FITS_WIDTH = 1150.0
+_MASK = json.dumps(MASK).encode()
 _WIDTH = re.compile(r'<svg[^>]* width="([0-9.]+)"')
 ORDER = tuple(VERBS)
 DONE = {"assign": "It is assigned.", "note": "The note is kept."}
@@ -55,6 +61,16 @@ class Told(NamedTuple):
     newday: str
 
 
+class Typed(NamedTuple):
+    """What somebody typed into the forms of this page, and why it was not done. person: None where that was not
+    changed."""
+
+    error: AmendsError
+    person: str | None = None
+    reason: str = ""
+    note: str = ""
+
+
 class Button(NamedTuple):
     """One act that the saga's state allows."""
 
@@ -68,16 +84,26 @@ class Button(NamedTuple):
 
 async def saga(request: Request) -> Response:
     """The page."""
-    saga_id = saga_id_of(request)
-    view = await (await desk_of(request)).show(saga_id)
-    now, person = time.time(), person_of(request)
+    return await saga_page(request)
+
+
+async def saga_page(request: Request, typed: Typed | None = None) -> Response:
+    """The page; with what was typed, where that was not done. What is marked as secret is shown to who may read
+    payloads and asks for it, once: such a page does not follow the saga. Raises UnknownSaga, Forbidden."""
+    now, person, saga_id, revealed = time.time(), person_of(request), saga_id_of(request), reveals(request)
+    view = await (await desk_of(request)).show(saga_id, reveal=revealed, reader=person.name)
     everything = "all" in request.query_params
     steps = view.steps if everything else _standing_out(view.steps)
     return page(
         request,
         "saga.html",
+        status=200 if typed is None else CONFLICT,
         current="sagas",
-        live=live(request, saga=saga_id),
+        live="" if revealed or typed else live(request, saga=saga_id),
+        revealed=revealed,
+        masked=person.payloads and not revealed and is_masked(view),
+        typed=typed,
+        problem=None if typed is None else problem_of(typed.error),
         view=view,
         line=view.line,
         stand=telling.stand(view, now),
@@ -95,6 +121,20 @@ async def saga(request: Request) -> Response:
         flash=flash(request, view),
         lasted=(view.line.changed_at if view.state.ended else now) - view.line.started_at,
     )
+
+
+def reveals(request: Request) -> bool:
+    """Whether marked fields are to be shown. Raises Forbidden."""
+    wanted = "reveal" in request.query_params
+    if wanted and not person_of(request).payloads:
+        raise Forbidden("to reveal what is marked as secret takes the right to read payloads")
+    return wanted
+
+
+def is_masked(view: SagaView) -> bool:
+    """Whether something in it is marked, and so not shown."""
+    payloads = (view.input, view.result, *(step.result for step in view.steps), *(line.value for line in view.history))
+    return any(_MASK in payload for payload in payloads if payload)
 
 
 def drawn(plan: Plan, state: State | None = None, steps: Sequence[StepLine] = ()) -> tuple[Markup, Markup, bool]:
@@ -145,14 +185,14 @@ def flash(request: Request, view: SagaView) -> Mark | None:
     """What was just done, as the address says it: a known verb and a step that there is, in our own words; an address
     may come from anywhere."""
     verb = request.query_params.get("acted", "")
-    if verb in DONE:
-        return Mark(DONE[verb], "good", "check")
-    if verb not in VERBS:
+    if verb not in VERBS and verb not in DONE:
         return None
     if "unanswered" in request.query_params:
         return Mark(
             "No worker has answered yet. What you asked is kept, and is answered when one comes.", "waiting", "clock"
         )
+    if verb in DONE:
+        return Mark(DONE[verb], "good", "check")
     step = request.query_params.get("on", "")
     about = half_of(view, verb, step) if view.plan.node(step) is not None else ""
     return Mark(f"Accepted: {title_of(verb, about)}.", "good", "check")

@@ -14,13 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from amends.operate.values import SagaLine, StuckLine, Trouble
-from amends.operate.web.access import Person
+from amends.operate.web.access import Person, Right
 from amends.operate.web.context import desk_of, person_of
 from amends.operate.web.pages import filters as f
-from amends.operate.web.pages.render import link, live, page
-from amends.operate.web.pages.words import count
+from amends.operate.web.pages.render import at_home, link, live, page
+from amends.operate.web.pages.words import wait_for_somebody
 from amends.operate.web.plans import plans_of
 from amends.operate.web.problems import Forbidden
+from amends.operate.web.reading import cursor_of, place_of
 
 ROWS = 50
 STUCK_ROWS = 200
@@ -57,7 +58,7 @@ async def sagas(request: Request) -> Response:
     wanted = allowed(f.read(request.query_params.multi_items(), time.time()), person_of(request))
     desk = await desk_of(request)
     before = request.query_params.get("before")
-    found = await desk.search(wanted.search, before=before, limit=ROWS)
+    found = await desk.search(wanted.search, before=None if before is None else place_of(before), limit=ROWS)
     rows = tuple(row_of(line) for line in found.sagas)
     names = sorted({plan.name for plan in await plans_of(desk)})
     return page(
@@ -65,12 +66,13 @@ async def sagas(request: Request) -> Response:
         "sagas.html",
         current="sagas",
         current_part="sagas",
+        may_act=person_of(request).may(Right.OPERATE) and not at_home(request),  # to tick, and to repair
         live=live(request, about="sagas"),
         wanted=wanted,
         words_of=f.in_words(wanted),
         rows=rows,
         more=found.more,
-        pager=pager(request, wanted.pairs, before, found.next if found.more else ""),
+        pager=pager(request, wanted.pairs, before, cursor_of(found.place) if found.more else ""),
         statuses=[_choice(request, wanted.pairs, "status", word) for word in f.STATUSES],
         clear=link(request, "sagas"),
         chip_link=lambda pairs: _at(request, pairs),
@@ -132,10 +134,7 @@ def stuck_row(found: StuckLine) -> Row:
 
 def stuck_title(lines: Sequence[StuckLine], more: bool) -> str:
     """What the page says first."""
-    if not lines:
-        return "Nothing waits for anybody"
-    number = f"More than {len(lines):,} sagas" if more else count(len(lines), "saga")
-    return f"{number} {'waits' if len(lines) == 1 and not more else 'wait'} for somebody"
+    return wait_for_somebody(len(lines), more=more)
 
 
 def pager(request: Request, pairs: f.Pairs, before: str | None, following: str) -> Pager:

@@ -12,15 +12,14 @@ from typing import NamedTuple
 class Verb(NamedTuple):
     """One thing to do. title: on a heading; {} is the step. button: that does it. what: it means, in a sentence.
 
-    reason: it takes one; needs_reason: it is refused without. value: what its value is called, if it takes one.
-    danger: it undoes, or cannot be taken back."""
+    reason: it takes one, and is refused without. value: what its value is called, if it takes one. danger: it undoes,
+    or cannot be taken back."""
 
     name: str
     title: str
     button: str
     what: str
     reason: bool = True
-    needs_reason: bool = False
     value: str = ""
     danger: bool = False
 
@@ -36,22 +35,30 @@ VERBS: dict[str, Verb] = {
             reason=False,
             value="Value (JSON)",
         ),
-        Verb("retry", "Try {} again", "Try again now", "The step, or its undo, is tried again now, under its own key."),
+        Verb(
+            "retry",
+            "Try {} again",
+            "Try again now",
+            "The step, or its undo, is tried again now, under its own key.",
+        ),
         Verb(
             "change",
             "Try {} again with other arguments",
             "Try again with these",
             "A new round of the step with the arguments that you give, under new keys.",
-            needs_reason=True,
             value="Arguments (JSON)",
         ),
-        Verb("unpark", "Try all that is stuck again", "Try again now", "All that is stuck in it is tried again."),
+        Verb(
+            "unpark",
+            "Try all that is stuck again",
+            "Try again now",
+            "All that is stuck in it is tried again.",
+        ),
         Verb(
             "resolve",
             "{} was done by hand",
             "It was done by hand",
             "You did the step, or its undo, yourself; the saga goes on as if it had done it.",
-            needs_reason=True,
             value="Result (JSON)",
         ),
         Verb(
@@ -59,7 +66,6 @@ VERBS: dict[str, Verb] = {
             "Skip {}",
             "Skip it",
             "The step, or its undo, is left as it is and counts as settled. The reason is the evidence.",
-            needs_reason=True,
             danger=True,
         ),
         Verb(
@@ -67,7 +73,6 @@ VERBS: dict[str, Verb] = {
             "Go back and undo what was done",
             "Compensate",
             "What was done is undone, the last step first. A pivot in doubt counts as not happened.",
-            needs_reason=True,
             danger=True,
         ),
         Verb(
@@ -75,7 +80,6 @@ VERBS: dict[str, Verb] = {
             "Cancel it",
             "Cancel the saga",
             "It goes back and undoes what it did, if it has not passed its point of no return.",
-            needs_reason=True,
             danger=True,
         ),
     )

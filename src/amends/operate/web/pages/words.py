@@ -123,6 +123,13 @@ def count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def wait_for_somebody(number: int, *, more: bool = False) -> str:
+    """What is said first where sagas wait. more: there may be others."""
+    if not number:
+        return "Nothing waits for anybody"
+    return f"{'At least ' if more else ''}{count(number, 'saga')} {'waits' if number == 1 else 'wait'} for somebody"
+
+
 def figure(number: int) -> str:
     """A number on its own; beyond what is counted it is said so."""
     return f"{number:,}" if number < COUNT_MAX else f"{COUNT_MAX:,}+"
