@@ -168,6 +168,7 @@ def test_all_of_it_works_without_a_script(act: Desk) -> None:
     page.get_by_role("button", name="To me").click()
     page.get_by_text("It is assigned.").wait_for()
     page.locator("a.act", has_text="Try charge_card again").first.click()
+    page.locator("#reason").fill("the bank is back")
     page.get_by_role("button", name="Try again now").click()
     page.get_by_text("Accepted: Try charge_card again.").wait_for()
 
