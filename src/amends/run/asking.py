@@ -80,7 +80,7 @@ class Asking:
         await self.check_run_here(mail.key)
         mail = sealed(mail, self.seals)
 
-        async def send() -> bytes | None:
+        async def send() -> MailRow | None:
             if before is not None:
                 await before()
             return (await self.store.send([mail]))[0]
