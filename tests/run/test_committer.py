@@ -108,7 +108,7 @@ def committed(*fates: Fate, hub: Hub, told: list[Any]) -> None:
 
     async def main() -> None:
         store: Any = Told(*fates)
-        committer = Committer(store, 1, 100, hub, retired=list, broken=lambda error: None)
+        committer = Committer(store, 1, 100, hub, retired=lambda: None, broken=lambda _: None)
         for number in range(len(fates)):
             committer.submit(Write(bytes([number]), 1, number, b"[]"), lambda fate, n=number: hears(n, fate))
         await until(lambda: len(told) == len(fates))
