@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from amends.run.effects import upgrade_inbox
 from amends.store import effects
 from amends.store.effects_postgres import SQL as POSTGRES
