@@ -114,12 +114,10 @@ def test_a_batch_takes_as_long_as_its_sagas_are_apart_so_no_two_go_faster_than_w
     assert moments(size, per_second, [1.0] * size)[-1] <= span(size, per_second)
 
 
-def test_silence_is_counted_in_a_row_and_ends_with_an_answer() -> None:
-    no = Result.NOT_ANSWERED
-
-    assert silence(0, [no, no]) == 2
-    assert silence(2, [no]) == 3
-    assert silence(7, [no, Result.REFUSED, no]) == 1
+def test_silence_is_counted_in_a_row_and_ends_with_whoever_is_heard() -> None:
+    assert silence(0, [False, False]) == 2
+    assert silence(2, [False]) == 3
+    assert silence(7, [False, True, False]) == 1
     assert silence(7, []) == 7
 
 
@@ -136,6 +134,11 @@ def test_silence_is_counted_in_a_row_and_ends_with_an_answer() -> None:
 )
 def test_very_many_in_a_row_or_all_of_few_say_that_nobody_answers(silent: int, tally: Tally, nobody: bool) -> None:
     assert nobody_answers(silent, tally) is nobody
+
+
+def test_an_act_that_was_taken_says_that_somebody_is_there_unless_very_many_in_a_row_say_nothing() -> None:
+    assert not nobody_answers(3, Tally(4, failed=4), taken=True)
+    assert nobody_answers(SILENT_MAX, Tally(400, failed=60), taken=True)
 
 
 def test_each_result_counts_once_as_done_refused_or_failed() -> None:

@@ -218,4 +218,31 @@ def test_what_is_not_counted_is_no_error() -> None:
 
     metrics(o.SagaRequested(ABOUT, 1.0))
 
-    assert not any(family.samples for family in metrics.families())
+    assert metrics.families() == Metrics().families()
+
+
+def series(metrics: Metrics) -> dict[str, float]:
+    """All that there is, as it is written."""
+    lines = [line for line in exposition(metrics.families()).splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
+
+def test_what_has_no_labels_is_there_before_it_happens() -> None:
+    """Of a counter that appears with 1, Prometheus sees no increase: whoever alerts on that would miss the first."""
+    found = series(Metrics())
+
+    assert found["amends_worker_retirements_total"] == found["amends_commit_failures_total"] == 0
+    assert found["amends_commit_writes_count"] == found['amends_commit_seconds_bucket{le="+Inf"}'] == 0
+
+
+def test_what_may_befall_a_saga_is_there_once_one_was_started() -> None:
+    metrics = Metrics()
+    metrics(o.SagaStarted(ABOUT, 1.0))
+
+    found = series(metrics)
+    metrics(o.SagaParked(ABOUT, 2.0))
+    metrics(o.SagaStarted(ABOUT, 3.0))
+
+    kinds = ("sagas_parked", "sagas_resumed", "sagas_adopted", "late_answers")
+    assert [found[f'amends_{kind}_total{{saga="trip"}}'] for kind in kinds] == [0, 0, 0, 0]
+    assert metrics.value("amends_sagas_parked_total", "trip") == 1

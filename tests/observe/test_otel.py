@@ -440,8 +440,8 @@ def test_a_delivery_that_overlaps_itself_ends_its_own_span_each_time() -> None:
     """A broker may hand a command out again while it is still done."""
     traced = Traced()
     first, second, third = copy_context(), copy_context(), copy_context()
-    for at, context in enumerate((first, second, third)):
-        context.run(traced.tracing, o.HandlerBegan(ONE, float(at), *WHAT))
+    for began, context in enumerate((first, second, third)):
+        context.run(traced.tracing, o.HandlerBegan(ONE, float(began), *WHAT))
 
     for at, context in ((4.0, second), (5.0, copy_context()), (6.0, third)):
         context.run(traced.tracing, o.HandlerEnded(ONE, at, *WHAT, 1.0, "succeeded"))

@@ -432,10 +432,10 @@ def test_one_saga_that_nobody_answers_for_does_not_hold_the_others_up(monkeypatc
         async with scene.parked(3) as (orchestrator, found):
             ask = orchestrator.session.ask
 
-            async def deaf(mail: NewMail) -> str:
+            async def deaf(mail: NewMail, **given: Any) -> str:
                 if mail.key == "job-1":
                     await asyncio.sleep(60)
-                return await ask(mail)
+                return await ask(mail, **given)
 
             monkeypatch.setattr(orchestrator.session, "ask", deaf)
             begun = await found.bulk_start(act(per_second=1.0 / 0.01), PARKED)

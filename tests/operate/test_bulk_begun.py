@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
-from bulk_scene import Scene
+from bulk_scene import Job, Scene
 from test_acts_in_bulk import PARKED, act, until
 
+from amends import Orchestrator, Saga, Settings, pivot, step
 from amends.errors import IdConflict, NotAnswered, Refused, StoreUnavailable
 from amends.operate import bulk as operate_bulk
 from amends.operate.bulk import BulkAct
 from amends.operate.operations import Operations
+from amends.operate.values import Search
+from amends.run import bulk as run_bulk
+from amends.run import bulk_left
 from amends.store.base import MailRow
 from amends.store.bulk import NewTarget
 
@@ -186,11 +191,87 @@ def test_what_was_asked_and_has_no_answer_is_told_as_that(monkeypatch: pytest.Mo
             monkeypatch.setattr(store, "sent", unanswered)
 
             async def written() -> bool:
-                return not (await found.bulk("repair")).runner
+                return len((await found.bulk_results("repair", words=("not answered",))).lines) == 2
 
             await until(written)
 
             said = await found.bulk_results("repair")
             assert [line.word for line in said.lines] == ["not answered", "not answered", ""]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+def test_what_was_done_after_its_operation_had_ended_is_found(
+    cancelled: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody was there to answer; then it was cancelled, or went to its end; then somebody came."""
+    monkeypatch.setattr(run_bulk, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(bulk_left, "AGAIN_SECONDS", 0.1)
+    url = f"sqlite:///{tmp_path}/jobs.db"
+
+    async def main() -> None:
+        scene = Scene()
+        async with scene.parked(2, url):
+            pass  # its worker has gone
+        client = scene.orchestrator(url)
+        async with client.client():
+            found = Operations(client.session)
+            await found.bulk_start(act(), PARKED, id="repair")
+            assert (await found.bulk_run("repair")).state == "paused"
+            if cancelled:
+                await found.bulk_cancel("repair", actor="bob")
+            else:
+                await found.bulk_resume("repair", actor="bob")
+                await found.bulk_run("repair")
+        async with scene.orchestrator(url) as worker:
+            found = Operations(worker.session)
+
+            async def known() -> bool:
+                return (await found.bulk("repair")).done == 2
+
+            await until(known)
+
+            bulk = await found.bulk("repair")
+            assert (bulk.state, bulk.failed) == ("cancelled" if cancelled else "done", 0)
+            assert [line.word for line in (await found.bulk_results("repair")).lines] == ["accepted", "accepted"]
+            assert sorted(scene.calls) == ["job-0", "job-1"]
+
+    asyncio.run(main())
+
+
+def test_sagas_in_the_middle_of_their_pivot_are_told_of_as_that_and_are_no_silence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run_bulk, "ASK_SECONDS", 0.2)
+    monkeypatch.setattr(bulk_left, "AGAIN_SECONDS", 0.1)
+
+    async def main() -> None:
+        go = asyncio.Event()
+
+        @step
+        async def pay(job: Job) -> int:
+            await go.wait()
+            return job.size
+
+        paid = Saga("paid", pivot(pay), input=Job, output=pay)
+        async with Orchestrator("memory://", sagas=[paid], settings=Settings(poll_seconds=0.05)) as orchestrator:
+            found = Operations(orchestrator.session)
+            for number in range(3):
+                await orchestrator.start(paid, Job(number), id=f"paid-{number}")
+            await asyncio.sleep(0.05)
+            await found.bulk_start(act("cancel"), Search(sagas=("paid",)), id="stop")
+
+            ended = await found.bulk_run("stop")
+
+            assert (ended.state, ended.failed) == ("done", 3)
+            assert {line.detail for line in (await found.bulk_results("stop")).lines} == {run_bulk.TAKEN}
+            go.set()
+
+            async def known() -> bool:
+                return (await found.bulk("stop")).refused == 3
+
+            await until(known)
+            assert {line.word for line in (await found.bulk_results("stop")).lines} == {"too late"}
 
     asyncio.run(main())

@@ -108,6 +108,8 @@ def test_what_is_not_allowed_is_refused_and_changes_nothing(tmp_path: Path) -> N
             await app.skip("o-1", "no-such-step", reason="why not")
         with pytest.raises(Refused, match="no JSON"):
             await app.resolve("o-1", "ship", reason="why not", result=b"{")
+        with pytest.raises(Refused, match="begins as what is sealed"):
+            await app.resolve("o-1", "ship", reason="why not", result=rb'"\u0073ealed:a:QUJD"')
         with pytest.raises(Refused, match="the limit is 2000"):
             await app.unpark("o-1", reason="x" * 2001)
         with pytest.raises(UnknownSaga, match="has started no saga 'o-2'"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +11,9 @@ import pytest
 from engine import Order, database, engine, state, status, until, virtually
 
 from amends import Compensated, Completed, Context, Parked, Reject, Retry, Saga, Settings, pivot, sleep, step, wait_for
-from amends.errors import LimitExceeded, NotAnswered, Refused, TooLate, UnknownSaga, ValueRefused
+from amends.errors import LimitExceeded, NotAnswered, Refused, StoreUnavailable, TooLate, UnknownSaga, ValueRefused
 from amends.run import mailbox
-from amends.store.base import NewMail
+from amends.store.base import MailRow, NewMail
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,40 @@ def test_what_nobody_answers_is_kept_and_said_to_be() -> None:
                 return await handle.outcome(timeout=60)
 
     assert virtually(main()) == Completed("kept")
+
+
+def test_whoever_does_not_want_it_any_more_has_it_not_sent_when_the_store_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class UnwantedError(Exception):
+        """It was, when it was tried first."""
+
+    async def main() -> int:
+        tries = 0
+
+        async def away(mails: Sequence[NewMail]) -> list[MailRow | None]:
+            raise StoreUnavailable("away")
+
+        async def wanted() -> None:
+            nonlocal tries
+            tries += 1
+            if tries == 3:
+                monkeypatch.undo()
+                raise UnwantedError
+
+        async with engine(waiting) as orchestrator:
+            handle = await orchestrator.start(waiting, Order(), id="one")
+            session = orchestrator.session
+            monkeypatch.setattr(session.store, "send", away)
+            cancel = mailbox.act_mail("one", "m", mailbox.Wish("cancel", "", "ann", "no"))
+            with pytest.raises(UnwantedError):
+                await session.ask(cancel, before=wanted)
+            assert await session.store.sent("one", "m") is None
+            await orchestrator.cancel("one", reason="enough")
+            await handle.outcome()
+        return tries
+
+    assert virtually(main()) == 3
 
 
 def test_a_reason_in_bytes_that_are_no_text_is_kept_as_far_as_it_can_be() -> None:

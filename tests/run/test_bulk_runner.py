@@ -6,7 +6,7 @@ Given the sagas of one, written down; whom it asks, and when, is put down, and a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -17,11 +17,12 @@ from amends import Orchestrator, Saga, Settings, step
 from amends.decide.bulk import HELD, Move, Stand
 from amends.run import bulk as run_bulk
 from amends.run.bulk import Runner, found, move
+from amends.run.bulk_left import settle
 from amends.run.bulk_order import LogLine, Order, act_id, encode
 from amends.run.config import Config
 from amends.run.sealing import Seals
 from amends.store.base import NewMail, Store
-from amends.store.bulk import BulkRow, NewBulk, NewTarget, TargetRow
+from amends.store.bulk import BulkRow, Counts, NewBulk, NewTarget, TargetResult, TargetRow
 from amends.store.memory import MemoryStore
 
 LEASE = 15.0
@@ -43,10 +44,17 @@ class Desk:
         self.seals: Seals | None = None
         self.asked: list[tuple[str, float]] = []
         self.slow: dict[str, float] = {}
+        self.away_until = 0.0
         self._begun = asyncio.get_running_loop().time()
 
-    async def ask(self, mail: NewMail) -> str:
-        """Put it down."""
+    async def ask(self, mail: NewMail, *, before: Callable[[], Awaitable[None]] | None = None) -> str:
+        """Put it down, when its store is not away any more: it tries twice a second."""
+        loop = asyncio.get_running_loop()
+        assert before is not None
+        await before()
+        while loop.time() < self.away_until:
+            await asyncio.sleep(0.5)
+            await before()
         self.asked.append((mail.key, asyncio.get_running_loop().time() - self._begun))
         await asyncio.sleep(self.slow.get(mail.key, 0))
         return ""
@@ -207,6 +215,72 @@ def test_those_that_a_pause_left_out_of_a_batch_come_when_it_is_resumed(monkeypa
 
     async def main() -> None:
         async with begun(4, 4.0) as (desk, runner):
+            desk.slow["s1"] = 4.0
+            running = asyncio.create_task(runner.run())
+            await asyncio.sleep(2)
+            await move(desk.store.bulks, "one", Move.PAUSE, actor="bob")
+            await asyncio.sleep(1.5)
+            await move(desk.store.bulks, "one", Move.RESUME, actor="bob")
+            await running
+
+            row = await found(desk.store.bulks, "one")
+            assert (row.state, row.done) == (Stand.DONE, 4)
+            assert desk.names == ["s1", "s2", "s3", "s4"]
+
+    virtually(main())
+
+
+def test_one_that_is_cancelled_while_its_store_is_away_asks_nobody_when_that_is_back() -> None:
+    async def main() -> None:
+        async with begun(3, 1000.0) as (desk, runner):
+            desk.away_until = asyncio.get_running_loop().time() + 8
+            running = asyncio.create_task(runner.run())
+            await asyncio.sleep(3)
+            await move(desk.store.bulks, "one", Move.CANCEL, actor="bob")
+
+            await running
+
+            assert desk.asked == []
+            row = await found(desk.store.bulks, "one")
+            assert (row.runner, row.failed) == ("runner", 0)  # a try may have come through: that is looked for
+            await asyncio.sleep(1)
+            left = await desk.store.bulks.take_left((Stand.CANCELLED,), "heir", LEASE)
+            assert left is not None
+            await settle(desk, left, "heir")
+            assert (await found(desk.store.bulks, "one")).runner is None
+
+    virtually(main())
+
+
+async def not_answered(desk: Desk, count: int) -> None:
+    """The first sagas are down as not answered, though no act has reached them."""
+    silent = [TargetResult(n, "not answered", "") for n in range(1, count + 1)]
+    assert await desk.store.bulks.record("one", "runner", silent, Counts(0, 0, count), LEASE)
+
+
+def test_those_whom_no_act_has_reached_are_asked_at_the_end_no_faster_than_was_said() -> None:
+    async def main() -> list[float]:
+        async with begun(5, 2.0) as (desk, runner):
+            await not_answered(desk, 5)
+
+            await runner.run()
+
+            row = await found(desk.store.bulks, "one")
+            assert (row.state, row.done, row.failed) == (Stand.DONE, 5, 0)
+            return [moment for _, moment in desk.asked]
+
+    moments = virtually(main())
+
+    assert len(moments) == 5
+    assert all(place / 2 - 0.001 <= moment <= (place + 1) / 2 + 0.001 for place, moment in enumerate(moments))
+
+
+def test_those_that_a_pause_left_out_at_the_end_come_when_it_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_these(monkeypatch, 0.0, 5.0, 6.0, 7.0)
+
+    async def main() -> None:
+        async with begun(4, 4.0) as (desk, runner):
+            await not_answered(desk, 4)
             desk.slow["s1"] = 4.0
             running = asyncio.create_task(runner.run())
             await asyncio.sleep(2)

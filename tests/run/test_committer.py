@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -108,9 +109,9 @@ def committed(*fates: Fate, hub: Hub, told: list[Any]) -> None:
 
     async def main() -> None:
         store: Any = Told(*fates)
-        committer = Committer(store, 1, 100, hub, retired=list, broken=lambda error: None)
+        committer = Committer(store, 1, 100, hub, retired=lambda: None, broken=lambda _: None)
         for number in range(len(fates)):
-            committer.submit(Write(bytes([number]), 1, number, b"[]"), lambda fate, n=number: hears(n, fate))
+            committer.submit(Write(bytes([number]), 1, number, b"[]"), partial(hears, number))
         await until(lambda: len(told) == len(fates))
         await committer.drain()
 

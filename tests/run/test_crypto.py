@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from amends import Orchestrator, Participant, Service
+from amends import Orchestrator, Participant, Saga, Service, pivot, wait_for
 from amends.crypto import Keys, new_key
 from amends.decide import events as e
+from amends.decide import messages as m
+from amends.decide.wire import Reply, Word
+from amends.define.program import Program
 from amends.errors import DefinitionError, KeyMissing, StoreDamaged
 from amends.run import journal
-from amends.run.sealing import MARK, Seal, key_of, opened_payload, opened_rows
+from amends.run.mailbox import Wish, act_mail, flaw_of, letter_of, message_of_wish, reply_body
+from amends.run.sealed_mail import opened, sealed
+from amends.run.sealing import MARK, Seal, Seals, key_of, opened_payload, opened_rows
 
 ONE, TWO = b"1" * 32, b"2" * 32
 TEXT_ONE, TEXT_TWO = b64encode(ONE).decode(), b64encode(TWO).decode()
@@ -104,6 +109,58 @@ def test_every_payload_of_a_row_is_sealed_and_all_else_stands_as_it_was() -> Non
     assert journal.decode(opened_rows([row], seal(Keys({"a": ONE})))[0]).events == tuple(events)
     with pytest.raises(KeyMissing):
         opened_rows([row], None)
+
+
+SAY = Service("say").command("say", str, reply=str)
+
+
+@SAY.request(name="say")
+def say(text: str) -> str:
+    """Whatever there is to be said."""
+    return text
+
+
+LOUD = Saga("loud", wait_for("word", str), pivot(say), input=int, output=say)
+FORGED = rb'"\u0073ealed:a:QUJD"'
+
+
+@pytest.mark.parametrize("forged", [FORGED, b"\n " + FORGED])
+@pytest.mark.parametrize(("verb", "address"), [("resolve", "say"), ("signal", "word")])
+@pytest.mark.parametrize("program", [LOUD.program, None])
+def test_what_a_person_gives_that_would_be_taken_for_sealed_is_refused(
+    verb: str, address: str, forged: bytes, program: Program | None
+) -> None:
+    """Typed it is a text like any other; kept as it stands nobody could read it."""
+    wish = Wish(verb, address, "ada", "why", forged)
+
+    made = message_of_wish("mail-1", wish, program, 1000)
+
+    assert isinstance(made, (m.Operate, m.Signal))
+    assert "begins as what is sealed" in made.flaw
+    assert "begins as what is sealed" in flaw_of(forged, 1000)
+    assert flaw_of(b'"sealed:a:QUJD"', 1000) == ""
+
+
+def test_a_reply_that_would_be_taken_for_sealed_is_left_out() -> None:
+    reply = Reply("default", b"1" * 16, "one", "say", e.ACTION, Word.SUCCEEDED, "", FORGED)
+
+    letter = letter_of(reply_body(reply, 1000))
+
+    assert bytes(letter.value) == b"null"
+    assert "begins as what is sealed" in letter.reason
+
+
+def test_each_payload_of_a_mail_is_sealed_whatever_stands_in_another() -> None:
+    """The mark is one of a payload only where that begins with it."""
+    seals = Seals(Keys({"a": ONE}), "default")
+    mail = act_mail("one", "m1", Wish("retry", "say", "ada", "why", b'{"x":' + FORGED + b"}", b'{"text":"open"}'))
+
+    once = sealed(mail, seals)
+
+    assert b"open" not in once.body
+    assert once.body.count(MARK) == 2
+    assert sealed(once, seals) == once
+    assert opened("act", once.body, seals, "one") == mail.body
 
 
 # Where keys come from

@@ -10,12 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from test_postgres_finding import connect, place_of
 
 from amends.run.effects import upgrade_inbox
 from amends.store import effects
 from amends.store.effects_postgres import SQL as POSTGRES
-from amends.store.postgres_place import SETTINGS
+from amends.store.postgres_line import connect
+from amends.store.postgres_place import SETTINGS, place_of
 
 PAGE = 201
 STANDS = {

@@ -19,6 +19,7 @@ from amends.store.sqlite import SqliteStore
 
 FOUND_BY = {
     "bulk_free": "amends_bulk USING INDEX amends_bulk_held (ns=?)",
+    "bulk_free_one": "amends_bulk USING INDEX sqlite_autoindex_amends_bulk_1 (ns=? AND key=?)",
     "bulk_left": "amends_bulk USING INDEX amends_bulk_had (ns=?)",
     "bulk_forget_targets": "amends_bulk_target USING PRIMARY KEY (bulk=? AND n>? AND n<?)",
     "bulk_targets": "amends_bulk_target USING PRIMARY KEY (bulk=? AND n>?)",

@@ -175,17 +175,20 @@ def span(count: int, per_second: float) -> float:
     return count / per_second
 
 
-def silence(before: int, results: Iterable[Result]) -> int:
-    """How many sagas in a row have not answered, these after those before."""
-    for result in results:
-        before = before + 1 if result is Result.NOT_ANSWERED else 0
+def silence(before: int, heard: Iterable[bool]) -> int:
+    """How many sagas in a row nobody was heard of, these after those before. heard: of each, whether anybody was: an
+    act that is taken and not yet answered is in good hands."""
+    for one in heard:
+        before = 0 if one else before + 1
     return before
 
 
-def nobody_answers(silent: int, tally: Tally) -> bool:
+def nobody_answers(silent: int, tally: Tally, *, taken: bool = False) -> bool:
     """Whether it is not the sagas that are wrong, but nobody is there to answer for them: so many in a row, or all of
-    few. Asking the others as well would only pile acts up for whoever comes."""
-    return silent >= SILENT_MAX or (silent > 0 and tally.left == 0 and tally.done + tally.refused == 0)
+    few. Asking the others as well would only pile acts up for whoever comes. taken: whether any act was taken that is
+    not yet answered."""
+    answered = taken or tally.done + tally.refused > 0
+    return silent >= SILENT_MAX or (silent > 0 and tally.left == 0 and not answered)
 
 
 def tallied(tally: Tally, results: Iterable[tuple[Result | None, Result]]) -> Tally:

@@ -82,6 +82,13 @@ METRICS: tuple[Spec, ...] = (
     Spec("amends_event_lag_seconds", "histogram", "From an event's commit to its confirm.", ("service",), SECONDS),
     Spec("amends_messages_buried_total", "counter", "Messages put aside as unreadable.", ("service",)),
 )
+# What there is of a saga with 0 once one was started here.
+FROM_THE_START = (
+    "amends_sagas_parked_total",
+    "amends_sagas_resumed_total",
+    "amends_sagas_adopted_total",
+    "amends_late_answers_total",
+)
 
 
 class Metrics:
@@ -151,7 +158,15 @@ class Metrics:
     # Sagas
 
     def _started(self, event: o.SagaStarted) -> None:
-        self._count("amends_sagas_started_total", event.about.saga)
+        saga = event.about.saga
+        if not self._numbers["amends_sagas_started_total"].value(saga):
+            self._meet(saga)
+        self._count("amends_sagas_started_total", saga)
+
+    def _meet(self, saga: str) -> None:
+        """Have what is alerted on be there before it happens: of what appears with 1, Prometheus sees no increase."""
+        for name in FROM_THE_START:
+            self._count(name, saga, by=0.0)
 
     def _ended(self, event: o.SagaEnded) -> None:
         labels = event.about.saga, event.end

@@ -1,7 +1,8 @@
 """Counters, gauges and histograms, and no more than that.
 
-Guarantees: no family has more than `SERIES_MAX` series; what comes beyond them is counted together, under the label
-values `…`, so that nobody's names can fill a memory.
+Guarantees: a counter or a histogram without labels is there from the beginning, with 0: of one that appears with its
+first event, Prometheus sees no increase. No family has more than `SERIES_MAX` series; what comes beyond them is
+counted together, under the label values `…`, so that nobody's names can fill a memory.
 Must not: know what is counted, nor lock: whoever holds it does.
 """
 
@@ -52,6 +53,8 @@ class Number:
     def __init__(self, spec: Spec) -> None:
         self.spec: Spec = spec
         self._values: dict[tuple[str, ...], float] = {}
+        if spec.kind == "counter" and not spec.labels:
+            self.add((), 0.0)
 
     def add(self, labels: tuple[str, ...], amount: float = 1.0) -> None:
         """Count. labels: the values, in the order of the specification."""
@@ -91,14 +94,12 @@ class Histogram:
     def __init__(self, spec: Spec) -> None:
         self.spec: Spec = spec
         self._values: dict[tuple[str, ...], list[float]] = {}  # per bucket, then beyond them; last the sum
+        if not spec.labels:
+            self._counts(())
 
     def observe(self, labels: tuple[str, ...], value: float) -> None:
         """Count one."""
-        counts = self._values.get(labels)
-        if counts is None:
-            if len(self._values) >= SERIES_MAX:
-                labels = (OVERFLOW,) * len(labels)
-            counts = self._values.setdefault(labels, [0.0] * (len(self.spec.buckets) + 2))
+        counts = self._values.get(labels) or self._counts(labels)
         counts[bisect_left(self.spec.buckets, value)] += 1.0
         counts[-1] += value
 
@@ -109,6 +110,11 @@ class Histogram:
     def family(self) -> Family:
         """All its numbers."""
         return Family(self.spec, tuple(self._samples()))
+
+    def _counts(self, labels: tuple[str, ...]) -> list[float]:
+        if len(self._values) >= SERIES_MAX:
+            labels = (OVERFLOW,) * len(labels)
+        return self._values.setdefault(labels, [0.0] * (len(self.spec.buckets) + 2))
 
     def _samples(self) -> Iterator[Sample]:
         for values, counts in self._values.items():

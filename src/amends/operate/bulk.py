@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from amends.decide.bulk import HELD, TARGETS_MAX, Move, Stand, flaw
+from amends.decide.bulk import ENDED, HELD, TARGETS_MAX, Move, Stand, flaw
 from amends.define.values import clean
 from amends.errors import Changed, IdConflict, LimitExceeded, NotAnswered, Refused, UnknownSaga, ValueRefused
 from amends.operate.acting import Acting, check
@@ -35,7 +35,7 @@ from amends.operate.bulk_values import BulkResults as BulkResults
 from amends.operate.finding import LIMIT_MAX
 from amends.operate.values import Page, Preview, SagaLine, Search
 from amends.run.asking import check_id
-from amends.run.bulk import Runner, found, move
+from amends.run.bulk import OVER_SECONDS, Runner, found, move
 from amends.run.bulk_order import LogLine, Order, damaged, encode, given, line_of, marked, opened, order_of, sealed
 from amends.run.chance import id_text
 from amends.run.mailbox import Wish
@@ -256,7 +256,13 @@ class BulkOperations(Acting):
 
     async def _move(self, id: str, what: Move, actor: str, reason: str, if_version: int | None) -> Bulk:
         who, why = _words(actor, "actor"), _words(reason, "reason")
-        return bulk_of(await move(self.session.store.bulks, id, what, actor=who, reason=why, if_version=if_version))
+        bulks = self.session.store.bulks
+        moved = await move(bulks, id, what, actor=who, reason=why, if_version=if_version)
+        if moved.state == Stand.CANCELLED and moved.failed:  # a worker is to look whether they have answered since
+            await bulks.take(
+                ENDED, id_text(self.session.config.chance.uuid7(self.session.store.now())), OVER_SECONDS, id
+            )
+        return bulk_of(moved)
 
     async def bulk_run(self, id: str, *, told: Callable[[Bulk], object] | None = None) -> Bulk:
         """Work at it until it is not running any more; as long as somebody else does, only look. told: hears how far it

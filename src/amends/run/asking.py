@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -69,14 +69,23 @@ class Asking:
         """An operator's act on a step, or on the saga."""
         await self.ask(mailbox.act_mail(key, self.message_id(), mailbox.Wish(verb, address, actor, reason, result)))
 
-    async def ask(self, mail: NewMail, *, seconds: float | None = None) -> str:
-        """Put a mail into the mailbox and wait for the answer; gives what was said with it.
+    async def ask(
+        self, mail: NewMail, *, seconds: float | None = None, before: Callable[[], Awaitable[None]] | None = None
+    ) -> str:
+        """Put a mail into the mailbox and wait for the answer; gives what was said with it. before: awaited before each
+        try to send it; what it raises is raised, and then it is not sent any more.
 
         Raises UnknownSaga, Refused, TooLate, and NotAnswered after `seconds`, else `Settings.answer_seconds`.
         """
         await self.check_run_here(mail.key)
         mail = sealed(mail, self.seals)
-        sent = (await self._patiently(lambda: self.store.send([mail])))[0]
+
+        async def send() -> MailRow | None:
+            if before is not None:
+                await before()
+            return (await self.store.send([mail]))[0]
+
+        sent = await self._patiently(send)
         if sent is None:
             raise UnknownSaga(f"there is no saga with the id {mail.key!r} in this namespace")
         self.store.hint([], work=True)

@@ -14,12 +14,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from amends.decide.bulk import (
     BATCH_MAX,
+    ENDED,
     HELD,
     PER_SECOND_MAX,
     Move,
@@ -50,7 +51,7 @@ from amends.run import mailbox
 from amends.run.bulk_order import LogLine, act_id, encode, given, opened, order_of
 from amends.run.config import Config
 from amends.run.sealing import Seals
-from amends.store.base import NewMail, Store
+from amends.store.base import MailRow, NewMail, Store
 from amends.store.bulk import BulkRow, Bulks, Counts, TargetResult, TargetRow
 
 ASK_SECONDS = 10.0  # for one answer: a saga that nobody runs must not hold the others up for long
@@ -61,8 +62,14 @@ AMENDS = "amends"  # who pauses and finishes
 NOBODY = "nobody has answered for the last {} sagas: is a worker running? Their acts are kept. Resume to go on"
 ORPHANED = "whoever began it has gone before its sagas were all written down; nothing was done"
 UNANSWERED = "nobody has answered yet; it may still be done when a worker comes"
+TAKEN = "it was taken, and is answered when what the saga is in the middle of is over"
 Said = tuple[Result, str]  # what became of a saga, and in words
+_WORDS = {"changed": Result.CHANGED, "refused": Result.REFUSED, "too late": Result.TOO_LATE}
 _log = logging.getLogger("amends.bulk")
+
+
+class _Stopped(Exception):
+    """It is not to go on, or not with this runner."""
 
 
 class Asker(Protocol):
@@ -72,8 +79,8 @@ class Asker(Protocol):
     store: Store
     seals: Seals | None
 
-    async def ask(self, mail: NewMail) -> str:
-        """Ask, and wait for the answer."""
+    async def ask(self, mail: NewMail, *, before: Callable[[], Awaitable[None]] | None = None) -> str:
+        """Ask, and wait for the answer. before: awaited before each try to send it."""
         ...
 
 
@@ -139,6 +146,7 @@ class Runner:
         self._order = order_of(row)
         self._sealed = True
         self._in_hand = False  # sagas were asked, and what they said is not written down
+        self._unsure = False  # one may have been asked: what became of that was not heard
         self._held = True
         self._seen = (0.0, 0.0)  # when it was looked at, by the store's clock and by the wall's
         self._looking = asyncio.Lock()
@@ -148,7 +156,8 @@ class Runner:
         Raises StoreError.
 
         Whoever ends with a batch in hand leaves its name in the row, with a lease that is over: so what the batch has
-        come to is looked for by whoever comes next, even if it is cancelled first.
+        come to is looked for by whoever comes next, even if it is cancelled first. So does whoever leaves sagas behind
+        that have not answered when it has ended.
         """
         keeping = asyncio.get_running_loop().create_task(self._keep(), name="amends-bulk-lease")
         try:
@@ -156,10 +165,12 @@ class Runner:
         finally:
             keeping.cancel()
             with suppress(StoreError):
-                await self._bulks.keep(self.row.key, self._name, OVER_SECONDS if self._in_hand else 0)
+                row = await self._bulks.get(self.row.key)
+                left = self._in_hand or self._unsure or (row is not None and row.state in ENDED and row.failed > 0)
+                await self._bulks.keep(self.row.key, self._name, OVER_SECONDS if left else 0)
 
     async def _go(self, told: Callable[[BulkRow], object] | None) -> None:
-        after = silent = 0
+        after, silent, taken = 0, 0, False
         while await self._mine():
             if self.row.state == Stand.COUNTING:
                 await self._move(Move.CANCEL, ORPHANED)
@@ -178,8 +189,9 @@ class Runner:
                 return
             if len(asked) == len(targets):  # else those that were left out come again
                 after = targets[-1].n
-            silent = silence(silent, (result for _, (result, _) in asked))
-            if nobody_answers(silent, tally):
+            silent = silence(silent, (result is not Result.NOT_ANSWERED or why == TAKEN for _, (result, why) in asked))
+            taken = taken or any(why == TAKEN for _, (_, why) in asked)
+            if nobody_answers(silent, tally, taken=taken):
                 await self._move(Move.PAUSE, NOBODY.format(silent))
                 return
             await self._tell(told)
@@ -202,8 +214,9 @@ class Runner:
 
     async def _mine(self) -> bool:
         """Look at it: whether it is this runner's, and to go on with."""
-        self._seen = (self._session.store.now(), time.time())  # before the look: what is frozen in it sees old news
+        seen = (self._session.store.now(), time.time())  # before the look: what is frozen in it sees old news
         row = await self._bulks.get(self.row.key)
+        self._seen = seen
         if row is None or row.runner != self._name or row.state not in HELD or not await self._leased(row):
             self._held = False
             return False
@@ -271,15 +284,30 @@ class Runner:
     async def _ask(self, target: TargetRow, when: float) -> Said | None:
         if not await self._wait(when):
             return None
+        tries = 0
+
+        async def still() -> None:
+            nonlocal tries
+            if not await self._still():
+                raise _Stopped
+            tries += 1
+
         try:
             async with asyncio.timeout(ASK_SECONDS):
-                return Result.ACCEPTED, await self._session.ask(self._mail(target))
+                return Result.ACCEPTED, await self._session.ask(self._mail(target), before=still)
+        except _Stopped:
+            self._unsure = self._unsure or tries > 0
+            return None
         except StoreError:
             raise
         except (TimeoutError, NotAnswered):
-            return Result.NOT_ANSWERED, UNANSWERED
+            return said_of(await self._sent(target))
         except AmendsError as error:
             return _result_of(error), str(error).removeprefix(f"{target.saga}: ")
+
+    async def _sent(self, target: TargetRow) -> MailRow | None:
+        """The act of a saga, as it is in its mailbox."""
+        return await self._session.store.sent(target.saga, act_id(self._order, self.row.key, target.n))
 
     def _mail(self, target: TargetRow) -> NewMail:
         order = self._order
@@ -304,6 +332,8 @@ class Runner:
         them."""
         tally = await record(self._bulks, self.row, self._name, asked, old, self._lease)
         self._in_hand = False
+        if tally is not None:
+            self.row = self.row._replace(done=tally.done, refused=tally.refused, failed=tally.failed)
         return tally
 
     async def _finish(self, told: Callable[[BulkRow], object] | None) -> None:
@@ -315,9 +345,34 @@ class Runner:
             if not late:
                 await self._move(Move.FINISH)
                 return
-            after = late[-1].n
-            await self._record(await self._ask_all(late, PER_SECOND_MAX), Result.NOT_ANSWERED)
+            if await self._ask_again(late):
+                after = late[-1].n
             await self._tell(told)
+
+    async def _ask_again(self, late: Sequence[TargetRow]) -> bool:
+        """Ask some who have not answered; whether all of them were asked. Those whom no act has reached yet are asked
+        no faster than was said."""
+        sent = [await self._sent(target) is not None for target in late]
+        known = [target for target, there in zip(late, sent, strict=True) if there]
+        missed = [target for target, there in zip(late, sent, strict=True) if not there]
+        per_second, size = self._order.per_second, batch_size(self._order.per_second)
+        batches = [(known, PER_SECOND_MAX)]
+        batches += [(missed[at : at + size], per_second) for at in range(0, len(missed), size)]
+        for some, pace in batches:
+            over = asyncio.get_running_loop().time() + span(len(some), pace)
+            asked = await self._ask_all(some, pace)
+            if await self._record(asked, Result.NOT_ANSWERED) is None or len(asked) < len(some):
+                return False
+            if not await self._wait(over):
+                return False
+        return True
+
+
+def said_of(mail: MailRow | None) -> Said:
+    """What has come of an act that was sent, as its mailbox tells."""
+    if mail is not None and mail.answer is not None:
+        return _WORDS.get(mail.answer, Result.ACCEPTED), mail.detail or ""
+    return Result.NOT_ANSWERED, TAKEN if mail is not None and mail.is_taken else UNANSWERED
 
 
 def _result_of(error: AmendsError) -> Result:

@@ -20,6 +20,7 @@ from amends.define.program import Program
 from amends.define.values import clean, describe
 from amends.errors import LimitExceeded, ValueRefused
 from amends.run.changed_arguments import admitted
+from amends.run.sealing import looks_sealed
 from amends.run.unsaid import in_state, unsaid
 from amends.store.base import MailAnswer, MailRow, NewMail
 
@@ -66,6 +67,7 @@ _PHASES = {
     Word.VOID: Phase.UNDO,
     Word.MISSING: Phase.UNDO,
 }
+LOOKS_SEALED = "it begins as what is sealed with a key does, and nobody could open it"
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Letter).decode
 
@@ -136,7 +138,7 @@ def flaw_of(data: bytes, limit: int) -> str:
         msgspec.json.decode(data, type=msgspec.Raw)
     except (ValueError, RecursionError):  # UnicodeDecodeError, and all of msgspec's
         return "it is no JSON"
-    return ""
+    return LOOKS_SEALED if looks_sealed(data) else ""
 
 
 def read(mail: MailRow) -> Letter:
@@ -193,7 +195,7 @@ def message_of_wish(
     verb, address, actor, reason, value, arguments, settled, person, _ = wish
     match verb:
         case "signal":
-            flaw = "" if program is None else _flaw(program.signals.get(address), value or b"null")
+            flaw = _flaw(None if program is None else program.signals.get(address), value or b"null")
             return m.Signal(mail, address, value or b"null", flaw, looked)
         case "cancel":
             return m.Cancel(mail, actor, reason, looked)
@@ -201,7 +203,7 @@ def message_of_wish(
             return m.Assign(mail, person, actor, reason, looked)
         case "note":
             return m.Note(mail, reason, actor, looked)
-    flaw = "" if value is None or program is None else _flaw(_codec(program, address), value)
+    flaw = "" if value is None else _flaw(None if program is None else _codec(program, address), value)
     if arguments is not None and program is not None and not flaw:
         arguments, flaw = admitted(program, address, arguments, limit)
     return m.Operate(mail, verb, address, actor, reason, value, live, flaw, arguments, settled, looked)
@@ -302,6 +304,8 @@ def _codec(program: Program, address: str) -> Any:
 
 def _flaw(codec: Any, value: bytes) -> str:
     """Why a value is not what is asked for; empty where it is, or where the core will say."""
+    if looks_sealed(value):
+        return LOOKS_SEALED
     if codec is None:
         return ""
     try:

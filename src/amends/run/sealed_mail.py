@@ -25,8 +25,8 @@ _PAYLOADS = ("value", "arguments")
 
 
 def sealed(mail: NewMail, seals: Seals | None) -> NewMail:
-    """A mail as it is kept."""
-    if seals is None or MARK in mail.body:
+    """A mail as it is kept. One that is already is what it was."""
+    if seals is None:
         return mail
     letter, seal = mailbox.letter_of(mail.body), seals.mail(mail.key)
     made = {

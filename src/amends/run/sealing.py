@@ -23,6 +23,7 @@ from amends.run import journal
 from amends.store.base import Loaded
 
 MARK = b'"\\u0073ealed:'
+BLANKS = b" \t\r\n"  # of JSON
 KEY_NAME = r"[A-Za-z0-9._-]{1,64}"
 _name_of = journal.name_of
 
@@ -152,6 +153,11 @@ def key_of(payload: bytes) -> str | None:
     if not payload.startswith(MARK):
         return None
     return payload[len(MARK) :].partition(b":")[0].decode("utf-8", "replace")
+
+
+def looks_sealed(payload: bytes) -> bool:
+    """Whether what comes from outside would be taken for something sealed once it is kept. No codec writes that."""
+    return payload.lstrip(BLANKS).startswith(MARK)
 
 
 def missing(key: str) -> KeyMissing:

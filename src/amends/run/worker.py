@@ -81,7 +81,6 @@ class Worker:
         self.waiting = waiting
         self.hub = hub
         self.resources: dict[Any, Any] = {}
-        self.context: contextvars.Context
         self.worker: int = 0
         self.lives: dict[bytes, Live] = {}
         self.by_key: dict[str, Live] = {}
@@ -114,7 +113,7 @@ class Worker:
         """Open the resources, register, take over what is there, and look for work from now on."""
         try:
             self.resources = await self._providers.open(self._stack)
-            self.context = contextvars.copy_context()
+            self.context: contextvars.Context = contextvars.copy_context()
             if self._transactions is not None:
                 await self._transactions.open()
             await self._remote.open()
@@ -139,8 +138,7 @@ class Worker:
         return WorkerInfo(socket.gethostname(), os.getpid(), self.ownership.plans.exact, self.settings.lease_seconds)
 
     async def drain(self) -> None:
-        """Finish what is in flight, let everything go, and leave. Gives up waiting after
-        `drain_seconds`; what is in flight then is unresolved to whoever takes over."""
+        """Finish what is in flight, let everything go, and leave. What still is after `drain_seconds` is unresolved."""
         if self.draining:
             return
         fault.point("drain.before")

@@ -115,8 +115,9 @@ class Bulks(Protocol):
     async def take(
         self, states: Collection[str], runner: str, lease_seconds: float, key: str | None = None
     ) -> BulkRow | None:
-        """Become the runner of the oldest in one of these states that nobody has, or whose lease is over; of the one
-        with this key alone, if one is given. None where there is none."""
+        """Become the runner of the oldest in one of these states, which are those in which one is worked at, that
+        nobody has, or whose lease is over. key: of this one alone, whichever states those are. None where there is
+        none."""
         ...
 
     async def take_left(self, states: Collection[str], runner: str, lease_seconds: float) -> BulkRow | None:

@@ -48,8 +48,8 @@ class PostgresBulks:
     async def take(
         self, states: Collection[str], runner: str, lease_seconds: float, key: str | None = None
     ) -> BulkRow | None:
-        values = (self._namespace(), sorted(states), runner, lease_seconds, key)
-        rows = await self._fetch("bulk_take", *values)
+        values = (self._namespace(), sorted(states), runner, lease_seconds)
+        rows = await (self._fetch("bulk_take", *values) if key is None else self._fetch("bulk_take_one", *values, key))
         return _row(rows[0]) if rows else None
 
     async def take_left(self, states: Collection[str], runner: str, lease_seconds: float) -> BulkRow | None:

@@ -80,7 +80,9 @@ class SqliteBulks:
         self, states: Collection[str], runner: str, lease_seconds: float, key: str | None = None
     ) -> BulkRow | None:
         ns, wanted = self._namespace(), json.dumps(sorted(states))
-        return await self._own("bulk_free", lambda: (ns, wanted, self._now(), key), runner, lease_seconds)
+        if key is not None:
+            return await self._own("bulk_free_one", lambda: (ns, wanted, self._now(), key), runner, lease_seconds)
+        return await self._own("bulk_free", lambda: (ns, wanted, self._now()), runner, lease_seconds)
 
     async def take_left(self, states: Collection[str], runner: str, lease_seconds: float) -> BulkRow | None:
         ns, wanted = self._namespace(), json.dumps(sorted(states))

@@ -102,6 +102,7 @@ class MemoryDatabase:
         """Take a mail, and with a word answer it."""
         self.taken.add(mail.id)
         if word is None:
+            self.mails[mail.id] = self.open_mails[mail.id] = mail._replace(detail=detail)
             return
         del self.open_mails[mail.id]
         self.mails[mail.id] = mail._replace(answer=word, detail=detail, answered_at=self.clock())

@@ -163,7 +163,7 @@ class NewMail(NamedTuple):
 
 
 class MailRow(NamedTuple):
-    """A mail as it is read. `answer` is None until it was taken."""
+    """A mail as it is read. `answer` is None until it was answered, and `detail` until it was taken."""
 
     id: int
     saga: bytes
@@ -174,6 +174,11 @@ class MailRow(NamedTuple):
     answer: str | None
     detail: str | None
     answered_at: float | None
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a decision knows of it."""
+        return self.answer is not None or self.detail is not None
 
 
 class Peek(NamedTuple):

@@ -52,8 +52,14 @@ UPDATE amends.bulk SET runner = $3, lease_until = extract(epoch FROM clock_times
 WHERE number = (
     SELECT number FROM amends.bulk
     WHERE ns = $1 AND state IN ('counting', 'running') AND state = ANY($2::text[])
-      AND (runner IS NULL OR lease_until < extract(epoch FROM clock_timestamp())) AND ($5::text IS NULL OR key = $5)
+      AND (runner IS NULL OR lease_until < extract(epoch FROM clock_timestamp()))
     ORDER BY number LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING key, state, body, version, total, done, refused, failed, created_at, changed_at, runner, lease_until
+
+-- name: bulk_take_one
+UPDATE amends.bulk SET runner = $3, lease_until = extract(epoch FROM clock_timestamp()) + $4::float8
+WHERE ns = $1 AND key = $5 AND state = ANY($2::text[])
+  AND (runner IS NULL OR lease_until < extract(epoch FROM clock_timestamp()))
 RETURNING key, state, body, version, total, done, refused, failed, created_at, changed_at, runner, lease_until
 
 -- Those that somebody has, by the partial index: hardly ever any, and most of them alive.

@@ -34,8 +34,12 @@ WHERE ns = ?1 AND key = ?2 AND version = ?3
 -- name: bulk_free
 SELECT key FROM amends_bulk
 WHERE ns = ?1 AND state IN ('counting', 'running') AND state IN (SELECT value FROM json_each(?2))
-  AND (runner IS NULL OR lease_until < ?3) AND (?4 IS NULL OR key = ?4)
+  AND (runner IS NULL OR lease_until < ?3)
 ORDER BY number LIMIT 1
+
+-- name: bulk_free_one
+SELECT key FROM amends_bulk
+WHERE ns = ?1 AND key = ?4 AND state IN (SELECT value FROM json_each(?2)) AND (runner IS NULL OR lease_until < ?3)
 
 -- Those that somebody has, by the partial index: hardly ever any, and most of them alive.
 -- name: bulk_left

@@ -124,6 +124,10 @@ class BulkRules:
         assert by_name.key == "three"
         assert [one.key if one else None for one in taken] == ["two", None]
         assert await bulks.take(HELD, "r4", LONG, "one") is None
+        named = await bulks.take(("paused", "cancelled"), "r5", LONG, "one")
+        assert named is not None
+        assert named.runner == "r5"
+        assert await bulks.take(("paused", "cancelled"), "r6", LONG, "one") is None
 
     @rule
     async def test_one_whose_lease_is_over_is_taken_over_and_the_runner_before_writes_nothing(self, rig: Rig) -> None:

@@ -123,7 +123,7 @@ def test_one_step_is_tried_again_in_many_with_other_arguments(fresh: Shop) -> No
     assert 'name="nothing_stayed"' in without.text
     assert "to 2 sagas" in words_of(looked)
     assert [found.headers["location"] for found in sent] == ["/bulk/once", "/bulk/once"]
-    assert "Try one step again with other arguments: charge_card" in fresh.text("/bulk/once")
+    assert "Try a step again with other arguments: charge_card" in fresh.text("/bulk/once")
 
 
 async def completed(shop: Shop) -> None:

@@ -53,7 +53,7 @@ OFFERS: dict[str, Offer] = {
         Offer("retry", "Try one step again", "One step, or its undo, is tried again in each.", step=True),
         Offer(
             "change",
-            "Try one step again with other arguments",
+            "Try a step again with other arguments",
             "A new round of it in each, with the arguments that you give, under new keys.",
             True,
             value="Arguments (JSON)",
