@@ -126,6 +126,17 @@ def test_a_start_that_meets_the_retirement_of_its_worker_is_made_by_the_next_reg
     assert virtually(main()) == [Completed(None)] * 20
 
 
+def test_a_start_behind_the_retirement_of_its_worker_is_made_by_the_next_registration() -> None:
+    async def main() -> Any:
+        async with engine(quick_saga, on=database()) as orchestrator:
+            assert orchestrator.session.worker is not None
+            orchestrator.session.worker.retired()
+            async with asyncio.timeout(60):
+                return await orchestrator.run(quick_saga, Order())
+
+    assert virtually(main()) == Completed(None)
+
+
 def retire_all(on: MemoryDatabase) -> None:
     """As another worker does with those whose lease is over."""
     for number, row in on.workers.items():

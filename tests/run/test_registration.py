@@ -243,6 +243,27 @@ def test_a_registration_counts_from_when_it_was_asked_for() -> None:
     assert not virtually(main()), "others have seen it expire a second ago"
 
 
+def test_a_worker_that_is_retired_before_its_first_look_begins_anew_and_works() -> None:
+    class Slow(Faulty):
+        """A store whose first registration is retired by somebody else before its answer comes."""
+
+        async def register(self, info: WorkerInfo) -> int:
+            number = await super().register(info)
+            if number == 1:
+                await asyncio.sleep(11.0)
+                retire_all(self._db)
+            return number
+
+    async def main() -> tuple[object, int]:
+        saga: Saga[Order, None] = Saga("nothing", idle, input=Order)
+        async with working(Slow(database()), saga) as orchestrator:
+            worker = orchestrator.session.worker
+            assert worker is not None
+            return await orchestrator.run(saga, Order()), worker.worker
+
+    assert virtually(main()) == (Completed(None), 2)
+
+
 def test_a_worker_that_claims_without_end_keeps_its_lease() -> None:
     class Busy(Faulty):
         """A store that takes a second for each claim, and notes each renewal."""

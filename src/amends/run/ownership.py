@@ -76,6 +76,8 @@ class Ownership:
         store.listen(self._hinted)
         try:
             await self._turn()
+        except Retired:  # who came so slowly that somebody took it for gone
+            self._worker.retired()
         except StoreUnavailable as error:  # a step that was taken over may hold the file by now
             _log.warning("the store is away: %s", error)
             self.wake()
@@ -105,9 +107,7 @@ class Ownership:
 
     def begin_anew(self) -> None:
         """The registration is gone: make a new one. What the loop was about to do was for the old one."""
-        self._anew = self._worker.worker
-        self._unsure = None
-        self._gone = []
+        self._anew, self._unsure, self._gone = self._worker.worker, None, []
         self._todo.clear()
         self.lease.end()
         if self._task is not None and self._task is not asyncio.current_task():
