@@ -37,7 +37,7 @@ def test_a_run_ends_as_the_engine_does_with_the_same_faults(
     assert set(kinds) == set(KNOWN)  # each was met
 
 
-@pytest.mark.parametrize("seed", [1795776680886])
+@pytest.mark.parametrize("seed", [1795776680886, 1795779384906])
 def test_a_run_that_once_ended_otherwise_than_in_the_engine(seed: int) -> None:
     one = twin(seed)
 

@@ -29,7 +29,7 @@ from amends.testing import Sandbox
 from amends.testing.explore_excuse import unexplained
 from amends.testing.explore_faults import ATTEMPTS, Fault, Faults, Kind
 from amends.testing.explore_points import further
-from amends.testing.explore_run import Run
+from amends.testing.explore_run import SLOW_SHARE, Run
 from amends.testing.explore_scene import Scene
 from amends.testing.inline import InlineSession
 from amends.testing.virtual import VirtualLoop
@@ -39,7 +39,6 @@ APART_SECONDS = 1 / 64  # so much longer for each step: no two of them are due a
 ALIVE_SECONDS = 4.0
 WAIT_SECONDS = 20.0
 DEADLINE_SECONDS = 90.0
-SLOW_SECONDS = 4.3
 SAGA = "the-saga"
 KNOWN = frozenset(
     {
@@ -91,8 +90,8 @@ class World:
     calls: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     tries: Counter[tuple[str, Phase]] = field(default_factory=Counter[tuple[str, Phase]])
 
-    async def act(self, ctx: Context) -> None:
-        """One attempt."""
+    async def act(self, ctx: Context, timeout: float) -> None:
+        """One attempt, of a step with such a timeout."""
         if self.dead:
             await asyncio.get_running_loop().create_future()
         half = (ctx.address, Phase(ctx.phase))
@@ -122,7 +121,7 @@ class World:
         elif kind is Kind.TIMES_OUT:
             await asyncio.sleep(3600)
         elif kind is Kind.SLOW:
-            await asyncio.sleep(SLOW_SECONDS)
+            await asyncio.sleep(timeout * SLOW_SHARE)
         elif kind is Kind.LOST:
             try:
                 await asyncio.sleep(3600)
@@ -195,13 +194,13 @@ class Maker:
 
         @step(name=f"s{self._count}", timeout=timeout, retry=self._retry(), readonly=readonly)
         async def act(ticket: Ticket, world: Resource[World], ctx: Context) -> None:
-            await world.act(ctx)
+            await world.act(ctx, timeout)
 
         if undone and not readonly:
 
             @act.compensation(retry=UNDONE, timeout=timeout)
             async def undo(world: Resource[World], ctx: Context) -> None:
-                await world.act(ctx)
+                await world.act(ctx, timeout)
 
         return act
 
@@ -211,13 +210,13 @@ class Maker:
 
         @step(name=f"s{self._count}", timeout=timeout, retry=self._retry())
         async def act(item: int, world: Resource[World], ctx: Context) -> None:
-            await world.act(ctx)
+            await world.act(ctx, timeout)
 
         if self._before:
 
             @act.compensation(retry=UNDONE, timeout=timeout)
             async def undo(item: int, world: Resource[World], ctx: Context) -> None:
-                await world.act(ctx)
+                await world.act(ctx, timeout)
 
         return act
 
