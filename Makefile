@@ -18,7 +18,7 @@ STYLE ?= orchestrated
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$python"; break; }; done)
 
-# Whole spaces of the core are searched without counting branches, which would take three times as long.
+# Whole spaces of the core are searched without counting branches, which would take twice as long.
 SEARCHES := $(addprefix tests/decide/test_,barrier_model.py hop_model.py joined_model.py machine.py)
 
 # Tests start hundreds of Python processes: what one has compiled is there for all others.
