@@ -51,7 +51,7 @@ class Live:
         "_moves_to",
         "_plan",
         "_supply",
-        "claimed_again",
+        "comes_back",
         "dropped",
         "epoch",
         "id",
@@ -76,7 +76,7 @@ class Live:
         self.running: dict[tuple[str, Phase], Attempt] = {}
         self.mails: set[str] = set()  # those it was told
         self.dropped: bool = False
-        self.claimed_again: bool = False
+        self.comes_back: bool = False  # it is to be looked for again, once it has left the memory
         self._head: Head | None = None
         self._first: Decision | None = None
         self._audience = Audience()
@@ -89,8 +89,7 @@ class Live:
     # Messages
 
     def prepare(self, payload: bytes, value: Any, new: NewSaga) -> Write:
-        """The first row of a saga that starts here. Nothing is written yet. `value`: the input,
-        as it will be read back from `payload`."""
+        """The first row of a saga that starts here; not written yet. `value`: the input, read back from `payload`."""
         now = self.shell.now()
         self._supply.keep_input(payload, value)
         self._first = decision = self._decide(m.Start(payload), now)
@@ -126,8 +125,7 @@ class Live:
         self._head = head
 
     def claim(self) -> None:
-        """What was issued and never started starts now: whoever let go of the saga had nothing
-        in flight."""
+        """What was issued and never started starts now: whoever let go of the saga had nothing in flight."""
         self.begin_all(self._state())
 
     def adopt(self, gone: int, not_died: frozenset[int]) -> None:
@@ -144,13 +142,16 @@ class Live:
         if now:
             self.tell(m.Move(fingerprint))
 
-    def doubt(self) -> None:
-        """A claim may have come through unheard, also behind a commit that lets this saga go, and is unanswered yet."""
-        self.claimed_again |= self.unwritten > 0 and self._head is not None and self._head.owner is None
+    def misses(self) -> bool:
+        """Whether a commit is under way that lets it go: what comes now is for whoever claims it behind that."""
+        misses = self.unwritten > 0 and self._head is not None and self._head.owner is None
+        self.comes_back |= misses
+        return misses
 
     def tick(self) -> None:
         """Look at the clock. Where the broker is away, replies to what cannot go out are not overdue."""
-        self.tell(m.Postpone() if self.program.plan.remote and self.shell.away else m.Tick())
+        if not self.misses():
+            self.tell(m.Postpone() if self.program.plan.remote and self.shell.away else m.Tick())
 
     def tell(
         self, message: Message, answers: tuple[MailAnswer, ...] = (), told: Callable[[Fate], None] | None = None
@@ -320,8 +321,7 @@ class Live:
         return briefed(self, attempt)
 
     def arguments(self, attempt: Attempt) -> dict[str, Any]:
-        """What the function is called with. Raises ValueRefused for a stored value that the
-        code cannot read any more."""
+        """What the function is called with. Raises ValueRefused for a stored value that the code cannot read."""
         return self._supply.arguments(attempt, self._state())
 
     def admit(self, address: str, result: Any) -> bytes:

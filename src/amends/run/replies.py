@@ -88,7 +88,7 @@ class Replies:
             self._done(delivery)
             return
         live = self._worker.lives.get(saga)
-        if live is None:
+        if live is None or live.misses():
             self._mail(reply, delivery)
             return
         message = mailbox.told_by(reply, live)

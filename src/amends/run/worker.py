@@ -256,8 +256,8 @@ class Worker:
         """The saga ended, parked, or waits for long; that is written."""
         fault.point("release.after")
         self._remove(live)
-        if live.claimed_again:
-            self.ownership.release(live.id, decision.wake)
+        if live.comes_back:
+            self.ownership.look_again(live.key)
         if decision.state.ended or decision.state.parked:
             self.answered(live)
         if decision.state.ended:
@@ -333,7 +333,7 @@ class Worker:
         """Tell the sagas in memory what came for them, each mail once."""
         for mail in mails:
             live = self.lives.get(mail.saga)
-            if live is None or mail.message in live.mails:
+            if live is None or mail.message in live.mails or live.misses():
                 continue
             live.mails.add(mail.message)
             try:
@@ -346,5 +346,4 @@ class Worker:
         if self.by_key.get(live.key) is live:
             del self.by_key[live.key]
         live.drop()
-        if self.ownership.wants_room:
-            self.ownership.wake()
+        self.ownership.left(live.id)
