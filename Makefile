@@ -52,7 +52,7 @@ test-core: $(DEV) ## the pure core, with every branch of it covered
 test-rest: $(DEV) # all but that, much of which waits: something else may run beside it
 	@scratch=$$($(BIN)/python tests/scratch.py) && \
 		TMPDIR=$$scratch $(BIN)/python -m pytest --basetemp=$$scratch/t -n $(JOBS) --dist worksteal \
-			tests $(filter-out $(SEARCHES:%=--ignore=%),$(patsubst %,--ignore=%,$(wildcard tests/decide/test_*.py))) || \
+			tests $(patsubst %,--ignore=%,$(filter-out $(SEARCHES),$(wildcard tests/decide/test_*.py))) || \
 		{ echo "what the tests have written is in $$scratch"; exit 1; }; rm -rf $$scratch
 
 simulate: $(DEV) ## seeded faults under a virtual clock: make simulate SEEDS=0:5000

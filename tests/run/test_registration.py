@@ -259,7 +259,8 @@ def test_a_worker_that_is_retired_before_its_first_look_begins_anew_and_works() 
         async with working(Slow(database()), saga) as orchestrator:
             worker = orchestrator.session.worker
             assert worker is not None
-            return await orchestrator.run(saga, Order()), worker.worker
+            async with asyncio.timeout(60):
+                return await orchestrator.run(saga, Order()), worker.worker
 
     assert virtually(main()) == (Completed(None), 2)
 

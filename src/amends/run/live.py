@@ -11,7 +11,7 @@ Must not: decide, or know how the store writes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
 
@@ -122,9 +122,9 @@ class Live:
 
         self.shell.submit(write, written)
 
-    def wait(self) -> Awaitable[Outcome | None]:
-        """The outcome, once the saga is at rest; None where it leaves the memory before."""
-        return self._audience.wait(self.shell.loop)
+    async def wait(self) -> Outcome | None:
+        """The outcome, once the saga is at rest; None where it leaves the memory before, or has left it."""
+        return None if self.dropped else await self._audience.wait(self.shell.loop)
 
     def resume(self, state: State, rows: Sequence[bytes], head: Head) -> None:
         """Take over what was read from the store."""

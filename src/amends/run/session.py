@@ -176,7 +176,7 @@ class Session(Asking, Enlisting):
         write, live = self._prepare(saga, value, key)
         fault.point("start.before")
         told = self._write_start(write, live)
-        if live is not None and not live.dropped:  # as one is at once while its worker has no registration
+        if live is not None:
             found = await live.wait()  # in one go: that it is on disk is no news to whoever waits for its end
             if found is not None:
                 return found
