@@ -182,7 +182,7 @@ def ending(fleet: Any, killed: int) -> dict[str, Any]:
     fleet.calm()
     began, pids = time.monotonic(), [place.process.pid for place in fleet.workers if place.process]
     found, rest, troubles = asyncio.run(_in_the_end(fleet, bound))
-    lived_until = dict.fromkeys(pids, began + rest)
+    lived_until = dict.fromkeys(pids, time.monotonic())
     served, ungrateful = fleet_check.zombies_that_serve(fleet.books, fleet.zombies, lived_until)
     entries = found.ledger.entries()
     taken = until_taken_over(found.histories)
@@ -222,23 +222,23 @@ async def _in_the_end(fleet: Any, bound: float) -> tuple[Any, float, list[str]]:
     """Everything comes to rest in bounded time; then what is there is gathered."""
     from chaos_books import Books
     from chaos_check import journals, views
-    from fleet_check import Evidence, JournalRow
+    from fleet_check import Evidence, JournalRow, Peace
+    from fleet_faults import POISON
 
     from amends.operate.operations import operations
 
     troubles: list[str] = []
     async with operations(fleet.database, answer_seconds=20) as people:
-        began = time.monotonic()
-        overseer = asyncio.create_task(_oversee(fleet))
-        while (rest := time.monotonic() - began) < HANG_SECONDS:
+        peace = Peace(time.monotonic(), sum(record.kind == POISON for record in fleet.records), len(fleet.workers))
+        overseer = asyncio.create_task(_oversee(fleet, peace))
+        while (rest := peace.lasts(time.monotonic())) < HANG_SECONDS and not peace.broken:
             moving = await people.find(statuses=["running", "compensating"], limit=1000)
             mail = [finding.detail for finding in await people.doctor() if finding.what == "mail"]
             if not moving.sagas and "is answered" in mail[0] and not fleet.clients:
                 break
             await _answer(people)
             await asyncio.sleep(0.2)
-        if rest > bound:
-            troubles.append(f"L1 all was at rest only {rest:.1f} s after the last fault; the bound is {bound:g} s")
+        troubles += peace.troubles(rest, bound)
         troubles += [f"L1 {line.id} hangs: {line}" for line in moving.sagas]
         overseer.cancel()
         found = await views(people)
@@ -253,13 +253,15 @@ async def _in_the_end(fleet: Any, bound: float) -> tuple[Any, float, list[str]]:
     return Evidence(fleet.books, books, orders, accounts, journal, found, fleet.zombies, histories), rest, troubles
 
 
-async def _oversee(fleet: Any) -> None:
-    """A supervisor starts workers that are not there, also in peace; clients are let go."""
+async def _oversee(fleet: Any, peace: Any) -> None:
+    """A supervisor starts workers that are not there, also in peace, when a saga may take some down yet; clients are
+    let go."""
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, fleet.end_clients)
     while True:
         for place in fleet.workers:
             if not place.alive:
+                peace.deaths.append(time.monotonic())
                 fleet.start_worker(place)
         await asyncio.sleep(0.2)
 

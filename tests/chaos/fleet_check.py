@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,9 +32,12 @@ from chaos_laws import Journals, calls_were_decided, laws
 from fleet_scene import Zombie
 
 from amends.decide import events as e
+from amends.decide.outcome import POISON_KILLS
+from amends.decide.state import CAREFUL_DEATHS
 from amends.operate.values import SagaView
 from amends.run.journal import decode
 
+DEATHS_OF_POISON = CAREFUL_DEATHS + POISON_KILLS
 ENDS = ("completed", "compensated", "parked")
 BY_A_PERSON = {"operated"}
 SERVES_WITHIN_SECONDS = 12.0  # a zombie that lives so long after waking, while sagas begin, must have served one
@@ -74,6 +78,40 @@ class Evidence(NamedTuple):
     sagas: dict[str, SagaView]
     zombies: Sequence[Zombie]
     histories: Journals
+
+
+@dataclass
+class Peace:
+    """The time without faults, in which poison that was given before kills on: each such saga may take down
+    `DEATHS_OF_POISON` workers before a person has to look, and each death is a fault of its own."""
+
+    began: float
+    poisons: int
+    workers: int
+    deaths: list[float] = field(default_factory=list)  # when they were seen
+
+    @property
+    def _deaths_most(self) -> int:
+        """Of all that is poison; besides, each worker may be dead as peace begins, or its next life be cut short."""
+        return self.poisons * DEATHS_OF_POISON + 2 * self.workers
+
+    @property
+    def broken(self) -> bool:
+        """Whether more have died than poison accounts for."""
+        return len(self.deaths) > self._deaths_most
+
+    def lasts(self, now: float) -> float:
+        """For how many seconds nothing has happened to anybody."""
+        return now - max([self.began, *self.deaths])
+
+    def troubles(self, rest_seconds: float, bound_seconds: float) -> Iterator[str]:
+        """L1, in the end."""
+        if rest_seconds > bound_seconds:
+            yield (
+                f"L1 all was at rest only {rest_seconds:.1f} s after the last fault; the bound is {bound_seconds:g} s"
+            )
+        if self.broken:
+            yield f"L1 {len(self.deaths)} workers died in peace; poison accounts for {self._deaths_most} at most"
 
 
 def check(found: Evidence) -> list[str]:

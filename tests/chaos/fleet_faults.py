@@ -24,6 +24,7 @@ TERMINATE = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() ORDER BY random() LIMIT 1
 """
+POISON = "a saga that kills every worker that tries it"
 OFTEN_PASSED = ("commit.before", "commit.after", "attempt.before", "attempt.after", "claim.after", "release.after")
 RARE = {"migrate.inside", "commit.inside"}  # not on every way, or not in every life
 
@@ -207,7 +208,7 @@ def stall_the_network(fleet: Fleet) -> None:
 
 def poison(fleet: Fleet) -> None:
     """An order that takes its worker down whenever it is tried."""
-    fleet.note("a saga that kills every worker that tries it")
+    fleet.note(POISON)
     order = '{"cents": 7, "mood": "poison", "where": "reserve"}'
     place = Place("commands", fleet.ways[0])
     fleet.launch(place, "-m", "amends", "start", "chaos_shop:decide", order, f"--id=poison-{len(fleet.records)}")

@@ -17,6 +17,7 @@ from chaos_books import Books, Entry
 from chaos_check import amounts, effects_and_ends, lists_of_the_parked, what_clients_were_told, who_exists
 from fleet_check import (
     JournalRow,
+    Peace,
     conservation,
     fences,
     one_end,
@@ -206,6 +207,19 @@ def test_a_worker_that_woke_up_and_serves_nobody_while_sagas_begin_is_found(tmp_
     calls(7, ("old", 1))
     calls(8, ("another", 12))  # and none after it
     assert serving() == (0, 0)
+
+
+def test_rest_is_counted_from_the_last_death_and_no_more_may_die_than_poison_kills() -> None:
+    deaths = [101.0 + second for second in range(8)]
+    still = Peace(100.0, poisons=1, workers=1)
+    lively = Peace(100.0, poisons=1, workers=1, deaths=deaths[:7])  # five by poison, one that was dead, one cut short
+    broken = Peace(100.0, poisons=1, workers=1, deaths=deaths)
+
+    assert [peace.lasts(110.0) for peace in (still, lively, broken)] == [10.0, 3.0, 2.0]
+    assert [peace.broken for peace in (still, lively, broken)] == [False, False, True]
+    assert not list(lively.troubles(21.0, bound_seconds=21.0))
+    assert "only 22.0 s after the last fault" in next(still.troubles(22.0, bound_seconds=21.0))
+    assert "8 workers died in peace" in next(broken.troubles(2.0, bound_seconds=21.0))
 
 
 def test_words_that_nobody_should_have_to_read_are_found(tmp_path: Path) -> None:
