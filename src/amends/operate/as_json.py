@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from amends.operate.instants import utc
+from amends.operate.services import Keeping
 from amends.operate.values import (
     Act,
     Answer,
@@ -37,6 +38,7 @@ from amends.operate.values import (
     StuckPage,
     WorkerLine,
 )
+from amends.run.inbox_upkeep import Sizes
 
 Json = dict[str, Any]
 
@@ -286,6 +288,16 @@ def outcome(found: SagaView) -> Json:
 def findings(found: Iterable[Finding], worst: str) -> Json:
     """`amends doctor`."""
     return {"worst": worst, "findings": [finding._asdict() for finding in found]}
+
+
+def outbox(keeping: Keeping, found: Sizes) -> Json:
+    """`amends outbox status`."""
+    return {"service": keeping.service, "database": keeping.where, **found._asdict()}
+
+
+def republished(keeping: Keeping, count: int) -> Json:
+    """`amends outbox republish`."""
+    return {"service": keeping.service, "database": keeping.where, "republished": count}
 
 
 def pruned(found: Pruned, ended_before: float, *, dry_run: bool) -> Json:

@@ -29,13 +29,12 @@ from amends.operate.homes_finding import PAGE, RESTING, Found, HomeLooking
 from amends.operate.homes_sight import HomeRow, line_of, mails_of, possible
 from amends.operate.operations import LIST_LIMIT
 from amends.operate.redact import Veil, log_reveal
-from amends.operate.services import Keeping, keeping_of, opened
+from amends.operate.services import Keeping, declared, keeping_of, opened, republish_in, signs_of
 from amends.operate.sight import open_steps, result_of, steps_of
-from amends.operate.values import Line, OpenStep, SagaView, StuckLine, StuckPage, Trouble
+from amends.operate.values import Finding, Line, OpenStep, SagaView, StuckLine, StuckPage, Trouble
 from amends.run.asking import check_id
 from amends.run.mailbox import Wish
 from amends.run.participant import Participant
-from amends.run.transactions import Transactions
 from amends.run.wanted import Word, accepted, keep, said_to, unanswered
 
 LOOK_SECONDS = 0.1
@@ -43,12 +42,15 @@ ANSWER_SECONDS = 30.0
 
 
 class HomeOperations(Acting, HomeLooking):
-    """What one may ask of the sagas that a service has started. seconds: how long an act waits for its answer."""
+    """What one may ask of the sagas that a service has started. keeping: its database, open. seconds: how long an act
+    waits for its answer."""
 
-    def __init__(self, participant: Participant, transactions: Transactions, seconds: float) -> None:
+    def __init__(self, participant: Participant, keeping: Keeping, seconds: float) -> None:
         self.service: str = participant.service.name
+        self.keeping = keeping
+        self._participant = participant
         self._routes = participant.built.routes
-        self._transactions = transactions
+        self._transactions = keeping.transactions
         self._seconds = seconds
 
     # Reading
@@ -98,6 +100,10 @@ class HomeOperations(Acting, HomeLooking):
         found = [StuckLine(line, trouble, line.stalled or line.reason) for line, trouble in lines]
         return StuckPage(tuple(found), more)
 
+    async def doctor(self) -> tuple[Finding, ...]:
+        """How the service fares, as far as its code and its database say. Raises DefinitionError, StoreError."""
+        return (*declared(self._participant), *signs_of(self.keeping, await self.sizes()))
+
     def plans(self) -> tuple[Plan, ...]:
         """The definitions that the service knows, by name; of one name the newest last."""
         return tuple(sorted((route.plan for route in self._routes.values()), key=lambda plan: plan.name))
@@ -108,6 +114,11 @@ class HomeOperations(Acting, HomeLooking):
         return None if row.route is None else row.route.program
 
     # Acting
+
+    async def republish(self, *, since_seconds: float) -> int:
+        """Have the events that the service published in the last `since_seconds` published again by its participants;
+        gives how many. Raises StoreError."""
+        return await republish_in(self.keeping, since_seconds)
 
     async def _ask(self, saga_id: str, wish: Wish, message: str | None) -> str:
         if wish.verb == "signal":
@@ -198,5 +209,6 @@ async def home_operations(
             "participant of the service that has started the saga, which was given it: Participant(…, sagas=[…])"
         )
     seconds = ANSWER_SECONDS if answer_seconds is None else answer_seconds
-    async with opened(keeping_of(participant) if at is None else at) as transactions:
-        yield HomeOperations(participant, transactions, seconds)
+    keeping = keeping_of(participant) if at is None else at
+    async with opened(keeping):
+        yield HomeOperations(participant, keeping, seconds)

@@ -27,8 +27,9 @@ from amends.operate.finding import (
 )
 from amends.operate.homes_sight import HomeRow, line_of
 from amends.operate.overview import DAY_SECONDS, HOUR_SECONDS, MINUTES
+from amends.operate.services import Keeping, sizes_in
 from amends.operate.values import Ends, Group, Lag, Overview, Page, Rates, SagaLine, Search, Trouble, WorkerLine
-from amends.run.inbox_upkeep import Upkeep
+from amends.run.inbox_upkeep import Sizes
 from amends.run.transactions import Transactions
 
 PAGE = 200
@@ -56,6 +57,7 @@ class HomeLooking:
     """The part of operations at home that finds sagas."""
 
     service: str
+    keeping: Keeping
     _transactions: Transactions
 
     @abstractmethod
@@ -158,8 +160,12 @@ class HomeLooking:
 
     async def outbox(self) -> Lag:
         """How far what this service publishes is behind. Raises StoreError."""
-        sizes = await Upkeep(self._transactions, self.service, 0.0, 0.0).sizes()
+        sizes = await self.sizes()
         return Lag(sizes.lag if sizes.unpublished else 0.0, sizes.unpublished)
+
+    async def sizes(self) -> Sizes:
+        """What the inbox and the outbox of this service hold. Raises StoreError."""
+        return await sizes_in(self.keeping)
 
     async def workers(self) -> tuple[WorkerLine, ...]:
         """None: participants are not registered anywhere."""

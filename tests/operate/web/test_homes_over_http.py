@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 from web_scene import SAGAS, TOKENS, access, client_of
 
 from amends import Orchestrator, Participant, Retry, Saga, Service, pivot
@@ -95,13 +96,42 @@ def test_a_home_alone_is_what_is_meant_where_nothing_is_named(tmp_path: Path) ->
 
         assert found["sagas/order-1"].json()["input"] == {"sku": "tea"}
         assert found["plans"].json()["plans"][0]["name"] == "buy"
-        assert (found["doctor"].status_code, found["doctor"].json()["code"]) == (501, "not-here")
-        assert {path: one.status_code for path, one in found.items() if path != "doctor"} == dict.fromkeys(
-            [path for path in found if path != "doctor"], 200
-        )
+        assert {path: one.status_code for path, one in found.items()} == dict.fromkeys(found, 200)
+        assert [line["what"] for line in found["doctor"].json()["findings"]][-2:] == ["database", "outbox"]
         assert unready.status_code == 200
 
     asyncio.run(main())
+
+
+def test_the_outbox_of_a_service_is_looked_at_and_an_admin_has_events_published_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "orders.db"
+    again = {"since_seconds": 3600}
+
+    async def main() -> None:
+        orchestrator = Orchestrator("memory://", sagas=SAGAS)
+        async with orchestrator, asked(path, orchestrator) as client:  # what starts an order is in the outbox
+            waits = (await client.get("/api/v1/outbox?at=orders")).json()
+            nothing = (await client.post("/api/v1/outbox/republish?at=orders", json=again)).json()
+            with closing(sqlite3.connect(path)) as connection:
+                connection.execute("UPDATE amends_outbox SET settled = unixepoch()")
+                connection.commit()
+            was = (await client.get("/api/v1/outbox?at=orders")).json()
+            told = (await client.post("/api/v1/outbox/republish?at=orders", json=again)).json()
+            wide = await client.get("/api/v1/outbox")
+            client.headers["authorization"] = f"Bearer {TOKENS['operator']}"
+            refused = await client.post("/api/v1/outbox/republish?at=orders", json=again)
+            still = (await client.get("/api/v1/outbox?at=orders")).json()
+
+        assert (waits["service"], waits["database"], waits["unpublished"]) == ("orders", f"sqlite:///{path}", 1)
+        assert (nothing["republished"], was["unpublished"], told["republished"], still["unpublished"]) == (0, 0, 1, 1)
+        assert (wide.status_code, wide.json()["code"]) == (501, "not-here")
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+
+    asyncio.run(main())
+
+    assert "has the events of orders of the last 3600 s published again: 1" in caplog.text
 
 
 def test_what_a_choreographed_saga_does_not_take_is_refused_in_words(tmp_path: Path) -> None:

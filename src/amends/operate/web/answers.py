@@ -243,6 +243,27 @@ class Findings(Struct):
     findings: list[Finding]
 
 
+class Outbox(Struct):
+    """What a service's outbox and inbox hold. Counts stop at 100,000; ages are in seconds."""
+
+    service: str
+    database: str
+    inbox: int
+    ended: int
+    ended_age: float
+    unpublished: int
+    lag: float
+    careful: int
+
+
+class Republished(Struct):
+    """How many events are published again as soon as a participant of the service works."""
+
+    service: str
+    database: str
+    republished: int
+
+
 class BulkMove(Struct):
     """One thing that happened to a bulk operation, and who did it."""
 

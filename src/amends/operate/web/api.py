@@ -23,7 +23,7 @@ from amends.operate.mermaid import mermaid
 from amends.operate.operations import Operations
 from amends.operate.values import Act
 from amends.operate.web import answers as a
-from amends.operate.web import api_acts, api_bulk
+from amends.operate.web import api_acts, api_bulk, api_outbox
 from amends.operate.web import shapes as s
 from amends.operate.web.access import Right
 from amends.operate.web.context import csrf, desk_of, person_of, saga_id_of, web_of
@@ -43,7 +43,7 @@ AT_REST = ("completed", "compensated", "parked")
 
 def routes() -> list[BaseRoute]:
     """All of the API, its own description last."""
-    found: list[Guarded] = [*_sagas(), *_all(), *api_acts.routes(ROOT), *api_bulk.routes(ROOT)]
+    found = [*_sagas(), *_all(), *api_acts.routes(ROOT), *api_bulk.routes(ROOT), *api_outbox.routes(ROOT)]
     told = Told("This description", "about", answer=a.Anything)
     described = route(f"{ROOT}/openapi.json", partial(openapi, found), right=Right.VIEW, name="openapi", told=told)
     found.append(described)
@@ -111,7 +111,7 @@ def _all() -> list[Guarded]:
             f"{ROOT}/doctor",
             doctor,
             right=view,
-            told=Told("The database and its workers", "all", s.Query, answer=a.Findings, errors=(501,)),
+            told=Told("The database and who works with it", "all", s.Query, answer=a.Findings),
         ),
         route(f"{ROOT}/plans", plans, right=view, told=Told("Definitions", "all", s.Query, answer=a.Plans)),
         route(
@@ -222,9 +222,9 @@ async def workers(request: Request) -> Response:
 
 
 async def doctor(request: Request) -> Response:
-    """The state of the database and of its workers."""
+    """The state of the database and of its workers; of a home, of its service."""
     query_of(request, s.Query)
-    found = await operations_of(await desk_of(request)).doctor()
+    found = await (await desk_of(request)).doctor()
     worst = max((finding.level for finding in found), key=LEVELS.index, default="ok")
     return answer(as_json.findings(found, worst))
 

@@ -230,3 +230,9 @@ class Prune(Body, frozen=True, kw_only=True):
     older_than_seconds: Annotated[float, Meta(ge=0, le=10**10)]
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 1000
     dry_run: bool = True
+
+
+class Republish(Body, frozen=True, kw_only=True):
+    """since_seconds: how far back, counted from now."""
+
+    since_seconds: Annotated[float, Meta(ge=0, le=10**10)]
