@@ -145,7 +145,7 @@ def test_ticked_ones_are_repaired_and_a_bulk_operation_is_paused_and_gone_on_wit
     page.get_by_role("button", name="Repair the ticked").click()
     page.get_by_text("the 2 that are ticked").wait_for()
     page.get_by_label("Try one step again").check()
-    page.get_by_label("Step", exact=True).fill("charge_card")
+    page.get_by_label("Step, or what they wait for", exact=True).fill("charge_card")
     page.get_by_role("button", name="See what it would do").click()
     page.locator("#reason").fill("try these two first")
     page.get_by_label("begin paused").check()

@@ -72,7 +72,9 @@ def test_what_has_ended_stays_so_and_says_what_to_do() -> None:
         ("unpark", {"step": "ship"}, "leave the step 'ship' out"),
         ("skip", {"step": "ship", "reason": " "}, "skip wants a reason"),
         ("note", {}, "note wants a text"),
-        ("unpark", {"result": True}, "a result is for `resolve` alone"),
+        ("unpark", {"result": True}, "a result is for `resolve` alone, and a value for `signal`"),
+        ("signal", {"result": True}, "signal is for one wait, the same in every saga: name it"),
+        ("signal", {"step": "approval"}, "signal wants a value"),
         ("resolve", {"step": "ship", "reason": "x", "arguments": True}, "changed arguments are for `retry` alone"),
         ("unpark", {"per_second": 0.0}, "0 sagas a second: 0.01 to 1000 are expected"),
         ("unpark", {"per_second": PER_SECOND_MIN / 2}, "0.005 sagas a second"),
@@ -88,7 +90,11 @@ def test_what_an_act_lacks_is_said_before_it_begins(verb: str, given: dict[str, 
 def test_an_act_that_has_all_it_needs_may_begin(verb: str) -> None:
     need = VERBS[verb]
 
-    given: dict[str, object] = {"reason": "the bank is back", "text": "hello" if need.text else ""}
+    given: dict[str, object] = {
+        "reason": "the bank is back",
+        "text": "hello" if need.text else "",
+        "result": need.value,
+    }
     assert missing(verb, step="ship" if need.step else "", **given) == ""
 
 

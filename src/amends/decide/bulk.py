@@ -105,11 +105,13 @@ class Tally(NamedTuple):
 
 
 class Need(NamedTuple):
-    """What an act in bulk takes. text: what it needs in words, beside a reason."""
+    """What an act in bulk takes. step: it is for one step, or for one wait. text: what it needs in words, beside a
+    reason. value: JSON of its own."""
 
     step: bool = False
     reason: bool = False
     text: str = ""
+    value: bool = False
 
 
 VERBS: dict[str, Need] = {
@@ -119,9 +121,11 @@ VERBS: dict[str, Need] = {
     "compensate": Need(reason=True),
     "cancel": Need(reason=True),
     "unpark": Need(),
+    "signal": Need(step=True, value=True),
     "assign": Need(),
     "note": Need(text="a text"),
 }
+WITH_VALUES = ("resolve", "signal")
 
 
 def ruling(stand: Stand, move: Move) -> Ruling:
@@ -137,10 +141,13 @@ def ruling(stand: Stand, move: Move) -> Ruling:
 
 
 def flaw(verb: str, *, step: str, reason: str, text: str, result: bool, arguments: bool, per_second: float) -> str:
-    """What is missing, or too much, for an act in bulk; empty where it may begin."""
+    """What is missing, or too much, for an act in bulk; empty where it may begin. result: whether there is one, or the
+    value of a signal."""
     need = VERBS.get(verb)
     if need is None:
         return f"there is no act {verb!r} in bulk; there are: {', '.join(VERBS)}"
+    if verb == "signal" and not step:
+        return "signal is for one wait, the same in every saga: name it"
     if need.step and not step:
         other = "; `unpark` tries everything again that is stuck" if verb == "retry" else ""
         return f"{verb} is for one step, the same in every saga: name it{other}"
@@ -150,8 +157,10 @@ def flaw(verb: str, *, step: str, reason: str, text: str, result: bool, argument
         return f"{verb} wants a reason, for the history of every saga"
     if need.text and not text.strip():
         return f"{verb} wants {need.text}"
-    if result and verb != "resolve":
-        return "a result is for `resolve` alone"
+    if need.value and not result:
+        return f"{verb} wants a value"
+    if result and verb not in WITH_VALUES:
+        return "a result is for `resolve` alone, and a value for `signal`"
     if arguments and verb != "retry":
         return "changed arguments are for `retry` alone"
     if not PER_SECOND_MIN <= per_second <= PER_SECOND_MAX:

@@ -17,10 +17,10 @@ from amends.operate.values import Effect, SagaLine, Search
 class BulkAct:
     """What is to be done to every saga, by whom and why.
 
-    result, arguments: JSON. nothing_stayed: with arguments, that no earlier attempt had
-    its effect. text: the person for assign, the text of a note.
-    per_second: how many sagas are asked in a second, about. even_if_changed: also where a saga has moved on since it
-    was written down.
+    step: or the name of what is waited for. result, arguments: JSON; the result is also the value of a signal.
+    nothing_stayed: with arguments, that no earlier attempt had its effect. text: the person for assign, the text of
+    a note. per_second: how many sagas are asked in a second, about. even_if_changed: also where a saga has moved on
+    since it was written down.
     """
 
     verb: str

@@ -43,12 +43,13 @@ class Word(NamedTuple):
 
 
 class Sender(NamedTuple):
-    """Who sent a mail. name: of the signal. accepted: whether it had its effect."""
+    """Who sent a mail, and why. name: of the signal. accepted: whether it had its effect."""
 
     kind: str
     name: str
     actor: str
     accepted: bool
+    reason: str = ""
 
 
 def lines(plan: Plan, rows: Iterable[bytes], mails: Iterable[MailRow]) -> tuple[Line, ...]:
@@ -182,7 +183,7 @@ def _succeeded(plan: Plan, address: str, result: bytes, senders: Mapping[str, Se
     if isinstance(node, SleepNode):
         return Word(f"{address}: the time has come", "good", address)
     if isinstance(node, WaitNode):
-        return Word(f"the signal {address} is here", "good", address, actor=_from(senders, address), value=result)
+        return _signal(f"the signal {address} is here", "good", address, result, senders)
     shown = None if result == b"null" else result
     return Word(f"{address} succeeded", "good", address, Phase.ACTION, value=shown)
 
@@ -220,8 +221,7 @@ def _of_flow(
         case e.Abandoned(address):
             return Word(f"{address} is no longer waited for", "", address)
         case e.Kept(address, value):
-            text = f"the signal {address} came and is kept"
-            return Word(text, "", address, actor=_from(senders, address), value=value)
+            return _signal(f"the signal {address} came and is kept", "", address, value, senders)
 
 
 def _of_person(
@@ -303,10 +303,12 @@ def _closed(state: State) -> bool:
     )
 
 
-def _from(senders: Mapping[str, Sender], signal: str) -> str:
-    """Who sent the signal that counted."""
-    fits = (sender for sender in senders.values() if sender.kind == "signal" and sender.name == signal)
-    return next((sender.actor for sender in fits if sender.accepted), "")
+def _signal(text: str, tone: str, name: str, value: bytes, senders: Mapping[str, Sender]) -> Word:
+    """A signal that counted, with who sent it and why."""
+    fits = (sender for sender in senders.values() if (sender.kind, sender.name) == ("signal", name))
+    sent = next((sender for sender in fits if sender.accepted), Sender("signal", name, "", accepted=True))
+    said = f"{text}: {sent.reason}" if sent.reason else text
+    return Word(said, tone, name, actor=sent.actor, reason=sent.reason, value=value)
 
 
 def _half(address: str, phase: Phase) -> str:
@@ -319,7 +321,7 @@ def _instant(at: float) -> str:
 
 def _sender(mail: MailRow) -> Sender:
     letter = mailbox.read(mail)
-    return Sender(mail.kind, letter.name, letter.actor, mail.answer == "accepted")
+    return Sender(mail.kind, letter.name, letter.actor, mail.answer == "accepted", letter.reason)
 
 
 def kind_of(plan: Plan, address: str) -> str:

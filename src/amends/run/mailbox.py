@@ -102,7 +102,7 @@ def act_mail(key: str, message: str, wish: Wish) -> NewMail:
     verb, address, actor, reason, value, arguments, settled, person, version = wish
     seen: dict[str, Any] = {} if version is None else {"version": version}
     if verb == "signal":
-        return NewMail(key, message, "signal", write(name=address, value=value, actor=actor, **seen))
+        return NewMail(key, message, "signal", write(name=address, value=value, actor=actor, reason=reason, **seen))
     if verb == "cancel":
         return NewMail(key, message, "cancel", write(actor=actor, reason=reason, **seen))
     more: dict[str, Any] = {"verb": verb, "address": address, "settled": settled, "person": person, **seen}

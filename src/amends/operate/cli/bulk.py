@@ -79,16 +79,17 @@ def _steering(command: F) -> F:
 @bulk.command(
     "start",
     cls=Verb,
-    help="Do VERB to all open sagas that fit: retry, skip, resolve, compensate, cancel, unpark, assign or note; the "
-    "first three to one STEP, the same in each. Without --yes nothing is done: it tells how many there are, what would "
-    "come of it and what would be refused. With it the sagas are written down as they are now, and asked one after the "
-    "other; one that has moved on meanwhile is left alone. This process asks, and shows how far it is; where it ends, "
-    "or with --detach, a worker goes on.",
+    help="Do VERB to all open sagas that fit: retry, skip, resolve, compensate, cancel, unpark, signal, assign or "
+    "note; the first three to one STEP, the same in each, and signal to the wait of that name. Without --yes "
+    "nothing is done: it tells how many there are, what would come of it and what would be refused. With it the "
+    "sagas are written down as they are now, and asked one after the other; one that has moved on meanwhile is "
+    "left alone. This process asks, and shows how far it is; where it ends, or with --detach, a worker goes on.",
     examples=[
         "amends bulk start unpark --saga place-order --status parked",
         "amends bulk start retry charge_card --saga place-order --reason 'the bank is back' --yes --expect 400",
         """amends bulk start resolve ship --status parked --result '{"code": "S-1"}' --reason 'see 812' --yes""",
         "amends bulk start cancel --saga trip --reason 'the airline is gone' --per-second 5 --yes --detach",
+        """amends bulk start signal approval --value '{"granted": true}' --trouble waiting --saga trip --yes""",
         "amends bulk start assign --status parked --person ada --yes",
         "amends bulk start unpark --id order-1 --id order-2 --yes",
     ],
@@ -104,6 +105,7 @@ def _steering(command: F) -> F:
     "--with", "arguments", metavar="JSON", help="For retry: what the step is asked from here on; '-' reads stdin."
 )
 @click.option("--nothing-stayed", is_flag=True, help="With --with: no earlier attempt had its effect.")
+@click.option("--value", metavar="JSON", help="For signal: what is sent; '-' reads stdin.")
 @click.option("--person", default="", help="For assign: who sees to them; nobody where it is left out.")
 @click.option("--text", default="", help="For note: what it says.")
 @click.option(
@@ -160,16 +162,20 @@ def start(
 
 
 def _act(verb: str, step: str, given: dict[str, Any]) -> BulkAct:
-    result, arguments = given.pop("result"), given.pop("arguments")
+    result, arguments, value = given.pop("result"), given.pop("arguments"), given.pop("value")
     person, text = given.pop("person"), given.pop("text")
     if (person and verb != "assign") or (text and verb != "note"):
         raise click.UsageError("--person is for assign, and --text for note")
+    if (value is not None and verb != "signal") or (result is not None and verb == "signal"):
+        raise click.UsageError("--value is for signal, and --result for resolve")
+    named = f"the result of {step}" if value is None else f"the value of the signal {step}"
+    result = result if value is None else value
     return BulkAct(
         verb,
         given.pop("actor"),
         given.pop("reason"),
         step,
-        None if result is None else payload_of(result, f"the result of {step}"),
+        None if result is None else payload_of(result, named),
         None if arguments is None else payload_of(arguments, f"the arguments of {step}"),
         given.pop("nothing_stayed"),
         person or text,

@@ -23,7 +23,7 @@ Instant = Annotated[datetime, Meta(tz=True)]
 Limit = Annotated[int, Meta(ge=1, le=1000)]
 Status = Literal["running", "compensating", "parked", "completed", "compensated"]
 Verb = Literal["retry", "skip", "resolve", "compensate", "unpark", "cancel", "signal", "assign", "note"]
-BulkVerb = Literal["retry", "skip", "resolve", "compensate", "unpark", "cancel", "assign", "note"]
+BulkVerb = Literal["retry", "skip", "resolve", "compensate", "unpark", "cancel", "signal", "assign", "note"]
 Unset = UnsetType
 Value = Raw | UnsetType
 
@@ -200,7 +200,8 @@ class SearchBody(Body, frozen=True, kw_only=True):
 
 
 class BulkPlanBody(Body, frozen=True, kw_only=True):
-    """The same act on many sagas. search: which, or ids: exactly these. text: the person of assign, the words of note.
+    """The same act on many sagas. search: which, or ids: exactly these. step: or the name of what is waited for.
+    result: of a step that is resolved, or the value of a signal. text: the person of assign, the words of note.
     nothing_stayed: of a retry with arguments, that no earlier attempt had its effect."""
 
     verb: BulkVerb

@@ -61,6 +61,13 @@ OFFERS: dict[str, Offer] = {
         Offer(
             "resolve", "A step was done by hand", "You did it; they go on as if they had.", True, value="Result (JSON)"
         ),
+        Offer(
+            "signal",
+            "Answer what they wait for",
+            "A value is sent to what each of them waits for, such as an approval.",
+            True,
+            value="Answer (JSON)",
+        ),
         Offer("skip", "Skip a step", "It is left as it is in each, and counts as settled.", step=True, danger=True),
         Offer("compensate", "Go back and undo", "What each did is undone, the last step first.", danger=True),
         Offer("cancel", "Cancel them", "Each goes back, if it has not passed its point of no return.", danger=True),
