@@ -58,9 +58,9 @@ def test_who_may_only_look_is_offered_nothing(act: Desk) -> None:
     assert page.locator("[data-pick]").count() == 0
 
 
-def begun(page: Page, url: str, verb: str, **given: str) -> None:
-    """A bulk operation, begun on the pages for all parked sagas."""
-    page.goto(f"{url}/sagas?status=parked")
+def begun(page: Page, url: str, verb: str, *, which: str = "status=parked", **given: str) -> None:
+    """A bulk operation, begun on the pages for all parked sagas, or others."""
+    page.goto(f"{url}/sagas?{which}")
     page.get_by_role("link", name="Repair all that fit").click()
     page.locator(f"input[name=verb][value={verb}]").check()
     for field, value in given.items():
@@ -92,6 +92,24 @@ def test_many_are_repaired_by_every_verb(act: Desk, verb: str, given: dict[str, 
         act.shop.ended(id_, ends)
     assert page.locator("tbody tr", has_text="accepted").count() == MANY
     assert "Olga" in {line.actor for line in act.shop.wait(act.shop.desk.history(ids[0]))}
+
+
+def test_all_that_wait_for_an_approval_are_answered_at_once(act: Desk) -> None:
+    trips = [f"trip-{number}" for number in range(1, MANY + 1)]
+    for id_ in trips:
+        act.shop.wait(act.shop.scene.orchestrator.start(book_trip, Trip("Ada", ["Athens"]), id=id_))
+    page = act.open("/stuck?trouble=waiting", "operator")
+    for id_ in trips:
+        page.get_by_role("link", name=id_).wait_for()
+
+    begun(page, act.shop.url, "signal", which="trouble=waiting", on="approval", value='{"granted": true}')
+
+    page.locator("h1 + .status", has_text="done").wait_for()
+    assert serious(page) == []
+    for id_ in trips:
+        act.shop.ended(id_, "completed")
+    said = [line.text for line in act.shop.wait(act.shop.desk.history("trip-1")) if line.actor == "Olga"]
+    assert said[-1].startswith("the signal approval is here: seen together (bulk ")
 
 
 def test_many_are_skipped_past_an_undo_that_fails(act: Desk) -> None:
