@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from web_scene import PEOPLE, TOKENS, Asking, Job, asking, jobs
 
+from amends.operate.web import answers_bulk as answers
 from amends.operate.web.access import Access, Person, Role, Token
 
 UNPARK = {"verb": "unpark", "reason": "the far side is up", "paused": True}
@@ -99,5 +101,25 @@ def test_who_may_not_read_payloads_does_not_read_which_were_looked_for() -> None
         assert [one.url.path for one in (*hidden, *pages, moved) if "canary" in one.text] == []
         assert [one["input"] for one in shown] == [[["name", "***"]], [["name", "canary"]]]
         assert [one["statuses"] for one in shown] == [["parked"]] * 2  # which is no payload
+
+    asyncio.run(main())
+
+
+def test_each_answer_about_bulk_operations_has_the_shape_that_is_described() -> None:
+    async def main() -> None:
+        async with asking() as at:
+            await parked(at, "a", "b")
+
+            plan = await at.post("/api/v1/bulks/plan", {"verb": "unpark", "search": {"status": ["parked"]}})
+            made = await at.post("/api/v1/bulks", {**UNPARK, "search": {"status": ["parked"]}})
+            there = made.headers["location"]
+            found = [await at.get(path) for path in ("/api/v1/bulks", there, f"{there}/results", f"{there}/log")]
+
+        told = [one.json() for one in found]
+        assert len(msgspec.convert(plan.json(), answers.BulkPlan).examples) == 2
+        assert msgspec.convert(made.json(), answers.Bulk) == msgspec.convert(told[1], answers.Bulk)
+        assert len(msgspec.convert(told[0], answers.Bulks).bulks) == 1
+        assert [line.result for line in msgspec.convert(told[2], answers.BulkResults).results] == [None, None]
+        assert [line.move for line in msgspec.convert(told[3], list[answers.BulkMove])] == ["begun", "counted, paused"]
 
     asyncio.run(main())

@@ -181,9 +181,10 @@ def test_what_has_been_stuck_for_longer_is_asked_for_by_an_instant() -> None:
         ("plans/jobs", answers.FlowAnswer),
         ("sagas/job-1/flow", answers.FlowAnswer),
         ("sagas/job-1/history", answers.History),
-        ("overview", answers.Anything),
-        ("groups", answers.Anything),
-        ("workers", answers.Anything),
+        ("overview", answers.Overview),
+        ("groups", answers.Groups),
+        ("workers", answers.Workers),
+        ("openapi.json", answers.OpenApi),
     ],
 )
 def test_each_answer_has_the_shape_that_is_described(path: str, shape: type[msgspec.Struct]) -> None:

@@ -23,7 +23,7 @@ from starlette.applications import Starlette
 from web_scene import TOKENS, Asking, access, asking
 
 from amends.operate.web.access import Right
-from amends.operate.web.answers import BulkMove
+from amends.operate.web.answers_bulk import BulkMove
 from amends.operate.web.app import web
 from amends.operate.web.openapi import document
 from amends.operate.web.routing import Guarded

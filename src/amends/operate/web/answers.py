@@ -264,16 +264,6 @@ class Republished(Struct):
     republished: int
 
 
-class BulkMove(Struct):
-    """One thing that happened to a bulk operation, and who did it."""
-
-    version: int
-    at: str
-    move: str
-    actor: str
-    reason: str | None
-
-
 class Pruned(Struct):
     """What became of sagas that ended long ago."""
 
@@ -293,5 +283,91 @@ class ProblemShape(Struct, rename={"problem_type": "type"}):
     code: str
 
 
-class Anything(Struct):
-    """An object; the page on the API shows it."""
+class Group(Struct):
+    """Open sagas in which the same went wrong at the same step. fingerprint: of that, as the filter takes it. reason,
+    example: of one of them. first_at, last_at: when the first and the last of them changed."""
+
+    fingerprint: str
+    saga: str
+    step: str | None
+    reason: str | None
+    count: int
+    first_at: str
+    last_at: str
+    example: str
+
+
+class Groups(Struct):
+    """The most frequent first."""
+
+    groups: list[Group]
+
+
+class Worker(Struct):
+    """One worker, and its lease. sagas: the definitions that it runs."""
+
+    worker: int
+    host: str
+    pid: int
+    started_at: str
+    expires_at: str | None
+    owned: int
+    sagas: list[str]
+    alive: bool
+
+
+class Workers(Struct):
+    """Those that are registered."""
+
+    workers: list[Worker]
+
+
+class Lag(Struct):
+    """How far something is behind."""
+
+    lag_seconds: float
+    waiting: int
+    more: bool
+
+
+class Ends(Struct):
+    """How many sagas have ended within a span. more: at least so many."""
+
+    completed: int
+    compensated: int
+    more: bool
+
+
+class Rates(Struct):
+    """How many sagas in each minute since then, the oldest minute first."""
+
+    since: str
+    started: list[int]
+    completed: list[int]
+    compensated: list[int]
+    parked: list[int]
+
+
+class Overview(Struct):
+    """How all sagas fare. open, troubles: how many, by status and by trouble. outbox: null where nothing is published
+    from there."""
+
+    at: str
+    open: dict[str, int]
+    stuck: int
+    troubles: dict[str, int]
+    troubles_more: bool
+    ended_in_an_hour: Ends
+    ended_in_a_day: Ends
+    per_minute: Rates
+    groups: list[Group]
+    workers: list[Worker]
+    outbox: Lag | None
+    timers: Lag
+
+
+class OpenApi(Struct):
+    """This document."""
+
+    openapi: str
+    paths: dict[str, Any]

@@ -44,7 +44,7 @@ AT_REST = ("completed", "compensated", "parked")
 def routes() -> list[BaseRoute]:
     """All of the API, its own description last."""
     found = [*_sagas(), *_all(), *api_acts.routes(ROOT), *api_bulk.routes(ROOT), *api_outbox.routes(ROOT)]
-    told = Told("This description", "about", answer=a.Anything)
+    told = Told("This description", "about", answer=a.OpenApi)
     described = route(f"{ROOT}/openapi.json", partial(openapi, found), right=Right.VIEW, name="openapi", told=told)
     found.append(described)
     return [*found]
@@ -93,19 +93,19 @@ def _all() -> list[Guarded]:
             f"{ROOT}/groups",
             groups,
             right=view,
-            told=Told("Open sagas by what went wrong", "all", s.GroupQuery, answer=a.Anything, errors=(404, 409)),
+            told=Told("Open sagas by what went wrong", "all", s.GroupQuery, answer=a.Groups, errors=(404, 409)),
         ),
         route(
             f"{ROOT}/overview",
             overview,
             right=view,
-            told=Told("How all sagas fare", "all", s.Query, answer=a.Anything),
+            told=Told("How all sagas fare", "all", s.Query, answer=a.Overview),
         ),
         route(
             f"{ROOT}/workers",
             workers,
             right=view,
-            told=Told("Workers and their leases", "all", s.Query, answer=a.Anything),
+            told=Told("Workers and their leases", "all", s.Query, answer=a.Workers),
         ),
         route(
             f"{ROOT}/doctor",

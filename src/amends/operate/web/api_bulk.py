@@ -19,7 +19,7 @@ from amends.operate.as_json import Json
 from amends.operate.bulk_values import Bulk, BulkAct
 from amends.operate.operations import Operations
 from amends.operate.values import Search
-from amends.operate.web import answers as a
+from amends.operate.web import answers_bulk as a
 from amends.operate.web import shapes as s
 from amends.operate.web.access import Right
 from amends.operate.web.context import desk_of, href, person_of, saga_id_of
@@ -33,25 +33,25 @@ def routes(root: str) -> list[Guarded]:
     """All of them. root: of the API."""
     one = f"{root}/bulks/{{id}}"
     errors, counting = (404, 501), (409, 412, 501, 504)
-    planned = Told("What it would do: a dry run", "bulk", s.Query, s.BulkPlanBody, a.Anything, errors=(501,))
-    begun = Told("Begin one", "bulk", s.Query, s.BulkBody, a.Anything, status=201, repeats=True, errors=counting)
-    seen = Told("Bulk operations, newest first", "bulk", s.BulksQuery, answer=a.Anything, errors=errors)
+    planned = Told("What it would do: a dry run", "bulk", s.Query, s.BulkPlanBody, a.BulkPlan, errors=(501,))
+    begun = Told("Begin one", "bulk", s.Query, s.BulkBody, a.Bulk, status=201, repeats=True, errors=counting)
+    seen = Told("Bulk operations, newest first", "bulk", s.BulksQuery, answer=a.Bulks, errors=errors)
     found = [
         route(f"{root}/bulks/plan", plan, right=Right.OPERATE, methods=("POST",), name="bulk_plan", told=planned),
         route(f"{root}/bulks", begin, right=Right.OPERATE, methods=("POST",), name="bulk_start", told=begun),
         route(f"{root}/bulks", list_, right=Right.VIEW, name="bulks", told=seen),
         _read(one, show, "One of them", s.Query, "bulk"),
-        _read(f"{one}/results", results, "What became of each saga", s.ResultsQuery, "bulk_results"),
+        _read(f"{one}/results", results, "What became of each saga", s.ResultsQuery, "bulk_results", a.BulkResults),
         _read(f"{one}/log", log, "Who did what with it", s.Query, "bulk_log", list[a.BulkMove]),
     ]
     for move, summary in {"pause": "Have it rest", "resume": "Have it go on", "cancel": "End it early"}.items():
-        told = Told(summary, "bulk", s.Query, s.Plainly, a.Anything, confirms=True, errors=(404, 409, 412, 428, 501))
+        told = Told(summary, "bulk", s.Query, s.Plainly, a.Bulk, confirms=True, errors=(404, 409, 412, 428, 501))
         name = f"bulk_{move}"
         found.append(route(f"{one}/{move}", _Move(move), right=Right.OPERATE, methods=("POST",), name=name, told=told))
     return found
 
 
-def _read(path: str, handler: Any, summary: str, query: type[Any], name: str, shown: Any = a.Anything) -> Guarded:
+def _read(path: str, handler: Any, summary: str, query: type[Any], name: str, shown: Any = a.Bulk) -> Guarded:
     told = Told(summary, "bulk", query, answer=shown, errors=(404, 501))
     return route(path, handler, right=Right.VIEW, name=name, told=told)
 
