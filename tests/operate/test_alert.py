@@ -19,7 +19,7 @@ import pytest
 
 from amends.errors import DefinitionError, StoreUnavailable
 from amends.operate.alert import LOOK_MAX, TROUBLES, Alert, Look
-from amends.operate.alert_notice import LISTED_MAX, Position, compare, notice, position_of
+from amends.operate.alert_notice import LISTED_MAX, Pages, Position, compare, notice, position_of
 from amends.operate.alert_post import Message, NotDelivered, Webhook, secrets_of, signatures
 from amends.operate.alert_target import target_of
 from amends.operate.values import SagaLine, StuckLine, StuckPage, Trouble
@@ -148,6 +148,28 @@ def test_reasons_stay_in_the_house_where_that_is_wanted() -> None:
 
     assert b"4242" in notice(compare({}, seen), seen, 0.0, "shop")
     assert b"4242" not in notice(compare({}, seen), seen, 0.0, "shop", reasons=False)
+
+
+@pytest.mark.parametrize(
+    ("pages", "all_", "one"),
+    [
+        (Pages("https://amends.shop"), "https://amends.shop/stuck", "https://amends.shop/sagas/order%2F1"),
+        (
+            Pages("https://shop/a/", "orders"),
+            "https://shop/a/stuck?at=orders",
+            "https://shop/a/sagas/order%2F1?at=orders",
+        ),
+    ],
+)
+def test_a_notice_leads_to_the_dashboard_where_there_is_one(pages: Pages, all_: str, one: str) -> None:
+    seen = page(stuck("order/1"))
+
+    data = json.loads(notice(compare({}, seen), seen, 0.0, "shop", pages=pages))["data"]
+    without = json.loads(notice(compare({}, seen), seen, 0.0, "shop"))["data"]
+
+    assert (data["link"], data["new"][0]["link"]) == (all_, one)
+    assert "link" not in without
+    assert "link" not in without["new"][0]
 
 
 def test_of_a_list_that_has_more_behind_it_nothing_is_called_settled() -> None:

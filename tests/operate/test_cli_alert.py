@@ -61,7 +61,8 @@ def secret(floor: Floor) -> str:
 
 def test_a_parked_saga_is_told_once_and_again_when_it_is_settled(floor: Floor, inbox: Inbox, secret: str) -> None:
     def alert() -> str:
-        return floor.ok("alert", "--once", f"--webhook={inbox.url}", secret, *HERE, ORDERS, "--state=told.json").out
+        where = (f"--webhook={inbox.url}", secret, *HERE, ORDERS, "--dashboard=https://amends.shop")
+        return floor.ok("alert", "--once", *where, "--state=told.json").out
 
     floor.park("order-1")
     said = [alert(), alert()]
@@ -77,6 +78,7 @@ def test_a_parked_saga_is_told_once_and_again_when_it_is_settled(floor: Floor, i
     ]
     assert settled["settled"] == ["order-1"]
     assert new["place"] == "sqlite:///orders.db"
+    assert [new["link"], new["new"][0]["link"]] == ["https://amends.shop/stuck", "https://amends.shop/sagas/order-1"]
 
 
 def test_a_webhook_that_is_not_there_is_an_exit_code_and_its_address_stays_unsaid(floor: Floor, secret: str) -> None:
@@ -95,6 +97,8 @@ def test_a_webhook_that_is_not_there_is_an_exit_code_and_its_address_stays_unsai
     ("options", "says"),
     [
         (["--webhook=http://hooks.example.com/"], "https"),
+        (["--webhook=https://1.1.1.1/", "--dashboard=javascript:x"], "the address of a dashboard is expected"),
+        (["--webhook=https://1.1.1.1/", "--dashboard=https://ada:hush@amends.shop"], "the address of a dashboard is"),
         (["--webhook=https://127.1/"], "four decimal numbers"),
         (["--webhook=https://a:hush@hooks.example.com/"], "no user or password"),
     ],

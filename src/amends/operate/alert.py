@@ -25,7 +25,7 @@ from typing import NamedTuple, Protocol
 
 from amends.decide.policy import Policy
 from amends.errors import AmendsError, DefinitionError
-from amends.operate.alert_notice import Pending, Position, compare, notice, position_of, summary
+from amends.operate.alert_notice import Pages, Pending, Position, compare, notice, position_of, summary
 from amends.operate.alert_post import Message, NotDelivered
 from amends.operate.values import StuckPage, Trouble
 
@@ -120,7 +120,7 @@ class Alert:
 
     sight: `Operations` of a database. hook: a `Webhook`. place: where these sagas are, for whoever reads the notice.
     state: a file for the position; without one, a restart tells of everything that is stuck once more. reasons: whether
-    a notice says why.
+    a notice says why. pages: a dashboard that a notice leads to.
     """
 
     def __init__(
@@ -132,6 +132,7 @@ class Alert:
         troubles: Iterable[Trouble] = TROUBLES,
         state: Path | None = None,
         reasons: bool = True,
+        pages: Pages | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._sight = sight
@@ -140,6 +141,7 @@ class Alert:
         self._troubles = frozenset(troubles)
         self._kept = Kept(state)
         self._reasons = reasons
+        self._pages = pages
         self._clock = clock
 
     async def look(self) -> Look:
@@ -158,7 +160,7 @@ class Alert:
             change = compare(position.known, page)
             if not change:
                 return Look()
-            body = notice(change, page, self._clock(), self._place, reasons=self._reasons).decode()
+            body = notice(change, page, self._clock(), self._place, reasons=self._reasons, pages=self._pages).decode()
             pending = Pending(f"msg_{secrets.token_hex(12)}", body, change.known)
             told = summary(change)
             keep(Position(position.known, pending))

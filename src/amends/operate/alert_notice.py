@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from urllib.parse import quote
 
 from amends.operate.instants import utc
 from amends.operate.values import StuckLine, StuckPage
@@ -56,6 +57,19 @@ def position_of(text: str) -> Position:
         raise ValueError(f"that is no position of an alert ({type(error).__name__})") from None
 
 
+class Pages(NamedTuple):
+    """A dashboard on which these sagas are shown. url: of its overview. at: the service whose choreographed sagas they
+    are."""
+
+    url: str
+    at: str = ""
+
+    def link(self, *parts: str) -> str:
+        """The address of one of its pages."""
+        path = "/".join([self.url.rstrip("/"), *(quote(part, safe="") for part in parts)])
+        return f"{path}?at={quote(self.at, safe='')}" if self.at else path
+
+
 class Change(NamedTuple):
     """What differs. new: stuck now, or stuck otherwise. settled: no longer stuck; empty where not all was seen."""
 
@@ -81,14 +95,17 @@ def compare(known: Mapping[str, str], page: StuckPage) -> Change:
     return Change(new, gone, dict(list(kept.items())[-KNOWN_MAX:]))
 
 
-def notice(change: Change, page: StuckPage, at: float, place: str, *, reasons: bool = True) -> bytes:
+def notice(
+    change: Change, page: StuckPage, at: float, place: str, *, reasons: bool = True, pages: Pages | None = None
+) -> bytes:
     """The body: JSON, bounded. place: where these sagas are, for people. reasons: whether it says why; a reason is a
-    text of the services', and may name what should stay in the house."""
+    text of the services', and may name what should stay in the house. pages: where whoever reads it can look."""
     data = {
         "place": place,
+        **({} if pages is None else {"link": pages.link("stuck")}),
         "stuck": len(page.lines),
         "more": page.more,
-        "new": [_saga(line, reasons=reasons) for line in change.new[:LISTED_MAX]],
+        "new": [_saga(line, reasons=reasons, pages=pages) for line in change.new[:LISTED_MAX]],
         "new_total": len(change.new),
         "settled": list(change.settled[:LISTED_MAX]),
         "settled_total": len(change.settled),
@@ -98,7 +115,7 @@ def notice(change: Change, page: StuckPage, at: float, place: str, *, reasons: b
     return json.dumps(said, ensure_ascii=True, separators=(",", ":")).encode()
 
 
-def _saga(line: StuckLine, *, reasons: bool) -> dict[str, str]:
+def _saga(line: StuckLine, *, reasons: bool, pages: Pages | None) -> dict[str, str]:
     made = {
         "id": line.saga.id,
         "saga": line.saga.saga,
@@ -111,6 +128,8 @@ def _saga(line: StuckLine, *, reasons: bool) -> dict[str, str]:
     if reasons:
         why = line.why
         made["why"] = why if len(why) <= REASON_CHARACTERS_MAX else why[: REASON_CHARACTERS_MAX - 1] + "…"
+    if pages is not None:
+        made["link"] = pages.link("sagas", line.saga.id)
     return made
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import re
 import signal
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ import click
 
 from amends.errors import DefinitionError
 from amends.operate.alert import EVERY_SECONDS, TROUBLES, Alert, Look
+from amends.operate.alert_notice import Pages
 from amends.operate.alert_post import Webhook, secrets_of
 from amends.operate.alert_target import target_of
 from amends.operate.cli.app import participant_of
@@ -35,6 +37,13 @@ from amends.store.sqlite import SqliteStore
 SECRET_BYTES_MAX = 4096
 
 
+def _dashboard(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """An address that may stand in a message."""
+    if value is not None and not re.fullmatch(r"https?://[^\s?#@]+", value):
+        raise click.BadParameter("the address of a dashboard is expected, such as https://amends.example.com")
+    return value
+
+
 @click.command(
     "alert",
     cls=Verb,
@@ -43,7 +52,8 @@ SECRET_BYTES_MAX = 4096
     "the same id. How far the webhook was told is kept in a file, one for each webhook, database, app and set of "
     "troubles, so a restart repeats nothing. Sagas that wait for a signal are told of only with --trouble=waiting.",
     examples=[
-        "amends alert --webhook https://hooks.example.com/sagas --secret-file webhook.secret",
+        "amends alert --webhook https://hooks.example.com/sagas --secret-file webhook.secret --dashboard "
+        "https://amends.example.com",
         "amends alert --webhook https://hooks.example.com/sagas --secret-file webhook.secret --once   # from cron",
         "amends alert --webhook http://127.0.0.1:9000/ --secret-file webhook.secret --allow-http --allow-private",
     ],
@@ -86,6 +96,9 @@ SECRET_BYTES_MAX = 4096
     help="Where to keep how far the webhook was told. [default: a file in XDG_STATE_HOME/amends, else in "
     "~/.local/state/amends]",
 )
+@click.option(
+    "--dashboard", metavar="URL", callback=_dashboard, help="Of a dashboard: what is sent links to its pages."
+)
 @click.option("--without-reasons", is_flag=True, help="Do not send why: reasons are texts of your services.")
 @click.option("--allow-private", is_flag=True, help="Allow addresses of this machine and of private networks.")
 @click.option("--allow-http", is_flag=True, help="Allow http://, which anybody on the way can read.")
@@ -97,6 +110,7 @@ def alert(
     once: bool,
     troubles: tuple[str, ...],
     state: Path | None,
+    dashboard: str | None,
     without_reasons: bool,
     allow_private: bool,
     allow_http: bool,
@@ -110,7 +124,10 @@ def alert(
         async with desk(place) as found:
             seen = _seen(place)
             kept = state or _state_file(url, *seen.names, place.app or "", *sorted(kinds))
-            made = Alert(found, hook, place=seen.database, troubles=kinds, state=kept, reasons=not without_reasons)
+            pages = None if dashboard is None else Pages(dashboard, seen.service)
+            made = Alert(
+                found, hook, place=seen.database, troubles=kinds, state=kept, reasons=not without_reasons, pages=pages
+            )
             if once:
                 look = await made.look()
                 _report(look)
@@ -123,11 +140,13 @@ def alert(
 
 
 class _Seen(NamedTuple):
-    """What is looked at. database: for people, without a password. path: of its file."""
+    """What is looked at. database: for people, without a password. path: of its file. service: whose choreographed
+    sagas it is about, if it is about such."""
 
     database: str
     namespace: str
     path: Path | None
+    service: str = ""
 
     @property
     def names(self) -> tuple[str, str]:
@@ -143,7 +162,7 @@ def _seen(place: Place) -> _Seen:
         return _Seen(url_of(config.database), config.namespace, store.path if isinstance(store, SqliteStore) else None)
     service = participant.service.name
     keeping = keeping_of(participant) if place.database is None else keeping_at(place.database, service)
-    return _Seen(keeping.where, "", keeping.path)
+    return _Seen(keeping.where, "", keeping.path, service)
 
 
 async def _until_told_to_stop(made: Alert, every: float) -> None:
