@@ -88,6 +88,7 @@ class Gated:
         async def ungated() -> None: ...
 
         self.saga: Saga[Order, None] = Saga("gated", gated, input=Order)
+        self.nap: Saga[Order, None] = Saga("gated-nap", sleep(10), gated, input=Order)
 
 
 def test_after_a_lease_another_worker_takes_over_and_the_lost_attempt_counts(caplog: pytest.LogCaptureFixture) -> None:

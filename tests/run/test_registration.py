@@ -10,9 +10,9 @@ from itertools import pairwise
 from typing import Any
 
 from engine import Order, database, engine, until, virtually
-from test_ownership import LEASE, Gated, retire_all
+from test_ownership import LEASE, Gated, abandoned, retire_all
 
-from amends import Completed, Context, Orchestrator, Saga, sleep, step
+from amends import Compensated, Completed, Context, Orchestrator, Saga, sleep, step
 from amends import wait_for as wait_node
 from amends.errors import StoreUnavailable
 from amends.run.session import Session
@@ -191,6 +191,84 @@ def test_a_saga_claimed_again_behind_its_letting_go_is_not_forgotten_where_both_
     outcome, held = virtually(main())
     assert outcome == Completed(None)
     assert held  # what is read while a commit is under way may be old when it comes
+
+
+def test_what_a_claim_gives_is_old_where_the_saga_went_on_and_left_the_memory_before_the_answer_came() -> None:
+    undone: list[str] = []
+
+    class Behind(Faulty):
+        """A store that claims the saga between its letting go and its cancel, and says so when all is over."""
+
+        late = False
+
+        async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
+            if self.go.is_set():
+                return await super().claim(worker, plans, limit)
+            self.answers.clear()
+            self.go.set()  # it is let go now; that it is cancelled is not written yet
+            await until(lambda: any(saga.owner is None for saga in self._db.open.values()))
+            claimed = await super().claim(worker, plans, limit)
+            self.answers.set()
+            await until(lambda: bool(undone))
+            self.late = True
+            read = [self._loaded(self._db.sagas[loaded.head.id]) for loaded in claimed]  # in a statement of its own
+            await until(lambda: not self._db.open)
+            return read
+
+    async def main() -> tuple[Any, bool]:
+        word, store = wait_node("word", Word), Behind(database())
+
+        @step
+        async def book() -> None:
+            store.go.clear()
+
+        @book.compensation
+        async def unbook(ctx: Context) -> None:
+            undone.append(ctx.saga_id)
+            await until(lambda: store.late)
+
+        saga: Saga[Order, Word] = Saga("trip", book, word, input=Order, output=word)
+        async with working(store, saga) as orchestrator:
+            handle = await orchestrator.start(saga, Order(), id="one")
+            await until(lambda: not store.go.is_set())
+            await orchestrator.cancel("one", reason="Ada is ill")
+            outcome = await handle.outcome(timeout=60)
+            await asyncio.sleep(60)
+        return outcome, store.late
+
+    outcome, late = virtually(main())
+    assert (type(outcome), late) == (Compensated, True)
+    assert undone == ["one"]
+
+
+def test_an_attempt_of_another_behind_a_letting_go_counts_as_lost_when_the_saga_comes_back() -> None:
+    class Busy(Faulty):
+        """A store that leaves claims to others while its answers are late."""
+
+        async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
+            return await super().claim(worker, plans, limit) if self.answers.is_set() else []
+
+    async def main() -> tuple[Any, list[tuple[int, int]]]:
+        on, gated = database(), Gated()
+        store = Busy(on)
+        async with working(store, gated.nap) as orchestrator:
+            store.answers.clear()
+            starting = asyncio.create_task(orchestrator.start(gated.nap, Order(), id="one"))
+            async with abandoned(engine(gated.nap, on=on, settings=LEASE)):
+                await until(lambda: bool(gated.ran))
+            gone = [row.id for row in on.workers.values() if row.retired_at is None][-1]
+            await until(lambda: on.workers[gone].retired_at is not None and not owned_by(on, gone), 120)
+            gated.go.set()
+            store.answers.set()
+            outcome = await (await starting).outcome(timeout=600)
+        return outcome, [(attempt, epoch) for _, attempt, epoch in gated.ran]
+
+    assert virtually(main()) == (Completed(None), [(1, 2), (2, 3)])
+
+
+def owned_by(on: MemoryDatabase, worker: int) -> bool:
+    """Whether a worker owns any saga."""
+    return any(saga.owner == worker for saga in on.sagas.values())
 
 
 def test_a_worker_that_is_asked_to_go_before_it_has_come_leaves_nothing_of_another() -> None:

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -22,10 +21,12 @@ from amends import fault
 from amends.define.values import describe
 from amends.errors import StoreDamaged, StoreUnavailable
 from amends.run import mailbox
+from amends.run.chores import Chores, Duty
 from amends.run.heads import head_of
 from amends.run.journal import state_of
 from amends.run.lease import Lease
 from amends.run.live import Live
+from amends.run.meanwhile import Meanwhile
 from amends.run.plans import Plans
 from amends.run.sealed_mail import sealed
 from amends.run.sealing import opened
@@ -42,7 +43,6 @@ STALLED_KEPT = 10_000
 PAUSE_SECONDS = 1.0  # after trouble
 AFTER_SECONDS = 0.02  # after a lease's end, to find it ended
 _log = logging.getLogger("amends.ownership")
-Duty = Callable[[], Awaitable[object]]
 
 
 class Ownership:
@@ -54,7 +54,8 @@ class Ownership:
         self.lease: Lease = Lease(worker)
         self.backlog: bool = False  # there was more to claim than room
         self._woken = asyncio.Event()
-        self._todo: deque[Duty] = deque()
+        self._meanwhile: Meanwhile = Meanwhile()
+        self._todo: Chores = Chores()
         self._watched: dict[str, None] = {}  # sagas that somebody began to watch
         self._task: asyncio.Task[None] | None = None
         self._gone: list[int] = []
@@ -92,7 +93,7 @@ class Ownership:
         try:
             if self._anew is not None:
                 await self._worker.store.deregister(self._anew, survived=True)
-            await self._do_todo()
+            await self._todo.do(self.lease.keep)
         except StoreUnavailable as error:  # no reason to wait for nobody: attempts are in flight
             _log.warning("the store is away: %s", error)
 
@@ -115,10 +116,11 @@ class Ownership:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="amends-ownership")
         self.wake()
 
-    @property
-    def wants_room(self) -> bool:
-        """Whether there is more to hold than there was room for."""
-        return self.backlog or bool(self._gone)
+    def left(self, saga: bytes) -> None:
+        """A saga has left the memory; there may be more to hold than there was room for."""
+        self._meanwhile.leaves(saga)
+        if self.backlog or self._gone:
+            self.wake()
 
     # What the worker asks for, done in the loop's own time
 
@@ -136,7 +138,7 @@ class Ownership:
         self._do(lambda: self._worker.store.send([mail]))
 
     def _do(self, duty: Duty) -> None:
-        self._todo.append(duty)
+        self._todo.add(duty)
         self.wake()
 
     # The loop
@@ -176,7 +178,7 @@ class Ownership:
         if self._anew is not None:
             await self._register_again(self._anew)
         await self.lease.keep()
-        await self._do_todo()
+        await self._todo.do(self.lease.keep)
         await self._make_sure()
         seen = await self._worker.store.peek()
         self._next_end = inf if seen.ends is None else seen.ends
@@ -196,22 +198,6 @@ class Ownership:
                 _log.warning("%s", report)
         await _answer_watches(self._worker.store, self._watched)
 
-    async def _do_todo(self) -> None:
-        """Each once: one that has to wait, for a lock of somebody else's perhaps, keeps nothing else waiting."""
-        for _ in range(len(self._todo)):
-            await self.lease.keep()
-            if not self._todo:
-                return  # the registration that they were for is gone
-            duty, left = self._todo[0], 0
-            try:
-                await duty()
-            except StoreUnavailable as error:
-                _log.warning("what was to be written about a saga is not yet: %s", error)
-                left = 1
-            if self._todo and self._todo[0] is duty:
-                self._todo.popleft()
-                self._todo.extend([duty] * left)
-
     async def _take_over(self) -> None:
         store = self._worker.store
         if store.leases and self.lease.is_steady():
@@ -221,9 +207,10 @@ class Ownership:
         while self._gone and self._worker.room:
             await self.lease.keep()
             gone = self._unsure = self._gone[0]
-            batch = await store.adopt(self._worker.worker, gone, min(CLAIM_BATCH, self._worker.room))
-            fault.point("adopt.after")
-            await self._hold_adopted(batch, gone)
+            with self._meanwhile:
+                batch = await store.adopt(self._worker.worker, gone, min(CLAIM_BATCH, self._worker.room))
+                fault.point("adopt.after")
+                await self._hold_adopted(batch, gone)
             self._unsure = None
             if batch:
                 _log.info("sagas taken over from worker %d, which is gone: %d", gone, len(batch))
@@ -236,9 +223,10 @@ class Ownership:
             await self.lease.keep()  # as long as there is more than there is room for, this does not end
             limit = min(CLAIM_BATCH, worker.room)
             self._unsure = 0
-            claimed = await worker.store.claim(worker.worker, self.plans.claimable, limit)
-            fault.point("claim.after")
-            await self._hold_claimed(claimed)
+            with self._meanwhile:
+                claimed = await worker.store.claim(worker.worker, self.plans.claimable, limit)
+                fault.point("claim.after")
+                await self._hold_claimed(claimed)
             self._unsure = None
             found |= bool(claimed)
             if len(claimed) < limit:
@@ -253,8 +241,9 @@ class Ownership:
         await self.lease.renew()  # it may be on its way still, and is not seen before it is there
         for live in self._worker.lives.values():
             live.doubt()  # what the store says of those may be old when it comes, and is not asked for
-        found = await self._worker.store.owned(self._worker.worker, self._worker.lives)
-        await (self._hold_adopted(found, self._unsure) if self._unsure else self._hold_claimed(found))
+        with self._meanwhile:
+            found = await self._worker.store.owned(self._worker.worker, self._worker.lives)
+            await (self._hold_adopted(found, self._unsure) if self._unsure else self._hold_claimed(found))
         self._unsure = None
 
     async def _hold_claimed(self, claimed: list[Loaded]) -> None:
@@ -288,6 +277,9 @@ class Ownership:
         """Hold a saga that is owned now, or say why this worker cannot run it. `gone`: from whom
         it was taken over, if it was."""
         head, worker = loaded.head, self._worker
+        if head.id in self._meanwhile:
+            self.look_again(head.key)
+            return None
         if head.id in worker.lives:
             # It was let go in a commit whose answer is not back yet, and claimed again behind it.
             worker.lives[head.id].claimed_again = True
@@ -316,13 +308,14 @@ class Ownership:
             _log.warning("saga %s is stalled: %s", key, word)
         if len(self._stalled) < STALLED_KEPT:
             self._stalled[saga] = word
-        self._todo.append(lambda: self._worker.store.stall(self._worker.worker, saga, word, gone))
+        self._todo.add(lambda: self._worker.store.stall(self._worker.worker, saga, word, gone))
 
     async def _read_again(self, key: str) -> None:
         """A write was lost. If the saga is still this worker's, what was in flight is unresolved."""
-        loaded = await self._worker.store.load(key)
-        if loaded is not None and loaded.head.owner == self._worker.worker:
-            await self._hold_adopted([loaded], self._worker.worker)
+        with self._meanwhile:
+            loaded = await self._worker.store.load(key)
+            if loaded is not None and loaded.head.owner == self._worker.worker:
+                await self._hold_adopted([loaded], self._worker.worker)
 
     async def _register_again(self, old: int) -> None:
         await self._worker.store.deregister(old, survived=True)

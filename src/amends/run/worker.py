@@ -263,7 +263,7 @@ class Worker:
         fault.point("release.after")
         self._remove(live)
         if live.claimed_again:
-            self.ownership.release(live.id, decision.wake)
+            self.ownership.look_again(live.key)
         if decision.state.ended or decision.state.parked:
             self.answered(live)
         if decision.state.ended:
@@ -352,5 +352,4 @@ class Worker:
         if self.by_key.get(live.key) is live:
             del self.by_key[live.key]
         live.drop()
-        if self.ownership.wants_room:
-            self.ownership.wake()
+        self.ownership.left(live.id)
