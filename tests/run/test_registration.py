@@ -12,10 +12,11 @@ from typing import Any
 from engine import Order, database, engine, until, virtually
 from test_ownership import LEASE, Gated, abandoned, retire_all
 
-from amends import Compensated, Completed, Context, Orchestrator, Saga, sleep, step
+from amends import Completed, Context, Orchestrator, Saga, sleep, step
 from amends import wait_for as wait_node
 from amends.errors import StoreUnavailable
 from amends.run.session import Session
+from amends.run.worker import Worker
 from amends.store.base import Fate, Loaded, WorkerInfo, Write
 from amends.store.memory import MemoryDatabase, MemoryStore
 
@@ -193,52 +194,95 @@ def test_a_saga_claimed_again_behind_its_letting_go_is_not_forgotten_where_both_
     assert held  # what is read while a commit is under way may be old when it comes
 
 
-def test_what_a_claim_gives_is_old_where_the_saga_went_on_and_left_the_memory_before_the_answer_came() -> None:
-    undone: list[str] = []
+def test_whoever_lets_go_of_a_saga_decides_nothing_about_it_any_more_and_another_may_do_so_behind_it() -> None:
+    calls: list[tuple[str, int]] = []
 
-    class Behind(Faulty):
-        """A store that claims the saga between its letting go and its cancel, and says so when all is over."""
+    class Behind(MemoryStore):
+        """A store that reads what it has claimed once nobody else writes to it, in a statement of its own."""
 
-        late = False
+        others: Worker | None = None
 
         async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
-            if self.go.is_set():
-                return await super().claim(worker, plans, limit)
-            self.answers.clear()
-            self.go.set()  # it is let go now; that it is cancelled is not written yet
-            await until(lambda: any(saga.owner is None for saga in self._db.open.values()))
             claimed = await super().claim(worker, plans, limit)
-            self.answers.set()
-            await until(lambda: bool(undone))
-            self.late = True
-            read = [self._loaded(self._db.sagas[loaded.head.id]) for loaded in claimed]  # in a statement of its own
+            if self.others is None or not claimed:
+                return []
+            await until(
+                lambda: self.others is not None and not any(one.unwritten for one in self.others.lives.values())
+            )
+            return [self._loaded(self._db.sagas[loaded.head.id]) for loaded in claimed]
+
+    class First(Faulty):
+        """A store that leaves all claims to others."""
+
+        async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
+            return []
+
+    async def main() -> Any:
+        on = database()
+        first, second = First(on), Behind(on)
+        word = wait_node("word", Word)
+
+        @step(readonly=True)
+        async def book() -> None:
+            first.go.clear()
+
+        @step(readonly=True)
+        async def ride(ctx: Context) -> None:
+            calls.append((ctx.saga_id, ctx.epoch))
+            await asyncio.sleep(5)
+
+        saga: Saga[Order, Word] = Saga("trip", book, word, ride, input=Order, output=word)
+        async with working(first, saga) as one, working(second, saga) as two:
+            handle = await one.start(saga, Order(), id="one")
+            await until(lambda: not first.go.is_set())
+            asking = asyncio.create_task(two.signal("one", word, Word("yes")))
+            await asyncio.sleep(20)  # the mail was seen by now; what lets go of the saga is not written yet
+            first.answers.clear()
+            first.go.set()
+            second.others = one.session.worker
+            await until(lambda: any(row.owner is None or row.epoch > 1 for row in on.open.values()))
+            two.session.worker.ownership.wake()
+            await until(lambda: any(row.epoch > 1 for row in on.open.values()))
+            first.answers.set()
+            await asking
+            return await handle.outcome(timeout=600)
+
+    assert virtually(main()) == Completed(Word("yes"))
+    assert calls == [("one", 2)]
+
+
+def test_what_is_said_to_be_ones_own_is_old_where_a_saga_has_come_and_gone_before_the_answer_came() -> None:
+    class Late(Faulty):
+        """A store that loses the answer to a claim, and is asked what is this worker's while a saga comes and goes."""
+
+        asked, late = False, False
+
+        async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
+            if not self.asked:
+                raise StoreUnavailable("the answer is lost")
+            return await super().claim(worker, plans, limit)
+
+        async def owned(self, worker: int, held: Collection[bytes]) -> list[Loaded]:
+            self.asked, held = True, set(held)
+            await until(lambda: bool(gated.ran))
+            found = await super().owned(worker, held)
+            gated.go.set()
             await until(lambda: not self._db.open)
-            return read
+            self.late = bool(found)
+            return found
+
+    gated = Gated()
 
     async def main() -> tuple[Any, bool]:
-        word, store = wait_node("word", Word), Behind(database())
-
-        @step
-        async def book() -> None:
-            store.go.clear()
-
-        @book.compensation
-        async def unbook(ctx: Context) -> None:
-            undone.append(ctx.saga_id)
-            await until(lambda: store.late)
-
-        saga: Saga[Order, Word] = Saga("trip", book, word, input=Order, output=word)
-        async with working(store, saga) as orchestrator:
-            handle = await orchestrator.start(saga, Order(), id="one")
-            await until(lambda: not store.go.is_set())
-            await orchestrator.cancel("one", reason="Ada is ill")
-            outcome = await handle.outcome(timeout=60)
+        store = Late(database())
+        async with working(store, gated.saga) as orchestrator:
+            await until(lambda: store.asked)
+            outcome = await orchestrator.run(gated.saga, Order(), id="one")
             await asyncio.sleep(60)
         return outcome, store.late
 
-    outcome, late = virtually(main())
-    assert (type(outcome), late) == (Compensated, True)
-    assert undone == ["one"]
+    assert virtually(main()) == (Completed(None), True)
+    assert len(gated.ran) == 1
 
 
 def test_an_attempt_of_another_behind_a_letting_go_counts_as_lost_when_the_saga_comes_back() -> None:

@@ -55,7 +55,7 @@ class Live:
         "_plan",
         "_supply",
         "changed",
-        "claimed_again",
+        "comes_back",
         "dropped",
         "epoch",
         "eye",
@@ -82,7 +82,7 @@ class Live:
         self.running: dict[tuple[str, Phase], Attempt] = {}
         self.mails: set[str] = set()  # those it was told
         self.dropped: bool = False
-        self.claimed_again: bool = False
+        self.comes_back: bool = False  # it is to be looked for again, once it has left the memory
         self._head: Head | None = None
         self._first: Decision | None = None
         self._audience = Audience()
@@ -135,8 +135,7 @@ class Live:
             self.eye.resumed(state, self.seq)
 
     def claim(self) -> None:
-        """What was issued and never started starts now: whoever let go of the saga had nothing
-        in flight."""
+        """What was issued and never started starts now: whoever let go of the saga had nothing in flight."""
         self.begin_all(self._state())
 
     def adopt(self, gone: int, not_died: frozenset[int]) -> None:
@@ -153,13 +152,15 @@ class Live:
         if now:
             self.tell(m.Move(fingerprint))
 
-    def doubt(self) -> None:
-        """A claim may have come through unheard, also behind a commit that lets this saga go, and is unanswered yet."""
-        self.claimed_again |= self.unwritten > 0 and self._head is not None and self._head.owner is None
+    @property
+    def leaves(self) -> bool:
+        """Whether a commit is under way that lets it go: what comes now is for whoever claims it behind that."""
+        return self.unwritten > 0 and self._head is not None and self._head.owner is None
 
     def tick(self) -> None:
         """Look at the clock. Where the broker is away, replies to what cannot go out are not overdue."""
-        self.tell(m.Postpone() if self.program.plan.remote and self.shell.away else m.Tick())
+        if not self.leaves:
+            self.tell(m.Postpone() if self.program.plan.remote and self.shell.away else m.Tick())
 
     def tell(
         self, message: Message, answers: tuple[MailAnswer, ...] = (), told: Callable[[Fate], None] | None = None
@@ -321,8 +322,7 @@ class Live:
         return briefed(self, attempt)
 
     def arguments(self, attempt: Attempt) -> dict[str, Any]:
-        """What the function is called with. Raises ValueRefused for a stored value that the
-        code cannot read any more."""
+        """What the function is called with. Raises ValueRefused for a stored value that the code cannot read."""
         return self._supply.arguments(attempt, self._state())
 
     def admit(self, address: str, result: Any) -> bytes:

@@ -240,7 +240,7 @@ class Ownership:
             return
         await self.lease.renew()  # it may be on its way still, and is not seen before it is there
         for live in self._worker.lives.values():
-            live.doubt()  # what the store says of those may be old when it comes, and is not asked for
+            live.comes_back |= live.leaves  # these are not asked for
         with self._meanwhile:
             found = await self._worker.store.owned(self._worker.worker, self._worker.lives)
             await (self._hold_adopted(found, self._unsure) if self._unsure else self._hold_claimed(found))
@@ -282,7 +282,7 @@ class Ownership:
             return None
         if head.id in worker.lives:
             # It was let go in a commit whose answer is not back yet, and claimed again behind it.
-            worker.lives[head.id].claimed_again = True
+            worker.lives[head.id].comes_back = True
             return None
         try:
             state = state_of(loaded := opened(loaded, worker.seals))

@@ -262,7 +262,7 @@ class Worker:
         """The saga ended, parked, or waits for long; that is written."""
         fault.point("release.after")
         self._remove(live)
-        if live.claimed_again:
+        if live.comes_back:
             self.ownership.look_again(live.key)
         if decision.state.ended or decision.state.parked:
             self.answered(live)
@@ -340,6 +340,9 @@ class Worker:
         for mail in mails:
             live = self.lives.get(mail.saga)
             if live is None or mail.message in live.mails:
+                continue
+            if live.leaves:
+                live.comes_back = True
                 continue
             live.mails.add(mail.message)
             try:

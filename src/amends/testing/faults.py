@@ -191,10 +191,22 @@ class FaultyStore:
         return await self._pass("peek", self._store.peek)
 
     async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
-        return await self._pass("claim", lambda: self._store.claim(worker, plans, limit))
+        return await self._read(await self._pass("claim", lambda: self._store.claim(worker, plans, limit)))
 
     async def adopt(self, worker: int, gone: int, limit: int) -> list[Loaded]:
-        return await self._pass("adopt", lambda: self._store.adopt(worker, gone, limit))
+        return await self._read(await self._pass("adopt", lambda: self._store.adopt(worker, gone, limit)))
+
+    async def _read(self, owned: list[Loaded]) -> list[Loaded]:
+        """With the rows that are there some time after they were owned, as a server reads them in a statement of its
+        own."""
+        if not owned:
+            return owned
+
+        async def read() -> list[Loaded]:
+            found = [(one, await self._store.load(one.head.key)) for one in owned]
+            return [one if now is None else one._replace(rows=now.rows) for one, now in found]
+
+        return await self._pass("read", read)
 
     async def owned(self, worker: int, held: Collection[bytes]) -> list[Loaded]:
         return await self._pass("owned", lambda: self._store.owned(worker, held))
