@@ -241,6 +241,7 @@ def test_whoever_lets_go_of_a_saga_decides_nothing_about_it_any_more_and_another
             first.go.set()
             second.others = one.session.worker
             await until(lambda: any(row.owner is None or row.epoch > 1 for row in on.open.values()))
+            assert two.session.worker is not None
             two.session.worker.ownership.wake()
             await until(lambda: any(row.epoch > 1 for row in on.open.values()))
             first.answers.set()
