@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import services_shop as shop_
@@ -38,6 +38,7 @@ from services.databases import Databases
 
 HERE = Path(__file__).parent
 BROKERS = ("kafka", "rabbitmq", "nats", "redis")
+Test = TypeVar("Test", bound=Callable[..., object])
 OPTIONS = {  # so that what must pass passes soon
     "local": "message_bytes=8388608",
     "kafka": "partitions=2&session_seconds=2&commit_seconds=0.1",
@@ -89,8 +90,23 @@ def shop(request: pytest.FixtureRequest, shop_databases: dict[str, str], tmp_pat
     return Shop(kind, url, shop_databases, tmp_path)
 
 
-on_every_broker = pytest.mark.parametrize("shop", BROKERS, indirect=True)
-on_every_transport = pytest.mark.parametrize("shop", ["local", *BROKERS], indirect=True)
+def on_brokers(test: Test) -> Test:
+    """Over two brokers, which are the other two for about every second test; with AMENDS_SERVICES=all, as `make soak`
+    has it, over each."""
+    over: Test = pytest.mark.parametrize("shop", _some(test), indirect=True)(test)
+    return over
+
+
+def on_transports(test: Test) -> Test:
+    """The same, and without a broker."""
+    over: Test = pytest.mark.parametrize("shop", ["local", *_some(test)], indirect=True)(test)
+    return over
+
+
+def _some(test: Test) -> Sequence[str]:
+    if os.environ.get("AMENDS_SERVICES") == "all":
+        return BROKERS
+    return BROKERS[sum(test.__name__.encode()) % 2 :: 2]
 
 
 @dataclass

@@ -21,7 +21,7 @@ from servers import need
 from services.found import pgbouncer_program, postgres_bin
 
 FLEET = Path(__file__).with_name("fleet.py")
-SECONDS = float(os.environ.get("AMENDS_CHAOS_SECONDS", "60"))
+SECONDS = float(os.environ.get("AMENDS_CHAOS_SECONDS", "50"))
 SEED = int(os.environ.get("AMENDS_CHAOS_SEED", "0")) or random.randrange(1, 10**6)
 SPARE_SECONDS = 300.0  # to begin, to end, and to look at everything
 

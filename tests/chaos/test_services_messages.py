@@ -7,7 +7,7 @@ holds ledgers, calls and clients' history against what the sagas say.
 from __future__ import annotations
 
 import pytest
-from services_scene import Shop, on_every_transport, orders, play
+from services_scene import Shop, on_transports, orders, play
 from services_shop import REPLY_SECONDS, buy, hasty
 
 from amends.testing.unreliable import MessageRates
@@ -15,7 +15,7 @@ from amends.testing.unreliable import MessageRates
 SOME = 12
 
 
-@on_every_transport
+@on_transports
 def test_every_message_twice(shop: Shop) -> None:
     rates = MessageRates(duplicated=1.0, redelivered=1.0)
     found = play(shop, orders(SOME), sends=rates, answers=MessageRates(duplicated=1.0, redelivered=1.0))
@@ -27,7 +27,7 @@ def test_every_message_twice(shop: Shop) -> None:
     assert found.counts["repeated"] >= SOME * 2
 
 
-@on_every_transport
+@on_transports
 def test_a_buffer_that_shuffles(shop: Shop) -> None:
     def rates() -> MessageRates:
         return MessageRates(held=0.7, held_max=8, held_seconds=0.1, duplicated=0.3)
@@ -39,7 +39,7 @@ def test_a_buffer_that_shuffles(shop: Shop) -> None:
     assert found.counts["held"] >= SOME * 3
 
 
-@on_every_transport
+@on_transports
 def test_lost_commands_and_replies_are_asked_for_again(shop: Shop) -> None:
     lossy = MessageRates(replies_lost=0.25)
     found = play(shop, orders(SOME), sends=MessageRates(commands_lost=0.1), answers=lossy)
@@ -50,7 +50,7 @@ def test_lost_commands_and_replies_are_asked_for_again(shop: Shop) -> None:
     assert found.counts["repeated"] > 0
 
 
-@on_every_transport
+@on_transports
 def test_the_first_reply_of_every_command_is_lost(shop: Shop) -> None:
     found = play(shop, orders(6), answers=MessageRates(first_replies_lost=1.0))
 
@@ -60,7 +60,7 @@ def test_the_first_reply_of_every_command_is_lost(shop: Shop) -> None:
     assert found.counts["repeated"] >= found.effects
 
 
-@on_every_transport
+@on_transports
 def test_replies_that_come_after_their_timeout(shop: Shop) -> None:
     late = MessageRates(replies_late=1.0, late_seconds=1.4 * REPLY_SECONDS)
     found = play(shop, orders(8, sagas=(hasty, buy)), answers=late)
@@ -70,7 +70,7 @@ def test_replies_that_come_after_their_timeout(shop: Shop) -> None:
     assert found.counts["repeated"] > 0
 
 
-@on_every_transport
+@on_transports
 def test_an_action_that_comes_after_its_compensation(shop: Shop) -> None:
     held = MessageRates(actions_behind_undo=0.4, behind_seconds=5.0)
     found = play(shop, orders(10, "good", sagas=(hasty,)), sends=held)
@@ -80,7 +80,7 @@ def test_an_action_that_comes_after_its_compensation(shop: Shop) -> None:
     assert found.statuses["compensated"] > 0
 
 
-@on_every_transport
+@on_transports
 def test_acks_and_confirms_that_are_lost(shop: Shop) -> None:
     def rates() -> MessageRates:
         return MessageRates(acks_lost=0.4, confirms_lost=0.2, away=0.1)
@@ -94,7 +94,7 @@ def test_acks_and_confirms_that_are_lost(shop: Shop) -> None:
     assert found.counts["repeated"] > 0
 
 
-@on_every_transport
+@on_transports
 def test_forged_replies_are_refused_and_replayed_ones_move_nothing(shop: Shop) -> None:
     found = play(shop, orders(SOME), answers=MessageRates(forged=1.0, replayed=0.5))
 
@@ -105,7 +105,7 @@ def test_forged_replies_are_refused_and_replayed_ones_move_nothing(shop: Shop) -
     assert found.counts["replies refused"] >= SOME
 
 
-@on_every_transport
+@on_transports
 def test_garbage_giants_and_commands_that_nobody_knows_are_put_aside(shop: Shop) -> None:
     def rates() -> MessageRates:
         return MessageRates(garbage=0.5, unknown=0.3, huge=0.1, huge_bytes=20_000_000)
@@ -120,7 +120,7 @@ def test_garbage_giants_and_commands_that_nobody_knows_are_put_aside(shop: Shop)
     assert found.counts["huge, refused by the broker"] > 0
 
 
-@on_every_transport
+@on_transports
 def test_handlers_that_fail_are_slow_and_say_no_after_they_have_written(shop: Shop) -> None:
     found = play(shop, orders(8, "flaky", "slow charge", "sold out", "declined"))
 

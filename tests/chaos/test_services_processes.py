@@ -10,7 +10,7 @@ import signal
 from collections import Counter
 
 import pytest
-from services_scene import PATIENCE_SECONDS, Found, Scene, Shop, at_work, on_every_broker, orders
+from services_scene import PATIENCE_SECONDS, Found, Scene, Shop, at_work, on_brokers, orders
 from services_shop import HANDLER_SECONDS, POISON_MOOD, REPLY_SECONDS, Order, buy
 
 OTHERS = ("payment", "delivery")
@@ -21,7 +21,7 @@ UNDER_WAY = 24  # sagas: enough to be always at one, and not more than a small m
 AROUND_THE_COMMIT, AROUND_THE_REPLY = ("tx.before:2", "tx.after:2"), ("send.before:2", "reply.after:2")
 
 
-@on_every_broker
+@on_brokers
 @pytest.mark.parametrize("points", [AROUND_THE_COMMIT, AROUND_THE_REPLY], ids=["commit", "reply"])
 def test_a_service_that_is_killed_before_and_after_its_commit_or_its_reply(shop: Shop, points: tuple[str, ...]) -> None:
     """One life after the other, each to its point: whoever comes next goes on."""
@@ -44,7 +44,7 @@ def test_a_service_that_is_killed_before_and_after_its_commit_or_its_reply(shop:
     assert found.statuses == {"completed": 4, "compensated": 4}
 
 
-@on_every_broker
+@on_brokers
 def test_a_service_that_sleeps_past_its_claim_while_another_does_its_work(shop: Shop) -> None:
     """It is stopped in the middle of handlers; its commands go to another process; and then it wakes up."""
 
@@ -77,7 +77,7 @@ def _called_in(scene: Scene, pid: int) -> int:
     return sum(path.stat().st_size for path in scene.shop.books.glob(f"calls-{pid}.jsonl"))
 
 
-@on_every_broker
+@on_brokers
 def test_a_message_that_kills_whoever_handles_it_is_parked_and_the_others_go_on(shop: Shop) -> None:
     async def main() -> tuple[Found, int]:
         async with at_work(shop, here=OTHERS) as scene:

@@ -16,7 +16,7 @@ import asyncpg
 import nats
 import pytest
 from redis.asyncio import Redis
-from services_scene import PATIENCE_SECONDS, Scene, Shop, on_every_broker, on_every_transport, orders, play
+from services_scene import PATIENCE_SECONDS, Scene, Shop, on_brokers, on_transports, orders, play
 
 from amends import Compensated, Completed, Orchestrator, Parked, Participant, Retry, Saga, Service
 from amends.decide.events import Phase
@@ -49,7 +49,7 @@ async def send(shop: Shop, options: str, *sends: Send) -> list[Exception | None]
         await sender.close()
 
 
-@on_every_broker
+@on_brokers
 def test_a_50_mb_command_is_refused_by_the_broker_or_put_aside_by_the_service(shop: Shop) -> None:
     """By a sender who was told to send anything. RabbitMQ and Redis take it, NATS and Kafka do not."""
     told: list[Exception | None] = []
@@ -91,7 +91,7 @@ async def foreign(shop: Shop, to: Destination) -> None:
         await redis.aclose()
 
 
-@on_every_broker
+@on_brokers
 def test_bytes_that_are_no_message_are_put_aside_on_both_sides(shop: Shop) -> None:
     async def meanwhile(scene: Scene) -> None:
         worker = scene.orchestrator.session.worker
@@ -190,7 +190,7 @@ async def between_versions(shop: Shop, made: Any) -> tuple[Any, list[str]]:
         return await handle_.outcome(timeout=PATIENCE_SECONDS), did
 
 
-@on_every_transport
+@on_transports
 def test_a_command_that_the_service_does_not_know_parks_with_words(shop: Shop) -> None:
     made = versions((Old, Old), (OldReply, OldReply), ("reserve", "reserve-much-better"))
 
@@ -203,7 +203,7 @@ def test_a_command_that_the_service_does_not_know_parks_with_words(shop: Shop) -
     assert did == []
 
 
-@on_every_transport
+@on_transports
 def test_a_command_of_a_newer_contract_parks_with_words(shop: Shop) -> None:
     made = versions((Old, New), (OldReply, OldReply), ("reserve", "reserve"))
 
@@ -216,7 +216,7 @@ def test_a_command_of_a_newer_contract_parks_with_words(shop: Shop) -> None:
     assert did == []
 
 
-@on_every_transport
+@on_transports
 def test_a_reply_of_an_older_contract_is_an_effect_of_which_nothing_is_known_and_is_undone(shop: Shop) -> None:
     made = versions((Old, Old), (OldReply, NewReply), ("reserve", "reserve"))
 

@@ -168,6 +168,9 @@ PARTS: tuple[Part, ...] = (
     of_the_suite("model of the barrier", 8, "tests/decide/test_barrier_model.py", once=True, AMENDS_BARRIER="large"),
     of_the_suite("joined model", 8, "tests/decide/test_joined_model.py", once=True, AMENDS_MODEL="large"),
     of_the_suite("model of the hop", 4, "tests/decide/test_hop_model.py", once=True, AMENDS_MODEL="large"),
+    of_the_suite(
+        "services, fault by fault", 6, "tests/chaos", "-k=messages or processes or strange", AMENDS_SERVICES="all"
+    ),
     of_the_suite("order system", 5, "tests/examples/test_order_system.py", AMENDS_ORDER_SYSTEM="all"),
     of_the_suite("mutants", 6, "tests/mutants", once=True, AMENDS_MUTANTS="all"),
     of_the_suite("explore beside the engine", 7, "tests/testing/test_explore_engine.py", AMENDS_EXPLORE="large"),
