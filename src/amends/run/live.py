@@ -152,14 +152,16 @@ class Live:
         if now:
             self.tell(m.Move(fingerprint))
 
-    @property
-    def leaves(self) -> bool:
-        """Whether a commit is under way that lets it go: what comes now is for whoever claims it behind that."""
-        return self.unwritten > 0 and self._head is not None and self._head.owner is None
+    def misses(self) -> bool:
+        """Whether a commit is under way that lets it go. What comes now is for whoever claims it behind that; it may be
+        this worker again."""
+        misses = self.unwritten > 0 and self._head is not None and self._head.owner is None
+        self.comes_back |= misses
+        return misses
 
     def tick(self) -> None:
         """Look at the clock. Where the broker is away, replies to what cannot go out are not overdue."""
-        if not self.leaves:
+        if not self.misses():
             self.tell(m.Postpone() if self.program.plan.remote and self.shell.away else m.Tick())
 
     def tell(

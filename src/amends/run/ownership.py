@@ -240,7 +240,7 @@ class Ownership:
             return
         await self.lease.renew()  # it may be on its way still, and is not seen before it is there
         for live in self._worker.lives.values():
-            live.comes_back |= live.leaves  # these are not asked for
+            live.misses()  # these are not asked for
         with self._meanwhile:
             found = await self._worker.store.owned(self._worker.worker, self._worker.lives)
             await (self._hold_adopted(found, self._unsure) if self._unsure else self._hold_claimed(found))

@@ -105,7 +105,7 @@ class Remote:
         used up."""
         why = f"the broker refuses the command: {error}"
         failure = Failure(command.step, command.phase, why, resolved=True, park=True, attempt=command.attempt)
-        if not (live.dropped or live.leaves):  # who has it then sends it again, and hears of it again
+        if not (live.dropped or live.misses()):  # who has it then sends it again, and hears of it again
             try:
                 live.tell(failure)
             except Exception as broken:  # noqa: BLE001  # what befalls one saga must not befall the others

@@ -89,10 +89,8 @@ class Replies:
             self._done(delivery)
             return
         live = self._worker.lives.get(saga)
-        if live is None or live.leaves:
+        if live is None or live.misses():
             self._mail(reply, delivery)
-            if live is not None:
-                live.comes_back = True
             return
         message = mailbox.told_by(reply, live)
         if message is None:

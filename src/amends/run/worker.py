@@ -339,10 +339,7 @@ class Worker:
         """Tell the sagas in memory what came for them, each mail once."""
         for mail in mails:
             live = self.lives.get(mail.saga)
-            if live is None or mail.message in live.mails:
-                continue
-            if live.leaves:
-                live.comes_back = True
+            if live is None or mail.message in live.mails or live.misses():
                 continue
             live.mails.add(mail.message)
             try:
