@@ -112,6 +112,17 @@ def test_a_producer_whose_start_is_interrupted_leaves_no_connection_open(
     assert not asyncio.run(main())
 
 
+def test_a_start_that_is_still_under_way_when_its_loop_ends_leaves_no_connection_open(
+    kafka_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> Any:
+        client = client_module.AIOKafkaClient(bootstrap_servers=list(read(kafka_url).bootstrap))
+        return await _interrupted(monkeypatch, clients.start(SimpleNamespace(start=client.bootstrap)))
+
+    connection = asyncio.run(main())
+    assert not connection.connected()
+
+
 def test_a_consumer_whose_start_is_interrupted_leaves_no_connection_open(
     kafka_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

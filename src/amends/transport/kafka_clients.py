@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from traceback import walk_tb
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer  # type: ignore[import-untyped]
@@ -43,9 +44,21 @@ def make_consumer(options: Options, group: str, share: edge.Share) -> Any:
 async def start(client: Any) -> None:
     """Have a client connect. Raises what a broker raises that is away. Where nobody waits for it any more, it goes on,
     until it is dropped."""
-    starting = asyncio.ensure_future(client.start())
+    starting = asyncio.ensure_future(_connect(client))
     setattr(client, STARTING, starting)
     await asyncio.shield(starting)
+
+
+async def _connect(client: Any) -> None:
+    """Start it. Where that ends with the loop, the connection over which it asked is known to nobody but the frame that
+    waited for the answer."""
+    try:
+        await client.start()
+    except asyncio.CancelledError as cancelled:
+        for frame, _ in walk_tb(cancelled.__traceback__):
+            if (connection := frame.f_locals.get("bootstrap_conn")) is not None:
+                connection.close()
+        raise
 
 
 class _Batches(set[Any]):
