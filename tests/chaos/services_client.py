@@ -24,7 +24,7 @@ import services_shop as shop
 from services_books import PLACE
 
 from amends import Saga
-from amends.errors import AmendsError, NotAnswered, NotRunning, StoreError, TooLate
+from amends.errors import AmendsError, NotAnswered, NotRunning, StoreError, StoreUnavailable, TooLate
 
 MOODS = ("good",) * 10 + ("declined",) * 3 + ("returned",) * 3 + ("sold out", "flaky", "slow", "slow charge")
 AT_ONCE = 12  # sagas of this client that have not been seen to end
@@ -168,11 +168,14 @@ class Client:
 
 
 async def main() -> None:
-    """Work, and write down what nobody should be told."""
+    """Work, and write down what nobody should be told. Who comes, or goes, while the database is away is told so, and
+    followed by another."""
     desk: Desk = Choreographed() if os.environ.get("SHOP_STYLE") == "choreographed" else Orchestrated()
     client = Client(sys.argv[1], int(sys.argv[2]), desk)
     try:
         await client.work()
+    except StoreUnavailable as error:
+        client.note("told", "", text=str(error)[:200])
     except (NotRunning, AmendsError) as error:
         client.note("ugly", "", text=f"{type(error).__name__}: {error}")
 
