@@ -24,7 +24,7 @@ from amends.transport.redis_claims import Claims
 from amends.transport.redis_link import Link as RedisLink
 from amends.transport.redis_listener import RedisListener
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 90.0  # what was handed to a connection that is gone comes again after the claim of a broker, 30 s
 QUEUE = Destination("last.commands", Kind.QUEUE)
 PLACES: list[tuple[str, type[Any], str]] = [
     ("kafka", Member, "join"),
