@@ -115,12 +115,29 @@ def test_a_producer_whose_start_is_interrupted_leaves_no_connection_open(
 def test_a_start_that_is_still_under_way_when_its_loop_ends_leaves_no_connection_open(
     kafka_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def main() -> Any:
-        client = client_module.AIOKafkaClient(bootstrap_servers=list(read(kafka_url).bootstrap))
-        return await _interrupted(monkeypatch, clients.start(SimpleNamespace(start=client.bootstrap)))
+    connect = client_module.create_conn
 
-    connection = asyncio.run(main())
-    assert not connection.connected()
+    async def main() -> Any:
+        there: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        async def ask(request: Any) -> None:
+            there.set_result(made[0])
+            await asyncio.Event().wait()  # there is no answer
+
+        async def silent(*address: Any, **options: Any) -> Any:
+            made.append(await connect(*address, **options))
+            made[0].send = ask
+            return made[0]
+
+        made = list[Any]()
+        monkeypatch.setattr(client_module, "create_conn", silent)
+        client = client_module.AIOKafkaClient(bootstrap_servers=list(read(kafka_url).bootstrap))
+        starting = asyncio.create_task(clients.start(SimpleNamespace(start=client.bootstrap)))
+        connection = await there
+        assert not starting.done()
+        return connection
+
+    assert not asyncio.run(main()).connected()
 
 
 def test_a_consumer_whose_start_is_interrupted_leaves_no_connection_open(
