@@ -27,7 +27,7 @@ def test_the_benchmarks_of_services_run_over_redis_lose_nothing_and_leave_no_pro
     need(Redis.find)
 
     tables = ("--only", "services redis", "--only", "services away", "--broker", "redis")
-    command = [sys.executable, "-m", "bench", *tables, "--rounds", "1", "--scale", "0.03"]
+    command = [sys.executable, "-m", "bench", *tables, "--rounds", "1", "--scale", "0.1"]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as bench:

@@ -204,11 +204,9 @@ def test_whoever_lets_go_of_a_saga_decides_nothing_about_it_any_more_and_another
 
         async def claim(self, worker: int, plans: Collection[int], limit: int) -> list[Loaded]:
             claimed = await super().claim(worker, plans, limit)
-            if self.others is None or not claimed:
+            if (others := self.others) is None or not claimed:
                 return []
-            await until(
-                lambda: self.others is not None and not any(one.unwritten for one in self.others.lives.values())
-            )
+            await until(lambda: not any(one.unwritten for one in others.lives.values()))
             return [self._loaded(self._db.sagas[loaded.head.id]) for loaded in claimed]
 
     class First(Faulty):

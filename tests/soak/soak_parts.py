@@ -17,6 +17,7 @@ from soak_said import Reader, file_chaos, fleet_chaos, fuzzer, machine, services
 PYTHON = sys.executable
 BROKERS = ("kafka", "rabbitmq", "nats", "redis")
 HERE = "{here}"  # in a command: what the names of the files that it leaves begin with
+ONE_BY_ONE = "-k=test_services_messages or test_services_processes or test_services_strange"  # these modules
 SCRATCH = "{scratch}"  # and a directory of its own with a short name, kept only where something is wrong
 ENOUGH = 0.5  # of the time that a fixed part takes by the table, and it is begun
 AFTERWARDS_SECONDS = 300.0  # chaos: to begin, to end, and to look at everything
@@ -168,9 +169,7 @@ PARTS: tuple[Part, ...] = (
     of_the_suite("model of the barrier", 8, "tests/decide/test_barrier_model.py", once=True, AMENDS_BARRIER="large"),
     of_the_suite("joined model", 8, "tests/decide/test_joined_model.py", once=True, AMENDS_MODEL="large"),
     of_the_suite("model of the hop", 4, "tests/decide/test_hop_model.py", once=True, AMENDS_MODEL="large"),
-    of_the_suite(
-        "services, fault by fault", 6, "tests/chaos", "-k=messages or processes or strange", AMENDS_SERVICES="all"
-    ),
+    of_the_suite("services, fault by fault", 6, "tests/chaos", ONE_BY_ONE, AMENDS_SERVICES="all"),
     of_the_suite("order system", 5, "tests/examples/test_order_system.py", AMENDS_ORDER_SYSTEM="all"),
     of_the_suite("mutants", 6, "tests/mutants", once=True, AMENDS_MUTANTS="all"),
     of_the_suite("explore beside the engine", 7, "tests/testing/test_explore_engine.py", AMENDS_EXPLORE="large"),

@@ -1,8 +1,7 @@
 """Which sagas have left a worker's memory while the store was asked which are its.
 
-A saga can be let go of in a commit whose answer is not back yet, be claimed behind it, go on in memory by what came
-before, and end: what the claim has read of it is old when it comes, and an attempt that is long over would be made
-once more.
+A saga can be started here while the answer is under way, go on, and end: what was read of it in between is old when it
+comes, and an attempt that is long over would be made once more.
 
 Guarantees: whoever has left since the question was put is known when the answer is there.
 Must not: ask anything.
