@@ -108,7 +108,7 @@ def test_forged_replies_are_refused_and_replayed_ones_move_nothing(shop: Shop) -
 @on_transports
 def test_garbage_giants_and_commands_that_nobody_knows_are_put_aside(shop: Shop) -> None:
     def rates() -> MessageRates:
-        return MessageRates(garbage=0.5, unknown=0.3, huge=0.1, huge_bytes=20_000_000)
+        return MessageRates(garbage=0.5, unknown=0.3, huge=0.3, huge_bytes=20_000_000)
 
     found = play(shop, orders(SOME), sends=rates(), answers=rates())
 
