@@ -80,8 +80,11 @@ def test_a_migration_waits_for_another_and_runs_as_long_as_it_takes(
 ) -> None:
     monkeypatch.setattr(postgres_place, "ANSWER_SECONDS", 0.5)  # of any other statement
 
+    number = postgres_migrate.CODE_VERSION + 1
+
     async def main() -> list[int]:
         async with scene(postgres_url) as play:
+            monkeypatch.setattr(postgres_migrate, "MIGRATIONS", [*postgres_migrate.MIGRATIONS, (number, "SELECT 1")])
             lock = await play.begin(SQL["schema_lock"])
             store = PostgresStore(postgres_url, "default")
             upgrading = asyncio.create_task(store.upgrade())
@@ -93,7 +96,7 @@ def test_a_migration_waits_for_another_and_runs_as_long_as_it_takes(
             await store.close()
             return applied
 
-    assert asyncio.run(main()) == []
+    assert asyncio.run(main()) == [number]
 
 
 def test_a_migration_that_takes_long_is_not_given_up(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
