@@ -46,7 +46,10 @@ async def measured_pages(url: str) -> list[Row]:
     app = web(url, authenticate=lambda request: person)
     rows: list[Row] = []
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client,
+    ):
         for path in (*pages, *(f"/api/v1/{name}" for name in api)):
             spans: list[float] = []
             used = time.process_time()

@@ -20,6 +20,7 @@ import amends.asgi
 from amends import Orchestrator
 from amends.asgi import Person, Role
 from amends.errors import DefinitionError
+from amends.operate.web.pages.render import environment
 
 HEADERS = {"x-user": "hana"}
 
@@ -143,6 +144,20 @@ def test_with_its_own_lifespan_run_it_lets_go_of_everything_at_its_end(tmp_path:
         assert not list(tmp_path.glob("*-wal"))  # noqa: ASYNC240
 
     asyncio.run(main())
+
+
+def test_with_its_own_lifespan_run_no_visitor_waits_for_a_template_to_be_compiled(tmp_path: Path) -> None:
+    app = amends.asgi.web(f"sqlite:///{tmp_path / 'none.db'}", authenticate=authenticate)
+    environment.cache_clear()
+
+    async def main() -> set[str]:
+        async with living(app):
+            return {str(name) for _, name in environment().cache or {}}
+
+    compiled = asyncio.run(main())
+
+    assert {"overview.html", "saga.html"} <= compiled
+    assert compiled == set(environment().list_templates())
 
 
 def test_from_a_database_alone_no_saga_is_started(tmp_path: Path) -> None:

@@ -65,6 +65,8 @@ def web(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None, None]:
+        if pages:
+            _compile()
         context.live.open()
         try:
             yield
@@ -88,6 +90,12 @@ def check_routes(routes: Sequence[BaseRoute]) -> None:
         static = isinstance(found, Mount) and isinstance(found.app, StaticFiles)
         if not isinstance(found, Guarded) and not static:
             raise TypeError(f"{found!r} demands no right; make it by routing.route(…, right=…)")
+
+
+def _compile() -> None:
+    from amends.operate.web.pages.render import compile_all  # Jinja is imported only where it is wanted
+
+    compile_all()
 
 
 def _pages() -> list[BaseRoute]:
