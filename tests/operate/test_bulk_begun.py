@@ -11,6 +11,7 @@ from bulk_scene import Job, Scene
 from test_acts_in_bulk import PARKED, act, until
 
 from amends import Orchestrator, Saga, Settings, pivot, step
+from amends.crypto import Keys
 from amends.errors import IdConflict, NotAnswered, Refused, StoreUnavailable
 from amends.operate import bulk as operate_bulk
 from amends.operate.bulk import BulkAct
@@ -20,6 +21,27 @@ from amends.run import bulk as run_bulk
 from amends.run import bulk_left
 from amends.store.base import MailRow
 from amends.store.bulk import NewTarget
+
+
+def test_what_was_looked_for_in_inputs_is_kept_nowhere_where_inputs_are_sealed() -> None:
+    keys, wanted = Keys({"k1": bytes(range(32))}), Search(statuses=("parked",), input=(("size", "4711"),))
+
+    async def main() -> None:
+        scene = Scene()
+        async with scene.parked(1, keys=keys) as (orchestrator, found):
+            await orchestrator.run(scene.jobs, Job(1), id="other")
+            scene.down = True
+            await orchestrator.run(scene.jobs, Job(4711), id="wanted")
+
+            begun = await found.bulk_start(act(), wanted, id="search", paused=True)
+
+            assert (begun.total, begun.search) == (1, Search(statuses=("parked",), input=(("size", "***"),)))
+            assert await found.bulk_start(act(), wanted, id="search", paused=True) == begun
+            row = await found.session.store.bulks.get("search")
+            assert row is not None
+            assert b"4711" not in row.body
+
+    asyncio.run(main())
 
 
 def test_one_that_begins_paused_is_never_running_in_between(monkeypatch: pytest.MonkeyPatch) -> None:

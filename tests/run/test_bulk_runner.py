@@ -15,6 +15,7 @@ from engine import database, virtually
 
 from amends import Orchestrator, Saga, Settings, step
 from amends.decide.bulk import HELD, Move, Stand
+from amends.errors import KeyMissing
 from amends.run import bulk as run_bulk
 from amends.run.bulk import Runner, found, move
 from amends.run.bulk_left import settle
@@ -121,7 +122,31 @@ def test_one_that_is_to_stop_while_a_saga_is_waited_for_asks_it_not_and_ends_soo
 
             assert desk.asked == []
             row = await found(desk.store.bulks, "one")
-            assert (row.runner, row.done + row.refused + row.failed) == (None, 0)
+            assert (row.runner, row.done + row.refused + row.failed) == (
+                "runner",
+                0,
+            )  # of whoever was before is looked for
+
+    virtually(main())
+
+
+def test_what_whoever_was_before_had_asked_is_looked_for_though_this_one_can_ask_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(order: Order, seals: Seals | None, key: str) -> Order:
+        raise KeyMissing("sealed with a key that is not here")
+
+    async def main() -> None:
+        async with begun(2, 1000.0) as (desk, runner):
+            monkeypatch.setattr(run_bulk, "opened", refuse)
+            await runner.run()
+            row = await found(desk.store.bulks, "one")
+            assert (row.state, row.runner, desk.asked) == (Stand.PAUSED, "runner", [])
+
+            await move(desk.store.bulks, "one", Move.CANCEL, actor="bob")
+            await asyncio.sleep(1)
+
+            assert await desk.store.bulks.take_left((Stand.CANCELLED,), "heir", LEASE) is not None
 
     virtually(main())
 

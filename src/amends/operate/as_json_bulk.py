@@ -90,6 +90,7 @@ def bulk_plan(found: BulkPlan) -> Json:
         "previewed": found.previewed,
         "outcomes": [outcome(one) for one in found.outcomes],
         "examples": [saga(line) for line in found.examples],
+        "digest": found.digest,
     }
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from amends.decide.bulk import ENDED, HELD, TARGETS_MAX, Move, Stand, flaw
+from amends.define.secret import MASK
 from amends.define.values import clean
 from amends.errors import Changed, IdConflict, LimitExceeded, NotAnswered, Refused, UnknownSaga, ValueRefused
 from amends.operate.acting import Acting, check
@@ -76,12 +77,13 @@ class BulkOperations(Acting):
         """What would come of an act on all sagas that fit, without doing or writing anything. targets: what to look
         for, or the ids. Raises ValueRefused, UnknownSaga."""
         self._check(act)
-        total, examples, outcomes = 0, list[SagaLine](), dict[object, BulkOutcome]()
+        total, ids, examples, outcomes = 0, list[str](), list[SagaLine](), dict[object, BulkOutcome]()
         async with aclosing(self._lines(targets)) as lines:
             async for line in lines:
                 total += 1
                 if total > TARGETS_MAX:
                     break
+                ids.append(line.id)
                 if total <= EXAMPLES:
                     examples.append(line)
                 if total <= PREVIEWED_MAX:
@@ -89,7 +91,7 @@ class BulkOperations(Acting):
         previewed = min(total, PREVIEWED_MAX)
         told = tuple(sorted(outcomes.values(), key=lambda outcome: -outcome.count))
         counted, more = min(total, TARGETS_MAX), total > TARGETS_MAX
-        return BulkPlan(act.verb, act.step, counted, more, previewed, told, tuple(examples))
+        return BulkPlan(act.verb, act.step, counted, more, previewed, told, tuple(examples), _digest(ids))
 
     async def bulk_start(
         self,
@@ -98,22 +100,26 @@ class BulkOperations(Acting):
         *,
         paused: bool = False,
         expected: int | None = None,
+        seen: str | None = None,
         id: str | None = None,
     ) -> Bulk:
         """Write down which sagas are meant, as they are now, and have them acted on by whoever works. paused: not
-        before somebody resumes it. expected: only if there are so many. id: the same one counts once.
+        before somebody resumes it. expected: only if there are so many. seen: only if they are those of the plan with
+        this digest. id: the same one counts once.
 
         Raises ValueRefused, LimitExceeded, IdConflict, UnknownSaga; Refused where nothing fits, Changed where there are
-        more or fewer than expected. Under an id that is there: NotAnswered while its sagas are still being written
-        down, Refused where it was cancelled before they all were.
+        more or fewer than expected, or others than were seen. Under an id that is there: NotAnswered while its sagas
+        are still being written down, Refused where it was cancelled before they all were.
         """
         self._check(act)
         bulks, chance = self.session.store.bulks, self.session.config.chance
         key = id_text(chance.uuid7(self.session.store.now())) if id is None else check_id(id)
-        order, seals = _order(act, targets), self.session.seals
+        seals = self.session.seals
+        order = _order(act, targets if seals is None else _masked(targets))
         if id is not None and (there := await bulks.get(key)) is not None:
             return _same(there, order, seals)
-        meant = await self._meant(targets, expected)
+        meant = await self._meant(targets)
+        _check_seen(meant, expected, seen)
         runner = id_text(chance.uuid7(self.session.store.now()))
         line = encode(LogLine(Move.BEGUN, act.actor, act.reason))
         body = encode(sealed(marked(order, runner), seals, key))
@@ -151,7 +157,7 @@ class BulkOperations(Acting):
             )
         check(Wish(act.verb, act.step, value=act.result, arguments=act.arguments), self._payload_bytes)
 
-    async def _meant(self, targets: Targets, expected: int | None) -> list[NewTarget]:
+    async def _meant(self, targets: Targets) -> list[NewTarget]:
         meant: list[NewTarget] = []
         async with aclosing(self._lines(targets)) as lines:
             async for line in lines:
@@ -164,8 +170,6 @@ class BulkOperations(Acting):
             raise Refused(
                 "no open saga fits, so there is nothing to do; what was looked for can be seen with a dry run"
             )
-        if expected not in (None, len(meant)):
-            raise Changed(f"{expected:,} sagas were expected, and {len(meant):,} fit now; nothing was done. Look again")
         return meant
 
     async def _lines(self, targets: Targets) -> AsyncGenerator[SagaLine, None]:
@@ -321,6 +325,13 @@ def bulk_of(row: BulkRow) -> Bulk:
     )
 
 
+def _masked(targets: Targets) -> Targets:
+    """What is kept of what was looked for, where payloads are sealed: no words of them."""
+    if not isinstance(targets, Search):
+        return targets
+    return replace(targets, input=tuple((field, MASK) for field, _ in targets.input))
+
+
 def _order(act: BulkAct, targets: Targets) -> Order:
     wanted = msgspec.json.encode(targets) if isinstance(targets, Search) else b"null"
     return Order(
@@ -337,6 +348,14 @@ def _order(act: BulkAct, targets: Targets) -> Order:
         act.nothing_stayed,
         "" if isinstance(targets, Search) else _digest(targets),
     )
+
+
+def _check_seen(meant: Sequence[NewTarget], expected: int | None, seen: str | None) -> None:
+    """Raises Changed where others are meant now than those that somebody looked at."""
+    if expected not in (None, len(meant)):
+        raise Changed(f"{expected:,} sagas were expected, and {len(meant):,} fit now; nothing was done. Look again")
+    if seen not in (None, _digest(target.saga for target in meant)):
+        raise Changed("other sagas fit now than those that were looked at; nothing was done. Look again")
 
 
 def _digest(ids: Iterable[str]) -> str:

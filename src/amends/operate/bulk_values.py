@@ -110,7 +110,8 @@ class BulkOutcome:
 
 class BulkPlan(NamedTuple):
     """What a bulk operation would be about. total: how many sagas fit; with `more`, so many and more, which is more
-    than one may have. previewed: how many of them, the newest, the outcomes are about. examples: some of them."""
+    than one may have. previewed: how many of them, the newest, the outcomes are about. examples: some of them. digest:
+    of which sagas fit."""
 
     verb: str
     step: str
@@ -119,6 +120,7 @@ class BulkPlan(NamedTuple):
     previewed: int
     outcomes: tuple[BulkOutcome, ...]
     examples: tuple[SagaLine, ...]
+    digest: str = ""
 
 
 class BulkResult(NamedTuple):

@@ -146,7 +146,7 @@ class Runner:
         self._order = order_of(row)
         self._sealed = True
         self._in_hand = False  # sagas were asked, and what they said is not written down
-        self._unsure = False  # one may have been asked: what became of that was not heard
+        self._unsure = True  # some may have been asked, by whoever was before too: what became of that was not heard
         self._held = True
         self._seen = (0.0, 0.0)  # when it was looked at, by the store's clock and by the wall's
         self._looking = asyncio.Lock()
@@ -173,6 +173,7 @@ class Runner:
         after, silent, taken = 0, 0, False
         while await self._mine():
             if self.row.state == Stand.COUNTING:
+                self._unsure = False  # nobody is asked before all are written down
                 await self._move(Move.CANCEL, ORPHANED)
                 return
             if self._sealed and not await self._open():
@@ -180,6 +181,7 @@ class Runner:
             per_second = self._order.per_second
             targets = await self._bulks.targets(self.row.key, after, batch_size(per_second), ("",))
             if not targets:
+                self._unsure = False
                 await self._finish(told)
                 return
             over = asyncio.get_running_loop().time() + span(len(targets), per_second)
@@ -188,7 +190,7 @@ class Runner:
             if tally is None:
                 return
             if len(asked) == len(targets):  # else those that were left out come again
-                after = targets[-1].n
+                after, self._unsure = targets[-1].n, False
             silent = silence(silent, (result is not Result.NOT_ANSWERED or why == TAKEN for _, (result, why) in asked))
             taken = taken or any(why == TAKEN for _, (_, why) in asked)
             if nobody_answers(silent, tally, taken=taken):

@@ -49,6 +49,23 @@ def test_a_list_of_no_ids_is_refused_and_does_not_mean_all(more: dict[str, Any])
     asyncio.run(main())
 
 
+def test_what_is_begun_is_what_was_looked_at_and_not_as_many_others() -> None:
+    async def main() -> None:
+        async with asking() as at:
+            await parked(at, "a", "b")
+            planned = await at.post("/api/v1/bulks/plan", {"verb": "unpark", "ids": ["job-0"]})
+            seen = planned.json()["digest"]
+
+            wrong = await at.post("/api/v1/bulks", {**UNPARK, "ids": ["job-1"], "expected": 1, "seen": seen})
+            assert await begun(at) == []
+            right = await at.post("/api/v1/bulks", {**UNPARK, "ids": ["job-0"], "seen": seen})
+
+        assert (wrong.status_code, wrong.json()["code"]) == (412, "changed")
+        assert (right.status_code, right.json()["total"]) == (201, 1)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("search", [{}, {"search": {}}, {"search": {"status": [], "key": "", "input": {}}}])
 def test_every_open_saga_is_meant_only_by_who_says_how_many_that_are(search: dict[str, Any]) -> None:
     async def main() -> None:

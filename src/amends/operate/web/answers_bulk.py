@@ -63,7 +63,7 @@ class BulkOutcome(Struct):
 
 class BulkPlan(Struct):
     """A dry run. total: how many sagas fit; with `more`, so many and more, which is more than one may have. previewed:
-    how many of them, the newest, the outcomes are about."""
+    how many of them, the newest, the outcomes are about. digest: of which sagas fit, to be given as `seen`."""
 
     verb: str
     step: str | None
@@ -72,6 +72,7 @@ class BulkPlan(Struct):
     previewed: int
     outcomes: list[BulkOutcome]
     examples: list[Saga]
+    digest: str
 
 
 class BulkResult(Struct):

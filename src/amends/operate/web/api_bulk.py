@@ -1,7 +1,7 @@
 """The HTTP API, in bulk: one act on all sagas that fit, as an operation with progress that survives whoever runs it.
 
-Guarantees: what is begun is what was looked at, where the request says how many sagas that were; its actor is who is
-known to ask.
+Guarantees: what is begun is what was looked at, where the request says which sagas that were, or how many; its actor
+is who is known to ask.
 Must not: run a bulk operation; workers do.
 """
 
@@ -69,7 +69,9 @@ async def begin(request: Request) -> Response:
     act, targets, desk = _act(request, body), _targets(request, body), await _operations(request)
     if body.ids is UNSET and body.search == s.SearchBody() and body.expected is None:
         raise Malformed("without `search` and `ids` this is every open saga: say as `expected` how many that are")
-    found = await desk.bulk_start(act, targets, paused=body.paused, expected=body.expected, id=key_of(request))
+    found = await desk.bulk_start(
+        act, targets, paused=body.paused, expected=body.expected, seen=body.seen, id=key_of(request)
+    )
     where = href(request, "api", "v1", "bulks", found.id)
     return answer(_shown(request, found), HTTPStatus.CREATED, location=where, etag=etag(found.version))
 

@@ -219,10 +219,12 @@ class BulkPlanBody(Body, frozen=True, kw_only=True):
 
 class BulkBody(BulkPlanBody, frozen=True, kw_only=True):
     """expected: how many sagas the dry run found; it is refused if it is another number by now. Without any search or
-    ids, which means every open saga, it has to be said."""
+    ids, which means every open saga, it has to be said. seen: the digest of the dry run; it is refused if others fit by
+    now, be they as many."""
 
     paused: bool = False
     expected: Annotated[int, Meta(ge=0, le=10**9)] | None = None
+    seen: Text | None = None
 
 
 class Prune(Body, frozen=True, kw_only=True):

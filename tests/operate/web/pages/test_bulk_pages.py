@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import pytest
 from page_shop import Shop, field, opened, words_of
@@ -51,10 +50,30 @@ def test_a_filter_that_is_not_understood_means_no_saga_and_not_more_of_them(shop
 
 @pytest.mark.parametrize("wrong", [{"status": "parkd"}, {"older": "soon"}, {"ticked": "1"}])
 def test_a_form_that_does_not_say_which_sagas_begins_nothing(shop: Shop, wrong: dict[str, str]) -> None:
-    found = shop.post("/bulk", message="wrong", expected="2", **NOTE, **wrong)
+    found = shop.post("/bulk", message="wrong", seen="2", **NOTE, **wrong)
 
     assert found.status_code == 400
     assert begun(shop) == []
+
+
+def test_a_form_that_does_not_say_what_was_looked_at_or_why_begins_nothing(shop: Shop) -> None:
+    looked = shop.get("/bulk/new?status=parked&verb=unpark")
+    form = {"verb": "unpark", "status": "parked", "message": "blind"}
+
+    blind = shop.post("/bulk", **form, reason="why not")
+    mute = shop.post("/bulk", **form, seen=field(looked, "seen"), reason=" ")
+
+    assert (blind.status_code, mute.status_code) == (400, 409)
+    assert "a reason is needed" in words_of(mute)
+    assert begun(shop) == []
+
+
+def test_what_is_given_with_an_act_stands_in_no_address(shop: Shop) -> None:
+    looked = shop.get("/bulk/new?status=parked&verb=resolve&on=charge_card")
+    form = looked.text[: looked.text.index('name="value"')].rpartition("<form")[2]
+
+    assert 'method="post"' in form
+    assert 'name="csrf"' in form
 
 
 def test_of_filters_that_are_too_many_that_is_said(shop: Shop) -> None:
@@ -83,8 +102,7 @@ def test_to_repair_the_ticked_where_none_is_does_not_mean_all(shop: Shop) -> Non
 
 def test_a_form_that_names_sagas_by_age_begins_once_however_often_it_is_sent(fresh: Shop) -> None:
     looked = fresh.get("/bulk/new?status=parked&older=0s&verb=note&text=seen")
-    fields = {name: field(looked, name) for name in ("message", "expected", "status", "older")}
-    assert fields["expected"] == "2"
+    fields = {name: field(looked, name) for name in ("message", "seen", "status", "older")}
 
     sent = [fresh.post("/bulk", "operator", **NOTE, **fields) for _ in range(2)]
 
@@ -97,7 +115,8 @@ def test_a_form_that_names_sagas_by_age_begins_once_however_often_it_is_sent(fre
 def test_the_form_of_somebody_else_or_for_something_else_is_not_taken_for_the_same(
     fresh: Shop, who: str, other: dict[str, str]
 ) -> None:
-    form = {**NOTE, "status": "parked", "older": "0s", "expected": "2", "message": "once"}
+    looked = fresh.get("/bulk/new?status=parked&older=0s&verb=note&text=seen")
+    form = {**NOTE, "status": "parked", "older": "0s", "seen": field(looked, "seen"), "message": "once"}
     first = fresh.post("/bulk", "operator", **form)
 
     found = fresh.post("/bulk", who, **{**form, **other})
@@ -110,8 +129,8 @@ def test_one_step_is_tried_again_in_many_with_other_arguments(fresh: Shop) -> No
     query = "status=parked&verb=change&on=charge_card"
     value = '{"order": {"sku": "tea", "cents": 7}}'
     without = fresh.get(f"/bulk/new?{query}")
-    looked = fresh.get(f"/bulk/new?{query}&value={quote(value)}&nothing_stayed=1")
-    fields = {name: field(looked, name) for name in ("on", "value", "nothing_stayed", "status", "expected")}
+    looked = fresh.post("/bulk/new", status="parked", verb="change", on="charge_card", value=value, nothing_stayed="1")
+    fields = {name: field(looked, name) for name in ("on", "value", "nothing_stayed", "status", "seen")}
 
     sent = [
         fresh.post("/bulk", reason="the price was wrong", verb="change", message="once", **fields) for _ in range(2)

@@ -30,6 +30,7 @@ def routes() -> list[BaseRoute]:
         route("/bulk", bulk.bulks, right=view),
         route("/bulk", bulk.start, right=operate, methods=POST, name="bulk-start"),
         route("/bulk/new", bulk.new, right=operate, name="bulk-new"),
+        route("/bulk/new", bulk.look, right=operate, methods=POST, name="bulk-look"),
         route("/bulk/{id}", bulk.bulk, right=view),
         route("/bulk/{id}", bulk.move, right=operate, methods=POST, name="bulk-move"),
         route("/workers", others.workers, right=view),

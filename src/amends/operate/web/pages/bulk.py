@@ -1,6 +1,6 @@
 """Bulk operations: many sagas repaired by one act. First which and what, then a dry run, then a reason, then it goes.
 
-Guarantees: nothing is done by a link; what is started is what was counted, or nothing.
+Guarantees: nothing is done by a link; the sagas that are acted on are those that were looked at, or none.
 Must not: act on sagas itself; whoever runs the operation does.
 """
 
@@ -137,20 +137,27 @@ async def new(request: Request) -> Response:
     return await _new(request, _meant(request, query.multi_items()), _form(dict(query)), dry="verb" in query)
 
 
+async def look(request: Request) -> Response:
+    """What would come of it. What goes with it may be somebody's secret, and stands in no address."""
+    meant, fields = await _sent(request)
+    return await _new(request, meant, _form(fields), dry=True)
+
+
 async def start(request: Request) -> Response:
-    """Begin, if as many fit as the person saw."""
-    lists = await form_lists_of(request)
-    fields = {name: values[0] for name, values in lists.items()}
-    meant = _meant(request, [(name, value) for name, values in lists.items() for value in values])
-    form = _form(fields)
+    """Begin, if those fit that the person saw."""
+    meant, fields = await _sent(request)
+    form, seen = _form(fields), fields.get("seen", "")
+    if not seen:
+        raise Malformed("seen: which sagas were looked at is missing; go by the form")
     desk, id_, actor = await _desk(request), fields.get("message") or None, person_of(request).name
     try:
         act = _act(form, actor)
-    except ValueRefused as error:
+        if not form.reason:
+            raise Refused("a reason is needed; it stands in the history of every one of them for good")
+    except (Refused, ValueRefused) as error:
         return await _new(request, meant, form, dry=True, error=error)
-    expected = int(fields["expected"]) if fields.get("expected", "").isdecimal() else None
     try:
-        begun = await desk.bulk_start(act, meant.targets, expected=expected, id=id_, paused=bool(fields.get("paused")))
+        begun = await desk.bulk_start(act, meant.targets, seen=seen, id=id_, paused=bool(fields.get("paused")))
     except IdConflict:  # the form once more: what it names by age is another instant by now
         begun = await desk.bulk(id_ or "")
         if (begun.act.actor, begun.act.verb, begun.act.step) != (act.actor, act.verb, act.step):
@@ -290,6 +297,13 @@ def _form(fields: dict[str, str]) -> Form:
         bool(fields.get("even_if_changed")),
         bool(fields.get("nothing_stayed")),
     )
+
+
+async def _sent(request: Request) -> tuple[Meant, dict[str, str]]:
+    """Which are meant, and the other fields of a form."""
+    lists = await form_lists_of(request)
+    meant = _meant(request, [(name, value) for name, values in lists.items() for value in values])
+    return meant, {name: values[0] for name, values in lists.items()}
 
 
 def _meant(request: Request, pairs: Sequence[tuple[str, str]]) -> Meant:
