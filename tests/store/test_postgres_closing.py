@@ -99,6 +99,24 @@ def test_a_migration_waits_for_another_and_runs_as_long_as_it_takes(
     assert asyncio.run(main()) == [number]
 
 
+def test_those_who_upgrade_an_empty_database_at_once_do_it_once(postgres_url: str) -> None:
+    """A server's session may remember that a table was not there when it looked, before it waited for the others."""
+
+    async def upgraded() -> list[int]:
+        store = PostgresStore(postgres_url, "default")
+        try:
+            assert (await store.schema())[0] in (0, postgres_migrate.CODE_VERSION)
+            return await store.upgrade()
+        finally:
+            await store.close()
+
+    async def main() -> list[int]:
+        applied = await asyncio.gather(*(upgraded() for _ in range(8)))
+        return [number for numbers in applied for number in numbers]
+
+    assert sorted(asyncio.run(main())) == [number for number, _ in postgres_migrate.MIGRATIONS]
+
+
 def test_a_migration_that_takes_long_is_not_given_up(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> list[int]:
         async with scene(postgres_url) as play:

@@ -8,8 +8,10 @@
 -- for in a table comes out of a fence (OFFSET 0, a CTE that locks), its namespace too, and a CASE hides
 -- what would let a partial index be read from end to end. So no plan is left but a lookup by whole key.
 
+-- Asked of the catalog's rows: a session may remember by its name that a table was not there, also behind a lock.
 -- name: schema_there
-SELECT to_regclass('amends.schema_version') IS NOT NULL
+SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'amends' AND c.relname = 'schema_version')
 
 -- name: schema
 SELECT version, floor FROM amends.schema_version

@@ -118,8 +118,10 @@ WITH kept AS (
 )
 SELECT CAST(saga AS text) FROM kept
 
+-- Of the catalog's rows, as the store's own.
 -- name: schema_there
-SELECT to_regclass('amends.inbox_version') IS NOT NULL
+SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'amends' AND c.relname = 'inbox_version')
 
 -- name: schema
 SELECT version, floor FROM amends.inbox_version
