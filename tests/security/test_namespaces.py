@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ ACTS: dict[str, tuple[Callable[[Operations], Awaitable[Any]], Any]] = {
     "preview": (lambda found: found.preview("parked", "compensate"), UnknownSaga),
     "bulk_plan": (
         lambda found: found.bulk_plan(BulkAct("unpark", "eve"), Search()),
-        BulkPlan("unpark", "", 0, False, 0, (), ()),
+        BulkPlan("unpark", "", 0, False, 0, (), (), sha256().hexdigest()),  # of no sagas
     ),
     "bulk_start": (lambda found: found.bulk_start(BulkAct("unpark", "eve"), ["parked"]), UnknownSaga),
     "bulk": (lambda found: found.bulk("mend"), UnknownBulk),
