@@ -29,8 +29,8 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | awk -F':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
-demo: $(RUN) ## the order system at work: failures, compensations, a killed worker, a ledger that balances
-	@$(BIN)/amends demo $(DEMO)
+demo: $(RUN) ## the order system at work: failures, compensations, a killed worker, a ledger that balances; WEB=1: a dashboard
+	@$(BIN)/amends demo $(if $(WEB),--web) $(DEMO)
 
 test: $(DEV) ## everything: style, types, layers, tests, simulation (under 30 minutes on 2 cores)
 	@$(MAKE) --no-print-directory --jobs=2 check test-core
@@ -81,10 +81,9 @@ docs: $(DEV) ## the documentation as a site, in site/
 
 lock: $(BIN)/python ## resolve requirements/*.in anew, with hashes
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-package amends \
-		--no-header --no-emit-index-url --no-emit-find-links --output-file requirements/run.lock requirements/run.in
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-package amends \
-		--no-header --no-emit-index-url --no-emit-find-links --output-file requirements/dev.lock requirements/dev.in
+	for name in run installer dev; do \
+		$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-package amends --no-header \
+			--no-emit-index-url --no-emit-find-links --output-file requirements/$$name.lock requirements/$$name.in; done
 
 clean: ## remove what these commands have made
 	rm -rf $(VENV) .services site build dist .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
@@ -100,7 +99,10 @@ $(RUN): requirements/run.lock pyproject.toml | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(DEV): requirements/dev.lock $(RUN)
+# uv takes a third of pip's time; an index that only pip was told of is for pip.
+$(DEV): requirements/dev.lock requirements/installer.lock $(RUN)
 	@echo "installing the development tools into $(VENV) (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/installer.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.lock 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@touch $@

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
+from services.browser import fetch_browser
 from services.install import CannotInstall, install
 from services.javascript import fetch_packages
 from services.kafka_jars import fetch_kafka
@@ -39,7 +40,7 @@ def get(wanted: Sequence[str]) -> bool:
 
 def get_more() -> None:
     """Get what only tests want besides: they say themselves that they did not run where it is not there."""
-    for of_what in (fetch_packages, fetch):
+    for of_what in (fetch_packages, fetch, fetch_browser):
         _got(of_what)
 
 

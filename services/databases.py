@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 CONNECT_SECONDS = 20
+COPYING, COPIED = 15_00_00, " STRATEGY FILE_COPY"  # since this version; a third quicker to make, and to drop again
 
 
 class Databases:
@@ -28,7 +29,10 @@ class Databases:
     def create(self) -> str:
         """A fresh, empty database. Gives its URL."""
         name = f"test_{secrets.token_hex(8)}"
-        self.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        made = sql.SQL("CREATE DATABASE {} TEMPLATE template0{}")
+        with self._connected() as connection:
+            version = connection.info.server_version
+            connection.execute(made.format(sql.Identifier(name), sql.SQL(COPIED if version >= COPYING else "")))
         return self.url(name)
 
     def drop(self, url: str) -> None:
@@ -40,5 +44,8 @@ class Databases:
 
     def execute(self, statement: sql.SQL | sql.Composed) -> None:
         """Run one statement as the administrator, outside a transaction."""
-        with psycopg.connect(self.admin_url, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
+        with self._connected() as connection:
             connection.execute(statement)
+
+    def _connected(self) -> psycopg.Connection:
+        return psycopg.connect(self.admin_url, autocommit=True, connect_timeout=CONNECT_SECONDS)

@@ -61,6 +61,15 @@ def install(wanted: Sequence[str] = tuple(_PROGRAMS)) -> list[str]:
     packages = missing(wanted)
     if not packages:
         return []
+    install_packages(packages)
+    still = missing(packages)
+    if still:
+        raise CannotInstall(f"installed, and yet its program is not there: {' '.join(still)}")
+    return packages
+
+
+def install_packages(packages: Sequence[str]) -> None:
+    """Get packages and what they need. Raises CannotInstall."""
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise CannotInstall(f"this needs apt; elsewhere install by hand: {' '.join(packages)}")
     try:
@@ -70,10 +79,6 @@ def install(wanted: Sequence[str] = tuple(_PROGRAMS)) -> list[str]:
             raise
         _apt(["update"])
         _apt(["install", "--yes", "--no-install-recommends", *packages])
-    still = missing(packages)
-    if still:
-        raise CannotInstall(f"installed, and yet its program is not there: {' '.join(still)}")
-    return packages
 
 
 def _unpack(packages: Sequence[str]) -> None:

@@ -24,7 +24,8 @@ def main() -> int:
     apart = "--exclude=examples/deploy/release-"
     beside = [str(ROOT / name) for name in ("examples", "bench", "services")]
     parts = [[], *([str(folder)] for folder in folders), [apart, *single, *beside], *([str(path)] for path in releases)]
-    where = ":".join(str(path) for path in (ROOT, ROOT / "src", ROOT / "examples", ROOT / "tests", *folders))
+    inner = sorted({path.parent for folder in folders for path in folder.glob("*/**/*.py")})
+    where = ":".join(str(path) for path in (ROOT, ROOT / "src", ROOT / "examples", ROOT / "tests", *folders, *inner))
     for part in parts:
         command = [sys.executable, "-m", "mypy", *part]
         done = subprocess.run(command, cwd=ROOT, env={**os.environ, "MYPYPATH": where}, check=False)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import http.client
 import importlib.util
 import os
+import re
 import shlex
 import signal
 import socket
@@ -173,11 +175,11 @@ def machine(folder: Path, database: str) -> Iterator[Machine]:
 # systemd
 
 
-def unit() -> dict[str, str]:
-    """The unit's section Service."""
+def unit(name: str = "amends-worker@.service") -> dict[str, str]:
+    """A unit's section Service."""
     parser = configparser.ConfigParser(interpolation=None, comment_prefixes=("#",))
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # as configparser's own docs say
-    parser.read(DEPLOY / "systemd" / "amends-worker@.service")
+    parser.read(DEPLOY / "systemd" / name)
     return dict(parser["Service"])
 
 
@@ -232,3 +234,51 @@ def pod(on: Machine, release: str) -> Pod:
     program, *arguments = here(spec["containers"][0]["command"], run)
     process = on.start([str(BIN / program), *arguments], release, float(spec["terminationGracePeriodSeconds"]))
     return Pod(process, spec, run)
+
+
+# The dashboard
+
+
+@dataclass
+class Served:
+    """A dashboard that answers."""
+
+    process: Running
+    port: int
+
+    def get(self, path: str, token: str = "", host: str = "ops.example.com") -> int:
+        """The status of an answer to somebody who asks by a host's name."""
+        headers = {"Host": host, **({"Authorization": f"Bearer {token}"} if token else {})}
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_SECONDS)) as asked:
+            asked.request("GET", path, headers=headers)
+            return asked.getresponse().status
+
+
+def dashboard_of_the_unit(on: Machine, tokens: Path) -> Served:
+    """`systemctl start amends-dashboard`."""
+    service = unit("amends-dashboard.service")
+    command = shlex.split(service["ExecStart"].replace("/srv/shop/current/venv/bin", str(BIN)))
+    command = [word.replace("/etc/shop/dashboard.tokens", str(tokens)) for word in command]
+    return _served(on, command, float(service["TimeoutStopSec"]))
+
+
+def dashboard_of_the_pod(on: Machine, tokens: Path) -> Served:
+    """A pod, with the tokens as the kubelet gives a secret to a group: readable by it."""
+    spec = manifest("dashboard.yaml", "Deployment")["spec"]["template"]["spec"]
+    run = on.folder / "run"
+    run.mkdir()
+    tokens.chmod(0o440)
+    copy = spec["initContainers"][0]["command"]
+    subprocess.run([word.replace("/run/secret/tokens", str(tokens)) for word in here(copy, run)], check=True)
+    program, *arguments = here(spec["containers"][0]["command"], run)
+    return _served(on, [str(BIN / program), *arguments], float(spec["terminationGracePeriodSeconds"]))
+
+
+def _served(on: Machine, command: list[str], grace_seconds: float) -> Served:
+    """It, on a port that is free."""
+    process = on.start([*command, "--port=0"], "release-2", grace_seconds)
+    at = re.compile(r"^The dashboard is at http://\S+:(\d+)/$", re.M)
+    wait_for(lambda: at.search(process.log.read_text()) is not None, "the dashboard says where it is")
+    found = at.search(process.log.read_text())
+    assert found is not None
+    return Served(process, int(found[1]))

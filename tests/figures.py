@@ -31,6 +31,8 @@ AREAS = {
     "tests/run": "the engine, participants, choreography, web, transactions",
     "tests/transport": "Kafka, RabbitMQ, NATS, Redis, within a process",
     "tests/operate": "the command line, people's acts, the demo",
+    "tests/browser": "the dashboard's pages, in Chromium",
+    "tests/observe": "what observers are told: events, metrics, traces, logs",
     "tests/protocol": "the wire: schemas, vectors, a service in JavaScript",
     "tests/testing": "what is shipped for users' tests: sandbox, explore, simulation",
     "tests/chaos": "real processes under random faults, and their checkers",

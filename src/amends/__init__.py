@@ -26,6 +26,7 @@ from amends.define.nodes import (
 from amends.define.outcome import Compensated, Completed, Parked, Rejected, Unsettled
 from amends.define.policy import Park, Reject, Retry
 from amends.define.saga import Saga
+from amends.define.secret import Secret, secret
 from amends.define.step import Step, step
 from amends.errors import AmendsError
 
@@ -51,6 +52,7 @@ __all__ = [
     "Resource",
     "Retry",
     "Saga",
+    "Secret",
     "Service",
     "Settings",
     "Signal",
@@ -62,6 +64,7 @@ __all__ = [
     "pivot",
     "result_of",
     "saga_input",
+    "secret",
     "sequence",
     "sleep",
     "step",

@@ -6,9 +6,11 @@
     ├── LimitExceeded          over a documented limit
     ├── NotRunning             the orchestrator is neither working nor a client yet
     ├── UnknownSaga            no saga with this id, or no definition with this name
+    ├── UnknownBulk            no bulk operation with this id
     ├── IdConflict             the id belongs to another saga or another input
     ├── TooLate                the saga has moved past the point where that could be done
     ├── Refused                the saga, as it stands, does not allow that
+    │   └── Changed            the saga is not any more what was looked at
     ├── NotAnswered            no worker has answered yet; what was asked is kept
     ├── NotEnlisted            `within=` was given something that is no open transaction of this store
     ├── SagaFailed             an outcome that is not `Completed` was unwrapped
@@ -21,6 +23,7 @@
     ├── StoreError             the database
     │   ├── StoreUnavailable   it cannot be reached or written now; nothing was lost
     │   ├── StoreDamaged       the file is not what it was
+    │   ├── KeyMissing         a payload is sealed with a key that is not here; nothing was lost
     │   ├── SchemaMismatch     the schema is newer, or older, than this code can use
     │   └── WorkerRunning      another worker holds this database
     └── ImpossibleTransition   a bug in amends: the core was asked for what its table forbids
@@ -70,6 +73,12 @@ class UnknownSaga(AmendsError):
     code = "unknown-saga"
 
 
+class UnknownBulk(AmendsError):
+    """There is no bulk operation with this id in this namespace."""
+
+    code = "unknown-bulk"
+
+
 class IdConflict(AmendsError):
     """The id is taken by another saga, or by the same saga with other input."""
 
@@ -86,6 +95,12 @@ class Refused(AmendsError):
     """The saga, as it stands, does not allow that."""
 
     code = "refused"
+
+
+class Changed(Refused):
+    """The saga has moved on from the version that was given: look again, then decide anew."""
+
+    code = "changed"
 
 
 class NotAnswered(AmendsError):
@@ -158,6 +173,12 @@ class StoreDamaged(StoreError):
     """The database file is not what it was."""
 
     code = "store-damaged"
+
+
+class KeyMissing(StoreError):
+    """A payload is sealed with a key that is not here. It opens where the key is."""
+
+    code = "key-missing"
 
 
 class SchemaMismatch(StoreError):

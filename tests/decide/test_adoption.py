@@ -111,6 +111,46 @@ def test_a_compensation_ignores_cancel_and_deadline_and_is_stuck_with_no_attempt
     assert saga.state.parked == "the undo of a: its worker died"
 
 
+def lost_in(saga: Story) -> list[tuple[str, type[e.Event]]]:
+    """The lines that say of an attempt that it went down with its worker."""
+    kinds = (e.Failed, e.Unknown, e.Stuck)
+    return [(event.address, type(event)) for event in saga.history if isinstance(event, kinds) and event.lost]
+
+
+def test_the_line_that_ends_a_lost_attempt_says_so_whatever_follows_from_it() -> None:
+    last, pivot = Story(plan(step("a", attempts=1))), Story(plan(go(attempts=1)))
+    undo, back = Story(plan(step("a", undo_attempts=1), step("b"))), Story(plan(parallel(step("a"), step("b"))))
+    undo.succeeds("a")
+    undo.rejects("b")
+    back.rejects("b")
+    for saga in (last, pivot, undo, back):
+        saga.adopted_from(1)
+
+    assert lost_in(last) == [("a", e.Unknown)]
+    assert lost_in(pivot) == [("go", e.Unknown)]
+    assert lost_in(undo) == [("a", e.Stuck)]
+    assert lost_in(back) == [("a", e.Unknown)]
+
+
+def test_one_that_took_its_workers_down_too_often_is_stuck_and_lost() -> None:
+    saga = Story(plan(step("a", attempts=99)))
+    for worker in range(1, 6):
+        saga.adopted_from(worker)
+        if saga.state.careful and saga.status == "running":
+            begins(saga, "a")
+
+    assert lost_in(saga)[-1] == ("a", e.Stuck)
+
+
+def test_an_attempt_that_failed_by_itself_is_not_lost() -> None:
+    saga = Story(plan(step("a", attempts=1)))
+
+    saga.fails("a")
+
+    assert saga.action("a") is Action.UNKNOWN
+    assert lost_in(saga) == []
+
+
 def test_behind_the_pivot_a_lost_attempt_is_made_again_without_end() -> None:
     saga = Story(plan(PIVOT, after("a")))
 

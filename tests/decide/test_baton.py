@@ -92,11 +92,26 @@ def test_a_word_that_cannot_be_is_refused_by_the_name_of_what_is_wrong(name: str
         word_of(bent(word_message(TOLD, "m1", "/amends/payment", AT), **{name: value}))
 
 
-@pytest.mark.parametrize("mark", [MARK, MARK._replace(verb="cancel", address="", result=None)])
+@pytest.mark.parametrize(
+    "mark",
+    [
+        MARK,
+        MARK._replace(verb="cancel", address="", result=None),
+        MARK._replace(verb="retry", version=7, settled=True),
+        MARK._replace(verb="assign", address="ada", result=None, version=12),
+    ],
+)
 def test_a_mark_reads_back_as_what_was_written(mark: Mark) -> None:
     message = mark_message(mark, "m1", "/amends/orders", AT)
 
     assert mark_of(from_headers(headers(message), message.data)) == mark
+
+
+def test_a_version_that_is_no_number_is_refused() -> None:
+    message = mark_message(MARK._replace(version=7), "m1", "/amends/orders", AT)
+
+    with pytest.raises(MessageRefused, match="its version is 'seven'"):
+        mark_of(message._replace(data=message.data.replace(b'"7"', b'"seven"')))
 
 
 def test_an_answer_reads_back_as_what_was_written() -> None:

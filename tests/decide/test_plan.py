@@ -12,6 +12,8 @@ from told import PIVOT, after, each, go, parallel, plan, sequence, step
 
 from amends.decide.plan import (
     EachNode,
+    Marked,
+    Payload,
     Plan,
     SequenceNode,
     SleepNode,
@@ -165,3 +167,26 @@ def test_a_for_each_stands_for_its_items() -> None:
     node = EachNode("e", step("e"), "function f")
 
     assert list(walk(node)) == [node]
+
+
+def test_secrets_are_found_by_payload_and_address_and_an_item_has_those_of_all_items() -> None:
+    marks = (
+        Marked("input", "", ("/card",)),
+        Marked("result", "pay", ("/token", "/pin")),
+        Marked("result", "each", ("",)),
+    )
+    marked = replace(plan(step("pay"), EachNode("each", step("each"), "function f")), secrets=marks)
+
+    assert marked.secrets_in(Payload.INPUT) == ("/card",)
+    assert marked.secrets_in(Payload.RESULT, "pay") == ("/token", "/pin")
+    assert marked.secrets_in(Payload.RESULT, "each[7]") == ("",)
+    assert marked.secrets_in(Payload.COMMAND, "pay") == ()
+
+
+def test_a_plan_with_secrets_comes_back_as_it_was_and_is_another_plan() -> None:
+    plain = plan(step("pay"))
+    marked = replace(plain, secrets=(Marked("input", "", ("/card",)),))
+
+    assert from_json(marked.json) == marked
+    assert marked.fingerprint != plain.fingerprint
+    assert "secrets" not in plain.json, "what was stored before there were marks is what it was"

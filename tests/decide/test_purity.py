@@ -13,6 +13,7 @@ import amends.decide
 MODULES = sorted(Path(str(amends.decide.__file__)).parent.glob("*.py"))
 ALLOWED = {
     "__future__",
+    "collections",
     "collections.abc",
     "dataclasses",
     "enum",
@@ -20,6 +21,7 @@ ALLOWED = {
     "hashlib",
     "itertools",
     "json",
+    "math",
     "typing",
     "amends.errors",
     "amends.message",

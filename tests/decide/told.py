@@ -172,11 +172,30 @@ class Story:
         return self.word(mail)
 
     def operate(
-        self, verb: str, address: str = "", *, result: bytes | None = None, live: tuple[int, ...] = (), flaw: str = ""
+        self,
+        verb: str,
+        address: str = "",
+        *,
+        result: bytes | None = None,
+        live: tuple[int, ...] = (),
+        flaw: str = "",
+        **rest: Any,
     ) -> Word | None:
         """A person's act; the answer."""
         mail = self.mail()
-        self.tell(m.Operate(mail, verb, address, "bob", "he knows", result, frozenset(live), flaw))
+        self.tell(m.Operate(mail, verb, address, "bob", "he knows", result, frozenset(live), flaw, **rest))
+        return self.word(mail)
+
+    def assign(self, person: str, *, looked: m.Looked | None = None) -> Word | None:
+        """Somebody is to see to it; the answer."""
+        mail = self.mail()
+        self.tell(m.Assign(mail, person, "bob", "he knows", looked))
+        return self.word(mail)
+
+    def note(self, text: str, *, looked: m.Looked | None = None) -> Word | None:
+        """Somebody leaves a note; the answer."""
+        mail = self.mail()
+        self.tell(m.Note(mail, text, "bob", looked))
         return self.word(mail)
 
     # What there is to see

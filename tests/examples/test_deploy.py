@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -14,13 +14,18 @@ import psycopg
 import pytest
 
 from amends import Completed, Orchestrator, Settings
+from amends.operate.cli.dashboard import PORT
+from amends.operate.web.serving import DRAIN_SECONDS
 from deploy_scene import (
     DEPLOY,
     Machine,
     Pod,
     Running,
+    Served,
     Site,
     amends,
+    dashboard_of_the_pod,
+    dashboard_of_the_unit,
     machine,
     manifest,
     of_role,
@@ -184,6 +189,35 @@ def test_every_grace_is_longer_than_what_a_worker_takes_to_drain() -> None:
     assert float(unit()["TimeoutStopSec"]) > drain_seconds
     spec = manifest("worker.yaml", "Deployment")["spec"]["template"]["spec"]
     assert spec["terminationGracePeriodSeconds"] > drain_seconds
+    assert float(unit("amends-dashboard.service")["TimeoutStopSec"]) > DRAIN_SECONDS
+    spec = manifest("dashboard.yaml", "Deployment")["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] > DRAIN_SECONDS
+
+
+@pytest.mark.parametrize("start", [dashboard_of_the_unit, dashboard_of_the_pod])
+def test_the_dashboard_is_asked_by_its_name_with_a_token_and_is_gone_in_its_grace(
+    place: Site, on: Machine, start: Callable[[Machine, Path], Served]
+) -> None:
+    tokens = on.folder / "dashboard.tokens"
+    made = amends("dashboard", "--add-token=ada:operator", f"--token-file={tokens}", database=place.app)
+    token = made.stdout.strip()
+
+    served = start(on, tokens)
+
+    assert served.get("/api/v1/stuck", token) == 200
+    assert served.get("/api/v1/stuck") == 401
+    assert served.get("/api/v1/stuck", token, host="elsewhere.example") == 403
+    assert [served.get(path, host="10.0.0.7") for path in ("/healthz", "/readyz")] == [200, 200], "as a kubelet asks"
+    assert served.process.stop() == 0, served.process.log.read_text()
+
+
+def test_the_dashboard_of_a_pod_is_probed_and_asked_where_it_listens() -> None:
+    spec = manifest("dashboard.yaml", "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    ports = {port["name"]: port["containerPort"] for port in spec["ports"]}
+
+    assert ports == {"http": PORT}
+    assert [spec[f"{name}Probe"]["httpGet"]["port"] for name in ("liveness", "readiness")] == ["http", "http"]
+    assert manifest("dashboard.yaml", "Service")["spec"]["ports"][0]["targetPort"] == "http"
 
 
 def test_the_job_of_an_upgrade_is_the_command_of_the_guide() -> None:
@@ -252,6 +286,7 @@ def test_a_worker_before_its_upgrade_names_the_command(postgres_server: Postgres
     ("page", "name"),
     [
         ("deploy.md", "systemd/amends-worker@.service"),
+        ("deploy.md", "systemd/amends-dashboard.service"),
         ("deploy.md", "kubernetes/upgrade.yaml"),
         ("deploy.md", "kubernetes/worker.yaml"),
         ("deploy.md", "privileges.sql"),

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import fuzz_mutate as mutate
@@ -260,13 +261,18 @@ def plan(data: bytes) -> bool:
     return bool(read.root.nodes)
 
 
+LIVE: Any = SimpleNamespace(
+    program=place_order.program, changed=1, seq=2, shell=SimpleNamespace(settings=Settings()), running={}
+)
+
+
 def mail(data: bytes) -> bool:
     """A mail for a saga."""
     found = False
     for kind in ("signal", "cancel", "act", "late", "reply", data[:5].decode("latin-1")):
         row = MailRow(1, bytes(16), "x", kind, data, 0.0, None, None, None)
         try:
-            mailbox.message_of(row, place_order.program, frozenset())
+            mailbox.message_of(row, LIVE, frozenset())
         except (ValueError, LookupError):
             continue
         found = mailbox.read(row) != mailbox.Letter()

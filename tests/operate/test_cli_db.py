@@ -66,9 +66,9 @@ def test_an_empty_server_is_told_as_that_and_upgraded_once(floor: Floor, postgre
     assert "run `amends db upgrade`" in before.out
     assert [result.code for result in refused] == [7, 11]
     assert all("run `amends db upgrade`" in result.err + result.out for result in refused)
-    assert "2 migrations applied" in first.out
+    assert "5 migrations applied" in first.out
     assert (second.data["applied"], second.data["fits"]) == (0, True)
-    assert "schema 2, usable from 1 on" in after.out
+    assert "schema 5, usable from 1 on" in after.out
 
 
 def test_a_schema_that_a_newer_release_has_closed_does_not_fit(floor: Floor, postgres_url: str) -> None:
@@ -99,7 +99,7 @@ def test_a_worker_on_a_server_without_the_schema_ends_and_names_the_command(floo
     out, err = process.communicate(timeout=60)
 
     assert process.returncode == 7, out + err
-    assert "this amends needs 2: run `amends db upgrade`" in err.splitlines()[-1]
+    assert "this amends needs 5: run `amends db upgrade`" in err.splitlines()[-1]
 
 
 def test_the_inbox_of_an_app_is_checked_and_upgraded_with_it(floor: Floor, postgres_url: str) -> None:

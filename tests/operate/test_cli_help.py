@@ -38,8 +38,8 @@ def commands() -> list[tuple[str, click.Command]]:
 
 def test_the_verbs_are_those_of_the_documentation() -> None:
     named = (
-        "demo run worker start list show stuck signal cancel retry skip resolve compensate unpark graph explore "
-        "contracts outbox db doctor prune"
+        "demo run worker start list show stuck alert workers signal cancel retry skip resolve compensate unpark assign "
+        "note bulk graph explore contracts outbox dashboard db doctor prune"
     )
 
     assert " ".join(VERBS) == named

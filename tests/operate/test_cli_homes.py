@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from shop_floor import PATIENCE_SECONDS, Floor
@@ -104,7 +106,21 @@ def test_a_compensation_that_is_stuck_elsewhere_is_retried_from_home(town: Floor
 
     listed = town.ok("list", HOME)
     parked = town.ok("list", HOME, "--status=parked", "--json").data["sagas"]
+    [group] = town.ok("list", HOME, "--group", "--json").data["groups"]
+    searches = {
+        "order-gold": (f"--error={group['fingerprint']}", "--step=ask_for_stock", "--trouble=parked", "--key=order-g"),
+        "order-tea": ("--input=sku=tea", "--key=order-tea", "--status=completed"),
+        "": ("--trouble=waiting", "--step=ask_for_payment", "--assigned=bob", "--newer-than=0s"),
+    }
+    found = {
+        option: [saga["id"] for saga in town.ok("list", HOME, option, "--json").data["sagas"]]
+        for options in searches.values()
+        for option in options
+    }
     stuck = town.amends("stuck", HOME, "--exit-code")
+    (town.directory / "secret").write_text(f"whsec_{'A' * 32}")
+    alert = ("alert", "--once", "--webhook=https://127.0.0.1/", "--secret-file=secret", "--state=told.json", HOME)
+    untold = town.amends(*alert)
     shown = town.ok("show", "order-gold", HOME)
     told = town.ok("show", "order-gold", HOME, "--json").data
     (town.directory / "locked").unlink()
@@ -117,7 +133,11 @@ def test_a_compensation_that_is_stuck_elsewhere_is_retried_from_home(town: Floor
     assert [row[:3] for row in rows[1:]] == [["order-gold", "buy", "parked"], ["order-tea", "buy", "completed"]]
     assert [(saga["id"], saga["home"]) for saga in parked] == [("order-gold", "orders")]
     assert "the shelf is locked" in parked[0]["reason"]
+    assert (group["saga"], group["step"], group["count"]) == ("buy", "ask_for_stock", 1)
+    assert found == {option: [key] if key else [] for key, options in searches.items() for option in options}
     assert (stuck.code, "order-gold" in stuck.out, "the shelf is locked" in stuck.out) == (10, True, True)
+    assert untold.code == 9
+    assert '"place":"sqlite:///orders.db"' in json.loads(Path("told.json").read_text())["pending"]["body"]
     assert "  home     orders: choreographed; what follows is what its home was told last" in shown.out
     assert "  holder   inventory, where it is parked" in shown.out
     assert "amends retry order-gold ask_for_stock --app=town:desk --reason='say why'" in shown.out

@@ -11,7 +11,7 @@ import sys
 import pytest
 from shop_floor import Floor
 
-from amends.operate.cli.worker import SafeFormatter
+from amends.operate.cli.telemetry import SafeFormatter
 
 ODD = ["order-1", 'it\'s "odd" $HOME `id` \\ ;|&', "-starts-with-a-dash", "--reason", "ünï códe 日本", "a=b --c"]
 ORDERS = "--database=sqlite:///orders.db"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from told import Story, plan, step
@@ -101,14 +101,22 @@ WORDS: list[tuple[Event, str]] = [
     (e.Refused("skip", "m-9", "it is running"), "skip was refused: it is running"),
     (e.Retried("a", ACTION, 1), "a is tried again"),
     (e.Retried("a", ACTION, 2), "a is tried again, in round 2 and under new keys"),
+    (
+        e.Retried("a", ACTION, 2, closed=True),
+        "a is tried again, in round 2 and under new keys: nothing stayed of the round before, that person says",
+    ),
     (e.Retried("a", UNDO, 2), "the undo of a is tried again"),
     (e.Closed("a", UNDO, "by hand"), "the undo of a is settled by hand: by hand"),
     (e.Late("a", ACTION, "succeeded"), "a was heard of after the saga had moved on: succeeded"),
+    (e.Given("a", b'{"order":1}'), "a is called with other arguments from here on"),
+    (e.Assigned("ada", "bob", ""), "bob: assigned to ada"),
+    (e.Assigned("", "bob", "his shift is over"), "bob: assigned to nobody, because: his shift is over"),
+    (e.Noted("the bank calls back", "bob"), "bob notes: the bank calls back"),
     (e.Moved("0123456789abcdef"), "runs on a changed definition from here on (0123456789ab)"),
 ]
 
 
-def mail(message: str, kind: str, answer: str | None = "accepted", **fields: str) -> MailRow:
+def mail(message: str, kind: str, answer: str | None = "accepted", **fields: Any) -> MailRow:
     """A mail as the store gives it."""
     return MailRow(1, b"", message, kind, mailbox.write(**fields), NOON, answer, None, None)
 

@@ -19,6 +19,7 @@ from amends import Orchestrator, Saga
 from amends.decide.state import ENDED, State, Status
 from amends.errors import Refused, TooLate
 from amends.operate.operations import Operations
+from amends.run.mailbox import Wish
 
 PATIENCE_SECONDS = 30.0
 
@@ -113,7 +114,7 @@ class Choreographed(Play):
 
     async def act(self, key: str, verb: str, step: str = "", result: bytes | None = None) -> str:
         homes = self.town.apps["orders"].session.homes
-        return (await homes.act(key, verb, address=step, actor="ada", reason="asked to", result=result)).word
+        return (await homes.act(key, Wish(verb, step, "ada", "asked to", result))).word
 
 
 STYLES: dict[str, type[Play]] = {"orchestrated": Orchestrated, "choreographed": Choreographed}

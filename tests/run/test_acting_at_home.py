@@ -11,7 +11,7 @@ import pytest
 from travels import Ground, Order, Town, ground_of, hurry, place_order
 
 from amends import Compensated, Completed, Park, Settings
-from amends.errors import NotAnswered, Refused, TooLate, UnknownSaga
+from amends.errors import Changed, NotAnswered, Refused, TooLate, UnknownSaga
 from amends.operate.homes import HomeOperations, home_operations
 from amends.operate.values import Trouble
 from amends.run.wanted import Word
@@ -27,6 +27,9 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
     """Either database."""
     return ground_of(request, tmp_path)
+
+
+SHIP = b'{"order":"o-1","reservation":"r-other"}'
 
 
 class Broken:
@@ -105,6 +108,8 @@ def test_what_is_not_allowed_is_refused_and_changes_nothing(tmp_path: Path) -> N
             await app.skip("o-1", "no-such-step", reason="why not")
         with pytest.raises(Refused, match="no JSON"):
             await app.resolve("o-1", "ship", reason="why not", result=b"{")
+        with pytest.raises(Refused, match="begins as what is sealed"):
+            await app.resolve("o-1", "ship", reason="why not", result=rb'"\u0073ealed:a:QUJD"')
         with pytest.raises(Refused, match="the limit is 2000"):
             await app.unpark("o-1", reason="x" * 2001)
         with pytest.raises(UnknownSaga, match="has started no saga 'o-2'"):
@@ -182,6 +187,57 @@ def test_from_another_process_the_database_of_the_home_is_all_that_is_needed(gro
 
     asyncio.run(made())
     asyncio.run(beside_it())
+
+
+def test_an_act_at_home_is_for_one_version_and_counts_once_under_an_id(ground: Ground) -> None:
+    broken = Broken("ship")
+    town = Town(ground, broken.says)
+
+    async def main() -> None:
+        async with town.open(), home_operations(town.apps["orders"]) as people:
+            town.start(Order("o-1", 100))
+            await town.until(lambda: town.stand("o-1") == "parked")
+            seen = (await people.show("o-1")).line.version
+
+            told = await people.assign("o-1", "ada", actor="bob", reason="knows the lorry", message="m-1")
+            assert await people.assign("o-1", "ada", actor="bob", reason="knows the lorry", message="m-1") == told
+            with pytest.raises(Refused, match="belongs to something else that was asked before"):
+                await people.assign("o-1", "eve", actor="bob", message="m-1")
+            await people.note("o-1", "the lorry comes at nine", actor="ada", if_version=seen)
+            await people.retry("o-1", "ship", actor="ada", reason="now?", if_version=seen)
+            await town.until(lambda: town.stand("o-1") == "parked" and len(town.state("o-1").note) > 0)
+            with pytest.raises(Changed, match=f"you looked at {seen}; look again"):
+                await people.unpark("o-1", actor="ada", if_version=seen)
+            await town.until(lambda: town.stand("o-1") == "parked")
+            line, view = (await people.find()).sagas[0], await people.show("o-1")
+
+        assert (line.assigned, line.note) == ("ada", "the lorry comes at nine")
+        assert view.line.version == line.version > seen
+        assert [one.actor for one in view.history if one.event in ("assigned", "noted")] == ["bob", "ada"]
+        assert town.done("inventory") == [("reserve", "o-1")]
+
+    asyncio.run(main())
+
+
+def test_the_command_of_a_stuck_step_is_changed_from_its_home(ground: Ground) -> None:
+    broken = Broken("ship")
+    town = Town(ground, broken.says)
+
+    async def main() -> object:
+        async with town.open(), home_operations(town.apps["orders"]) as people:
+            town.start(Order("o-1", 100))
+            await town.until(lambda: town.stand("o-1") == "parked")
+            broken.what.clear()
+            with pytest.raises(Refused, match="does not fit Ship"):
+                await people.retry("o-1", "ship", actor="ada", arguments=b'{"order":7}')
+            seen = await people.preview("o-1", "retry", "ship", arguments=SHIP)
+            assert (seen.accepted, [effect.contract for effect in seen.effects]) == (True, ["inventory.ship-goods"])
+
+            await people.retry("o-1", "ship", actor="ada", reason="another shelf", arguments=SHIP)
+
+            return await town.apps["orders"].outcome(place_order, "o-1", timeout=30.0)
+
+    assert asyncio.run(main()) == Completed("parcel of r-other")
 
 
 def test_a_service_that_does_not_know_the_plan_is_named_at_home(tmp_path: Path) -> None:

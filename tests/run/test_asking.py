@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 from engine import Order, database, engine, state, status, until, virtually
 
 from amends import Compensated, Completed, Context, Parked, Reject, Retry, Saga, Settings, pivot, sleep, step, wait_for
-from amends.errors import LimitExceeded, NotAnswered, Refused, TooLate, UnknownSaga, ValueRefused
-from amends.store.base import NewMail
+from amends.errors import LimitExceeded, NotAnswered, Refused, StoreUnavailable, TooLate, UnknownSaga, ValueRefused
+from amends.run import mailbox
+from amends.store.base import MailRow, NewMail
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,26 @@ def test_a_second_signal_is_refused_with_the_reason_and_the_same_id_counts_once(
             return await handle.outcome()
 
     assert virtually(main()) == Completed("a")
+
+
+def test_the_id_of_a_signal_belongs_to_that_signal_whatever_its_value() -> None:
+    both = Saga("both", first, approval, other, pivot(ask_pivot), input=Order)
+
+    async def main() -> Any:
+        async with engine(both) as orchestrator:
+            handle = await orchestrator.start(both, Order(), id="one")
+            note = mailbox.act_mail("one", "note-1", mailbox.Wish("note", "", "ada", "look here"))
+            await orchestrator.session.ask(note)
+            with pytest.raises(Refused, match="'note-1' belongs to something else"):
+                await orchestrator.signal("one", approval, Approval(True), id="note-1")
+            await orchestrator.signal("one", approval, Approval(True), id="message-1")
+            with pytest.raises(Refused, match="'message-1' belongs to something else"):
+                await orchestrator.signal("one", other, Approval(True), id="message-1")
+            await orchestrator.signal("one", approval, Approval(False), id="message-1")
+            await orchestrator.signal("one", other, Approval(True), id="message-2")
+            return await handle.outcome()
+
+    assert virtually(main()) == Completed(None)
 
 
 def test_a_signal_that_the_saga_does_not_know_is_refused_and_names_those_it_does() -> None:
@@ -202,6 +224,40 @@ def test_what_nobody_answers_is_kept_and_said_to_be() -> None:
                 return await handle.outcome(timeout=60)
 
     assert virtually(main()) == Completed("kept")
+
+
+def test_whoever_does_not_want_it_any_more_has_it_not_sent_when_the_store_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class UnwantedError(Exception):
+        """It was, when it was tried first."""
+
+    async def main() -> int:
+        tries = 0
+
+        async def away(mails: Sequence[NewMail]) -> list[MailRow | None]:
+            raise StoreUnavailable("away")
+
+        async def wanted() -> None:
+            nonlocal tries
+            tries += 1
+            if tries == 3:
+                monkeypatch.undo()
+                raise UnwantedError
+
+        async with engine(waiting) as orchestrator:
+            handle = await orchestrator.start(waiting, Order(), id="one")
+            session = orchestrator.session
+            monkeypatch.setattr(session.store, "send", away)
+            cancel = mailbox.act_mail("one", "m", mailbox.Wish("cancel", "", "ann", "no"))
+            with pytest.raises(UnwantedError):
+                await session.ask(cancel, before=wanted)
+            assert await session.store.sent("one", "m") is None
+            await orchestrator.cancel("one", reason="enough")
+            await handle.outcome()
+        return tries
+
+    assert virtually(main()) == 3
 
 
 def test_a_reason_in_bytes_that_are_no_text_is_kept_as_far_as_it_can_be() -> None:
@@ -320,6 +376,26 @@ def test_a_cancel_waits_for_the_attempt_in_flight_before_it_undoes_it() -> None:
 
     assert virtually(main()) == Compensated("cancelled: stop", "cancelled")
     assert said == ["first", "unheld", "unfirst"]
+
+
+def test_what_was_answered_with_nothing_to_write_down_is_no_change_for_whoever_looked_before() -> None:
+    async def main() -> Any:
+        held = Held(as_pivot=False)
+        async with engine(held.saga) as orchestrator:
+            handle = await orchestrator.start(held.saga, Order(), id="one")
+            await held.begun.wait()
+            store, ask = orchestrator.session.store, orchestrator.session.ask
+            seen = await store.load("one")
+            assert seen is not None
+            cancel = mailbox.Wish("cancel", "", "ada", "no", version=len(seen.rows))
+            for message in ("first", "again"):  # that it was assigned to bob already is an answer, and no event
+                await ask(mailbox.act_mail("one", message, mailbox.Wish("assign", "", "ada", person="bob")))
+            assert await store.lengths([seen.head.id]) == [len(seen.rows) + 2]
+            await ask(mailbox.act_mail("one", "stop", cancel))
+            held.go.set()
+            return await handle.outcome()
+
+    assert virtually(main()) == Compensated("cancelled: no", "cancelled")
 
 
 def test_a_deadline_before_the_pivot_goes_back_and_behind_it_does_nothing() -> None:

@@ -21,6 +21,7 @@ from amends.run import homes, hop, hops
 from amends.run.homes import begun
 from amends.run.hops import Hops, mark_row
 from amends.run.journey import At, Journey
+from amends.run.mailbox import Wish
 from amends.run.wanted import Word
 from amends.transport.names import commands_of
 
@@ -244,7 +245,7 @@ def test_an_operator_acts_at_home_and_the_act_travels_to_whoever_holds_the_saga(
             await town.until(lambda: town.stand("o-1") == "parked")
             locked[0] = False
             acts = town.apps["orders"].session.homes
-            word = await acts.act("o-1", "retry", address="reserve", actor="ada", reason="unlocked", result=None)
+            word = await acts.act("o-1", Wish("retry", "reserve", "ada", "unlocked"))
             await town.until(lambda: town.stand("o-1") == "ended")
             return word
 
@@ -335,7 +336,7 @@ def test_whoever_started_it_may_wait_for_its_outcome(ground: Ground) -> None:
                 await orders.outcome(place_order, "o-2", timeout=0.0)
             parked = await orders.outcome(place_order, "o-1", timeout=30.0)
             locked[0] = False
-            await orders.session.homes.act("o-1", "retry", address="ship", actor="", reason="", result=None)
+            await orders.session.homes.act("o-1", Wish("retry", "ship"))
             return parked, await orders.outcome(place_order, "o-1", timeout=30.0)
 
     parked, outcome = asyncio.run(main())
@@ -361,7 +362,7 @@ def test_a_baton_that_asks_for_another_command_than_its_history_says_is_put_asid
     """Whoever it is from, it is none of ours: nothing is done for it."""
     town = Town(ground)
     going = town.apps["orders"].built.routes[place_order.name, place_order.plan.fingerprint]
-    saga = begun("orders", going, "nobody's", b'{"id":"o-1","cents":100}', Settings()).saga
+    saga = begun("orders", going, "nobody's", Start(b'{"id":"o-1","cents":100}'), Settings()).saga
     journey = Journey(saga, going, b"[]", Settings())
     journey.tell(Start(b'{"id":"o-1","cents":100}'), 1.0)
     baton = journey.next("orders", time.time()).baton

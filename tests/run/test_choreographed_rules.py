@@ -37,6 +37,7 @@ from amends.decide.state import Status
 from amends.decide.wire import KIND
 from amends.errors import IdConflict, LimitExceeded, Refused, TooLate
 from amends.run import hop, hops
+from amends.run.mailbox import Wish
 from amends.transport.base import Send
 from amends.transport.local import LocalTransport
 
@@ -369,10 +370,7 @@ def test_of_many_who_have_it_tried_again_it_is_undone_once(ground: Ground) -> No
             locked[0] = False
             acts = town.apps["orders"].session.homes
             words = await asyncio.gather(
-                *(
-                    acts.act("o-1", "retry", address="reserve", actor=actor, reason="unlocked", result=None)
-                    for actor in ("ada", "bob", "eve")
-                )
+                *(acts.act("o-1", Wish("retry", "reserve", actor, "unlocked")) for actor in ("ada", "bob", "eve"))
             )
             await town.until(lambda: town.stand("o-1") == "ended")
             return [word.word for word in words]
@@ -530,7 +528,7 @@ def test_a_saga_that_somebody_wants_to_go_back_is_kept_also_where_its_plan_is_no
 
     async def wants(town: Town) -> None:
         act = town.apps["orders"].session.homes.act
-        await act("o-1", "cancel", address="", actor="ada", reason="changed my mind", result=None)
+        await act("o-1", Wish("cancel", "", "ada", "changed my mind"))
 
     async def before(town: Town) -> None:
         async with town.open("orders", "payment"):

@@ -24,6 +24,10 @@ EVENTS: tuple[tuple[Event, list[object]], ...] = (
     (e.Late("book", e.ACTION, "rejected: no"), ["late", "book", "action", "rejected: no"]),
     (e.Closed("book", e.ACTION, "by hand", b"null"), ["closed", "book", "action", "by hand", None]),
     (e.Closed("book", e.UNDO, "by hand"), ["closed", "book", "undo", "by hand"]),
+    (e.Unknown("book", "no line"), ["unknown", "book", "no line"]),
+    (e.Unknown("book", "it died", lost=True), ["unknown", "book", "it died", True]),
+    (e.Stuck("book", e.UNDO, "no", overdue=3), ["stuck", "book", "undo", "no", False, False, 3]),
+    (e.Stuck("book", e.UNDO, "it died", lost=True), ["stuck", "book", "undo", "it died", False, False, 0, True]),
     (e.Undone("book"), ["undone", "book"]),
     (e.Completed(), ["completed"]),
 )

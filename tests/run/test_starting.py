@@ -138,9 +138,11 @@ def test_a_start_whose_namesake_is_pruned_meanwhile_is_made_and_not_only_acknowl
         ("a\x00", ValueRefused),
         ("\ud800", ValueRefused),
         (7, ValueRefused),
+        (".", ValueRefused),
+        ("..", ValueRefused),
         ("x" * 201, LimitExceeded),
     ],
-    ids=["empty", "newline", "NUL", "surrogate", "number", "long"],
+    ids=["empty", "newline", "NUL", "surrogate", "number", "dot", "dots", "long"],
 )
 def test_an_id_is_a_printable_text_of_bounded_length(key: Any, error: type[Exception]) -> None:
     async def main() -> None:

@@ -53,8 +53,9 @@ class Away(Transactions):
 
 
 def test_a_database_that_is_away_for_hours_is_waited_for_and_is_no_outcome() -> None:
+    live = SimpleNamespace(shell=SimpleNamespace(seals=None))
     attempt = SimpleNamespace(
-        call=SimpleNamespace(transaction=None), cancelled=False, task=None, timeout=30.0, live=None, began=0.0
+        call=SimpleNamespace(transaction=None), cancelled=False, task=None, timeout=30.0, live=live, began=0.0
     )
     ctx = SimpleNamespace(namespace="default", internal_id=bytes(16), address="book", saga_id="one", round=1)
     runner = SimpleNamespace(has_around=False)

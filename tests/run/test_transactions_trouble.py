@@ -172,7 +172,13 @@ def test_a_worker_without_the_inbox_is_refused_and_upgrading_makes_it(postgres_u
         with pytest.raises(SchemaMismatch, match="amends db upgrade"):
             async with orchestrator:
                 pass
-        assert await upgrade_effects(orchestrator.config, SqliteStore(tmp_path / "sagas.db", "default")) == [1, 2, 3]
+        assert await upgrade_effects(orchestrator.config, SqliteStore(tmp_path / "sagas.db", "default")) == [
+            1,
+            2,
+            3,
+            4,
+            5,
+        ]
         assert await upgrade_inbox(postgres_url) == []
         async with orchestrator:
             return await orchestrator.run(saga, Order(), id="one")

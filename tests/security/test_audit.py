@@ -14,7 +14,7 @@ from amends.operate.cli.verbs import VERBS
 from amends.operate.operations import Operations, operations
 from amends.store.sql import statements
 
-BY = {"actor": "ada", "reason": "because of ticket 812"}
+BY: dict[str, Any] = {"actor": "ada", "reason": "because of ticket 812"}
 ACTS: dict[str, Callable[[Operations], Awaitable[Any]]] = {  # each on a saga that is called after it
     "retry": lambda found: found.retry("retry", "work", **BY),
     "skip": lambda found: found.skip("skip", "work", **BY),
@@ -23,13 +23,22 @@ ACTS: dict[str, Callable[[Operations], Awaitable[Any]]] = {  # each on a saga th
     "unpark": lambda found: found.unpark("unpark", **BY),
     "cancel": lambda found: found.cancel("cancel", **BY),
     "signal": lambda found: found.signal("signal", "answer", b'{"yes":true}', actor="ada"),
+    "assign": lambda found: found.assign("assign", "bob", **BY),
+    "note": lambda found: found.note("note", "because of ticket 812", actor="ada"),
 }
-READS = {"find", "show", "history", "flow", "plan", "stuck", "doctor", "count_ended"}
+READS = {
+    *("find", "search", "groups", "overview", "workers", "show", "history", "flow", "plan", "preview", "stuck"),
+    *("doctor", "count_ended", "bulk", "bulks", "bulk_plan", "bulk_log", "bulk_results"),
+}
+# What asks many sagas stands in the history of each, by the actor that is in the act, and in a log of its own
+# (tests/operate/test_acts_in_bulk.py); who steers it is in that log.
+STEERS = {"bulk_pause", "bulk_resume", "bulk_cancel"}
+IN_BULK = STEERS | {"bulk_start", "bulk_run"}  # the act that is begun has the actor; what was begun is gone on with
 # What changes something and is in no saga's history, and why: docs/operating/security.md says so, too.
 WITHOUT_A_HISTORY = {"prune": "it forgets the history itself; the process that ran it is in the system's own log"}
-READING_VERBS = {"list", "show", "stuck", "graph", "contracts", "doctor"}
+READING_VERBS = {"list", "show", "stuck", "alert", "workers", "graph", "contracts", "doctor"}
 OTHER_VERBS = {  # that start something, or look after the database; they are no acts on a saga
-    *("demo", "run", "worker", "start", "explore", "outbox", "db", "prune"),
+    *("demo", "run", "worker", "start", "explore", "outbox", "db", "prune", "dashboard", "bulk"),
 }
 
 
@@ -38,8 +47,8 @@ def test_every_operation_is_a_read_an_act_with_an_actor_or_says_why_not() -> Non
     names = {name for name in public if not name.startswith("_")}
     acts = {name for name in names if "actor" in inspect.signature(public[name]).parameters}
 
-    assert acts == ACTS.keys()
-    assert names == acts | READS | WITHOUT_A_HISTORY.keys()
+    assert acts == ACTS.keys() | STEERS
+    assert names == acts | READS | IN_BULK | WITHOUT_A_HISTORY.keys()
     for name in acts:
         actor = inspect.signature(public[name]).parameters["actor"]
         assert actor.default is inspect.Parameter.empty, f"nobody does {name} without a name"

@@ -23,6 +23,7 @@ from shop_floor import Floor
 
 from amends.define.values import codec_for
 from amends.errors import AmendsError, ValueRefused
+from amends.operate.bulk_values import BulkAct
 from amends.operate.operations import operations
 from amends.run.database import sqlite_path
 
@@ -91,10 +92,16 @@ COLUMNS = {
     "amends_journal": ("row",),
     "amends_mail": ("body", "kind", "message", "answer", "detail"),
     "amends_plan": ("body", "fingerprint", "name"),
-    "amends_saga": ("key", "status", "stuck", "reason", "stalled", "parent", "waiting", "input_hash"),
+    "amends_saga": (
+        *("key", "status", "stuck", "reason", "stalled", "parent", "waiting", "input_hash"),
+        *("assigned", "note", "fingerprint", "step"),
+    ),
     "amends_worker": ("plans", "host"),
     "amends_token_key": ("name", "secret"),
     "amends_namespace": ("name",),
+    "amends_bulk": ("key", "state", "body", "runner"),
+    "amends_bulk_target": ("saga", "word", "detail"),
+    "amends_bulk_log": ("line",),
 }
 BLOBS = ("input_hash", "secret")
 NUMBERS = {
@@ -112,6 +119,7 @@ NUMBERS = {
     "survived",
     "version",
     "floor",
+    *("bulk", "n", "total", "done", "refused", "failed", "at", "lease_until"),
 }
 
 
@@ -132,8 +140,9 @@ def test_the_columns_are_all_there_are(tmp_path: Path) -> None:
 def test_a_canary_in_a_column_is_shown_or_refused_and_the_others_are_there(
     tmp_path: Path, canary: Path, table: str
 ) -> None:
-    done(settled(f"sqlite:///{tmp_path}/whole.db", "default"))
+    done(_whole(f"sqlite:///{tmp_path}/whole.db"))
     songs = canaries(canary)
+    where = "1" if table.startswith("amends_bulk") else "rowid = 1"
 
     for column in COLUMNS[table]:
         for number, song in enumerate(songs[-4:-3] if column in BLOBS else (songs[0], songs[2], songs[-5])):
@@ -142,11 +151,18 @@ def test_a_canary_in_a_column_is_shown_or_refused_and_the_others_are_there(
             with closing(sqlite3.connect(path)) as file:
                 text: object = song if column in BLOBS else song.decode()
                 try:
-                    file.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = 1", (text,))  # noqa: S608  # a name above
+                    file.execute(f"UPDATE {table} SET {column} = ? WHERE {where}", (text,))  # noqa: S608  # a name above
                 except sqlite3.Error:
                     continue  # there is none, or the table keeps it out
                 file.commit()
             done(_looked_at(f"sqlite:///{path}"))
+
+
+async def _whole(url: str) -> None:
+    """Something in every table."""
+    await settled(url, "default")
+    async with operations(url, answer_seconds=0.2) as found:
+        await found.bulk_start(BulkAct("note", "ann", text="seen"), KEYS, id="bulk", paused=True)
 
 
 async def _looked_at(url: str) -> None:
@@ -154,7 +170,15 @@ async def _looked_at(url: str) -> None:
     try:
         async with operations(url, answer_seconds=0.2) as found:
             shows: list[Callable[[], Awaitable[Any]]] = [partial(found.show, key) for key in KEYS]
-            acts: list[Callable[[], Awaitable[Any]]] = [found.find, found.stuck, found.doctor, *shows]
+            bulk = [partial(read, "bulk") for read in (found.bulk, found.bulk_results, found.bulk_log)]
+            acts: list[Callable[[], Awaitable[Any]]] = [
+                found.find,
+                found.stuck,
+                found.doctor,
+                *shows,
+                found.bulks,
+                *bulk,
+            ]
             for act in acts:
                 try:
                     await act()

@@ -4,29 +4,49 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from hashlib import sha256
 from typing import Any
 
 import pytest
 from security_scene import Job, Rows, asks, done, jobs, on, rows_of, settled
 
 from amends.decide.events import Phase
-from amends.errors import UnknownSaga
+from amends.errors import UnknownBulk, UnknownSaga
+from amends.operate.bulk import BulkAct, BulkPlan
 from amends.operate.operations import Operations, operations
+from amends.operate.values import Page, Search
 from amends.run.database import store_of
 from amends.run.remote import token_keys
 from amends.run.tokens import Tokens
 from amends.store.base import Fate, Filter, Head, MailAnswer, NewMail, NewSaga, Store, WorkerInfo, Write
 
 NOTHING: Any = object()  # instead of UnknownSaga: nothing is given
-BY = {"actor": "eve", "reason": "to see"}
+BY: dict[str, Any] = {"actor": "eve", "reason": "to see"}
 
-# Each operation, with what only the other namespace has. What it gives, or UnknownSaga.
+
+async def seen_of(found: Operations) -> tuple[Any, ...]:
+    """What an overview tells of sagas."""
+    seen = await found.overview()
+    began_or_ended = sum(map(sum, seen.rates[:4])) + seen.day.completed + seen.day.compensated
+    return sum(seen.counts.values()), seen.stuck, began_or_ended, seen.groups
+
+
+async def owned_of(found: Operations) -> int:
+    """How many sagas the workers own that are seen."""
+    return sum(line.owned for line in await found.workers())
+
+
+# Each operation, with what only the other namespace has. What it gives, or what it raises.
 ACTS: dict[str, tuple[Callable[[Operations], Awaitable[Any]], Any]] = {
     "find": (lambda found: found.find(before="parked"), UnknownSaga),
     "show": (lambda found: found.show("parked"), UnknownSaga),
     "history": (lambda found: found.history("parked"), UnknownSaga),
     "flow": (lambda found: found.flow("parked"), UnknownSaga),
     "plan": (lambda found: found.plan("blue-only"), UnknownSaga),
+    "search": (lambda found: found.search(Search(key="parked", stuck=True)), Page((), False)),
+    "groups": (lambda found: found.groups(Search()), ()),
+    "overview": (seen_of, (0, 0, 0, ())),
+    "workers": (owned_of, 0),
     "stuck": (lambda found: found.stuck(), ()),
     "doctor": (lambda found: found.doctor(), NOTHING),
     "count_ended": (lambda found: found.count_ended(older_than=0), 0),
@@ -38,6 +58,22 @@ ACTS: dict[str, tuple[Callable[[Operations], Awaitable[Any]], Any]] = {
     "unpark": (lambda found: found.unpark("parked", **BY), UnknownSaga),
     "cancel": (lambda found: found.cancel("waits", **BY), UnknownSaga),
     "signal": (lambda found: found.signal("waits", "answer", b'{"yes":true}', actor="eve"), UnknownSaga),
+    "assign": (lambda found: found.assign("parked", "eve", **BY), UnknownSaga),
+    "note": (lambda found: found.note("parked", "seen", actor="eve"), UnknownSaga),
+    "preview": (lambda found: found.preview("parked", "compensate"), UnknownSaga),
+    "bulk_plan": (
+        lambda found: found.bulk_plan(BulkAct("unpark", "eve"), Search()),
+        BulkPlan("unpark", "", 0, False, 0, (), (), sha256().hexdigest()),  # of no sagas
+    ),
+    "bulk_start": (lambda found: found.bulk_start(BulkAct("unpark", "eve"), ["parked"]), UnknownSaga),
+    "bulk": (lambda found: found.bulk("mend"), UnknownBulk),
+    "bulks": (lambda found: found.bulks(), ((), False)),
+    "bulk_results": (lambda found: found.bulk_results("mend"), UnknownBulk),
+    "bulk_log": (lambda found: found.bulk_log("mend"), UnknownBulk),
+    "bulk_pause": (lambda found: found.bulk_pause("mend", actor="eve"), UnknownBulk),
+    "bulk_resume": (lambda found: found.bulk_resume("mend", actor="eve"), UnknownBulk),
+    "bulk_cancel": (lambda found: found.bulk_cancel("mend", actor="eve"), UnknownBulk),
+    "bulk_run": (lambda found: found.bulk_run("mend"), UnknownBulk),
 }
 
 
@@ -49,6 +85,7 @@ def test_every_operation_is_tried() -> None:
 
 def test_an_operation_of_one_namespace_finds_nothing_of_another_and_changes_nothing(database: str) -> None:
     done(settled(database, "blue"))
+    done(begun(database, "blue"))
     before = rows_of(database)
 
     async def main() -> None:
@@ -57,8 +94,8 @@ def test_an_operation_of_one_namespace_finds_nothing_of_another_and_changes_noth
             with pytest.raises(UnknownSaga):
                 await found.find(sagas=["blue-only"])
             for name, (act, wanted) in ACTS.items():
-                if wanted is UnknownSaga:
-                    with pytest.raises(UnknownSaga):
+                if wanted in (UnknownSaga, UnknownBulk):
+                    with pytest.raises(wanted):
                         await act(found)
                     continue
                 given = await act(found)
@@ -95,6 +132,12 @@ def test_who_has_the_same_ids_acts_on_its_own(database: str) -> None:
 
     assert len(before) == 4
     assert done(all_of_blue()) == before
+
+
+async def begun(database: str, namespace: str) -> None:
+    """A bulk operation that is paused."""
+    async with operations(database, namespace=namespace) as found:
+        await found.bulk_start(BulkAct("unpark", "ada"), ["parked"], id="mend", paused=True)
 
 
 def assert_kept(before: Rows, after: Rows) -> None:
@@ -145,6 +188,7 @@ async def _reads(ours: Store, sagas: dict[str, Any], plans: list[int]) -> None:
         assert await ours.find(Filter(plans=tuple(plans), stuck=stuck)) == []
     assert await ours.find(Filter(statuses=("running", "parked"))) == []
     assert await ours.plans() == []
+    assert await ours.lengths([row.id for row in sagas.values()]) == [0] * len(sagas)
     assert await ours.count() == await ours.count(open_only=True) == {}
     assert await ours.overdue(ours.now() + 1e9, 100) == []
     assert (await ours.ended(ours.now() + 1e9, None, 100)).sagas == ()
@@ -182,6 +226,7 @@ async def _writes(ours: Store, worker: int, sagas: dict[str, Any], plans: list[i
 
 CALLED = {
     *("head", "load", "mail", "sent", "find", "plans", "count", "overdue", "ended", "commit", "commit_aside", "send"),
+    "lengths",
     *("claim", "retire_expired", "adopt", "owned_mail", "owned", "unstall", "rouse", "stall", "release"),
     *("answer_ended", "prune", "add_plans", "token_keys", "add_token_key", "workers", "register"),
 }

@@ -80,8 +80,11 @@ def test_a_migration_waits_for_another_and_runs_as_long_as_it_takes(
 ) -> None:
     monkeypatch.setattr(postgres_place, "ANSWER_SECONDS", 0.5)  # of any other statement
 
+    number = postgres_migrate.CODE_VERSION + 1
+
     async def main() -> list[int]:
         async with scene(postgres_url) as play:
+            monkeypatch.setattr(postgres_migrate, "MIGRATIONS", [*postgres_migrate.MIGRATIONS, (number, "SELECT 1")])
             lock = await play.begin(SQL["schema_lock"])
             store = PostgresStore(postgres_url, "default")
             upgrading = asyncio.create_task(store.upgrade())
@@ -93,7 +96,25 @@ def test_a_migration_waits_for_another_and_runs_as_long_as_it_takes(
             await store.close()
             return applied
 
-    assert asyncio.run(main()) == []
+    assert asyncio.run(main()) == [number]
+
+
+def test_those_who_upgrade_an_empty_database_at_once_do_it_once(postgres_url: str) -> None:
+    """A server's session may remember that a table was not there when it looked, before it waited for the others."""
+
+    async def upgraded() -> list[int]:
+        store = PostgresStore(postgres_url, "default")
+        try:
+            assert (await store.schema())[0] in (0, postgres_migrate.CODE_VERSION)
+            return await store.upgrade()
+        finally:
+            await store.close()
+
+    async def main() -> list[int]:
+        applied = await asyncio.gather(*(upgraded() for _ in range(8)))
+        return [number for numbers in applied for number in numbers]
+
+    assert sorted(asyncio.run(main())) == [number for number, _ in postgres_migrate.MIGRATIONS]
 
 
 def test_a_migration_that_takes_long_is_not_given_up(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,7 @@ def set_schema(path: Path, version: int, floor: int) -> None:
 @pytest.mark.parametrize("work", [True, False])
 def test_a_file_that_a_newer_schema_has_closed_to_this_code_is_refused(tmp_path: Path, work: bool) -> None:
     path = tmp_path / "orders.db"
-    set_schema(path, 7, 5)
+    set_schema(path, 7, 6)
 
     words = refusal(path, SchemaMismatch, work=work)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from amends.decide import compensate, decide, evolve, forward, outcome, policy
+from amends.decide import compensate, decide, evolve, forward, mail, outcome, policy
 from amends.decide import events as e
 from amends.decide import messages as m
 from amends.decide.draft import Draft
@@ -138,7 +138,7 @@ def a_cancel_turns_a_saga_that_has_passed_its_pivot(patch: Patch) -> None:
         the_draft.accept(message.mail)
 
     patch.setattr(evolve, "_check_side", lambda *_: None)
-    patch.setattr(decide, "take_cancel", take_cancel)
+    patch.setattr(mail, "take_cancel", take_cancel)
 
 
 @mutant
@@ -159,7 +159,7 @@ def a_cancel_is_accepted_and_forgotten(patch: Patch) -> None:
     def take_cancel(the_draft: Draft, message: m.Cancel) -> None:
         the_draft.accept(message.mail)
 
-    patch.setattr(decide, "take_cancel", take_cancel)
+    patch.setattr(mail, "take_cancel", take_cancel)
 
 
 @mutant
@@ -167,7 +167,7 @@ def a_signal_is_accepted_and_forgotten(patch: Patch) -> None:
     def take_signal_mail(the_draft: Draft, message: m.Signal) -> None:
         the_draft.accept(message.mail)
 
-    patch.setattr(decide, "take_signal_mail", take_signal_mail)
+    patch.setattr(mail, "take_signal_mail", take_signal_mail)
 
 
 @mutant
@@ -175,7 +175,7 @@ def an_operators_act_is_accepted_and_forgotten(patch: Patch) -> None:
     def take_operate(the_draft: Draft, message: m.Operate) -> None:
         the_draft.accept(message.mail)
 
-    patch.setattr(decide, "take_operate", take_operate)
+    patch.setattr(mail, "take_operate", take_operate)
 
 
 @mutant

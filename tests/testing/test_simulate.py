@@ -77,8 +77,8 @@ def test_the_command_shares_seeds_out_and_says_what_happened(capsys: pytest.Capt
 
 def test_a_failure_prints_the_seed_and_the_command_that_repeats_it() -> None:
     program = (
-        "import sys; from amends.decide import decide; from amends.testing.simulate import main\n"
-        "decide.take_cancel = lambda draft, message: draft.accept(message.mail)\n"
+        "import sys; from amends.decide import mail; from amends.testing.simulate import main\n"
+        "mail.take_cancel = lambda draft, message: draft.accept(message.mail)\n"
         "sys.exit(main(['--seeds', '0:60']))"
     )
 

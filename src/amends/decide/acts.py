@@ -25,7 +25,7 @@ from amends.decide.plan import (
     stem_of,
     walk,
 )
-from amends.decide.state import Action, Status, Undo
+from amends.decide.state import Action, Status, StepState, Undo
 
 _OPEN_PIVOT = frozenset({Action.RUNNING, Action.WAITING, Action.UNKNOWN, Action.STUCK})
 _RETRIABLE_ACTION = frozenset({Action.STUCK, Action.UNKNOWN, Action.WAITING})
@@ -105,10 +105,52 @@ def _retry(draft: Draft, message: m.Operate) -> str:
         return "its function is still running; it can be retried once that has returned"
     if not _retriable(draft, message.address, phase):
         return f"there is nothing to try again at {message.address} now"
-    _record(draft, message)
-    _try_again(draft, message.address, phase)
+    if message.arguments is None:
+        _record(draft, message)
+        _try_again(draft, message.address, phase)
+    elif why := _unfit_for_change(draft, message, phase):
+        return why
+    else:
+        _record(draft, message)
+        _try_otherwise(draft, message, message.arguments)
     _resume(draft)
     return ""
+
+
+def _unfit_for_change(draft: Draft, message: m.Operate, phase: Phase) -> str:
+    """Why a step cannot be tried with other arguments: that is a new round, under new keys, so nothing may have stayed
+    of the last one; a person may know that it has not."""
+    address, node = message.address, draft.plan.node(message.address)
+    if phase is Phase.UNDO or draft.state.turned is not None:
+        return f"the saga goes back: {address} is not done again, and its undo takes what it had; retry it as it is"
+    if not isinstance(node, StepNode):
+        return f"{address} is no step, so it takes no arguments"
+    step = draft.state.step(address)
+    if node.remote and step.command is None:
+        return f"the request of {address} has built no command yet, so there is none to change: retry it as it is"
+    if step.action.status is Action.RUNNING:
+        return f"a command of {address} is on its way; wait for its reply, or until it is given up"
+    if _may_have_stayed(step) and not message.settled:
+        return (
+            f"an earlier attempt of {address} may have had its effect, and other arguments get a key of their own, so "
+            "both could happen. Find out; where it did not, say that nothing stayed; where it did, resolve the step"
+        )
+    return ""
+
+
+def _may_have_stayed(step: StepState) -> bool:
+    """Whether the round of a step is open: a definite no closed it, and so does what is known to have had no effect."""
+    return step.action.doubt and not step.action.rejected
+
+
+def _try_otherwise(draft: Draft, message: m.Operate, arguments: bytes) -> None:
+    """A new round with what a person changed: the step is what it was, what it is asked is not."""
+    address = message.address
+    step = draft.state.step(address)
+    closed = message.settled and _may_have_stayed(step)
+    draft.emit(e.Retried(address, Phase.ACTION, step.round + 1, closed))
+    remote = draft.plan.step(address).remote
+    draft.emit(e.Built(address, arguments) if remote else e.Given(address, arguments))
 
 
 def _skip(draft: Draft, message: m.Operate) -> str:

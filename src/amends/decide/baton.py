@@ -25,8 +25,9 @@ from amends.message import Message
 _FINGERPRINT = re.compile(r"[0-9a-f]{32}")
 _SERVICE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,99}")
 _MARK = re.compile(r"[0-9a-f]{32}")
+_VERSION = re.compile(r"[0-9]{1,9}")
 _VERB = re.compile(r"[a-z]{1,20}")
-_ANSWERS = ("accepted", "refused", "too late")
+_ANSWERS = ("accepted", "refused", "too late", "changed")
 _NAME_MAX = 200
 LENGTH_MAX = 999_999  # rows of a history
 
@@ -75,8 +76,9 @@ class Baton(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What somebody wants of a saga, whoever holds it. verb: `cancel`, or an operator's act on `address`. result: of
-    one that is resolved, encoded."""
+    """What somebody wants of a saga, whoever holds it. verb: `cancel`, `assign` to the person at `address`, `note`, or
+    an operator's act on `address`. result: of one that is resolved, or what one is retried with, encoded. version: the
+    one of the saga that they looked at; it is done to no other. settled: that nothing stayed of what was tried."""
 
     saga: Saga
     id: str
@@ -85,6 +87,8 @@ class Mark(NamedTuple):
     actor: str
     reason: str
     result: bytes | None = None
+    version: int | None = None
+    settled: bool = False
 
 
 class Answered(NamedTuple):
@@ -156,6 +160,10 @@ def mark_message(mark: Mark, id_: str, source: str, at: float) -> Message:
     said = {"address": mark.address, "actor": mark.actor, "reason": mark.reason}
     if mark.result is not None:
         said["result"] = mark.result.decode()
+    if mark.version is not None:
+        said["version"] = str(mark.version)
+    if mark.settled:
+        said["settled"] = "yes"
     attributes = {
         KIND: Kind.MARK.value,
         **_attributes(mark.saga),
@@ -172,7 +180,9 @@ def mark_of(message: Message) -> Mark:
     _check_kind(given, Kind.MARK)
     verb = _fitting(given, "amendsverb", _VERB)
     said = _said(message)
-    result = said.get("result")
+    result, version = said.get("result"), said.get("version")
+    if version is not None and not _VERSION.fullmatch(version):
+        raise MessageRefused(f"its version is {version!r:.40}; a number is expected")
     return Mark(
         _saga_of(given),
         _fitting(given, "amendsmark", _MARK),
@@ -181,6 +191,8 @@ def mark_of(message: Message) -> Mark:
         said.get("actor", ""),
         said.get("reason", ""),
         None if result is None else result.encode(),
+        None if version is None else int(version),
+        said.get("settled") == "yes",
     )
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from amends.decide import events as e
 from amends.decide import messages as m
-from amends.decide.acts import answer, pivot_in_doubt, take_cancel, take_operate, take_signal_mail
+from amends.decide.acts import answer, pivot_in_doubt
 from amends.decide.compensate import retreat
 from amends.decide.draft import Decision, Draft, Reply, Word
 from amends.decide.events import Cause
 from amends.decide.forward import advance, expire_waits, turn_back
+from amends.decide.mail import take_mail
 from amends.decide.messages import Message
 from amends.decide.outcome import (
     expire_replies,
@@ -90,12 +91,8 @@ def _take(draft: Draft, message: Message) -> None:
             take_begin(draft, message)
         case m.Adopt():
             take_adopt(draft, message)
-        case m.Signal():
-            take_signal_mail(draft, message)
-        case m.Cancel():
-            take_cancel(draft, message)
-        case m.Operate():
-            take_operate(draft, message)
+        case m.Signal() | m.Cancel() | m.Operate() | m.Assign() | m.Note():
+            take_mail(draft, message)
         case m.Halt():
             take_halt(draft, message)
         case m.Move():
@@ -163,5 +160,5 @@ def _stuck_reason(state: State) -> str:
 
 def _answer_ended(draft: Draft, message: Message) -> None:
     """Nothing changes any more; whoever asked is told."""
-    if isinstance(message, (m.Signal, m.Cancel, m.Operate)):
+    if isinstance(message, (m.Signal, m.Cancel, m.Operate, m.Assign, m.Note)):
         draft.replies.append(Reply(message.mail, Word.TOO_LATE, f"the saga is {draft.state.status}"))

@@ -21,6 +21,7 @@ class Word(StrEnum):
     ACCEPTED = "accepted"
     REFUSED = "refused"
     TOO_LATE = "too late"
+    CHANGED = "changed"  # the saga is not any more what the sender looked at
 
 
 class Reply(NamedTuple):

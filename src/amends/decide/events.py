@@ -97,17 +97,19 @@ class Failed(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """No more attempts, and nobody knows whether one had its effect."""
+    """No more attempts, and nobody knows whether one had its effect. `lost`: the last went down with its worker."""
 
     address: str
     reason: str
+    lost: bool = False
 
 
 class Stuck(NamedTuple):
     """Nothing more happens here without a person.
 
     resolved: it is known that nothing stayed. rejected: the round ended with a definite no.
-    overdue: the worker in which the function is still running, or 0.
+    overdue: the worker in which the function is still running, or 0. lost: the last attempt went
+    down with its worker.
     """
 
     address: str
@@ -116,6 +118,7 @@ class Stuck(NamedTuple):
     resolved: bool = False
     rejected: bool = False
     overdue: int = 0
+    lost: bool = False
 
 
 class Undone(NamedTuple):
@@ -240,11 +243,13 @@ class Refused(NamedTuple):
 
 
 class Retried(NamedTuple):
-    """A person had a step tried again, under the same keys or, in a new round, under new ones."""
+    """A person had a step tried again, under the same keys or, in a new round, under new ones. closed: of a new round,
+    that nothing stayed of the last one has only that person's word."""
 
     address: str
     phase: Phase
     round: int
+    closed: bool = False
 
 
 class Closed(NamedTuple):
@@ -263,6 +268,29 @@ class Late(NamedTuple):
     phase: Phase
     outcome: str
     result: bytes | None = None
+
+
+class Given(NamedTuple):
+    """A person changed what a local step is called with: an object of parameters by their names. It holds for every
+    attempt from here on. (A changed command is `Built` anew.)"""
+
+    address: str
+    arguments: bytes
+
+
+class Assigned(NamedTuple):
+    """A person sees to the saga from here on; nobody does where `person` is empty."""
+
+    person: str
+    actor: str
+    reason: str
+
+
+class Noted(NamedTuple):
+    """Somebody left a note for whoever looks at the saga next."""
+
+    text: str
+    actor: str
 
 
 class Moved(NamedTuple):
@@ -306,7 +334,13 @@ Event = (
     | Closed
     | Late
     | Moved
+    | Given
+    | Assigned
+    | Noted
 )
+
+# What tells of a saga and moves nothing in it: whoever looked at it before knows all that an act depends upon.
+STILL: frozenset[type[Event]] = frozenset({Refused, Postponed, Begun, Adopted, Assigned, Noted})
 
 
 class Cause(StrEnum):

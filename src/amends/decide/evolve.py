@@ -12,7 +12,8 @@ from typing import TypeVar
 
 from amends.decide import events as e
 from amends.decide.events import ACTION, UNDO, Event, Phase
-from amends.decide.plan import group_of, index_of, item_address
+from amends.decide.lanes import count_item, count_undo
+from amends.decide.plan import group_of, index_of
 from amends.decide.state import (
     ACTION_TABLE,
     NEW,
@@ -22,7 +23,6 @@ from amends.decide.state import (
     UNDO_TABLE,
     Action,
     Group,
-    Lane,
     State,
     Status,
     StepState,
@@ -54,8 +54,6 @@ OnStep = (
 _OPEN_TO_KNOWLEDGE = frozenset({Action.UNKNOWN, Action.STUCK})
 # An enum's member is looked up in 200 ns on Python 3.11, a module's name in 20; this is the hottest path.
 _RUNNING, _UNDO_RUNNING = Action.RUNNING, Undo.RUNNING
-# What holds one of the places that a `for_each`'s limit gives.
-_LIVE = frozenset({Action.RUNNING, Action.WAITING, Undo.RUNNING, Undo.WAITING})
 _new = tuple.__new__  # the constructor of a named tuple is Python code and takes 300 ns; what it calls takes 130
 
 
@@ -137,7 +135,7 @@ def _build(state: State, address: str, command: bytes) -> None:
     step = state.step(address)
     state.steps[address] = step._replace(command=command)
     if address[-1] == "]":
-        _count_item(state, group_of(address), index_of(address), step.action.status)
+        count_item(state, group_of(address), index_of(address), step.action.status)
 
 
 def _succeed(state: State, event: e.Succeeded) -> None:
@@ -205,7 +203,7 @@ def _apply_trouble(state: State, event: e.Rejected | e.Failed | e.Unknown | e.St
 
 
 def _stick(state: State, event: e.Stuck) -> None:
-    address, phase, reason, resolved, rejected, overdue = event
+    address, phase, reason, resolved, rejected, overdue, _ = event
     if phase is ACTION:
         old = state.step(address).action
         doubt = old.doubt or not resolved
@@ -235,14 +233,20 @@ def _apply_rare(state: State, event: Event) -> None:
             state.fingerprint = fingerprint
         case e.Retried() | e.Closed() | e.Late() | e.Operated() | e.Refused():
             _apply_word(state, event)
+        case e.Given(address, arguments):
+            state.given = {**state.given, address: arguments}
+        case e.Assigned(person):
+            state.assigned = person
+        case e.Noted(text):
+            state.note = text
         case _:
             raise ImpossibleTransition(f"a history has one start, and this is another: {event!r:.200}")
 
 
 def _apply_word(state: State, event: e.Retried | e.Closed | e.Late | e.Operated | e.Refused) -> None:
     match event:
-        case e.Retried(address, phase, round_):
-            _retry(state, event, address, phase, round_)
+        case e.Retried():
+            _retry(state, event)
         case e.Closed(address, phase, reason, result):
             doubt, old = _given_up(state, event), state.step(address)
             if phase is ACTION:
@@ -284,9 +288,10 @@ def _check_side(state: State, event: e.PivotPassed | e.TurnedBack) -> None:
         raise ImpossibleTransition(f"{event!r:.200} on the wrong side of the pivot: this is a bug in amends")
 
 
-def _retry(state: State, event: e.Retried, address: str, phase: Phase, round_: int) -> None:
+def _retry(state: State, event: e.Retried) -> None:
     """The attempts begin anew. A new round keeps nothing of the old one, the answer that a wait
     had no less."""
+    address, phase, round_, closed = event
     doubt = _given_up(state, event)
     if phase is UNDO:
         _set_undo(state, event, 0)
@@ -295,7 +300,8 @@ def _retry(state: State, event: e.Retried, address: str, phase: Phase, round_: i
     same = round_ == step.round
     _set_action(state, event, Track(step.action.status, doubt=doubt and same))
     if not same:
-        state.steps[address] = state.steps[address]._replace(round=round_, result=None)
+        last = step.round if closed else step.closed
+        state.steps[address] = state.steps[address]._replace(round=round_, result=None, closed=last)
         state.kept = {name: value for name, value in state.kept.items() if name != address}
 
 
@@ -343,7 +349,7 @@ def _put_action(state: State, address: str, old: StepState, track: Track[Action]
         if state.begun == (address, ACTION):
             state.begun = None
     if address[-1] == "]":
-        _count_item(state, group_of(address), index_of(address), track.status)
+        count_item(state, group_of(address), index_of(address), track.status)
 
 
 def _set_undo(
@@ -359,32 +365,7 @@ def _set_undo(
     if was is _UNDO_RUNNING and state.begun == (address, UNDO):
         state.begun = None
     if address[-1] == "]":
-        _count_undo(state, group_of(address), index_of(address), now)
-
-
-def _count_item(state: State, name: str, index: int, status: Action) -> None:
-    group = state.groups[name]
-    lane = group.forward
-    kept = (tuple(item for item in items if item != index) for items in (lane.open, lane.again, lane.held))
-    open_, again, held = kept
-    if status in _LIVE:
-        open_ = (*open_, index)
-    elif status is Action.PENDING:
-        again = (*again, index)
-    elif status is Action.STUCK:
-        held = (*held, index)
-    state.groups[name] = group._replace(forward=Lane(open_, again, held, max(lane.begun, index + 1)))
-
-
-def _count_undo(state: State, name: str, index: int, status: Undo) -> None:
-    group = state.groups[name]
-    undoing = tuple(item for item in group.undoing if item != index)
-    if status in _LIVE:
-        undoing = (*undoing, index)
-    cleared = group.cleared
-    while cleared < len(group.items) and state.step(item_address(name, len(group.items) - cleared - 1)).settled:
-        cleared += 1
-    state.groups[name] = group._replace(undoing=undoing, cleared=cleared)
+        count_undo(state, group_of(address), index_of(address), now)
 
 
 _S = TypeVar("_S", Status, Action, Undo)

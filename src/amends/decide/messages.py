@@ -102,6 +102,18 @@ class Adopt(NamedTuple):
     moves_to: str = ""
 
 
+class Looked(NamedTuple):
+    """Which saga somebody has looked at before asking something of it: what they ask is done to no other.
+
+    A saga's version is how many rows its history has. seen: the one that they looked at. changed: the one with which
+    it changed last. now: the one it is at.
+    """
+
+    seen: int
+    changed: int
+    now: int
+
+
 class Signal(NamedTuple):
     """A value for a wait. `flaw`: why the value cannot be what is waited for, if it cannot."""
 
@@ -109,6 +121,7 @@ class Signal(NamedTuple):
     address: str
     value: bytes
     flaw: str = ""
+    looked: Looked | None = None
 
 
 class Cancel(NamedTuple):
@@ -117,14 +130,16 @@ class Cancel(NamedTuple):
     mail: str
     actor: str
     reason: str
+    looked: Looked | None = None
 
 
 class Operate(NamedTuple):
     """A person's act on a step or, with no address, on the saga.
 
     verb: retry, skip, resolve, compensate or unpark. live: the workers that are alive, for a
-    function that may still be running. result: what a resolved action gave, encoded; `flaw`
-    says why it cannot be that.
+    function that may still be running. result: what a resolved action gave, encoded. arguments: what a step is
+    to be retried with, encoded: its command, or parameters by their names. `flaw` says why it cannot be that.
+    settled: the person's word that nothing stayed of what was tried.
     """
 
     mail: str
@@ -135,6 +150,28 @@ class Operate(NamedTuple):
     result: bytes | None = None
     live: frozenset[int] = frozenset()
     flaw: str = ""
+    arguments: bytes | None = None
+    settled: bool = False
+    looked: Looked | None = None
+
+
+class Assign(NamedTuple):
+    """A person is to see to the saga; nobody, where `person` is empty."""
+
+    mail: str
+    person: str
+    actor: str
+    reason: str
+    looked: Looked | None = None
+
+
+class Note(NamedTuple):
+    """Something to know for whoever looks at the saga next."""
+
+    mail: str
+    text: str
+    actor: str
+    looked: Looked | None = None
 
 
 class Halt(NamedTuple):
@@ -167,6 +204,8 @@ class Answers(NamedTuple):
     answers: tuple[Answer, ...]
 
 
+Mail = Signal | Cancel | Operate | Assign | Note  # what is answered
+
 Message = (
     Start
     | Tick
@@ -181,6 +220,8 @@ Message = (
     | Signal
     | Cancel
     | Operate
+    | Assign
+    | Note
     | Halt
     | Move
     | Answers

@@ -84,16 +84,16 @@ def take_failure(draft: Draft, message: m.Failure, *, lost: bool = False) -> Non
     node = draft.plan.step(address)
     policy = node.retry if phase is ACTION else node.undo_retry
     if phase is ACTION and draft.state.status is Status.COMPENSATING:
-        draft.emit(e.Unknown(address, message.reason))
+        draft.emit(e.Unknown(address, message.reason, lost))
     elif message.park or (message.final and (phase is UNDO or node.place is Place.AFTER)):
         draft.emit(e.Stuck(address, phase, message.reason, resolved=message.resolved))
     elif not message.final and policy.allows(attempts):
         due = draft.now if lost else draft.now + _delay(message, policy, attempts)
         draft.emit(e.Failed(address, phase, message.reason, message.resolved, due, lost))
     elif phase is UNDO:
-        draft.emit(e.Stuck(address, phase, message.reason, resolved=message.resolved))
+        draft.emit(e.Stuck(address, phase, message.reason, resolved=message.resolved, lost=lost))
     else:
-        _unknown(draft, address, message.reason, Cause.UNKNOWN)
+        _unknown(draft, address, message.reason, Cause.UNKNOWN, lost=lost)
 
 
 def take_barred(draft: Draft, message: m.Barred) -> None:
@@ -169,7 +169,7 @@ def take_adopt(draft: Draft, message: m.Adopt) -> None:
     draft.emit(e.Adopted(message.worker, len(died), kills))
     if begun is not None and kills >= POISON_KILLS:
         reason = f"it took its worker down {kills} times, running alone"
-        draft.emit(e.Stuck(begun[0], begun[1], reason))
+        draft.emit(e.Stuck(begun[0], begun[1], reason, lost=True))
         return
     if careful:
         lost = [] if begun is None else [begun]
@@ -189,14 +189,14 @@ def take_halt(draft: Draft, message: m.Halt) -> None:
             draft.emit(e.Stuck(address, ACTION, message.reason))  # sent again at once, each time; its answer is kept
 
 
-def _unknown(draft: Draft, address: str, reason: str, cause: Cause) -> None:
+def _unknown(draft: Draft, address: str, reason: str, cause: Cause, *, lost: bool = False) -> None:
     """Nobody knows whether the action worked: go back, unless this is the pivot, or lies
     behind it; there a person decides."""
     place = draft.plan.step(address).place
     if place is Place.AFTER:
-        draft.emit(e.Stuck(address, ACTION, reason))
+        draft.emit(e.Stuck(address, ACTION, reason, lost=lost))
         return
-    draft.emit(e.Unknown(address, reason))
+    draft.emit(e.Unknown(address, reason, lost))
     if place is Place.BEFORE:
         turn_back(draft, cause, address, reason)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
 from amends.decide.policy import ACTION_POLICY, UNDO_POLICY, Policy
 
@@ -26,6 +27,23 @@ class Place(StrEnum):
     BEFORE = "before"
     PIVOT = "pivot"
     AFTER = "after"
+
+
+class Payload(StrEnum):
+    """What a payload is to the node that it belongs to."""
+
+    INPUT = "input"  # of the saga
+    RESULT = "result"  # of a step, an item's step, or a wait
+    COMMAND = "command"  # that a step sends
+    ITEM = "item"  # of a `for_each`
+
+
+class Marked(NamedTuple):
+    """Where secrets stand in a payload, as JSON pointers."""
+
+    payload: str
+    address: str
+    pointers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +163,8 @@ class Plan:
     """A saga's flow as it is stored, fingerprinted, drawn and compared.
 
     name, version: of the saga. root: its node list. output: the address whose result is the
-    saga's, if any. deadline: seconds from the start. input: the fingerprint of the input's schema.
+    saga's, if any. deadline: seconds from the start. input: the fingerprint of the input's schema. secrets: where
+    marked fields stand, which nobody is shown.
     """
 
     name: str
@@ -154,6 +173,7 @@ class Plan:
     output: str | None = None
     deadline: float | None = None
     input: str = ""
+    secrets: tuple[Marked, ...] = ()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -171,6 +191,8 @@ class Plan:
             "input": self.input,
             "root": _node_json(self.root),
         }
+        if self.secrets:  # without any it is written as before there were any
+            head["secrets"] = _node_json(self.secrets)
         return json.dumps(head, sort_keys=True, separators=(",", ":"))
 
     @cached_property
@@ -199,6 +221,12 @@ class Plan:
         """The step that is the pivot, where a step is."""
         steps = (node for node in walk(self.root) if isinstance(node, StepNode))
         return next((node for node in steps if node.place is Place.PIVOT), None)
+
+    def secrets_in(self, payload: Payload, address: str = "") -> tuple[str, ...]:
+        """Where secrets stand in a payload."""
+        stem = stem_of(address)
+        found = (marked.pointers for marked in self.secrets if marked.payload == payload and marked.address == stem)
+        return next(found, ())
 
     def node(self, address: str) -> Node | None:
         """The node at an address, an item's step for `name[3]`; None if there is none."""
@@ -282,11 +310,12 @@ def from_json(text: str) -> Plan:
     try:
         data = json.loads(text)
         root = _node_from(data.pop("root"))
+        secrets = tuple(Marked(str(of), str(at), tuple(found)) for of, at, found in data.pop("secrets", ()))
     except (AttributeError, RecursionError):
         raise ValueError("that is no plan") from None
     if not isinstance(root, SequenceNode):
         raise ValueError("a plan's root is a sequence")
-    return Plan(root=root, **data)
+    return Plan(root=root, secrets=secrets, **data)
 
 
 def _node_json(value: object) -> Json:

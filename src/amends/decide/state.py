@@ -201,12 +201,14 @@ class State:
 
     __slots__ = (
         "adopted",
+        "assigned",
         "begun",
         "cancels",
         "chosen",
         "deadline",
         "deaths",
         "fingerprint",
+        "given",
         "groups",
         "hops",
         "input",
@@ -214,6 +216,7 @@ class State:
         "kills",
         "late",
         "length",
+        "note",
         "parked",
         "passed",
         "running",
@@ -242,6 +245,9 @@ class State:
     kills: int  # of those, in an attempt that was made alone
     begun: tuple[str, Phase] | None  # careful running: the attempt being made, until it has ended
     fingerprint: str  # of the plan it moved to, if it did
+    given: dict[str, bytes]  # what a person changed of what local steps are called with
+    assigned: str  # who sees to it, if somebody does
+    note: str  # the last that was left
 
     def copy(self) -> State:
         """A state that may be changed without touching this one."""
@@ -266,6 +272,9 @@ class State:
         new.kills = self.kills
         new.begun = self.begun
         new.fingerprint = self.fingerprint
+        new.given = self.given
+        new.assigned = self.assigned
+        new.note = self.note
         return new
 
     def step(self, address: str) -> StepState:
@@ -311,6 +320,8 @@ def begin(event: e.Started) -> State:
     state.length = 1
     state.adopted, state.deaths, state.kills, state.begun = (), 0, 0, None
     state.fingerprint = ""
+    state.given = {}
+    state.assigned, state.note = "", ""
     return state
 
 

@@ -53,7 +53,7 @@ def _touched(old: Plan, new: Plan, state: State) -> frozenset[str]:
     for address, step in state.steps.items():
         status, stem = step.action.status, stem_of(address)
         gone = status is Action.SKIPPED and stem not in new.by_address
-        if status is not Action.PENDING and not gone:
+        if (status is not Action.PENDING or address in state.given) and not gone:
             found.add(stem)
     if state.passed:
         found |= {node.address for node in walk(old.root) if isinstance(node, PivotNode)}

@@ -7,6 +7,7 @@ Must not: run, store or open anything.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from amends.define.nodes import MISSING, Each, Parallel, Pivot, PivotStep, Seque
 from amends.define.outcome import Rejected
 from amends.define.policy import Duration, seconds
 from amends.define.program import Ask, Program
+from amends.define.secret import holds
 from amends.define.steer import CONDITION, UNTIL, ask_of, check_function, check_items
 from amends.define.step import Step
 from amends.define.survey import check_pivots, check_size, giver
@@ -65,7 +67,8 @@ class Builder:
         if limit == 0:
             raise DefinitionError(f"{self._saga}: a deadline of 0 has passed before the saga starts")
         address = self._output(output)
-        program.plan = Plan(program.plan.name, p.SequenceNode(planned), version, address, limit, program.input.schema)
+        schema, marks = program.input.schema, program.marks()
+        program.plan = Plan(program.plan.name, p.SequenceNode(planned), version, address, limit, schema, marks)
         return program
 
     def _output(self, output: Any) -> str | None:
@@ -196,6 +199,11 @@ class Builder:
                 default = codec.admit(node.default, "default=…")[0].decode()
             except AmendsError as error:
                 raise DefinitionError(f"{where}: {error}") from None
+            if holds(json.loads(default), codec.secrets):
+                raise DefinitionError(
+                    f"{where}: default=… has a value in a field that is marked as secret, and would stand in the plan, "
+                    "which everybody may read"
+                )
         self._program.signals[address] = self._program.codecs[address] = codec
         if node.reject_if is not None:
             check_function(node.reject_if, f"{where}, reject_if=…", "the value")

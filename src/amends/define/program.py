@@ -60,6 +60,18 @@ class Program:
         """The codec of the value that a node, or an item's step, gives."""
         return self.steps[p.group_of(address)].result if address.endswith("]") else self.codecs[address]
 
+    def marks(self) -> tuple[p.Marked, ...]:
+        """Where secrets stand in its payloads."""
+        of = p.Payload
+        found = [p.Marked(of.INPUT, "", self.input.secrets)]
+        found += [p.Marked(of.RESULT, address, codec.secrets) for address, codec in self.signals.items()]
+        for address, step in self.steps.items():
+            remote = step.step.body.remote
+            found.append(p.Marked(of.RESULT, address, step.result.secrets))
+            found.append(p.Marked(of.ITEM, address, () if step.item is None else step.item.secrets))
+            found.append(p.Marked(of.COMMAND, address, () if remote is None else remote.sent.secrets))
+        return tuple(sorted(marked for marked in found if marked.pointers))
+
     def calls(self) -> list[tuple[str, Call]]:
         """Every function with its place in the saga, for checks of the whole."""
         found: list[tuple[str, Call]] = []

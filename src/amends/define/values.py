@@ -12,6 +12,7 @@ Must not: decode anything but plain data. No pickle, no class named by the data.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -20,6 +21,7 @@ import msgspec
 from amends.define.admission import Flaw, find_change, find_flaw, find_largest, is_same
 from amends.define.names import type_name
 from amends.define.native import Native
+from amends.define.secret import Secrets, secrets_of
 from amends.define.shape import Shape, path_of
 from amends.define.shapes import shape_of
 from amends.errors import DefinitionError, LimitExceeded, ValueRefused
@@ -31,20 +33,26 @@ LOOK_PARTS = 50_000  # of a value that is too large, to say what is: a look take
 _TO_ZERO = bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_INTEGER = b"0" * 19
 _BACKSLASH = ord("\\")
+# What a decoder says of a value without quoting any of it: kinds, and names of fields that the type has.
+_QUOTES_NOTHING = re.compile(
+    r"Expected `[^`]*`(?:, got `\w+`)?|Expected `(?:array|str|bytes|object)` of length [^`]*|"
+    r"Object missing required field `[^`]*`"
+)
 
 
 class Codec(Generic[T]):
     """The way of one type into the store and back.
 
-    `shared`: its values cannot change, so one copy may serve many readers.
+    `shared`: its values cannot change, so one copy may serve many readers. secrets: where marked fields stand.
     """
 
-    __slots__ = ("_careful", "_decode", "_encode", "schema", "shape", "shared", "type")
+    __slots__ = ("_careful", "_decode", "_encode", "schema", "secrets", "shape", "shared", "type")
 
     def __init__(self, type_: object, shape: Shape) -> None:
         self.type: object = type_
         self.shape: Shape = shape
         self.shared: bool = shape.frozen
+        self.secrets: Secrets = secrets_of(type_)
         self.schema: str = hashlib.blake2b(shape.schema.encode(), digest_size=8).hexdigest()
         self._careful = shape.careful
         self._encode: Callable[[object], bytes]
@@ -89,7 +97,13 @@ class Codec(Generic[T]):
     def _misfit(self, error: Exception, where: str) -> str:
         """Why a value is not of this type, with the path of the part that is not."""
         text, path = path_of(describe(error))
-        return f"{where}{path} does not fit {self.name}: {text}"
+        return f"{where}{path} does not fit {self.name}: {self._told(text)}"
+
+    def _told(self, text: str) -> str:
+        """What may be said of a value that does not fit: an error may quote it, and it may be secret."""
+        if self.secrets and _QUOTES_NOTHING.fullmatch(text) is None:
+            return "what is wrong is not told, since it has fields that are secret"
+        return text
 
     def decode(self, payload: bytes) -> T:
         """The value of a payload that was admitted. Raises ValueRefused where the type has
@@ -99,7 +113,7 @@ class Codec(Generic[T]):
         except Exception as error:  # noqa: BLE001  # what builds the value may raise anything
             text, path = path_of(describe(error))
             at = f" - at `${path}`" if path else ""
-            raise ValueRefused(f"a stored {self.name} cannot be read: {text}{at}") from None
+            raise ValueRefused(f"a stored {self.name} cannot be read: {self._told(text)}{at}") from None
 
     @property
     def name(self) -> str:

@@ -17,20 +17,28 @@ from typing import Any
 import msgspec
 
 from amends.operate.instants import utc
+from amends.operate.services import Keeping
 from amends.operate.values import (
     Act,
     Answer,
+    Ends,
     Finding,
+    Group,
+    Lag,
     Line,
     OpenStep,
+    Overview,
     Page,
+    Preview,
     Pruned,
     SagaLine,
     SagaView,
     SchemaVersion,
     StepLine,
     StuckPage,
+    WorkerLine,
 )
+from amends.run.inbox_upkeep import Sizes
 
 Json = dict[str, Any]
 
@@ -64,12 +72,90 @@ def saga(line: SagaLine) -> Json:
         "home": line.home or None,
         "silent": line.silent or None,
         "holder": line.holder or None,
+        "error_fingerprint": line.fingerprint or None,
+        "error_step": line.step or None,
+        "state_version": line.version or None,
+        "assigned": line.assigned or None,
+        "note": line.note or None,
     }
 
 
 def page(found: Page) -> Json:
     """`amends list`."""
-    return {"sagas": [saga(line) for line in found.sagas], "more": found.more}
+    return {"sagas": [saga(line) for line in found.sagas], "more": found.more, "next": found.next or None}
+
+
+def groups(found: Iterable[Group]) -> Json:
+    """`amends list --group`."""
+    return {
+        "groups": [
+            {
+                "fingerprint": group.fingerprint,
+                "saga": group.saga,
+                "step": group.step or None,
+                "reason": group.reason or None,
+                "count": group.count,
+                "first_at": instant(group.first_at),
+                "last_at": instant(group.last_at),
+                "example": group.example,
+            }
+            for group in found
+        ]
+    }
+
+
+def workers(found: Iterable[WorkerLine]) -> Json:
+    """`amends workers`."""
+    return {
+        "workers": [
+            {
+                "worker": line.id,
+                "host": line.host,
+                "pid": line.pid,
+                "started_at": instant(line.started_at),
+                "expires_at": instant(line.expires_at),
+                "owned": line.owned,
+                "sagas": list(line.sagas),
+                "alive": line.alive,
+            }
+            for line in found
+        ]
+    }
+
+
+def lag(found: Lag | None) -> Json | None:
+    """How far something is behind."""
+    return None if found is None else {"lag_seconds": found.lag_seconds, "waiting": found.waiting, "more": found.more}
+
+
+def ends(found: Ends) -> Json:
+    """How many sagas have ended within a span."""
+    return {"completed": found.completed, "compensated": found.compensated, "more": found.more}
+
+
+def overview(found: Overview) -> Json:
+    """How all sagas fare."""
+    rates = found.rates
+    return {
+        "at": instant(found.at),
+        "open": dict(found.counts),
+        "stuck": found.stuck,
+        "troubles": {str(trouble): count for trouble, count in found.troubles.items()},
+        "troubles_more": found.troubles_more,
+        "ended_in_an_hour": ends(found.hour),
+        "ended_in_a_day": ends(found.day),
+        "per_minute": {
+            "since": instant(rates.since),
+            "started": list(rates.started),
+            "completed": list(rates.completed),
+            "compensated": list(rates.compensated),
+            "parked": list(rates.parked),
+        },
+        **groups(found.groups),
+        "outbox": lag(found.outbox),
+        "timers": lag(found.timers),
+        **workers(found.workers),
+    }
 
 
 def stuck(found: StuckPage) -> Json:
@@ -127,7 +213,14 @@ def open_step(entry: OpenStep) -> Json:
 
 def act(found: Act, command: str) -> Json:
     """Something that may be done now, and the command that does it."""
-    return {"verb": found.verb, "step": found.step or None, "needs_value": found.needs_value, "command": command}
+    return {
+        "verb": found.verb,
+        "step": found.step or None,
+        "needs_value": found.needs_value,
+        "command": command,
+        "effect": found.effect or None,
+        "may_change": found.may_change,
+    }
 
 
 def view(found: SagaView, command: Callable[[Act], str]) -> Json:
@@ -161,6 +254,20 @@ def answer(found: Answer) -> Json:
     }
 
 
+def preview(saga_id: str, found: Preview) -> Json:
+    """What an act would do, with `--dry-run`."""
+    return {
+        "id": saga_id,
+        "verb": found.verb,
+        "step": found.step or None,
+        "answer": "would be accepted" if found.accepted else "would be refused",
+        "detail": found.why or None,
+        "state_version": found.version,
+        "effects": [{**effect._asdict(), "contract": effect.contract or None} for effect in found.effects],
+        "status_after": found.status_after,
+    }
+
+
 def outcome(found: SagaView) -> Json:
     """How a saga ended, or where it stands."""
     turned = found.state.turned
@@ -181,6 +288,16 @@ def outcome(found: SagaView) -> Json:
 def findings(found: Iterable[Finding], worst: str) -> Json:
     """`amends doctor`."""
     return {"worst": worst, "findings": [finding._asdict() for finding in found]}
+
+
+def outbox(keeping: Keeping, found: Sizes) -> Json:
+    """`amends outbox status`."""
+    return {"service": keeping.service, "database": keeping.where, **found._asdict()}
+
+
+def republished(keeping: Keeping, count: int) -> Json:
+    """`amends outbox republish`."""
+    return {"service": keeping.service, "database": keeping.where, "republished": count}
 
 
 def pruned(found: Pruned, ended_before: float, *, dry_run: bool) -> Json:

@@ -50,6 +50,22 @@ class Strokes(NamedTuple):
 
 LINES = Strokes("├─ ", "└─ ", "│  ", "→")
 ASCII = Strokes("|- ", "`- ", "|  ", "->")
+SIGNS = {  # of a status, with what stands for it where it cannot be written
+    "pending": ("·", "."),
+    "running": ("▶", ">"),
+    "waiting": ("◷", "~"),
+    "succeeded": ("✓", "+"),
+    "completed": ("✓", "+"),
+    "rejected": ("✗", "x"),
+    "unknown": ("?", "?"),
+    "stuck": ("!", "!"),
+    "parked": ("!", "!"),
+    "skipped": ("-", "-"),
+    "closed": ("✎", "*"),
+    "compensated": ("↩", "<"),
+    "compensating": ("↩", "<"),
+    "void": ("∅", "0"),
+}
 
 
 def draw(plan: Plan, state: State | None = None, strokes: Strokes = LINES) -> tuple[Drawn, ...]:

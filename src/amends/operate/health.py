@@ -1,30 +1,33 @@
 """What needs somebody: sagas that are stuck, and workers that are not there.
 
 Guarantees: what is parked, stuck, stalled, stranded or late is found, whatever its age and however many
-sagas are open. What waits for a signal is looked for among the newest `LOOK_MAX` open sagas.
+sagas are open. What waits for a signal, or is slow, is looked for among the newest `LOOK_MAX` open sagas.
 Must not: repair anything.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
+from amends.decide.expected import SPARE_SECONDS, overdue_seconds
 from amends.decide.plan import Plan
 from amends.decide.state import State
 from amends.decide.watching import watched_of
 from amends.operate.preview import open_waits
 from amends.operate.sight import Sight, command_of
 from amends.operate.values import Finding, StuckLine, StuckPage, Trouble
+from amends.run import journal
 from amends.run.crew import LATE_SECONDS, Crew
 from amends.run.session import state_of
-from amends.store.base import OPEN, Filter, SagaRow
+from amends.store.base import OPEN, Filter, Loaded, SagaRow
 
 MOVING = ("running", "compensating")
 LOOK_MAX = 1000
 PAGES_MAX = 100
 WAITS_LOOK_MAX = 200
 REMOTE_LOOK_MAX = 200
+SLOW_LOOK_MAX = 200
 ASKED_TIMES = 3
 IN_FLIGHT = ("running", "waiting")
 
@@ -35,16 +38,37 @@ async def stuck(sight: Sight, limit: int, wanted: Collection[Trouble]) -> StuckP
     found = await _in_trouble(sight, crew, limit, wanted)
     looked_at = 0
     if Trouble.WAITING in wanted:
-        moving = await sight.session.store.find(Filter(MOVING, None, False, None, LOOK_MAX))
-        found += await _waiting(sight, crew, [row for row in moving if _goes_on(row) and not crew.nobody(row)])
+        moving = await _moving(sight)
+        found += await _waiting(sight, crew, moving)
         looked_at = len(moving)
     if Trouble.STRANDED in wanted:
         rows = await _stranded(sight, crew, limit)
         found += [StuckLine(sight.line(row, crew), Trouble.STRANDED, crew.nobody(row)) for row in rows]
     if Trouble.SILENT in wanted:
         found += await _silent(sight, crew, limit)
+    if Trouble.SLOW in wanted:
+        found += await _slow(sight, crew, await _moving(sight))
     fits = [line for line in found if line.trouble in wanted]
     return StuckPage(tuple(fits[:limit]), len(fits) > limit or looked_at == LOOK_MAX)
+
+
+async def counted(sight: Sight, crew: Crew) -> tuple[Mapping[Trouble, int], bool]:
+    """How many sagas are in each trouble, of the same that `stuck` lists, and whether there may be more. What is
+    parked, stuck or stalled is counted whole; of each other trouble no more than `LOOK_MAX` are."""
+    by_head = await sight.session.store.finder.troubled()
+    moving = await _moving(sight)
+    found = {trouble: by_head.get(str(trouble), 0) for trouble in Trouble}
+    found[Trouble.WAITING] = len(await _waiting(sight, crew, moving))
+    found[Trouble.STRANDED] = len(await _stranded(sight, crew, LOOK_MAX - 1))
+    found[Trouble.SILENT] = len(await _silent_rows(sight, crew))
+    found[Trouble.SLOW] = len(await _slow(sight, crew, moving))
+    looked = (found[Trouble.STRANDED], found[Trouble.SILENT], len(moving))
+    return found, max(looked) >= LOOK_MAX
+
+
+async def _moving(sight: Sight) -> list[SagaRow]:
+    """The newest of those that go on by themselves."""
+    return await sight.session.store.find(Filter(MOVING, None, False, None, LOOK_MAX))
 
 
 async def _in_trouble(sight: Sight, crew: Crew, limit: int, wanted: Collection[Trouble]) -> list[StuckLine]:
@@ -88,12 +112,41 @@ async def _stranded(sight: Sight, crew: Crew, limit: int) -> list[SagaRow]:
 
 async def _silent(sight: Sight, crew: Crew, limit: int) -> list[StuckLine]:
     """Those of which nothing is heard that should be, longest first: at least one more than `limit`, if there are."""
+    silent = await _silent_rows(sight, crew)
+    lines = [await sight.told(row, crew) for row in silent[: limit + 1]]
+    return [StuckLine(line, Trouble.SILENT, line.silent) for line in lines]
+
+
+async def _silent_rows(sight: Sight, crew: Crew) -> list[SagaRow]:
     if not crew.watches:
         return []
     rows = await sight.session.store.overdue(sight.session.store.now(), LOOK_MAX)
-    silent = [row for row in rows if row.stuck is None and crew.silent(row)]
-    lines = [await sight.told(row, crew) for row in silent[: limit + 1]]
-    return [StuckLine(line, Trouble.SILENT, line.silent) for line in lines]
+    return [row for row in rows if row.stuck is None and crew.silent(row)]
+
+
+async def _slow(sight: Sight, crew: Crew, moving: Sequence[SagaRow]) -> list[StuckLine]:
+    """Those of the newest that a live worker has, and with which nothing has happened for much longer than expected:
+    looked for among those that have not moved for longest."""
+    store = sight.session.store
+    now = store.now()
+    still = [row for row in moving if _goes_on(row) and row.owner is not None and row.updated_at < now - SPARE_SECONDS]
+    still = [row for row in still if not crew.nobody(row) and not crew.home(row.plan)]
+    found: list[StuckLine] = []
+    for row in sorted(still, key=lambda row: row.updated_at)[:SLOW_LOOK_MAX]:
+        loaded = await store.load(row.key)
+        if loaded is None:
+            continue
+        seconds = slow_seconds(sight, loaded)
+        if seconds:
+            why = f"worker {row.owner} has it, and nothing has happened for {seconds:.0f} s, much longer than expected"
+            found.append(StuckLine(sight.line(loaded.head, crew), Trouble.SLOW, why))
+    return found
+
+
+def slow_seconds(sight: Sight, loaded: Loaded) -> float:
+    """For how long nothing has happened with a saga, where that is much longer than expected; else nothing."""
+    since = journal.decode(loaded.rows[-1]).at
+    return overdue_seconds(sight.plan_of(loaded.head.plan), state_of(loaded), since, sight.session.store.now())
 
 
 def _goes_on(row: SagaRow) -> bool:
@@ -101,18 +154,23 @@ def _goes_on(row: SagaRow) -> bool:
     return row.stuck is None and row.stalled is None
 
 
-async def _waiting(sight: Sight, crew: Crew, rows: list[SagaRow]) -> list[StuckLine]:
-    """Of some sagas those that wait for a signal. Only what nobody holds can wait for long."""
+async def _waiting(sight: Sight, crew: Crew, moving: Sequence[SagaRow]) -> list[StuckLine]:
+    """Those of the newest that wait for a signal. Only what nobody holds can wait for long."""
+    rows = [row for row in moving if _goes_on(row) and not crew.nobody(row)]
     may = [row for row in rows if row.owner is None and sight.plan_of(row.plan).waits][:WAITS_LOOK_MAX]
+    seen = {row: sight.waits[row] for row in may if row in sight.waits}  # a head that is the same has the same journal
     found: list[StuckLine] = []
     for row in may:
-        loaded = await sight.session.store.load(row.key)
-        if loaded is None:
-            continue
-        waits = open_waits(sight.plan_of(loaded.head.plan), state_of(loaded))
+        head, waits = row, seen.get(row)
+        if waits is None:
+            loaded = await sight.session.store.load(row.key)
+            if loaded is None:
+                continue
+            head, waits = loaded.head, open_waits(sight.plan_of(loaded.head.plan), state_of(loaded))
+            seen[head] = waits
         if waits:
-            line = sight.line(loaded.head, crew)
-            found.append(StuckLine(line, Trouble.WAITING, f"for the signal {', '.join(waits)}"))
+            found.append(StuckLine(sight.line(head, crew), Trouble.WAITING, f"for the signal {', '.join(waits)}"))
+    sight.waits = seen
     return found
 
 

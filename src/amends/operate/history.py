@@ -43,12 +43,13 @@ class Word(NamedTuple):
 
 
 class Sender(NamedTuple):
-    """Who sent a mail. name: of the signal. accepted: whether it had its effect."""
+    """Who sent a mail, and why. name: of the signal. accepted: whether it had its effect."""
 
     kind: str
     name: str
     actor: str
     accepted: bool
+    reason: str = ""
 
 
 def lines(plan: Plan, rows: Iterable[bytes], mails: Iterable[MailRow]) -> tuple[Line, ...]:
@@ -85,7 +86,19 @@ def _line(plan: Plan, state: State, row: journal.Row, event: Event, senders: Map
         word.reason,
         word.value,
         word.tone,
+        *_waiting(event),
     )
+
+
+def _waiting(event: Event) -> tuple[float | None, str]:
+    """Until when something is waited for from here on, and how an attempt failed."""
+    match event:
+        case e.Sent(until=until) | e.Postponed(until=until) | e.Waiting(until=until):
+            return awaited(until), ""
+        case e.Failed(resolved=resolved, due=due, lost=lost):
+            return awaited(due), "lost" if lost else ("failed" if resolved else "unresolved")
+        case _:
+            return None, ""
 
 
 def _counted(state: State, word: Word) -> tuple[int, int]:
@@ -115,6 +128,8 @@ def _word(plan: Plan, state: State, event: Event, senders: Mapping[str, Sender],
             return _of_flow(plan, event, senders)
         case e.Operated() | e.Refused() | e.Retried() | e.Closed() | e.CancelNoted():
             return _of_person(event, state, senders)
+        case e.Given() | e.Assigned() | e.Noted():
+            return _of_desk(event)
         case _:
             return _of_saga(state, event)
 
@@ -168,7 +183,7 @@ def _succeeded(plan: Plan, address: str, result: bytes, senders: Mapping[str, Se
     if isinstance(node, SleepNode):
         return Word(f"{address}: the time has come", "good", address)
     if isinstance(node, WaitNode):
-        return Word(f"the signal {address} is here", "good", address, actor=_from(senders, address), value=result)
+        return _signal(f"the signal {address} is here", "good", address, result, senders)
     shown = None if result == b"null" else result
     return Word(f"{address} succeeded", "good", address, Phase.ACTION, value=shown)
 
@@ -206,8 +221,7 @@ def _of_flow(
         case e.Abandoned(address):
             return Word(f"{address} is no longer waited for", "", address)
         case e.Kept(address, value):
-            text = f"the signal {address} came and is kept"
-            return Word(text, "", address, actor=_from(senders, address), value=value)
+            return _signal(f"the signal {address} came and is kept", "", address, value, senders)
 
 
 def _of_person(
@@ -221,8 +235,9 @@ def _of_person(
             sender = senders.get(mail)
             by = f" (from {sender.actor})" if sender is not None and sender.actor else ""
             return Word(f"{verb}{by} was refused: {why}", "person", actor=sender.actor if sender else "", reason=why)
-        case e.Retried(address, phase, round_):
+        case e.Retried(address, phase, round_, closed):
             fresh = f", in round {round_} and under new keys" if phase is Phase.ACTION and round_ > 1 else ""
+            fresh += ": nothing stayed of the round before, that person says" if closed else ""
             return Word(f"{_half(address, phase)} is tried again{fresh}", "person", address, phase)
         case e.Closed(address, phase, reason, result):
             text = f"{_half(address, phase)} is settled by hand: {reason}"
@@ -231,6 +246,19 @@ def _of_person(
             sender = senders.get(mail)
             actor = sender.actor if sender is not None else ""
             return Word("the cancel waits for the outcome of the pivot", "person", actor=actor, reason=reason)
+
+
+def _of_desk(event: e.Given | e.Assigned | e.Noted) -> Word:
+    """What a person changes, and what they leave for each other."""
+    match event:
+        case e.Given(address, arguments):
+            text = f"{address} is called with other arguments from here on"
+            return Word(text, "person", address, Phase.ACTION, value=arguments)
+        case e.Assigned(person, actor, reason):
+            text = f"{actor or 'somebody'}: assigned to {person or 'nobody'}"
+            return Word(f"{text}, because: {reason}" if reason else text, "person", actor=actor, reason=reason)
+        case e.Noted(text, actor):
+            return Word(f"{actor or 'somebody'} notes: {text}", "person", actor=actor, reason=text)
 
 
 def _of_saga(state: State, event: Event) -> Word:
@@ -275,10 +303,12 @@ def _closed(state: State) -> bool:
     )
 
 
-def _from(senders: Mapping[str, Sender], signal: str) -> str:
-    """Who sent the signal that counted."""
-    fits = (sender for sender in senders.values() if sender.kind == "signal" and sender.name == signal)
-    return next((sender.actor for sender in fits if sender.accepted), "")
+def _signal(text: str, tone: str, name: str, value: bytes, senders: Mapping[str, Sender]) -> Word:
+    """A signal that counted, with who sent it and why."""
+    fits = (sender for sender in senders.values() if (sender.kind, sender.name) == ("signal", name))
+    sent = next((sender for sender in fits if sender.accepted), Sender("signal", name, "", accepted=True))
+    said = f"{text}: {sent.reason}" if sent.reason else text
+    return Word(said, tone, name, actor=sent.actor, reason=sent.reason, value=value)
 
 
 def _half(address: str, phase: Phase) -> str:
@@ -291,7 +321,7 @@ def _instant(at: float) -> str:
 
 def _sender(mail: MailRow) -> Sender:
     letter = mailbox.read(mail)
-    return Sender(mail.kind, letter.name, letter.actor, mail.answer == "accepted")
+    return Sender(mail.kind, letter.name, letter.actor, mail.answer == "accepted", letter.reason)
 
 
 def kind_of(plan: Plan, address: str) -> str:

@@ -12,13 +12,16 @@ from time import time
 from typing import Any
 
 from amends.decide.baton import Saga, Stand
+from amends.decide.evolve import replay
 from amends.decide.plan import Plan, StepNode
 from amends.decide.state import Action, State, Status, Undo
 from amends.decide.watching import holder, sketch
 from amends.operate.preview import acts
+from amends.operate.redact import Veil, openable
 from amends.operate.values import Act, SagaLine
 from amends.run import journal, mailbox
-from amends.run.journey import Route, rows_of, state_of_text
+from amends.run.heads import mark
+from amends.run.journey import Route, rows_of
 from amends.run.outcomes import first_trouble, why_back
 from amends.store.base import MailRow
 
@@ -27,14 +30,14 @@ _OPEN = frozenset({Action.STUCK, Action.UNKNOWN, Action.WAITING, Undo.STUCK, Und
 
 class HomeRow:
     """One saga at its home. told: its history, as it was told last. route: of its plan; None where the code has not got
-    it."""
+    it. veil: what is not shown of it."""
 
-    def __init__(self, saga: Saga, stand: str, told: bytes, route: Route | None) -> None:
+    def __init__(self, saga: Saga, stand: str, told: bytes, route: Route | None, veil: Veil) -> None:
         self.saga = saga
         self.stand = stand
         self.route = route
-        self.rows: list[bytes] = rows_of(told)
-        self.state: State = state_of_text(told.decode())
+        self.rows: list[bytes] = veil.rows(openable(rows_of(told), None if route is None else route.seal(saga)))
+        self.state: State = replay(event for row in self.rows for event in journal.decode(row).events)
 
     @cached_property
     def plan(self) -> Plan:
@@ -70,6 +73,7 @@ def line_of(row: HomeRow) -> SagaLine:
     if row.stand == Stand.UNKNOWN_PLAN:
         stalled = f"{row.holder or 'a service'} does not know this version of its definition yet, and keeps it"
     parked = row.stand == Stand.PARKED
+    fingerprint, step = (None, None) if row.moves and state.status is Status.PARKED else mark(row.saga.plan, state)
     return SagaLine(
         row.saga.key,
         row.saga.plan,
@@ -84,6 +88,11 @@ def line_of(row: HomeRow) -> SagaLine:
         "",
         row.saga.home,
         holder=_holder(row),
+        fingerprint=fingerprint or "",
+        step=step or "",
+        version=len(row.rows),
+        assigned=state.assigned,
+        note=state.note,
     )
 
 

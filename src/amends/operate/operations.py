@@ -4,15 +4,15 @@ A session of an orchestrator is all it needs, as a client too. The plan of a sag
 database, so nothing here needs the code that runs it; a value is the JSON that it is stored as.
 
 Guarantees: an act is a mail: durable, answered by whoever decides, and in the saga's own history
-with actor and reason. It is accepted, or TooLate, Refused, UnknownSaga or NotAnswered is raised.
+with actor and reason. It is accepted, or TooLate, Refused, Changed, UnknownSaga or NotAnswered is raised.
 Must not: hold a rule of what a saga may do; the core has them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from math import inf
@@ -20,62 +20,50 @@ from math import inf
 from amends.decide.plan import Plan
 from amends.decide.state import State
 from amends.define.policy import Duration
-from amends.errors import DefinitionError, NotAnswered, Refused
+from amends.errors import DefinitionError, NotAnswered, UnknownSaga
 from amends.operate import health
+from amends.operate.acting import REASON_CHARACTERS_MAX as REASON_CHARACTERS_MAX  # whoever takes one asks here
+from amends.operate.acting import Seen
+from amends.operate.bulk import BulkOperations
 from amends.operate.database import check_sagas, inbox_of
+from amends.operate.finding import LIST_LIMIT as LIST_LIMIT  # whoever lists takes it from here
+from amends.operate.looking import Looking
+from amends.operate.redact import log_reveal
 from amends.operate.sight import Sight
-from amends.operate.values import Answer, Finding, Line, Page, Pruned, SagaView, StuckPage, Trouble
-from amends.run import mailbox
+from amends.operate.values import Finding, Line, Pruned, SagaView, StuckPage, Trouble
 from amends.run.database import Database
+from amends.run.mailbox import Wish, act_mail
 from amends.run.orchestrator import Orchestrator
 from amends.run.plans import Plans
-from amends.run.retention import BATCH, Forget, batches, count_ended, forgetting
-from amends.run.session import Config, Session, check_id
+from amends.run.retention import BATCH, Forget, batches, count_ended, forget_bulks, forgetting
+from amends.run.session import Config, Session, check_id, state_of
 from amends.run.settings import Settings
-from amends.store.base import Filter, NewMail, Store
-
-LIST_LIMIT = 50
-REASON_CHARACTERS_MAX = 2000
+from amends.store.base import Store
 
 
-class Operations:
-    """What one may ask of the sagas in one namespace of a database."""
+class Operations(Looking, BulkOperations):
+    """What one may ask of the sagas in one namespace of a database. answer_seconds: how long an act waits for its
+    answer, if not as long as the session's settings say."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, answer_seconds: float | None = None) -> None:
         self.session = session
+        self._answer_seconds = answer_seconds
         self._sight = Sight(session)
 
     # Reading
 
-    async def find(
-        self,
-        *,
-        statuses: Sequence[str] = (),
-        sagas: Sequence[str] = (),
-        stuck: bool = False,
-        before: str | None = None,
-        limit: int = LIST_LIMIT,
-    ) -> Page:
-        """Sagas, newest first. sagas: names of definitions. stuck: only those with a stuck step,
-        parked or stalled. before: only those older than the saga with this id.
+    async def show(self, saga_id: str, *, reveal: bool = False, reader: str = "") -> SagaView:
+        """All that is known of one saga; marked fields masked, unless they are to be revealed: that is logged, with who
+        asked. Raises UnknownSaga."""
+        log_reveal(saga_id, reader, reveal=reveal)
+        return await self._sight.view(saga_id, reveal=reveal)
 
-        Raises UnknownSaga for a definition or an id that is not there.
-        """
-        await self._sight.refresh()
-        plans = self._sight.numbers(sagas) if sagas else None
-        older = None if before is None else (await self._sight.head(before)).id
-        rows = await self.session.store.find(Filter(tuple(statuses), plans, stuck, older, limit + 1))
-        crew = await self._sight.crew()
-        found = [await self._sight.told(row, crew) for row in rows[:limit]]
-        return Page(tuple(found), len(rows) > limit)
-
-    async def show(self, saga_id: str) -> SagaView:
-        """All that is known of one saga. Raises UnknownSaga."""
-        return await self._sight.view(saga_id)
-
-    async def history(self, saga_id: str, *, after: int = 0) -> tuple[Line, ...]:
-        """The history of one saga, without its first `after` lines. Raises UnknownSaga."""
-        return (await self._sight.history(saga_id))[after:]
+    async def history(
+        self, saga_id: str, *, after: int = 0, reveal: bool = False, reader: str = ""
+    ) -> tuple[Line, ...]:
+        """The history of one saga, without its first `after` lines; as `show`. Raises UnknownSaga."""
+        log_reveal(saga_id, reader, reveal=reveal)
+        return (await self._sight.history(saga_id, reveal=reveal))[after:]
 
     async def flow(self, saga_id: str) -> tuple[Plan, State]:
         """The plan that a saga runs on, and where it stands. Raises UnknownSaga."""
@@ -114,9 +102,10 @@ class Operations:
         batch: int = BATCH,
         told: Callable[[Pruned], object] | None = None,
     ) -> Pruned:
-        """Forget sagas that ended longer ago than that: their journal, their mail, their ids. A start with such an
-        id is a new saga with new keys. In bounded batches, each a transaction of its own; stopped anywhere, what is
-        done is done. limit: at most so many. told: hears after each batch how far it is.
+        """Forget sagas that ended longer ago than that: their journal, their mail, their ids; and bulk operations
+        likewise, where there is no limit. A start with such an id is a new saga with new keys. In bounded batches, each
+        a transaction of its own; stopped anywhere, what is done is done. limit: at most so many. told: hears after each
+        batch how far it is.
 
         Raises StoreError, DefinitionError.
         """
@@ -127,6 +116,8 @@ class Operations:
                 found = Pruned(found.pruned + one.pruned, found.kept + one.kept)
                 if told is not None:
                     told(found)
+        if limit is None:
+            await forget_bulks(store, before)
         return found
 
     @asynccontextmanager
@@ -149,56 +140,33 @@ class Operations:
 
     # Acting
 
-    async def retry(self, saga_id: str, step: str, *, actor: str, reason: str = "") -> Answer:
-        """Have a stuck or unknown step, or its undo, tried again now; or a command that is unanswered, sent again."""
-        return await self._act(saga_id, "retry", step, actor, reason)
+    @property
+    def _payload_bytes(self) -> int:
+        return self.session.config.settings.payload_bytes
 
-    async def skip(self, saga_id: str, step: str, *, actor: str, reason: str) -> Answer:
-        """Settle a step, or its undo, as it is. reason: the evidence."""
-        return await self._act(saga_id, "skip", step, actor, reason)
-
-    async def resolve(self, saga_id: str, step: str, *, actor: str, reason: str, result: bytes | None = None) -> Answer:
-        """Say that a step, or its undo, was done by hand. result: what the step would have given."""
-        return await self._act(saga_id, "resolve", step, actor, reason, result)
-
-    async def compensate(self, saga_id: str, *, actor: str, reason: str) -> Answer:
-        """Have a saga go back, its pivot in doubt counted as not happened."""
-        return await self._act(saga_id, "compensate", "", actor, reason)
-
-    async def unpark(self, saga_id: str, *, actor: str, reason: str = "") -> Answer:
-        """Have everything that is stuck in a parked saga tried again."""
-        return await self._act(saga_id, "unpark", "", actor, reason)
-
-    async def cancel(self, saga_id: str, *, actor: str, reason: str) -> Answer:
-        """Have a saga go back, if it has not passed its pivot."""
-        body = mailbox.write(actor=_said(actor, "actor"), reason=_said(reason, "reason"))
-        return await self._ask(saga_id, "cancel", "cancel", "", body, None)
-
-    async def signal(self, saga_id: str, name: str, value: bytes, *, actor: str, message: str | None = None) -> Answer:
-        """Send a value to a wait. value: JSON. message: an id; the same one counts once."""
-        body = mailbox.write(name=name, value=value, actor=_said(actor, "actor"))
-        return await self._ask(saga_id, "signal", "signal", name, body, message)
-
-    async def _act(
-        self, saga_id: str, verb: str, step: str, actor: str, reason: str, result: bytes | None = None
-    ) -> Answer:
-        body = mailbox.write(
-            verb=verb, address=step, actor=_said(actor, "actor"), reason=_said(reason, "reason"), value=result
-        )
-        return await self._ask(saga_id, "act", verb, step, body, None)
-
-    async def _ask(self, saga_id: str, kind: str, verb: str, step: str, body: bytes, message: str | None) -> Answer:
+    async def _ask(self, saga_id: str, wish: Wish, message: str | None) -> str:
         await self._sight.refresh()  # some may only be watched here
-        mail = NewMail(check_id(saga_id), self.session.message_id(message), kind, body)
-        seconds = self.session.config.settings.answer_seconds
+        mail = act_mail(check_id(saga_id), self.session.message_id(message), wish)
+        own = self._answer_seconds
+        seconds = self.session.config.settings.answer_seconds if own is None else own
         try:
             async with asyncio.timeout(seconds + 1):  # also where the store itself is away
-                return Answer(saga_id, verb, step, await self.session.ask(mail))
+                return await self.session.ask(mail, seconds=seconds)
         except TimeoutError:
             raise NotAnswered(
-                f"the database of {saga_id!r} could not be written for {seconds:g} s, so the {verb} may not have "
+                f"the database of {saga_id!r} could not be written for {seconds:g} s, so the {wish.verb} may not have "
                 "been sent. See `amends doctor`"
             ) from None
+
+    async def _seen(self, saga_id: str) -> Seen:
+        loaded = await self._sight.load(saga_id, reveal=True)  # nothing of payloads is given
+        await self.session.check_run_here(saga_id)
+        crew, program = await self._sight.crew(), None
+        with suppress(UnknownSaga):  # without the code, values are looked at by whoever decides
+            program = self.session.program_of(loaded)
+        live = frozenset(row.id for row in crew.live)
+        plan, now = self._sight.plan_for(loaded), self.session.store.now()
+        return Seen(plan, state_of(loaded), len(loaded.rows), now, live, program)
 
 
 @asynccontextmanager
@@ -240,10 +208,3 @@ def config_of(source: Database | Orchestrator | Config, namespace: str, answer_s
         return config
     settings: Settings = replace(config.settings, answer_seconds=answer_seconds)
     return replace(config, settings=settings)
-
-
-def _said(text: str, what: str) -> str:
-    """What goes into the history for good: bounded, and nothing a store refuses."""
-    if len(text) > REASON_CHARACTERS_MAX:
-        raise Refused(f"{what}: {len(text)} characters, the limit is {REASON_CHARACTERS_MAX}")
-    return text.encode("utf-8", "replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")

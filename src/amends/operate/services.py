@@ -64,15 +64,25 @@ def keeping_at(url: str, service: str) -> Keeping:
 
 async def sizes_of(keeping: Keeping) -> Sizes:
     """What the inbox and the outbox hold. Raises StoreError."""
-    async with opened(keeping) as transactions:
-        return await Upkeep(transactions, keeping.service, 0.0, 0.0).sizes()
+    async with opened(keeping):
+        return await sizes_in(keeping)
+
+
+async def sizes_in(keeping: Keeping) -> Sizes:
+    """The same, of a database that is open. Raises StoreError."""
+    return await Upkeep(keeping.transactions, keeping.service, 0.0, 0.0).sizes()
 
 
 async def republish_since(keeping: Keeping, seconds: float) -> int:
     """Have what was published in the last `seconds` published again; gives how many events. Raises StoreError."""
-    async with opened(keeping) as transactions:
-        now = float((await transactions.ask("now"))[0][0])
-        return await republish(transactions, keeping.service, now - seconds)
+    async with opened(keeping):
+        return await republish_in(keeping, seconds)
+
+
+async def republish_in(keeping: Keeping, seconds: float) -> int:
+    """The same, of a database that is open. Raises StoreError."""
+    now = float((await keeping.transactions.ask("now"))[0][0])
+    return await republish(keeping.transactions, keeping.service, now - seconds)
 
 
 async def upgrade_tables(keeping: Keeping) -> int:
@@ -98,11 +108,7 @@ def with_app(error: SchemaMismatch, app: str) -> SchemaMismatch:
 async def findings_of(participant: Participant, app: str) -> list[Finding]:
     """How a service fares, as far as its code and its database say. app: how the code is named. Raises
     DefinitionError."""
-    participant.check()
-    found = [Finding("ok", "contract", f"every command of {participant.service.name} has who does and who undoes it")]
-    if hub_of(participant.broker) is not None:
-        text = "there is none: orchestrators and services in the very process of its worker are reached, and no others"
-        found.append(Finding("ok", "broker", text))
+    found = declared(participant)
     if participant.transactions() is None:
         return [*found, Finding("ok", "database", "it has none, so it keeps no inbox and no outbox")]
     keeping = keeping_of(participant)
@@ -112,19 +118,26 @@ async def findings_of(participant: Participant, app: str) -> list[Finding]:
         return [*found, Finding("error", "database", str(with_app(error, app)))]
     except StoreError as error:
         return [*found, Finding("error", "database", str(error))]
-    return [
-        *found,
-        Finding("ok", "database", f"{keeping.where}: the inbox and the outbox fit this amends"),
-        *_said(sizes),
-    ]
+    return [*found, *signs_of(keeping, sizes)]
 
 
-def _said(sizes: Sizes) -> list[Finding]:
-    """What the sizes of an inbox and an outbox are a sign of."""
+def declared(participant: Participant) -> list[Finding]:
+    """What the code of a service says. Raises DefinitionError."""
+    participant.check()
+    found = [Finding("ok", "contract", f"every command of {participant.service.name} has who does and who undoes it")]
+    if hub_of(participant.broker) is not None:
+        text = "there is none: orchestrators and services in the very process of its worker are reached, and no others"
+        found.append(Finding("ok", "broker", text))
+    return found
+
+
+def signs_of(keeping: Keeping, sizes: Sizes) -> list[Finding]:
+    """What the sizes of an inbox and an outbox are a sign of, which can be read."""
+    fits = Finding("ok", "database", f"{keeping.where}: the inbox and the outbox fit this amends")
     level = "warning" if sizes.unpublished and sizes.lag > LAG_SECONDS else "ok"
     waits = f", the oldest for {sizes.lag:.0f} s: is a participant at work, and is the broker there?"
     text = f"{sizes.unpublished} events are not published yet{waits if level == 'warning' else ''}"
-    found = [Finding(level, "outbox", text)]
+    found = [fits, Finding(level, "outbox", text)]
     if sizes.careful:
         text = "1 message may have taken its process down; it is handled alone"
         if sizes.careful > 1:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from amends.decide.compensate import Unsettled, closed_by_hand, not_reached, unsettled
 from amends.decide.plan import EachNode, Node, PivotNode, Plan, StepNode, from_json, item_address, walk
@@ -17,6 +18,7 @@ from amends.decide.watching import sketch, watched_of
 from amends.errors import StoreDamaged, UnknownSaga
 from amends.operate import history
 from amends.operate.preview import acts
+from amends.operate.redact import Veil, openable
 from amends.operate.silence import awaited, silence
 from amends.operate.values import Line, OpenStep, SagaLine, SagaView, StepLine
 from amends.run import journal
@@ -31,6 +33,7 @@ class Sight:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._plans: dict[int, Plan] = {}
+        self.waits: dict[SagaRow, Sequence[str]] = {}  # for which signals: of the heads that were looked at last
 
     async def refresh(self) -> None:
         """Learn of plans that were registered meanwhile."""
@@ -77,6 +80,14 @@ class Sight:
                 return self.plan_of(number)
         return sketch(row.name, (event for raw in loaded.rows for event in journal.decode(raw).events))
 
+    def plans_like(self, number: int) -> Iterator[Plan]:
+        """The stored plans of the same name that can be read; none of what was only told."""
+        name = self.name_of(number)
+        for other, row in self.session.plans.rows.items():
+            if row.name == name:
+                with suppress(StoreDamaged):
+                    yield self.plan_of(other)
+
     async def head(self, saga_id: str) -> SagaRow:
         """The head of a saga. Raises UnknownSaga."""
         found = await self.session.store.head(saga_id)
@@ -84,36 +95,43 @@ class Sight:
             raise UnknownSaga(f"there is no saga with the id {saga_id!r} in this namespace")
         return found
 
-    async def load(self, saga_id: str) -> Loaded:
-        """A saga with its journal. Raises UnknownSaga."""
+    async def load(self, saga_id: str, *, reveal: bool = False) -> Loaded:
+        """A saga with its journal; what is secret in its payloads is masked, unless it is to be revealed. Raises
+        UnknownSaga."""
         loaded = await self.session.store.load(saga_id)
         if loaded is None:
             raise UnknownSaga(f"there is no saga with the id {saga_id!r} in this namespace")
         if loaded.head.plan not in self.session.plans.rows:
             await self.refresh()
-        return loaded
+        return self._shown(loaded, reveal=reveal)
+
+    def _shown(self, loaded: Loaded, *, reveal: bool) -> Loaded:
+        """A saga as a person is shown it. What was marked later, or in another version, is masked too."""
+        veil = Veil(self.plans_like(loaded.head.plan), reveal=reveal)
+        seal = None if self.session.seals is None else self.session.seals.saga(loaded.head.id)
+        return loaded._replace(rows=tuple(veil.rows(openable(loaded.rows, seal))))
 
     async def flow(self, saga_id: str) -> tuple[Plan, State]:
         """The plan that a saga runs on, and where it stands."""
         loaded = await self.load(saga_id)
         return self.plan_for(loaded), state_of(loaded)
 
-    async def history(self, saga_id: str) -> tuple[Line, ...]:
+    async def history(self, saga_id: str, *, reveal: bool = False) -> tuple[Line, ...]:
         """What happened to a saga."""
-        loaded = await self.load(saga_id)
+        loaded = await self.load(saga_id, reveal=reveal)
         mails = await self.session.store.mail(loaded.head.id)
         return history.lines(self.plan_for(loaded), loaded.rows, mails)
 
-    async def view(self, saga_id: str) -> SagaView:
+    async def view(self, saga_id: str, *, reveal: bool = False) -> SagaView:
         """All that is known of a saga."""
-        loaded = await self.load(saga_id)
+        loaded = await self.load(saga_id, reveal=reveal)
         mails = await self.session.store.mail(loaded.head.id)
         plan, state = self.plan_for(loaded), state_of(loaded)
         crew = await self.crew()
         home = crew.home(loaded.head.plan)
         live = frozenset(row.id for row in crew.live)
         return SagaView(
-            await self.told(loaded.head, crew),
+            (await self.told(loaded.head, crew))._replace(version=len(loaded.rows)),
             plan,
             state,
             state.input,
@@ -135,6 +153,16 @@ class Sight:
     def line(self, row: SagaRow, crew: Crew) -> SagaLine:
         """A head as a line of a list."""
         return line_of(row, self.name_of(row.plan), crew.nobody(row), crew.home(row.plan))
+
+    async def versioned(self, rows: Sequence[SagaRow]) -> list[tuple[SagaRow, int]]:
+        """Sagas as they are now, each with a version that it had before: whoever acts on what they see here, and means
+        that version, cannot mean one that they have not seen. Without those that are gone."""
+        if not rows:
+            return []
+        store, names = self.session.store, [row.id for row in rows]
+        lengths = await store.lengths(names)  # first: a version that is older than the head harms nobody
+        heads = {row.id: row for row in await store.finder.heads(names)}
+        return [(heads[name], length) for name, length in zip(names, lengths, strict=True) if name in heads]
 
     async def told(self, row: SagaRow, crew: Crew) -> SagaLine:
         """The same; of one that is silent, with who did not react."""
@@ -182,6 +210,10 @@ def line_of(row: SagaRow, name: str, stranded: str, home: str = "") -> SagaLine:
         row.stalled or "",
         stranded,
         home,
+        fingerprint=row.fingerprint or "",
+        step=row.step or "",
+        assigned=row.assigned or "",
+        note=row.note or "",
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 from amends.decide.watching import watched_of
 from amends.define.nodes import Signal
 from amends.define.values import codec_for
-from amends.errors import LimitExceeded, NotAnswered, Refused, StoreError, TooLate, UnknownSaga, ValueRefused
+from amends.errors import Changed, LimitExceeded, NotAnswered, Refused, StoreError, TooLate, UnknownSaga, ValueRefused
 from amends.run import mailbox
 from amends.run.chance import id_text
 from amends.run.config import Config
 from amends.run.crew import crew_of
 from amends.run.plans import Plans
+from amends.run.sealed_mail import is_repeated, sealed
+from amends.run.sealing import Seals
 from amends.run.settings import ID_CHARACTERS_MAX
 from amends.run.waiting import Waiting
 from amends.store.base import MailRow, NewMail, Store
@@ -41,6 +43,7 @@ class Asking:
     plans: Plans
     waiting: Waiting
     worker: Worker | None
+    seals: Seals | None
 
     @abstractmethod
     async def _patiently(self, read: Callable[[], Any]) -> Any:
@@ -56,31 +59,40 @@ class Asking:
         size = self.config.settings.payload_bytes
         payload, _ = codec.admit(value, f"the value of the signal {signal.stored_name}", size)
         body = mailbox.write(name=signal.stored_name, value=payload)
-        return NewMail(key, self.message_id(message), "signal", body)
+        return sealed(NewMail(key, self.message_id(message), "signal", body), self.seals)
 
     async def cancel(self, key: str, *, reason: str, actor: str) -> None:
         """Have a saga go back."""
-        body = mailbox.write(actor=actor, reason=reason)
-        await self.ask(NewMail(key, self.message_id(), "cancel", body))
+        await self.ask(mailbox.act_mail(key, self.message_id(), mailbox.Wish("cancel", "", actor, reason)))
 
     async def act(self, key: str, verb: str, address: str, *, actor: str, reason: str, result: bytes | None) -> None:
         """An operator's act on a step, or on the saga."""
-        body = mailbox.write(verb=verb, address=address, actor=actor, reason=reason, value=result)
-        await self.ask(NewMail(key, self.message_id(), "act", body))
+        await self.ask(mailbox.act_mail(key, self.message_id(), mailbox.Wish(verb, address, actor, reason, result)))
 
-    async def ask(self, mail: NewMail) -> str:
-        """Put a mail into the mailbox and wait for the answer; gives what was said with it.
+    async def ask(
+        self, mail: NewMail, *, seconds: float | None = None, before: Callable[[], Awaitable[None]] | None = None
+    ) -> str:
+        """Put a mail into the mailbox and wait for the answer; gives what was said with it. before: awaited before each
+        try to send it; what it raises is raised, and then it is not sent any more.
 
-        Raises UnknownSaga, Refused, TooLate, and NotAnswered after `Settings.answer_seconds`.
+        Raises UnknownSaga, Refused, TooLate, and NotAnswered after `seconds`, else `Settings.answer_seconds`.
         """
-        await self._check_run_here(mail.key)
-        sent = (await self._patiently(lambda: self.store.send([mail])))[0]
+        await self.check_run_here(mail.key)
+        mail = sealed(mail, self.seals)
+
+        async def send() -> MailRow | None:
+            if before is not None:
+                await before()
+            return (await self.store.send([mail]))[0]
+
+        sent = await self._patiently(send)
         if sent is None:
             raise UnknownSaga(f"there is no saga with the id {mail.key!r} in this namespace")
         self.store.hint([], work=True)
         if self.worker is not None:
             self.worker.ownership.wake()
-        seconds = self.config.settings.answer_seconds
+        if seconds is None:
+            seconds = self.config.settings.answer_seconds
         try:
             async with asyncio.timeout(seconds):
                 answered: MailRow = await self.waiting.until(mail.key, partial(self._answered, mail))
@@ -89,13 +101,20 @@ class Asking:
                 f"no worker has answered for {mail.key!r} within {seconds:g} s; the {mail.kind} is kept and will be "
                 f"answered when one does. {await self._why_not(mail.key)}"
             ) from None
+        if not is_repeated(mail, answered, self.seals):
+            raise Refused(
+                f"{mail.key}: the id {mail.message!r} belongs to something else that was asked before, and counts "
+                "once; ask this under another"
+            )
+        if answered.answer == "changed":
+            raise Changed(f"{mail.key}: {answered.detail}")
         if answered.answer == "refused":
             raise Refused(f"{mail.key}: {answered.detail}")
         if answered.answer == "too late":
             raise TooLate(f"{mail.key}: {answered.detail}")
         return answered.detail or ""
 
-    async def _check_run_here(self, key: str) -> None:
+    async def check_run_here(self, key: str) -> None:
         """See that there may be an answer. Raises Refused of a saga that is only watched here."""
         if not any(watched_of(row.fingerprint) for row in self.plans.rows.values()):
             return
@@ -136,6 +155,8 @@ def check_id(key: str) -> str:
     """A user's id, fit to be a key. Raises ValueRefused or LimitExceeded."""
     if not isinstance(key, str) or not key or not key.isprintable():
         raise ValueRefused(f"id={key!r:.80}: a text of printable characters is expected")
+    if key in (".", ".."):  # in an address a browser takes them for directories, however they are quoted
+        raise ValueRefused(f"id={key!r}: another text is expected; nothing could link to this one")
     if len(key) > ID_CHARACTERS_MAX:
         raise LimitExceeded(f"id: {len(key)} characters, the limit is {ID_CHARACTERS_MAX}")
     return key

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +30,7 @@ from amends.define.values import describe, named
 from amends.errors import LimitExceeded, ValueRefused
 from amends.run.timers import Deadlines
 from amends.run.tried import Tried
+from amends.run.unsaid import in_state, told_of, unsaid_by
 
 if TYPE_CHECKING:
     from amends.run.live import Live
@@ -137,6 +138,10 @@ class Attempt(Tried):
         """The payload of a result. Raises ValueRefused and LimitExceeded."""
         return self.live.admit(self.address, result)
 
+    def secrets(self) -> Sequence[object]:
+        """The marked values of its saga."""
+        return in_state(self.live.program.plan, self.live.state)
+
     def expire(self) -> bool:
         """The timeout is over: ask the function to stop. Or the grace after that is."""
         if self.cancelled:
@@ -154,7 +159,8 @@ async def outcome(attempt: Tried, runner: Runner) -> Message:
     try:
         given = attempt.arguments()
     except ValueRefused as error:
-        return m.Failure(attempt.address, attempt.phase, describe(error), resolved=True, park=True)
+        unfit = m.Failure(attempt.address, attempt.phase, describe(error), resolved=True, park=True)
+        return unsaid_by(unfit, attempt.secrets())
     try:
         if call.is_async and not runner.has_around:
             attempt.start_clock()
@@ -186,11 +192,16 @@ def returned(attempt: Tried, result: Any, *, resolved: bool = False) -> Message:
     if asyncio.iscoroutine(result):  # looked at last: it is dear, and no coroutine can be stored
         result.close()  # a plain decorator around an async function: nothing of it has run
         reason = "it returned a coroutine that nobody awaits; write what decorates it as async def"
-    return m.Failure(address, phase, reason, resolved=resolved, final=True)
+    return unsaid_by(m.Failure(address, phase, reason, resolved=resolved, final=True), attempt.secrets())
 
 
 def failure(attempt: Tried, error: BaseException, runner: Runner, *, resolved: bool = False) -> Message:
     """The function raised. `resolved`: it is known that nothing stayed."""
+    secrets = attempt.secrets()
+    return unsaid_by(_failure(attempt, error, runner, resolved=resolved), secrets)
+
+
+def _failure(attempt: Tried, error: BaseException, runner: Runner, *, resolved: bool) -> Message:
     address, phase = attempt.address, attempt.phase
     resolved = resolved or attempt.readonly
     match error:
@@ -216,7 +227,8 @@ def failure(attempt: Tried, error: BaseException, runner: Runner, *, resolved: b
             return m.No(address, phase, named(error), sure=resolved)
     reason = named(error)
     final = isinstance(error, Exception) and not attempt.retry.allows(error)
-    _log.debug("an attempt of %s failed", address, exc_info=error)
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug("an attempt of %s failed\n%s", address, told_of(error, attempt.secrets()))
     return m.Failure(address, phase, reason, resolved=resolved, final=final, share=runner.share())
 
 
@@ -225,7 +237,7 @@ async def _wrapped(attempt: Tried, runner: Runner, given: dict[str, Any]) -> Any
     if not runner.has_around:
         return await _called(attempt, runner, given)
     attempt.start_clock()
-    return await inside(runner, attempt.context, lambda: _called(attempt, runner, given))
+    return await inside(runner, attempt, lambda: _called(attempt, runner, given))
 
 
 async def _called(attempt: Tried, runner: Runner, given: dict[str, Any]) -> Any:
@@ -279,7 +291,7 @@ class NotMade(Exception):
     """What stands around the attempts raised before the function was called: nothing happened."""
 
 
-async def inside(runner: Runner, ctx: Context, call: Callable[[], Awaitable[Any]]) -> Any:
+async def inside(runner: Runner, attempt: Tried, call: Callable[[], Awaitable[Any]]) -> Any:
     """The call inside what the user put around it, which sees how it ends and changes nothing.
 
     Raises what the call raises, and NotMade where it was not made.
@@ -289,7 +301,7 @@ async def inside(runner: Runner, ctx: Context, call: Callable[[], Awaitable[Any]
     begun = False
     try:
         async with AsyncExitStack() as stack:
-            await runner.around(ctx, stack)
+            await runner.around(attempt.context, stack)
             begun = True
             try:
                 result = await call()
@@ -300,7 +312,10 @@ async def inside(runner: Runner, ctx: Context, call: Callable[[], Awaitable[Any]
         if not begun:
             raise NotMade(f"what stands around the attempt raised {type(error).__name__}: {describe(error)}") from error
         if error is not ended:
-            _log.exception("what stands around the attempts of %s raised; the outcome stays as it is", ctx.address)
+            told = told_of(error, attempt.secrets())
+            _log.error(
+                "what stands around the attempts of %s raised; the outcome stays as it is\n%s", attempt.address, told
+            )
     if ended is not None:
         raise ended
     return result

@@ -23,7 +23,9 @@ from amends.define.values import describe
 from amends.errors import StoreUnavailable, ValueRefused
 from amends.run.attempt import Runner, failure, returned
 from amends.run.chaining import handles
+from amends.run.sealing import Seal, opened_payload
 from amends.run.tried import Tried
+from amends.run.unsaid import unsaid
 from amends.store import effects, effects_postgres
 from amends.store.effects_postgres import Found, Limits, Opened
 from amends.store.effects_rows import InboxRow, Key
@@ -76,7 +78,8 @@ class Try(ABC):
         try:
             values = self.values(rows)
         except ValueRefused as error:
-            return m.Failure(self.attempt.address, self.attempt.phase, describe(error), resolved=True, park=True)
+            why = unsaid(describe(error), self.attempt.secrets())
+            return m.Failure(self.attempt.address, self.attempt.phase, why, resolved=True, park=True)
         for argument in self.call.arguments:
             if argument.kind is Kind.TX:
                 values[argument.name] = transaction
@@ -161,6 +164,24 @@ class Try(ABC):
             for lower in range(1, self.round):
                 if lower not in known:
                     effects.keep(connection, self.key, row_of(lower, Entry(Kept.TOMBSTONE)), now)
+
+
+def sealed(entry: Entry, seal: Seal | None, step: str) -> Entry:
+    """An entry as the inbox keeps it."""
+    if seal is None:
+        return entry
+    return entry._replace(
+        result=None if entry.result is None else seal.sealed(entry.result, f"result {step}"),
+        command=None if entry.command is None else seal.sealed(entry.command, f"command {step}"),
+    )
+
+
+def opened(entry: Entry, seal: Seal | None, step: str) -> Entry:
+    """An entry as it was made. Raises KeyMissing and StoreDamaged."""
+    return entry._replace(
+        result=None if entry.result is None else opened_payload(entry.result, seal, f"result {step}"),
+        command=None if entry.command is None else opened_payload(entry.command, seal, f"command {step}"),
+    )
 
 
 def entry_of(rows: list[InboxRow], round_: int) -> Entry | None:

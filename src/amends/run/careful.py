@@ -7,11 +7,15 @@ Must not: judge which sagas run so; the core does.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from amends import fault
 from amends.decide import messages as m
+from amends.decide.messages import Message
 from amends.decide.state import in_flight
+from amends.run.observing import attempted
+from amends.store.base import Fate
 
 if TYPE_CHECKING:
     from amends.run.attempt import Attempt
@@ -29,11 +33,11 @@ async def alone(live: Live, attempt: Attempt) -> None:
             live.running.pop(wanted, None)
             shell.attempt_over()
             return
-        await live.told(m.Begin(*wanted))
-        message = await live.call(attempt)
+        await _told(live, m.Begin(*wanted))
+        message = await attempted(live, attempt)
         fault.point("attempt.after")
         if live.heard(attempt, message):
-            await live.told(message)
+            await _told(live, message)
     finally:
         let_others(shell, attempt)
 
@@ -43,3 +47,21 @@ def let_others(shell: Shell, attempt: Attempt) -> None:
     if attempt.alone:
         attempt.alone = False
         shell.alone.release()
+
+
+async def _told(live: Live, message: Message) -> None:
+    """Let a message have its effect, and wait until that is written. Raises CancelledError where the saga leaves the
+    memory first."""
+    heard: asyncio.Future[None] = live.shell.loop.create_future()
+    if live.tell(message, told=lambda fate: _hear(heard, live, fate)):
+        await heard
+
+
+def _hear(heard: asyncio.Future[None], live: Live, fate: Fate) -> None:
+    """Somebody waited for a decision to be written."""
+    if heard.done():
+        return
+    if live.dropped or fate is not Fate.WRITTEN:
+        heard.cancel()
+    else:
+        heard.set_result(None)

@@ -18,9 +18,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 
 from amends import fault
 from amends.errors import StoreUnavailable
+from amends.observe.events import BatchWritten, WriteFailed
+from amends.observe.hub import OFF, Hub
 from amends.store.base import Fate, Retired, Store, Write
 
 Told = Callable[[Fate], None]
@@ -39,6 +42,7 @@ class Committer:
         store: Store,
         worker: int | None,
         batch_writes: int,
+        hub: Hub = OFF,
         *,
         retired: Callable[[], None],
         broken: Callable[[BaseException], None],
@@ -54,6 +58,9 @@ class Committer:
         self._held_keys: set[str] = set()  # those of new sagas: who starts the same one waits behind it
         self._aside: asyncio.Task[None] | None = None
         self._closed = False
+        self._hub = hub
+        # What somebody has set who submits, or who observes, is not to be seen in what is written for others.
+        self._context: Context = copy_context()
         self.trouble: str = ""  # why the store cannot be written, while it cannot
 
     def submit(self, write: Write, told: Told) -> None:
@@ -84,7 +91,7 @@ class Committer:
             await asyncio.wait([task for task in (pump, self._aside) if task is not None])
 
     def _start(self) -> asyncio.Task[None]:
-        self._pump = asyncio.get_running_loop().create_task(self._run(), name="amends-committer")
+        self._pump = asyncio.get_running_loop().create_task(self._run(), name="amends-committer", context=self._context)
         return self._pump
 
     def close(self) -> None:
@@ -131,7 +138,8 @@ class Committer:
             self._start_aside()
 
     def _start_aside(self) -> None:
-        self._aside = asyncio.get_running_loop().create_task(self._run_aside(), name="amends-committer-aside")
+        loop = asyncio.get_running_loop()
+        self._aside = loop.create_task(self._run_aside(), name="amends-committer-aside", context=self._context)
 
     async def _run_aside(self) -> None:
         """One saga after the other, round and round: each waits a moment for its lock."""
@@ -181,6 +189,7 @@ class Committer:
         delay = RETRY_FIRST_SECONDS
         while True:
             fault.point("commit.before")
+            began = self._now() if self._hub.on else 0.0
             try:
                 commit = self._store.commit_aside if aside else self._store.commit
                 fates = await commit(self._worker, writes)
@@ -188,8 +197,12 @@ class Committer:
                 if not self.trouble:
                     _log.warning("nothing can be written for now: %s", error)
                 self.trouble = str(error)
+                if self._hub.on:
+                    self._hub.tell(WriteFailed(self._worker or 0, self._store.now()))
             else:
                 fault.point("commit.after")
+                if self._hub.on:
+                    self._tell_written(fates.count(Fate.WRITTEN), began)
                 if self.trouble:
                     _log.info("the store can be written again")
                     self.trouble = ""
@@ -197,10 +210,17 @@ class Committer:
             await asyncio.sleep(delay)
             delay = min(delay * 2, RETRY_LAST_SECONDS)
 
+    def _tell_written(self, writes: int, began: float) -> None:
+        if writes:
+            self._hub.tell(BatchWritten(self._worker or 0, self._store.now(), writes, self._now() - began))
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
 
 def _tell(told: Told, fate: Fate) -> None:
     """What follows for one saga must not keep the others from hearing theirs."""
     try:
         told(fate)
-    except Exception:  # noqa: BLE001  # logged; the next told has nothing to do with it
+    except (Exception, asyncio.CancelledError):  # noqa: BLE001  # logged; the next told has nothing to do with it
         _log.exception("a saga could not go on after its decision was %s: this is a bug in amends", fate.value)

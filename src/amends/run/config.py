@@ -13,8 +13,10 @@ from typing import Any
 from amends.define.context import Context
 from amends.define.registry import Registry
 from amends.define.resources import Resources
+from amends.observe.hub import Observer
 from amends.run.chance import Chance
 from amends.run.database import Database
+from amends.run.sealing import Keyring
 from amends.run.settings import Settings
 from amends.run.worker import Executor
 from amends.transport.open import Broker
@@ -35,3 +37,5 @@ class Config:
     chance: Chance = field(default_factory=Chance)
     threads: Executor | None = None
     broker: Broker = field(default=None, repr=False)
+    keys: Keyring | None = None
+    observers: tuple[Observer, ...] = ()

@@ -18,7 +18,7 @@ from typing import Any
 from amends.define.nodes import Signal
 from amends.define.saga import Saga
 from amends.errors import NotEnlisted, UnknownSaga
-from amends.store.base import Joined, JoinedAsync, NewMail, NewSaga, SagaRow, Store, Write
+from amends.store.base import Joined, JoinedAsync, NewMail, SagaRow, Store, Write
 
 LATER_HINTS_SECONDS = (0.02, 0.1, 0.5)
 HINTS_APART_SECONDS = 0.02  # however many transactions are on their way
@@ -36,7 +36,7 @@ class Enlisting:
         """The rows of a saga for whichever worker claims it."""
 
     @abstractmethod
-    def _same(self, saga: Saga[Any, Any], new: NewSaga, existing: SagaRow) -> None:
+    def _same(self, saga: Saga[Any, Any], write: Write, existing: SagaRow) -> None:
         """Raises IdConflict where the id is that of another saga, or of another input."""
 
     @abstractmethod
@@ -85,7 +85,7 @@ class Enlisting:
         if new is None:
             raise TypeError("a start carries its saga")
         if existing is not None:
-            self._same(saga, new, existing)
+            self._same(saga, write, existing)
         self._hint_when_committed(joined)
         return new.key
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from amends.decide import events as e
 from amends.decide.draft import Decision
+from amends.decide.fingerprint import fingerprint as fingerprint_of
+from amends.decide.fingerprint import step_of, what_went_wrong
 from amends.decide.plan import Plan
-from amends.decide.state import Status, in_flight
+from amends.decide.state import State, Status, in_flight
 from amends.run.outcomes import first_trouble, why_back
-from amends.store.base import Head
+from amends.store.base import Head, SagaRow
 
 # Events after which the head's word on trouble may be another.
 _TROUBLE = frozenset(
     {e.Stuck, e.Parked, e.Retried, e.Closed, e.Resumed, e.ResumedBack, e.Abandoned, e.Late, e.Undone, e.Unknown}
 )
+_WRONG = _TROUBLE | {e.TurnedBack}
 _PLAIN = frozenset({e.Issued, e.Built, e.Sent, e.Succeeded, e.PivotPassed})
 _BEGUN = frozenset({e.Issued, e.Sent})
 
@@ -43,18 +46,33 @@ def rests(plan: Plan, decision: Decision, latest: float, *, patient: bool) -> bo
     return not in_flight(decision.state)
 
 
-def head_after(decision: Decision, old: Head | None, worker: int, *, at_rest: bool, plan: int | None) -> Head:
-    """The head once the decision is written. `plan`: the one the saga has moved to."""
+def head_after(
+    saga: str, decision: Decision, old: Head | None, worker: int, *, at_rest: bool, plan: int | None
+) -> Head:
+    """The head once the decision is written. `saga`: the name of its definition. `plan`: the one it has moved to."""
     state = decision.state
     status = str(state.status)
-    stuck = old.stuck if old is not None else None
-    if not _TROUBLE.isdisjoint(map(type, decision.events)):
+    stuck, fingerprint, step = (None, None, None) if old is None else (old.stuck, old.fingerprint, old.step)
+    said = (state.assigned or None, state.note or None)
+    kinds = frozenset(map(type, decision.events))
+    if not _TROUBLE.isdisjoint(kinds):
         stuck = first_trouble(state)
+    if not _WRONG.isdisjoint(kinds):
+        fingerprint, step = mark(saga, state)
     if state.status is Status.PARKED:
-        return Head(status, None, None, stuck, state.parked, plan)
-    reason = why_back(state) or None
-    if state.ended:
-        return Head(status, None, None, stuck, reason, plan)
-    if at_rest:
-        return Head(status, None, decision.wake, stuck, reason, plan)
-    return Head(status, worker, None, stuck, reason, plan)
+        return Head(status, None, None, stuck, state.parked, plan, *said, fingerprint, step)
+    owner, wake_at = (None, None) if state.ended else (None, decision.wake) if at_rest else (worker, None)
+    return Head(status, owner, wake_at, stuck, why_back(state) or None, plan, *said, fingerprint, step)
+
+
+def head_of(row: SagaRow, owner: int) -> Head:
+    """The head of a saga that a worker has just become the owner of."""
+    return Head(row.status, owner, None, row.stuck, row.reason, None, row.assigned, row.note, row.fingerprint, row.step)
+
+
+def mark(saga: str, state: State) -> tuple[str | None, str | None]:
+    """The fingerprint of what went wrong, and the step; None and None where nothing did."""
+    wrong = what_went_wrong(state)
+    if wrong is None:
+        return None, None
+    return fingerprint_of(saga, *wrong), step_of(wrong[0])

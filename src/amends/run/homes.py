@@ -34,17 +34,21 @@ from amends.decide.wire import SAGAS_PER_NOTICE, Ended, ended_message
 from amends.define.program import Program
 from amends.errors import IdConflict, LimitExceeded, Refused, StoreError, UnknownSaga
 from amends.message import Message
+from amends.observe.hub import OFF, Hub
 from amends.run.awaited import Awaited, Settled
 from amends.run.chance import Chance
 from amends.run.hops import mark_from
 from amends.run.journey import Journey, Route, length_of, state_of_text
+from amends.run.mailbox import Wish
+from amends.run.observing import first_trace
 from amends.run.outbox_rows import EventRow, Rows, Writing, given_to, row_of_message
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.participant_work import Work
+from amends.run.sealing import Seal
 from amends.run.settings import Settings
 from amends.run.sweeping import sweeping
 from amends.run.transactions import Transactions
-from amends.run.wanted import ACCEPTED, HAS_ENDED, TOO_LATE, Act, Waits, Word, keep
+from amends.run.wanted import ACCEPTED, HAS_ENDED, TOO_LATE, Waits, Word, keep
 from amends.transport.base import Delivery
 from amends.transport.names import commands_of
 
@@ -67,13 +71,14 @@ class Begun(NamedTuple):
     input: bytes
     home: str
     messages: list[EventRow]
+    seal: Seal | None = None
 
     def write(self) -> Writing[Rows]:
         """Write it, unless it is there; gives the numbers of what goes out. Raises IdConflict."""
         if (yield "home_open", self.home):
             return (yield "publish", given_to(self.messages, self.saga.home))
         found = yield "home_at", json.dumps({"service": self.saga.home, "key": self.saga.key})
-        if not found or found[0][1] != self.saga.plan or _input_of(found[0][4]) != self.input:
+        if not found or found[0][1] != self.saga.plan or _input_of(found[0][4], self.seal) != self.input:
             raise IdConflict(
                 f"the id {self.saga.key!r} belongs to another saga, or to another input of {self.saga.plan}; choose "
                 "another id, or pass the same input"
@@ -81,17 +86,17 @@ class Begun(NamedTuple):
         return ()
 
 
-def _input_of(history: str) -> bytes:
-    return state_of_text(history).input
+def _input_of(history: str, seal: Seal | None) -> bytes:
+    return state_of_text(history, seal).input
 
 
-def begun(service: str, route: Route, key: str, payload: bytes, settings: Settings, hops: int = 0) -> Begun:
-    """A saga that begins at a service. key: the user's id. hops: how many events led to it, each to the next.
+def begun(service: str, route: Route, key: str, start: Start, settings: Settings, hub: Hub = OFF) -> Begun:
+    """A saga that begins at a service. key: the user's id. hub: whose observers may have something travel with it.
     Raises LimitExceeded, and Refused for one that would need a person before it has begun."""
     plan, now = route.program.plan, time.time()
     saga = Saga(CHANCE.uuid7(now), key, plan.name, plan.fingerprint, service)
     journey = Journey(saga, route, b"[]", settings)
-    journey.tell(Start(payload, hops=hops), now)
+    journey.tell(start, now)
     following = journey.next(service, now)
     messages: list[EventRow] = []
     if following.baton is not None:
@@ -99,7 +104,8 @@ def begun(service: str, route: Route, key: str, payload: bytes, settings: Settin
             raise LimitExceeded(
                 f"the saga {saga.key!r:.60} cannot begin: {why}; have the services find what is large by a reference"
             )
-        message = baton_message(following.baton, uuid.uuid4().hex, f"/amends/{service}")
+        first = following.baton._replace(trace=first_trace(hub, saga, following.to, following.baton.step))
+        message = baton_message(first, uuid.uuid4().hex, f"/amends/{service}")
         messages.append(row_of_message(message, following.to))
     elif following.told is not None and following.told.stand is Stand.ENDED:  # nobody has anything to do for it
         message = word_message(following.told, uuid.uuid4().hex, f"/amends/{service}", now)
@@ -119,7 +125,7 @@ def begun(service: str, route: Route, key: str, payload: bytes, settings: Settin
         "length": journey.length,
         "seconds": patience(plan),
     }
-    return Begun(saga, payload, json.dumps(row), messages)
+    return Begun(saga, start.input, json.dumps(row), messages, route.seal(saga))
 
 
 def patience(plan: Plan) -> float:
@@ -154,11 +160,10 @@ class Homes:
 
     # What somebody wants
 
-    async def act(self, key: str, verb: str, *, address: str, actor: str, reason: str, result: bytes | None) -> Word:
+    async def act(self, key: str, wish: Wish) -> Word:
         """Have a saga cancelled, or an operator's act done, by whoever holds it; gives what that says. Raises
         UnknownSaga, Refused for what cannot be carried, and StoreError."""
-        act = Act(verb, address, actor, reason, result)
-        kept = await keep(self._transactions, self.service, key, act, seconds=AGAIN_SECONDS)
+        kept = await keep(self._transactions, self.service, key, wish, seconds=AGAIN_SECONDS)
         if isinstance(kept, Word):
             return kept
         for (way,) in await self._transactions.ask("home_way", kept.saga.id.hex(), self.service):
@@ -189,7 +194,8 @@ class Homes:
             if found is None:
                 async with asyncio.timeout(timeout):
                     found = await told
-        outcome = outcome_of(program, state_of_text(found.history))
+        seal = None if self._work.seals is None else self._work.seals.baton(self.service, key)
+        outcome = outcome_of(program, state_of_text(found.history, seal))
         assert outcome is not None  # noqa: S101  # of what has ended, or is parked
         return outcome
 
@@ -233,7 +239,8 @@ class Homes:
         if "step" not in where:  # it ended as it began
             told = Told(saga, Stand.ENDED, self.service, first.encode())
             return row_of_message(word_message(told, self._work.new_id(), self._work.source, now), self.service)
-        baton = Baton(saga, where["type"], where["step"], Phase.ACTION, 1, first.encode(), now)
+        trace = first_trace(self._work.hub, saga, where["to"], where["step"])
+        baton = Baton(saga, where["type"], where["step"], Phase.ACTION, 1, first.encode(), now, trace=trace)
         return row_of_message(baton_message(baton, self._work.new_id(), self._work.source), where["to"])
 
     # The end

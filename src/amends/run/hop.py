@@ -30,6 +30,7 @@ from amends.define.handlers import Handled, Handler
 from amends.errors import AmendsError
 from amends.run.inbox import BARRED, CommandTry
 from amends.run.journey import At, Journey, Next
+from amends.run.observing import trace_of
 from amends.run.outbox_rows import EventRow, given_to, numbered, row_of_message
 from amends.run.participant_work import Work
 from amends.store import effects
@@ -162,7 +163,8 @@ def rows_of(work: Work, journey: Journey, following: Next) -> list[EventRow]:
     now = time.time()
     rows: list[EventRow] = []
     if following.baton is not None:
-        message = baton_message(following.baton, work.new_id(), work.source)
+        baton = following.baton._replace(trace=trace_of(work, journey, following))
+        message = baton_message(baton, work.new_id(), work.source)
         rows.append(row_of_message(message, following.to))
     if following.told is not None:
         message = word_message(following.told, work.new_id(), work.source, now)

@@ -42,6 +42,7 @@ from amends.run.hop import Hop, HopTry, Stale, barred, place_of, rows_of
 from amends.run.inbox import unfit
 from amends.run.inbox_careful import Poison
 from amends.run.journey import At, Journey, Name, Route
+from amends.run.observing import hop_told, passed
 from amends.run.outbox_rows import given_to, row_of_message
 from amends.run.participant_work import POISON, Leaving, Work
 from amends.run.sweeping import sweeping
@@ -79,7 +80,7 @@ class Hops:
             raise MessageRefused(
                 f"a baton of the saga {baton.saga.key!r:.60} is too old; its home sends another, if open"
             )
-        route = self._route(baton.saga)
+        route = self._route(baton.saga, baton.history)
         if route is None:
             await self._set_aside(baton)
         else:
@@ -97,6 +98,7 @@ class Hops:
     async def _arrives(self, baton: Baton, route: Route, times: int) -> None:
         saga, at = baton.saga, (baton.step, baton.phase, baton.round)
         journey = Journey(saga, route, baton.history, self.work.settings, baton.marks)
+        journey.trace = baton.trace
         command = journey.command(baton.sent_at)
         if at != (command.step, command.phase, command.round) or route.plan.step(command.step).service != self.service:
             raise MessageRefused(f"the saga {saga.key!r:.60} is at {command.step}, and its baton at {baton.step}")
@@ -125,9 +127,10 @@ class Hops:
         for mark in marks:
             journey.meet(mark, now)
         journey.begin(now)
-        hop, following = Hop(self.work, journey, at, came.length), next_hop(journey.state)
+        hop, following, asked = Hop(self.work, journey, at, came.length), next_hop(journey.state), None
         if following is not None and (*following, journey.state.step(following[0]).round) == at:
-            await self._do(hop, journey.command(sent_at), times)
+            asked = journey.command(sent_at)
+            await self._do(hop, asked, times)
         elif journey.length > came.length or journey.replies:
             hop.settle(now)
         else:
@@ -137,6 +140,8 @@ class Hops:
             hop.sent(await self._asked("hop_keep", *hop.written))
             fault.point("hop.after")
         assert hop.next is not None  # noqa: S101  # something has happened
+        if self.work.hub.on:
+            hop_told(self.work, hop, asked, came.length, began=now)
         self._waiting.pop((came.saga.id, at), None)
         if hop.next.wake is not None:
             self._remember(came.saga, at)
@@ -170,7 +175,7 @@ class Hops:
         hop.next = None
         it = HopTry(work, handled, handler, command, hop)
         async with work.room:
-            message = await work.passed(self._transactions, it, it.handling)
+            message = await passed(work, self._transactions, it, hop.journey)
         if it.verdict is not None:
             return barred(it, command)
         if isinstance(message, m.Failure) or (isinstance(message, m.No) and command.phase is Phase.UNDO):
@@ -241,7 +246,7 @@ class Hops:
         """A saga that is here goes on: another attempt is due, or somebody wants something."""
         id_, key, plan, fingerprint, home, address, phase, round_, history, marks, stand, length, due = row
         saga, at = Saga(bytes.fromhex(id_), key, plan, fingerprint, home), (address, Phase(phase), int(round_))
-        route = self._route(saga)
+        route = self._route(saga, history.encode())
         try:
             async with self._lane(saga):
                 if route is None:
@@ -305,8 +310,13 @@ class Hops:
 
     # What is written
 
-    def _route(self, saga: Saga) -> Route | None:
-        return self._routes.get((saga.plan, saga.fingerprint))
+    def _route(self, saga: Saga, history: bytes) -> Route | None:
+        """Its route; None where its plan, or a key that it is sealed with, is not known here. Raises MessageRefused."""
+        route = self._routes.get((saga.plan, saga.fingerprint))
+        if route is not None and (why := route.shut(saga, history)):
+            _log.error("the saga %s waits here: %s", saga.key, why)
+            return None
+        return route
 
     async def _asked(self, name: str, *values: object) -> Sequence[Sequence[Any]]:
         """A statement; a database that is away is waited for. Raises Leaving."""
@@ -325,14 +335,24 @@ def mark_row(mark: Mark, service: str, *, at_home: bool, seconds: float = 0.0) -
         "actor": mark.actor,
         "reason": mark.reason,
         "result": None if mark.result is None else mark.result.decode(),
+        "more": _more_of(mark),
         "seconds": seconds,
     }
     return json.dumps(row)
 
 
-def mark_from(saga: Saga, id_: str, verb: str, address: str, actor: str, reason: str, result: str | None) -> Mark:
-    """A mark as a database gives it."""
-    return Mark(saga, id_, verb, address, actor, reason, None if result is None else result.encode())
+def mark_from(saga: Saga, id_: str, verb: str, address: str, actor: str, reason: str, *rest: str | None) -> Mark:
+    """A mark as a database gives it. rest: its result, and what else it says."""
+    result, more = rest
+    said = json.loads(more or "{}")
+    encoded = None if result is None else result.encode()
+    return Mark(saga, id_, verb, address, actor, reason, encoded, said.get("version"), said.get("settled", False))
+
+
+def _more_of(mark: Mark) -> str | None:
+    """What a mark says that few do."""
+    said = {"version": mark.version} if mark.version is not None else {}
+    return json.dumps({**said, **({"settled": True} if mark.settled else {})}) if said or mark.settled else None
 
 
 def _listed(marks: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from amends.decide import messages as m
@@ -23,11 +23,13 @@ from amends.define.context import Context
 from amends.define.handlers import Handled, Handler
 from amends.define.policy import Retry
 from amends.define.values import Codec, clean
-from amends.errors import ValueRefused
+from amends.errors import StoreError, StoreUnavailable, ValueRefused
 from amends.run.attempt import Runner
-from amends.run.barrier import Try, as_entry, entry_of, row_of
+from amends.run.barrier import Try, as_entry, entry_of, opened, row_of, sealed
+from amends.run.sealing import Seals
 from amends.run.timers import Deadlines
 from amends.run.tried import Tried
+from amends.run.unsaid import Known, in_payloads
 from amends.store.effects_rows import InboxRow
 
 LOCK_SECONDS = 1.0  # a row that another process has is waited for in pauses, so that its connection serves others
@@ -50,6 +52,7 @@ class Desk(Runner, Protocol):
     horizon_seconds: float
     default_kind: str
     default_awaited: bool
+    seals: Seals | None  # where what is kept is sealed
 
 
 class Subject(NamedTuple):
@@ -67,7 +70,7 @@ class Subject(NamedTuple):
 class Handling(Tried):
     """A handler at work. values: what it is given by position."""
 
-    __slots__ = ("_context", "_desk", "_subject", "codec", "handler", "values")
+    __slots__ = ("_context", "_desk", "_subject", "codec", "handler", "known", "values")
 
     def __init__(self, desk: Desk, handler: Handler, phase: Phase, subject: Subject, codec: Codec[Any] | None) -> None:
         self.address: str = subject.address
@@ -82,6 +85,7 @@ class Handling(Tried):
         self.handler: Handler = handler
         self.codec: Codec[Any] | None = codec
         self.values: tuple[Any, ...] = ()
+        self.known: tuple[Known, ...] = ()  # payloads that it was given
         self._desk = desk
         self._subject = subject
         self._context: Context | None = None
@@ -140,6 +144,10 @@ class Handling(Tried):
             return b"null"
         return self.codec.admit(result, f"the reply of {self.handler.where}", self._desk.payload_bytes)[0]
 
+    def secrets(self) -> Sequence[object]:
+        """The marked values of what it was given."""
+        return in_payloads(self.known)
+
     def expire(self) -> bool:
         """The timeout is over: ask the function to stop. One that does not holds its place."""
         if self.cancelled:
@@ -161,6 +169,7 @@ class CommandTry(Try):
         subject = Subject(command.namespace, command.key, command.saga, command.step, command.attempt, command.round)
         codec = handled.contract.replied if command.phase is Phase.ACTION else None
         self.handling: Handling = Handling(desk, handler, command.phase, subject, codec)
+        self.handling.known = (Known(command.data, handled.contract.sent.secrets),)
         super().__init__(desk, self.handling, (command.namespace, command.saga, command.step), command.round)
         self.chain: Chain | None = Chain(command.key)
         self.command: Command = command
@@ -170,6 +179,7 @@ class CommandTry(Try):
         self._contract = handled.contract
         self._horizon = desk.horizon_seconds
         self._now = 0.0
+        self._seal = None if desk.seals is None else desk.seals.inbox(command.namespace, command.saga)
         if not self.kind:
             self.kind: str = desk.default_kind
             self.hops: bool = desk.default_awaited and not self.call.is_async
@@ -188,8 +198,13 @@ class CommandTry(Try):
         return arrives(arrival, {row.round: as_entry(row) for row in rows}, self._now, self._horizon)
 
     def answer(self, verdict: Verdict, entry: Entry | None) -> Message:
-        """The handler is not called; `reply` says why."""
-        self.verdict, self.stored = verdict, entry
+        """The handler is not called; `reply` says why. Raises StoreUnavailable where what is kept cannot be opened: who
+        asks is answered once it can."""
+        try:
+            self.stored = None if entry is None else opened(entry, self._seal, self.command.step)
+        except StoreError as error:
+            raise StoreUnavailable(str(error)) from None
+        self.verdict = verdict
         return m.Done(self.command.step, self.command.phase)
 
     def values(self, rows: list[InboxRow]) -> dict[str, Any]:
@@ -203,13 +218,18 @@ class CommandTry(Try):
                 raise ValueRefused(
                     f"the inbox has no command for {self.command.step}, so nothing can be undone with it"
                 )
-            handling.values = (contract.sent.decode(entry.command), contract.replied.decode(entry.result or b"null"))
+            try:
+                _, _, _, result, _, stored = opened(entry, self._seal, self.command.step)
+            except StoreError as error:
+                raise ValueRefused(str(error)) from None
+            handling.known = (Known(stored, contract.sent.secrets), Known(result, contract.replied.secrets))
+            handling.values = (contract.sent.decode(_stored(stored)), contract.replied.decode(_stored(result)))
         return handling.arguments()
 
     def kept(self, message: m.Done, rows: list[InboxRow]) -> InboxRow:
         """The row that says that the handler has done it."""
         if self.command.phase is Phase.ACTION:
-            return row_of(self.round, Entry(Kept.SUCCEEDED, result=message.result, command=_stored(self.command.data)))
+            return self._row(Entry(Kept.SUCCEEDED, result=message.result, command=_stored(self.command.data)))
         entry = entry_of(rows, self.round) or Entry(Kept.SUCCEEDED)
         return row_of(self.round, entry._replace(compensated=True))
 
@@ -217,7 +237,10 @@ class CommandTry(Try):
         """The row of a rejection. One of a compensation is not kept: an operator's retry runs it again."""
         if self.command.phase is not Phase.ACTION:
             return None
-        return row_of(self.round, Entry(Kept.REJECTED, reason=message.reason, command=_stored(self.command.data)))
+        return self._row(Entry(Kept.REJECTED, reason=message.reason, command=_stored(self.command.data)))
+
+    def _row(self, entry: Entry) -> InboxRow:
+        return row_of(self.round, sealed(entry, self._seal, self.command.step))
 
     def reply(self, message: Message) -> Reply:
         """What the sender is told."""
@@ -291,5 +314,5 @@ def unfit(command: Command, handled: Mapping[str, Handled], service: str, payloa
     return ""
 
 
-def _stored(payload: bytes) -> bytes:
+def _stored(payload: bytes | None) -> bytes:
     return payload or b"null"

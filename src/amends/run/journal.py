@@ -11,7 +11,7 @@ Must not: look into payloads.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, Union, get_args, get_type_hints
 
@@ -20,6 +20,7 @@ import msgspec
 from amends.decide import events as e
 from amends.decide.events import Event, Phase
 from amends.decide.evolve import replay
+from amends.decide.mail import changed_by
 from amends.decide.state import State
 from amends.errors import StoreDamaged
 from amends.store.base import Loaded
@@ -40,7 +41,15 @@ def _snake(name: str) -> str:
 _NAMES: dict[type[Event], str] = {kind: _snake(kind.__name__) for kind in get_args(Event)}
 _KINDS: dict[str, type[Event]] = {name: kind for kind, name in _NAMES.items()}
 # Which field of an event is a payload.
-_PAYLOAD: dict[type[Event], int] = {e.Started: 0, e.Built: 1, e.Succeeded: 1, e.Kept: 1, e.Closed: 3, e.Late: 3}
+_PAYLOAD: dict[type[Event], int] = {
+    e.Started: 0,
+    e.Built: 1,
+    e.Succeeded: 1,
+    e.Kept: 1,
+    e.Closed: 3,
+    e.Late: 3,
+    e.Given: 1,
+}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -91,9 +100,27 @@ def name_of(event: Event) -> str:
     return _NAMES[type(event)]
 
 
+def remade(event: Event, made: Callable[[Event, bytes], bytes]) -> Event:
+    """An event with its payloads made into others. made: of the event and the payload."""
+    kind = type(event)
+    if isinstance(event, e.Listed):
+        return event._replace(items=tuple(made(event, item) for item in event.items))
+    at = _PAYLOAD.get(kind)
+    if at is None or event[at] is None:
+        return event
+    values: list[Any] = list(event)
+    values[at] = made(event, values[at])
+    return kind(*values)
+
+
 def state_of(loaded: Loaded) -> State:
     """The state that a saga's journal tells. Raises StoreDamaged."""
     return replay(event for row in loaded.rows for event in decode(row).events)
+
+
+def changed_in(rows: Sequence[bytes]) -> int:
+    """The version with which a saga changed last: how many rows it had by then. Raises StoreDamaged."""
+    return next((seq for seq in range(len(rows), 0, -1) if changed_by(decode(rows[seq - 1]).events)), 0)
 
 
 @lru_cache(maxsize=10_000)
@@ -118,6 +145,10 @@ def _to_list(event: Event) -> list[object]:
             del values[at]  # the last one, and not the payload `null`
         if isinstance(event, e.Started) and not event.hops:
             values.pop()  # nearly every saga is led to by no event
+    elif (isinstance(event, e.Retried) and not event.closed) or (
+        isinstance(event, (e.Unknown, e.Stuck)) and not event.lost
+    ):
+        values.pop()  # so most are as they were written before there was such a field
     elif isinstance(event, e.Listed):
         values[2] = [msgspec.Raw(item) for item in event.items]
     return values

@@ -7,6 +7,7 @@ Must not: read or write a database, or send.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from typing import NamedTuple
 
@@ -15,16 +16,18 @@ import msgspec
 from amends.decide.baton import Baton, Mark, Saga, Stand, Told
 from amends.decide.choreography import next_hop, travelling
 from amends.decide.draft import Reply, Word
-from amends.decide.events import ACTION, Phase
+from amends.decide.events import ACTION, Event, Phase
 from amends.decide.evolve import replay
-from amends.decide.messages import Cancel, Failure, Message, Operate, Tick
+from amends.decide.messages import Failure, Looked, Message, Tick
 from amends.decide.plan import Plan
 from amends.decide.state import ENDED, Action, State, Status
-from amends.decide.wire import Command
+from amends.decide.wire import NO_TRACE, Command
 from amends.define.program import Program
-from amends.errors import ImpossibleTransition, MessageRefused, StoreDamaged, ValueRefused
+from amends.errors import ImpossibleTransition, KeyMissing, MessageRefused, StoreDamaged
 from amends.run import journal
 from amends.run.deciding import decided, too_long
+from amends.run.mailbox import Wish, message_of_wish
+from amends.run.sealing import Keyring, Seal, Seals, opened_rows
 from amends.run.settings import Settings
 from amends.run.supply import Supply
 
@@ -33,6 +36,7 @@ At = tuple[str, Phase, int]  # a step, which half of it, and its round
 # Of what a payload may have, a history that goes forward may have half, and any other three quarters: so there is room
 # to go back, and for the word to the home, with a last row and the headers.
 BATON_SHARE, HISTORY_SHARE = 1 / 2, 3 / 4
+CHOREOGRAPHED = "choreographed"  # what their payloads are sealed for, in whichever service
 _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -56,21 +60,37 @@ def rows_of(history: bytes) -> list[bytes]:
         raise MessageRefused(f"a history cannot be read: {error}") from None
 
 
-def state_of_text(history: str) -> State:
-    """The state that a history tells. Raises StoreDamaged."""
-    return replay(event for row in _rows(history) for event in journal.decode(bytes(row)).events)
+def state_of_text(history: str, seal: Seal | None = None) -> State:
+    """The state that a history tells. Raises StoreDamaged, and KeyMissing for one that is sealed."""
+    rows = opened_rows([bytes(row) for row in _rows(history)], seal)
+    return replay(event for row in rows for event in journal.decode(row).events)
 
 
 class Route(NamedTuple):
-    """A saga that can travel. plan: the one that its services decide by; its own is the program's."""
+    """A saga that can travel. plan: the one that its services decide by; its own is the program's. seals: of what
+    stands in its batons, where that is sealed; all its services have the same keys then."""
 
     program: Program
     plan: Plan
+    seals: Seals | None = None
+
+    def seal(self, saga: Saga) -> Seal | None:
+        """What opens the history of a saga that is on it."""
+        return None if self.seals is None else self.seals.baton(saga.home, saga.key)
+
+    def shut(self, saga: Saga, history: bytes) -> str:
+        """Why what is sealed in a history cannot be opened here; empty where it can. Raises MessageRefused for what is
+        no history."""
+        try:
+            opened_rows(rows_of(history), self.seal(saga))
+        except (KeyMissing, StoreDamaged) as error:
+            return str(error)
+        return ""
 
 
-def route(program: Program) -> Route:
+def route(program: Program, keys: Keyring | None = None) -> Route:
     """The route of a saga."""
-    return Route(program, travelling(program.plan))
+    return Route(program, travelling(program.plan), None if keys is None else Seals(keys, CHOREOGRAPHED))
 
 
 class Next(NamedTuple):
@@ -94,17 +114,19 @@ class Journey:
         self._route = route
         self._plan = route.plan
         self.replies: tuple[Reply, ...] = ()
+        self.trace: Mapping[str, str] = NO_TRACE  # of the baton that it came with
         self._settings = settings
         self._supply = Supply(route.program, {}, settings)
+        self._seal = route.seal(saga)
         try:
             self._parts = rows_of(history)
             self._state: State | None = None
             self.written_at: float = 0.0  # when the last of the rows that came was
             if self._parts:
-                rows = [journal.decode(row) for row in self._parts]
+                rows = [journal.decode(row) for row in opened_rows(self._parts, self._seal)]
                 self._state, self.written_at = replay(event for row in rows for event in row.events), rows[-1].at
                 self._check_known(self._state)
-        except (MessageRefused, StoreDamaged, ImpossibleTransition, LookupError) as error:
+        except (MessageRefused, KeyMissing, StoreDamaged, ImpossibleTransition, LookupError) as error:
             raise MessageRefused(f"the history of the saga {saga.key!r:.60} cannot be read: {error}") from None
         self.wake: float | None = None
 
@@ -131,6 +153,15 @@ class Journey:
         """How many rows there are."""
         return len(self._parts)
 
+    def since(self, length: int) -> list[Event]:
+        """What the rows say that came after so many."""
+        return [event for row in self._parts[length:] for event in journal.decode(row).events]
+
+    @property
+    def plan(self) -> Plan:
+        """By which it is decided."""
+        return self._plan
+
     @property
     def size(self) -> int:
         """How many bytes they have."""
@@ -156,7 +187,8 @@ class Journey:
         self._state, self.wake = decision.state, decision.wake
         self.replies += decision.replies
         if decision.events:
-            self._parts.append(journal.encode(now, 0, decision.events))
+            kept = decision.events if self._seal is None else self._seal.events(decision.events)
+            self._parts.append(journal.encode(now, 0, kept))
         if (halt := too_long(decision, self._settings.history_lines)) is not None:
             self.tell(halt, now)
 
@@ -164,7 +196,9 @@ class Journey:
         """Let what somebody wants have its effect, unless it could not be carried then."""
         before = self._state, self.wake, list(self._parts), self.replies
         self.marks = (*self.marks, mark.id)
-        self.tell(_message_of(mark, self._route.program), now)
+        seen, limit = mark.version, self._settings.payload_bytes
+        looked = None if seen is None else Looked(seen, journal.changed_in(self._parts), self.length)
+        self.tell(message_of_wish(mark.id, wish_of(mark), self._route.program, limit, looked=looked), now)
         if why := self.too_large(ahead=False):
             self._state, self.wake, self._parts, replies = before
             self.replies = (*replies, Reply(mark.id, Word.REFUSED, why))
@@ -199,6 +233,7 @@ class Journey:
             attempt=step.track(phase).attempts,
             closed=step.closed,
             known=step.action.status is Action.SUCCEEDED or step.result is not None,
+            trace=self.trace,
         )
 
     def next(self, service: str, now: float, at: At | None = None) -> Next:
@@ -220,13 +255,11 @@ class Journey:
         return Next(wake=now if self.wake is None else self.wake)
 
 
-def _message_of(mark: Mark, program: Program) -> Message:
-    if mark.verb == "cancel":
-        return Cancel(mark.id, mark.actor, mark.reason)
-    result, flaw = mark.result, ""
-    if result is not None and mark.address in program.steps:
-        try:
-            program.step(mark.address).result.decode(result)
-        except ValueRefused as error:
-            flaw = str(error)
-    return Operate(mark.id, mark.verb, mark.address, mark.actor, mark.reason, result, frozenset(), flaw)
+def wish_of(mark: Mark) -> Wish:
+    """What a mark wants. Of an act that a person is named in, that stands where another has its step."""
+    _, _, verb, address, actor, reason, result, version, settled = mark
+    if verb == "assign":
+        return Wish(verb, "", actor, reason, person=address, version=version)
+    if verb == "retry":
+        return Wish(verb, address, actor, reason, arguments=result, settled=settled, version=version)
+    return Wish(verb, address, actor, reason, result, version=version)

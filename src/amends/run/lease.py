@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from amends.observe import events as o
 from amends.store.base import Retired
 
 if TYPE_CHECKING:
@@ -27,9 +28,14 @@ class Lease:
         """A registration, from when it was asked for."""
         self._until = asked + self._worker.settings.lease_seconds
         self._steady_since = asked
+        worker = self._worker
+        if worker.hub.on:
+            worker.hub.tell(o.WorkerRegistered(worker.worker, worker.now(), worker.settings.lease_seconds))
 
     def end(self) -> None:
         """The registration is gone."""
+        if self._worker.hub.on:
+            self._worker.hub.tell(o.WorkerRetired(self._worker.worker, self._worker.now()))
         self._until = 0.0
 
     def holds(self) -> bool:
@@ -46,6 +52,9 @@ class Lease:
 
     async def keep(self) -> None:
         """Renew it, if a third of it is over. Raises Retired, StoreUnavailable."""
+        worker = self._worker
+        if worker.hub.on:
+            worker.hub.tell(o.WorkerLooked(worker.worker, worker.now(), len(worker.lives)))
         if self.until_renewal() <= 0.0:
             await self.renew()
 
@@ -61,5 +70,7 @@ class Lease:
         self._until = asked + worker.settings.lease_seconds
         if asked >= before:
             self._steady_since = asked  # a gap makes it a new beginning
+        if worker.hub.on:
+            worker.hub.tell(o.LeaseRenewed(worker.worker, worker.now()))
         worker.looked(True)  # so a turn with much to take over is seen to get on
         worker.start_held()

@@ -11,7 +11,7 @@ Must not: decide, or know how the store writes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
 
@@ -20,19 +20,22 @@ from amends.decide import events as e
 from amends.decide import messages as m
 from amends.decide.draft import Decision
 from amends.decide.events import Phase
+from amends.decide.mail import changed_by
 from amends.decide.messages import Message
 from amends.decide.state import State, Status, StepState, in_flight
 from amends.define.context import Context
 from amends.define.program import Program
 from amends.run import journal
 from amends.run.alarm import Alarm
-from amends.run.attempt import Attempt, outcome
+from amends.run.attempt import Attempt
 from amends.run.audience import Audience
 from amends.run.briefing import briefed
 from amends.run.careful import alone, let_others
 from amends.run.deciding import decided, too_long
 from amends.run.heads import goes_on, head_after, rests
+from amends.run.observing import Eye, attempted, eye_of
 from amends.run.outcomes import Outcome
+from amends.run.sealing import kept
 from amends.run.shell import Shell
 from amends.run.supply import Supply
 from amends.store.base import Fate, Head, MailAnswer, NewSaga, Write
@@ -51,9 +54,11 @@ class Live:
         "_moves_to",
         "_plan",
         "_supply",
+        "changed",
         "comes_back",
         "dropped",
         "epoch",
+        "eye",
         "id",
         "key",
         "mails",
@@ -71,7 +76,8 @@ class Live:
         self.id: bytes = internal_id
         self.key: str = key
         self.epoch: int = epoch
-        self.seq: int = 0
+        self.seq: int = 0  # how many rows there are: the saga's version
+        self.changed: int = 0  # the version with which it changed last
         self.state: State | None = None
         self.running: dict[tuple[str, Phase], Attempt] = {}
         self.mails: set[str] = set()  # those it was told
@@ -85,23 +91,25 @@ class Live:
         self.unwritten: int = 0  # decisions that are not on disk yet
         self._alarm = Alarm(shell.loop, self.tick)
         self._supply = Supply(program, shell.resources, shell.settings)
+        self.eye: Eye | None = eye_of(self)
 
     # Messages
 
     def prepare(self, payload: bytes, value: Any, new: NewSaga) -> Write:
-        """The first row of a saga that starts here; not written yet. `value`: the input, read back from `payload`."""
+        """The first row of a saga that starts here. Nothing is written yet. `value`: the input,
+        as it will be read back from `payload`."""
         now = self.shell.now()
         self._supply.keep_input(payload, value)
         self._first = decision = self._decide(m.Start(payload), now)
         self.state = decision.state
         self._head = self._head_of(decision, now)
-        row = journal.encode(now, self.shell.worker, decision.events)
+        row = journal.encode(now, self.shell.worker, kept(self.shell.seals, self.id, decision.events))
         return Write(self.id, 0, self.shell.operation(), row, new, self._head)
 
     def start(self, write: Write, told: asyncio.Future[Fate]) -> None:
         """Have the first row written, and go on from there."""
         decision, self._first = self._first, None
-        self.seq = 1
+        self.seq = self.changed = 1
         self.unwritten = 1
 
         def written(fate: Fate) -> None:
@@ -118,11 +126,13 @@ class Live:
         """The outcome, once the saga is at rest; None where it leaves the memory before, or has left it."""
         return None if self.dropped else await self._audience.wait(self.shell.loop)
 
-    def resume(self, state: State, rows: int, head: Head) -> None:
+    def resume(self, state: State, rows: Sequence[bytes], head: Head) -> None:
         """Take over what was read from the store."""
         self.state = state
-        self.seq = rows
+        self.seq, self.changed = len(rows), journal.changed_in(rows)
         self._head = head
+        if self.eye is not None:
+            self.eye.resumed(state, self.seq)
 
     def claim(self) -> None:
         """What was issued and never started starts now: whoever let go of the saga had nothing in flight."""
@@ -143,7 +153,8 @@ class Live:
             self.tell(m.Move(fingerprint))
 
     def misses(self) -> bool:
-        """Whether a commit is under way that lets it go: what comes now is for whoever claims it behind that."""
+        """Whether a commit is under way that lets it go. What comes now is for whoever claims it behind that; it may be
+        this worker again."""
         misses = self.unwritten > 0 and self._head is not None and self._head.owner is None
         self.comes_back |= misses
         return misses
@@ -172,27 +183,22 @@ class Live:
             self._alarm.set(decision.wake, now)
         return False
 
-    async def told(self, message: Message) -> None:
-        """Let a message have its effect, and wait until that is written. Raises CancelledError
-        where the saga leaves the memory first."""
-        heard: asyncio.Future[None] = self.shell.loop.create_future()
-        if self.tell(message, told=lambda fate: _hear(heard, self, fate)):
-            await heard
-
     def _write(
         self, decision: Decision, now: float, answers: tuple[MailAnswer, ...], told: Callable[[Fate], None] | None
     ) -> None:
         seq = self.seq
         self.seq = seq + 1
         self.unwritten += 1
-        changed: Head | None = None
+        moved: Head | None = None
+        if changed_by(decision.events):
+            self.changed = self.seq
         if not goes_on(self._head, decision):
             head = self._head_of(decision, now)
             if head != self._head:
-                changed = self._head = head
-        row = journal.encode(now, self.shell.worker, decision.events)
+                moved = self._head = head
+        row = journal.encode(now, self.shell.worker, kept(self.shell.seals, self.id, decision.events))
         answers = (*_answers(decision), *answers) if decision.replies or answers or decision.state.cancels else ()
-        write = Write(self.id, seq, self.shell.operation(), row, None, changed, answers)
+        write = Write(self.id, seq, self.shell.operation(), row, None, moved, answers)
 
         def written(fate: Fate) -> None:
             self._written(decision, fate)
@@ -213,6 +219,8 @@ class Live:
         if fate is not Fate.WRITTEN:
             self.shell.lost(self, fate)
             return
+        if self.eye is not None:
+            self.eye.written(decision)
         for event in decision.events:
             if type(event) is e.Issued or type(event) is e.Sent:
                 self.begin(event.address, event.phase)
@@ -244,7 +252,7 @@ class Live:
             return
         self.running[address, phase] = attempt = Attempt(self, self.program.step(address), node, address, phase)
         attempt.began = began
-        attempt.task = self.shell.loop.create_task(self._attempt(attempt))
+        attempt.task = self.shell.loop.create_task(self._attempt(attempt), context=self.shell.context.copy())
 
     def begin_all(self, durable: State) -> None:
         """Start everything that a state on disk has issued and that does not run yet."""
@@ -257,17 +265,11 @@ class Live:
             if self._state().careful:
                 await alone(self, attempt)
                 return
-            message = await self.call(attempt)
+            message = await attempted(self, attempt)
             fault.point("attempt.after")
             self._ended(attempt, message)
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not be silent
             self.shell.broke(self, error)
-
-    def call(self, attempt: Attempt) -> Coroutine[Any, Any, Message]:
-        """Make an attempt; how it ended."""
-        if attempt.in_transaction:
-            return self.shell.transaction(attempt.address).run(self.shell, attempt, attempt.context)
-        return outcome(attempt, self.shell)
 
     def _ended(self, attempt: Attempt, message: Message) -> None:
         if self.heard(attempt, message):
@@ -306,7 +308,8 @@ class Live:
 
     def _head_of(self, decision: Decision, now: float) -> Head:
         at_rest = not decision.state.ended and self._rests(decision, now)  # the head of what has ended is clear
-        return head_after(decision, self._head, self.shell.worker, at_rest=at_rest, plan=self._plan)
+        name = self.program.plan.name
+        return head_after(name, decision, self._head, self.shell.worker, at_rest=at_rest, plan=self._plan)
 
     def _rests(self, decision: Decision, now: float) -> bool:
         if self.running:
@@ -341,16 +344,6 @@ class Live:
         if self.state is None:
             raise RuntimeError("the saga has no state yet")
         return self.state
-
-
-def _hear(heard: asyncio.Future[None], live: Live, fate: Fate) -> None:
-    """Somebody waited for a decision to be written."""
-    if heard.done():
-        return
-    if live.dropped or fate is not Fate.WRITTEN:
-        heard.cancel()
-    else:
-        heard.set_result(None)
 
 
 def _answers(decision: Decision) -> tuple[MailAnswer, ...]:

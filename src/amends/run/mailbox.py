@@ -7,7 +7,7 @@ Must not: answer. The answer is written with the decision that the mail causes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,9 @@ from amends.decide.wire import Reply, Word
 from amends.define.program import Program
 from amends.define.values import clean, describe
 from amends.errors import LimitExceeded, ValueRefused
+from amends.run.changed_arguments import admitted
+from amends.run.sealing import looks_sealed
+from amends.run.unsaid import in_state, unsaid
 from amends.store.base import MailAnswer, MailRow, NewMail
 
 if TYPE_CHECKING:
@@ -30,8 +33,9 @@ class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
     """A mail's body.
 
     name: the wait that a signal is for. value: of a signal, or the result of a resolved step.
-    verb, address: of an act. actor, reason: who and why. phase, outcome: of a late answer, and of a reply; the
-    rest is of a reply alone.
+    verb, address: of an act. actor, reason: who and why; the reason of a note is its text. phase, outcome: of a late
+    answer, and of a reply. arguments: what a step is retried with. settled: that nothing stayed of it. person: whom a
+    saga is assigned to. version: the one that the sender looked at. The rest is of a reply alone.
     """
 
     name: str = ""
@@ -48,6 +52,10 @@ class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
     after: float | None = None
     park: bool = False
     final: bool = False
+    arguments: msgspec.Raw = msgspec.Raw(b"")
+    settled: bool = False
+    person: str = ""
+    version: int | None = None
 
 
 # Which half of a step an outcome can be of; the others can be of both.
@@ -59,15 +67,46 @@ _PHASES = {
     Word.VOID: Phase.UNDO,
     Word.MISSING: Phase.UNDO,
 }
+LOOKS_SEALED = "it begins as what is sealed with a key does, and nobody could open it"
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Letter).decode
 
 
-def write(**fields: Any) -> bytes:
+def write(*, value: bytes | None = None, arguments: bytes | None = None, **fields: Any) -> bytes:
     """A mail's body. A text in it is made fit to be stored: a shell may pass bytes that are none."""
-    value = msgspec.Raw(fields.pop("value", None) or b"null")
-    texts: dict[str, Any] = {name: clean(text) for name, text in fields.items()}
-    return _encode(Letter(**texts, value=value))
+    fit: dict[str, Any] = {name: clean(one) if isinstance(one, str) else one for name, one in fields.items()}
+    if arguments is not None:
+        fit["arguments"] = msgspec.Raw(arguments)
+    return _encode(Letter(**fit, value=msgspec.Raw(value or b"null")))
+
+
+class Wish(NamedTuple):
+    """What a person wants of a saga. verb: retry, skip, resolve, compensate, unpark, cancel, assign, note or signal.
+    address: of a step, or the name of a signal. value: of a signal, or what a resolved step would have given.
+    arguments: what a step is retried with; settled: that nothing stayed of it. person: whom it is assigned to.
+    version: the one of the saga that they looked at; it is done to no other."""
+
+    verb: str
+    address: str = ""
+    actor: str = ""
+    reason: str = ""
+    value: bytes | None = None
+    arguments: bytes | None = None
+    settled: bool = False
+    person: str = ""
+    version: int | None = None
+
+
+def act_mail(key: str, message: str, wish: Wish) -> NewMail:
+    """The mail of a wish. message: its id; the same one counts once."""
+    verb, address, actor, reason, value, arguments, settled, person, version = wish
+    seen: dict[str, Any] = {} if version is None else {"version": version}
+    if verb == "signal":
+        return NewMail(key, message, "signal", write(name=address, value=value, actor=actor, reason=reason, **seen))
+    if verb == "cancel":
+        return NewMail(key, message, "cancel", write(actor=actor, reason=reason, **seen))
+    more: dict[str, Any] = {"verb": verb, "address": address, "settled": settled, "person": person, **seen}
+    return NewMail(key, message, "act", write(value=value, arguments=arguments, actor=actor, reason=reason, **more))
 
 
 def late(key: str, message: str, attempt: Attempt, ended: Message) -> NewMail:
@@ -99,35 +138,75 @@ def flaw_of(data: bytes, limit: int) -> str:
         msgspec.json.decode(data, type=msgspec.Raw)
     except (ValueError, RecursionError):  # UnicodeDecodeError, and all of msgspec's
         return "it is no JSON"
-    return ""
+    return LOOKS_SEALED if looks_sealed(data) else ""
 
 
 def read(mail: MailRow) -> Letter:
     """The letter in a mail; an empty one where the body is none."""
+    return letter_of(mail.body)
+
+
+def letter_of(body: bytes) -> Letter:
+    """The letter that a body is; an empty one where it is none."""
     try:
-        return _decode(mail.body)
+        return _decode(body)
     except (msgspec.MsgspecError, RecursionError):
         return Letter()
 
 
-def message_of(mail: MailRow, program: Program, live_workers: frozenset[int]) -> Message:
+def message_of(mail: MailRow, live: Live, live_workers: frozenset[int]) -> Message:
     """What the core is told."""
     letter = read(mail)
+    if mail.kind == "late":
+        return _late_message(letter, live.program)
     value = bytes(letter.value) or b"null"
-    match mail.kind:
+    verb, address = letter.verb, letter.address
+    if mail.kind == "signal":
+        verb, address = "signal", letter.name
+    elif mail.kind == "cancel":
+        verb = "cancel"
+    result = None if value == b"null" and verb != "signal" else value
+    arguments = bytes(letter.arguments) or None
+    wish = Wish(verb, address, letter.actor, letter.reason, result, arguments, letter.settled, letter.person)
+    looked = None if letter.version is None else m.Looked(letter.version, live.changed, live.seq)
+    limit = live.shell.settings.payload_bytes
+    return message_of_wish(mail.message, wish, live.program, limit, looked=looked, live=live_workers)
+
+
+def _late_message(letter: Letter, program: Program) -> Message:
+    if program.plan.node(letter.address) is None:
+        raise ValueError(f"there is no step {clean(letter.address)!r}")
+    if letter.outcome == "succeeded":
+        return m.Done(letter.address, Phase(letter.phase), bytes(letter.value) or b"null")
+    return m.Failure(letter.address, Phase(letter.phase), letter.outcome, final=True)
+
+
+def message_of_wish(
+    mail: str,
+    wish: Wish,
+    program: Program | None,
+    limit: int,
+    *,
+    looked: m.Looked | None = None,
+    live: frozenset[int] = frozenset(),
+) -> m.Mail:
+    """What the core is told of what a person wants. program: None where values cannot be checked. limit: bytes of a
+    payload. live: the workers that are alive."""
+    verb, address, actor, reason, value, arguments, settled, person, _ = wish
+    match verb:
         case "signal":
-            return m.Signal(mail.message, letter.name, value, _flaw(program.signals.get(letter.name), value))
+            flaw = _flaw(None if program is None else program.signals.get(address), value or b"null")
+            return m.Signal(mail, address, value or b"null", flaw, looked)
         case "cancel":
-            return m.Cancel(mail.message, letter.actor, letter.reason)
-        case "late" if program.plan.node(letter.address) is None:
-            raise ValueError(f"there is no step {clean(letter.address)!r}")
-        case "late" if letter.outcome == "succeeded":
-            return m.Done(letter.address, Phase(letter.phase), value)
-        case "late":
-            return m.Failure(letter.address, Phase(letter.phase), letter.outcome, final=True)
-    result = None if value == b"null" else value
-    flaw = "" if result is None else _flaw(_codec(program, letter.address), result)
-    return m.Operate(mail.message, letter.verb, letter.address, letter.actor, letter.reason, result, live_workers, flaw)
+            return m.Cancel(mail, actor, reason, looked)
+        case "assign":
+            return m.Assign(mail, person, actor, reason, looked)
+        case "note":
+            return m.Note(mail, reason, actor, looked)
+    flaw = "" if value is None else _flaw(None if program is None else _codec(program, address), value)
+    if arguments is not None and program is not None and not flaw:
+        arguments, flaw = admitted(program, address, arguments, limit)
+    return m.Operate(mail, verb, address, actor, reason, value, live, flaw, arguments, settled, looked)
 
 
 def understood(mail: MailRow, live: Live, live_workers: frozenset[int]) -> tuple[Message, tuple[MailAnswer, ...]]:
@@ -137,7 +216,7 @@ def understood(mail: MailRow, live: Live, live_workers: frozenset[int]) -> tuple
     if mail.kind == "reply":
         return _replied(mail, live)
     try:
-        message = message_of(mail, live.program, live_workers)
+        message = message_of(mail, live, live_workers)
     except (ValueError, LookupError) as error:
         return m.Tick(), (MailAnswer(mail.message, "refused", f"the {clean(mail.kind)} makes no sense: {error}"),)
     if mail.kind != "late":
@@ -179,7 +258,8 @@ def told_by(reply: Reply, live: Live) -> Message | None:
     """What the core is told of a reply; None of one that does not fit: of another round than the step's, of a step
     that no service does, an outcome that its half of a step cannot have. The reason of one that succeeded is why
     its result was not kept."""
-    _, _, _, step, phase, word, _, data, reason, round_, attempt, after, park, final = reply
+    _, _, _, step, phase, word, _, data, said, round_, attempt, after, park, final = reply
+    reason = unsaid(said, in_state(live.program.plan, live.state)) if said else ""
     node = live.program.plan.node(step)
     if not isinstance(node, StepNode) or not node.remote or phase is not _PHASES.get(word, phase):
         return None
@@ -224,6 +304,8 @@ def _codec(program: Program, address: str) -> Any:
 
 def _flaw(codec: Any, value: bytes) -> str:
     """Why a value is not what is asked for; empty where it is, or where the core will say."""
+    if looks_sealed(value):
+        return LOOKS_SEALED
     if codec is None:
         return ""
     try:

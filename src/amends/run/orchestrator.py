@@ -24,10 +24,12 @@ from amends.define.registry import Registry
 from amends.define.resources import Resources
 from amends.define.saga import Saga
 from amends.errors import DefinitionError, NotRunning
+from amends.observe.hub import Observer, check_observers
 from amends.run.blocking import Blocking
 from amends.run.config import Config
 from amends.run.database import Database, check_database
 from amends.run.effects import check_effects
+from amends.run.sealing import Keyring, check_keys
 from amends.run.session import Session, check_services
 from amends.run.settings import Settings
 from amends.transport.open import Broker
@@ -69,8 +71,10 @@ class Orchestrator:
     broker: where the services are reached that do steps: `kafka://…`, `amqp://…`, `nats://…`, `redis://…`; none
         for those in this very process. services: where given, the only ones that its sagas may ask.
     namespace: a share of the database that sees nothing of the others. settings: the limits.
+    keys: seal payloads where they are kept, `amends.crypto.Keys`; the first key seals, all open.
     migrate: bring PostgreSQL's schema to this code's when it is opened, instead of refusing;
         SQLite's always is.
+    observers: functions of an event that are told what happens: metrics, traces, logs, or your own.
 
     Raises DefinitionError for what cannot be right. Does no I/O: it may live at module level.
     """
@@ -88,6 +92,8 @@ class Orchestrator:
         namespace: str = "default",
         settings: Settings | None = None,
         migrate: bool = False,
+        observers: Sequence[Observer] = (),
+        keys: Keyring | None = None,
     ) -> None:
         check_database(database)
         for enter in around:
@@ -108,6 +114,8 @@ class Orchestrator:
             tuple(around),
             migrate,
             broker=broker,
+            observers=check_observers(observers, "Orchestrator"),
+            keys=check_keys(keys, "Orchestrator"),
         )
         self._session: Session | None = None
         self._entered = False

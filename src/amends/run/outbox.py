@@ -22,6 +22,8 @@ from typing import Any
 
 from amends import fault
 from amends.errors import StoreError
+from amends.observe.events import EventPublished
+from amends.observe.hub import OFF, Hub
 from amends.run.gathering import Gathering
 from amends.run.outbox_rows import EventRow, given_to, message_of, numbered, row_from
 from amends.run.progress import Teller
@@ -48,11 +50,19 @@ class Outbox:
     """Of one participant. published: how many the broker has confirmed. refused: why it will not take one.
     teller: of what whoever watches is told."""
 
-    def __init__(self, transactions: Transactions, sender: Sender, service: str, teller: Teller | None = None) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        sender: Sender,
+        service: str,
+        teller: Teller | None = None,
+        hub: Hub = OFF,
+    ) -> None:
         self._transactions = transactions
         self._sender = sender
         self._service = service
         self._teller = teller
+        self._hub = hub
         self._to = events_of(service)
         self._settling = Gathering(transactions, "settle", COMPANY_SECONDS)
         self._open: set[int] = set()  # in memory, not settled
@@ -129,6 +139,10 @@ class Outbox:
             return
         fault.point("publish.after")
         self.published += 1
+        if self._hub.on:
+            now = time.time()
+            lag = max(now - row.at, 0.0) if row.at else 0.0
+            self._hub.tell(EventPublished(self._service, now, row.type, lag))
         self.refused = ""
         chain = self._chains.get(row.line) if row.line else None
         if chain is not None:

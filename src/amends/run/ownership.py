@@ -22,12 +22,15 @@ from amends.define.values import describe
 from amends.errors import StoreDamaged, StoreUnavailable
 from amends.run import mailbox
 from amends.run.chores import Chores, Duty
+from amends.run.heads import head_of
 from amends.run.journal import state_of
 from amends.run.lease import Lease
 from amends.run.live import Live
 from amends.run.meanwhile import Meanwhile
 from amends.run.plans import Plans
-from amends.store.base import Head, Loaded, Retired, Store, WorkerRow
+from amends.run.sealed_mail import sealed
+from amends.run.sealing import opened
+from amends.store.base import Loaded, Retired, Store, WorkerRow
 
 if TYPE_CHECKING:
     from amends.run.attempt import Attempt
@@ -131,7 +134,7 @@ class Ownership:
 
     def report_late(self, key: str, attempt: Attempt, message: Any) -> None:
         """Let a saga know how an attempt ended that nobody waited for any more."""
-        mail = mailbox.late(key, f"late-{self._worker.operation()}", attempt, message)
+        mail = sealed(mailbox.late(key, f"late-{self._worker.operation()}", attempt, message), self._worker.seals)
         self._do(lambda: self._worker.store.send([mail]))
 
     def _do(self, duty: Duty) -> None:
@@ -282,7 +285,7 @@ class Ownership:
             worker.lives[head.id].comes_back = True
             return None
         try:
-            state = state_of(loaded)
+            state = state_of(loaded := opened(loaded, worker.seals))
             program, word = self.plans.to_run(head.plan, state)
         except Exception as error:  # noqa: BLE001  # whatever one saga's rows are, the others go on
             self.stall(head.id, head.key, f"its history cannot be read: {describe(error)}", gone)
@@ -291,7 +294,7 @@ class Ownership:
             self.stall(head.id, head.key, word, gone)
             return None
         live = Live(worker, program, head.id, head.key, head.epoch)
-        live.resume(state, len(loaded.rows), Head(head.status, worker.worker, None, head.stuck, head.reason))
+        live.resume(state, loaded.rows, head_of(head, worker.worker))
         worker.hold(live)
         if gone is None:
             _have(live, live.claim)  # by what is on disk: what a move issues is not, yet

@@ -11,13 +11,14 @@ import inspect
 import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, overload
 
 from amends.decide.choreography import obstacles
 from amends.decide.events import Phase
+from amends.decide.messages import Start
 from amends.define.context import Context
 from amends.define.contract import Command, Event, Service
 from amends.define.handlers import Compensates, CompensatesNothing, Given, Handlers, Handles, On
@@ -27,6 +28,8 @@ from amends.define.policy import Duration, Retry
 from amends.define.resources import Resources
 from amends.define.saga import Saga
 from amends.errors import DefinitionError, NotRunning, TransportRefused
+from amends.observe.events import About, SagaRequested
+from amends.observe.hub import Hub, Observer, check_observers
 from amends.run.asking import check_id
 from amends.run.chaining import told_here
 from amends.run.homes import Homes, begun
@@ -37,6 +40,7 @@ from amends.run.participant_acts import Acts
 from amends.run.participant_database import home_of, transactions_on
 from amends.run.participant_session import ParticipantSession
 from amends.run.participant_work import Figures, publishing
+from amends.run.sealing import Keyring, check_keys
 from amends.run.settings import Settings
 from amends.run.transactions import Transactions
 from amends.transport.open import Broker, transport_for
@@ -62,6 +66,8 @@ class Built:
     settings: Settings
     migrate: bool
     routes: Mapping[Name, Route]  # the choreographed sagas that it knows, by name and fingerprint
+    observers: tuple[Observer, ...] = ()
+    keys: Keyring | None = None
 
 
 class Participant(Acts):
@@ -71,8 +77,10 @@ class Participant(Acts):
         none for a service that only reads.
     broker: `kafka://…`, `amqp://…`, `nats://…`, `redis://…`; none for orchestrators in this very process.
     resources, around, settings: as of an orchestrator. sagas: the choreographed ones that it takes part in, or starts.
+    keys: seal payloads where they are kept, `amends.crypto.Keys`; services of one choreographed saga share them.
     migrate: bring PostgreSQL's inbox and outbox to this code's
         schema when it is entered, instead of refusing; SQLite's always are.
+    observers: functions of an event that are told what happens, as of an orchestrator.
 
     Raises DefinitionError for what cannot be right. Does no I/O: it may live at module level.
     """
@@ -89,6 +97,8 @@ class Participant(Acts):
         settings: Settings | None = None,
         sagas: Sequence[Saga[Any, Any]] = (),
         migrate: bool = False,
+        observers: Sequence[Observer] = (),
+        keys: Keyring | None = None,
     ) -> None:
         if not isinstance(service, Service):
             raise DefinitionError(f"Participant(…): a Service is expected, not {service!r:.80}")
@@ -102,10 +112,13 @@ class Participant(Acts):
                 raise DefinitionError(f"Participant(broker=…): {error}") from None
         provided = Resources(resources, depth=2)
         self.service: Service = service
-        routes = _routes(sagas, database)
+        keys = check_keys(keys, "Participant")
+        routes = _routes(sagas, database, keys)
+        told, limits = check_observers(observers, "Participant"), settings or Settings()
         self._built = Built(
-            Handlers(service), database, broker, provided, tuple(around), settings or Settings(), migrate, routes
+            Handlers(service), database, broker, provided, tuple(around), limits, migrate, routes, told, keys
         )
+        self._hub = Hub(told)  # one for all that it does: an observer that has failed is told nothing more
         self._session: ParticipantSession | None = None
         self._entered = False
 
@@ -211,7 +224,11 @@ class Participant(Acts):
         settings = self._built.settings
         payload, _ = saga.program.input.admit(input, f"the input of {saga.name}", settings.payload_bytes)
         key = uuid.uuid4().hex if id is None else check_id(id)
-        start = begun(self.service.name, going, key, payload, settings, told_here(None).hops)
+        hub = self._hub if self._session is None else self._session.hub
+        start = begun(self.service.name, going, key, Start(payload, hops=told_here(None).hops), settings, hub)
+        if hub.on:
+            about = About(self.service.name, saga.name, key, start.saga.id)
+            hub.tell(SagaRequested(about, about.made_at))
         given, written = write_within(start.write(), within)
         if not inspect.isawaitable(written):
             self._published(given, written)
@@ -268,7 +285,7 @@ class Participant(Acts):
         self.check()
         self._entered = True
         try:
-            session = ParticipantSession(self._built)
+            session = ParticipantSession(self._built, self._hub)
             await session.open()
         except BaseException:
             self._entered = False
@@ -291,6 +308,11 @@ class Participant(Acts):
         """Work while a web application runs: `FastAPI(lifespan=app.lifespan)`."""
         async with self:
             yield
+
+    def observed_by(self, *observers: Observer) -> None:
+        """Have more be told of what happens, from when it is entered next. Raises DefinitionError."""
+        told = self._built.observers + check_observers(observers, "Participant")
+        self._built, self._hub = replace(self._built, observers=told), Hub(told)
 
     # How it fares
 
@@ -347,7 +369,7 @@ class Participant(Acts):
         return f"Participant({self.service.name!r})"
 
 
-def _routes(sagas: Sequence[Saga[Any, Any]], database: object) -> Mapping[Name, Route]:
+def _routes(sagas: Sequence[Saga[Any, Any]], database: object, keys: Keyring | None) -> Mapping[Name, Route]:
     """The sagas that can go from service to service. Raises DefinitionError."""
     routes: dict[Name, Route] = {}
     for saga in sagas:
@@ -355,7 +377,7 @@ def _routes(sagas: Sequence[Saga[Any, Any]], database: object) -> Mapping[Name, 
             raise DefinitionError(f"Participant(sagas=…): a Saga is expected, not {saga!r:.80}")
         if found := obstacles(saga.plan):
             raise DefinitionError(f"the saga {saga.name} cannot be choreographed: {'; '.join(found)}")
-        routes[saga.name, saga.plan.fingerprint] = route(saga.program)
+        routes[saga.name, saga.plan.fingerprint] = route(saga.program, keys)
     if routes and database is None:
         raise DefinitionError("Participant(sagas=…): what a service does in choreographed sagas is kept in a database=")
     return routes

@@ -12,6 +12,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from amends.run.mailbox import Wish
 from amends.run.settings import Settings
 from amends.run.wanted import Word, accepted, unanswered, user
 
@@ -61,7 +62,7 @@ class Acts(ABC):
         who = user() if actor is None else actor
         try:
             async with asyncio.timeout(settings.answer_seconds):
-                word = await homes.act(saga_id, verb, address=step, actor=who, reason=reason, result=result)
+                word = await homes.act(saga_id, Wish(verb, step, who, reason, result))
         except TimeoutError:
             unanswered(saga_id, verb, homes.service, settings.answer_seconds)
         return accepted(saga_id, word)

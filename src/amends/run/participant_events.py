@@ -31,9 +31,12 @@ from amends.run.barrier import Try, row_of
 from amends.run.chaining import too_many
 from amends.run.inbox import LOCK_SECONDS, Desk, Handling, Subject
 from amends.run.inbox_careful import Care, Poison
+from amends.run.observing import event_passed
 from amends.run.outbox_rows import EventRow, event_row, given_to, numbered
 from amends.run.participant_work import POISON, Leaving, Work
 from amends.run.transactions import Transactions
+from amends.run.unsaid import Known as Told
+from amends.run.unsaid import unsaid_by
 from amends.store import effects
 from amends.store.effects_postgres import Found, Opened
 from amends.store.effects_rows import InboxRow, Key
@@ -65,7 +68,9 @@ class EventTry(Try):
         self._service = work.handlers.service.name
         self._who = (self._service, message.source, message.id)
         self._event = event
+        self.came: Message = message
         self._data = message.data
+        self.handling.known = (Told(message.data, event.told.secrets),)
         self._trace = {name: message.attributes[name] for name in _TRACE if name in message.attributes}
         if not self.kind:
             self.kind: str = work.default_kind
@@ -96,11 +101,15 @@ class EventTry(Try):
         try:
             self.told = [self._row(value) for value in _several(result)]
         except (ValueRefused, LimitExceeded) as error:
-            return m.Failure(self.attempt.address, Phase.ACTION, describe(error), resolved=True, final=True)
+            return self._unfit(describe(error))
         except Exception as error:  # noqa: BLE001  # the key of an event is computed by a function of the user's
             why = f"the events of {self.handling.handler.where}: {type(error).__name__}: {describe(error)}"
-            return m.Failure(self.attempt.address, Phase.ACTION, why, resolved=True, final=True)
+            return self._unfit(why)
         return done
+
+    def _unfit(self, why: str) -> Outcome:
+        failed = m.Failure(self.attempt.address, Phase.ACTION, why, resolved=True, final=True)
+        return unsaid_by(failed, self.attempt.secrets())
 
     def _row(self, value: Any) -> EventRow:
         for event in self.handling.handler.told:
@@ -248,7 +257,7 @@ class Events:
     async def _tried(self, transactions: Transactions, it: EventTry, more: bool, _: bool) -> Outcome:
         """One try. Raises _Again where another is to come, so that what is noted of those who died at it stays."""
         async with self._work.room:
-            outcome = await self._work.passed(transactions, it, it.handling)
+            outcome = await event_passed(self._work, transactions, it)
         if more and isinstance(outcome, m.Failure) and not (outcome.park or outcome.final):
             raise _Again(outcome)
         return outcome

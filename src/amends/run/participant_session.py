@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from amends.decide.wire import Ended, ended_of
 from amends.errors import MessageRefused, NotRunning, StoreUnavailable
+from amends.observe.events import MessageBuried
+from amends.observe.hub import Hub
 from amends.run.homes import Homes
 from amends.run.hops import Hops
 from amends.run.inbox_upkeep import Sizes, Upkeep
@@ -23,6 +26,7 @@ from amends.run.participant_database import home_of, transactions_on
 from amends.run.participant_events import Events
 from amends.run.participant_work import Figures, Leaving, Work, kind_of
 from amends.run.saying import Said
+from amends.run.sealing import Seals
 from amends.run.sender import Sender
 from amends.transport.base import Delivery, Destination, Listening
 from amends.transport.names import commands_of, events_of
@@ -41,14 +45,17 @@ _log = logging.getLogger("amends.participant")
 class ParticipantSession:
     """One entry of a participant."""
 
-    def __init__(self, built: Built) -> None:
+    def __init__(self, built: Built, hub: Hub) -> None:
         self._built = built
         self._transport = transport_for(built.broker)
         self._sender = Sender(self._transport)
         home = home_of(built.database, built.handlers)
         size = built.settings.transactions
         self._transactions = None if home is None else transactions_on(home, size, migrate=built.migrate)
-        self.work: Work = Work(built.handlers, self._sender, self._transactions, built.settings, built.around)
+        self.hub = hub
+        self.work: Work = Work(built.handlers, self._sender, self._transactions, built.settings, built.around, self.hub)
+        if built.keys is not None:
+            self.work.seals = Seals(built.keys, built.handlers.service.name)
         if home is not None:
             self.work.default_kind, self.work.default_awaited = home.default, home.awaited
         self._events = Events(self.work)
@@ -199,6 +206,8 @@ class ParticipantSession:
                 await self.work.command(delivery, message)
         except MessageRefused as error:
             self.work.figures.refused += 1
+            if self.hub.on:
+                self.hub.tell(MessageBuried(self.work.handlers.service.name, time.time()))
             _log.warning("a message is put aside: %s", error)
             await delivery.bury(str(error))
         except Leaving:

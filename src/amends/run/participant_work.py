@@ -26,6 +26,7 @@ from amends.decide.wire import KIND, Command, Reply, command_of, reply_message
 from amends.define.handlers import Handled, Handler, Handlers
 from amends.errors import StoreError, StoreUnavailable, TransportRefused
 from amends.message import Message
+from amends.observe.hub import OFF, Hub
 from amends.run.attempt import outcome
 from amends.run.barrier import Try
 from amends.run.chaining import handles
@@ -33,9 +34,11 @@ from amends.run.chance import Chance
 from amends.run.inbox import CommandTry, Handling, failed, reply_for, unfit
 from amends.run.inbox_batch import Batches, fits
 from amends.run.inbox_careful import DEATHS_MAX, Care, Careful, Held, Poison
+from amends.run.observing import answered
 from amends.run.outbox import LOOKS_SECONDS, Outbox
 from amends.run.outbox_rows import source_of
 from amends.run.progress import Teller
+from amends.run.sealing import Seals
 from amends.run.sender import Sender
 from amends.run.settings import Settings
 from amends.run.threads import Threads
@@ -84,10 +87,13 @@ class Work:
         transactions: Transactions | None,
         settings: Settings,
         around: Sequence[Around],
+        hub: Hub = OFF,
     ) -> None:
         self.handlers = handlers
         self.sender = sender
         self.transactions = transactions
+        self.hub = hub
+        self.seals: Seals | None = None
         self.settings = settings
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         self.deadlines: Deadlines = Deadlines(self.loop)
@@ -98,10 +104,9 @@ class Work:
         self.default_awaited: bool = False
         self.figures: Figures = Figures()
         self.careful: Careful | None = None if transactions is None else Careful(transactions)
-        self.outbox: Outbox | None = None
-        self.teller: Teller = Teller(sender, handlers.service.name, on=settings.progress)
-        if transactions is not None:
-            self.outbox = Outbox(transactions, sender, handlers.service.name, self.teller)
+        name, way = handlers.service.name, transactions
+        self.teller: Teller = Teller(sender, name, on=settings.progress)
+        self.outbox: Outbox | None = None if way is None else Outbox(way, sender, name, self.teller, hub)
         self.trouble: str = ""  # why the database cannot be worked with at the moment
         self.leaving: asyncio.Event = asyncio.Event()
         self.source: str = source_of(handlers.service.name)
@@ -137,7 +142,7 @@ class Work:
         command = command_of(message)
         try:
             care = self.care(times_of(delivery, command), command)
-            reply = await self.guarded(care, lambda alone: self.answer(command, alone=alone))
+            reply = await self.guarded(care, lambda alone: answered(self, command, alone=alone))
         except Poison:
             self.figures.poison += 1
             _log.error("a command of saga %s is not done any more: %s", command.key, POISON)
@@ -264,7 +269,7 @@ class Work:
         try:
             with _AtWork(self.at_work, handling):
                 if self.has_around:
-                    message = await surrounded(it, handling.context, lambda: self.until_told(transactions, it))
+                    message = await surrounded(it, lambda: self.until_told(transactions, it))
                 else:
                     message = await self.until_told(transactions, it)
         finally:

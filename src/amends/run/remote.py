@@ -94,6 +94,8 @@ class Remote:
         command = command_of(live, address, phase)
         token = self._replies.tokens.make(command.namespace, command.saga, command.step, command.round, command.phase)
         complete = command._replace(token=token, reply_to=replies_of(self._name).name)
+        if live.eye is not None:
+            complete = complete._replace(trace=live.eye.sent(complete))
         message = command_message(complete, f"{self._worker.operation():x}", self._source)
         refused = partial(self._refused, live, command)
         self._sender.post(commands_of(command.type.partition(".")[0]), message, refused)

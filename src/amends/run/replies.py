@@ -23,6 +23,7 @@ from amends.decide.wire import Reply, reply_of
 from amends.define.values import describe
 from amends.errors import MessageRefused, StoreError
 from amends.run import mailbox
+from amends.run.sealed_mail import sealed
 from amends.run.tokens import Tokens
 from amends.store.base import Fate, NewMail
 from amends.transport.base import Delivery
@@ -167,7 +168,8 @@ class Replies:
 
     def _mail(self, reply: Reply, delivery: Delivery) -> None:
         body = mailbox.reply_body(reply, self._worker.settings.payload_bytes)
-        self._mails.append((NewMail(reply.key, _mail_id(delivery, body), "reply", body), delivery))
+        mail = NewMail(reply.key, _mail_id(delivery, body), "reply", body)
+        self._mails.append((sealed(mail, self._worker.seals), delivery))
 
     async def _send(self) -> None:
         """Write mails, as many at once as have come."""

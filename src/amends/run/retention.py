@@ -19,6 +19,7 @@ from contextlib import aclosing
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
+from amends.decide.bulk import ENDED
 from amends.errors import StoreError
 from amends.run.transactions import INBOX_SECONDS, Transactions
 from amends.store.base import Store
@@ -74,6 +75,12 @@ async def count_ended(store: Store, before: float) -> int:
             return count
 
 
+async def forget_bulks(store: Store, before: float) -> None:
+    """Forget the bulk operations that ended before an instant, each in a transaction of its own. Raises StoreError."""
+    while await store.bulks.forget(ENDED, before, 1):
+        pass
+
+
 def forgetting(inbox: Transactions | None, namespace: str) -> Forget | None:
     """What is to be done about an inbox before its sagas go."""
     return None if inbox is None else lambda sagas: inbox.forget(namespace, sagas, INBOX_SECONDS)
@@ -125,5 +132,6 @@ class Retention:
                 total += batch.pruned
                 await asyncio.sleep(max(REST_SECONDS, REST_SHARE * (loop.time() - began)))
                 began = loop.time()
+        await forget_bulks(self._worker.store, before)
         if total:
             _log.info("%d sagas that ended long ago are forgotten", total)

@@ -8,30 +8,28 @@ Must not: outlive its loop.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from amends import fault
-from amends.decide import messages as m
-from amends.decide.decide import decide
 from amends.define.contract import Service
 from amends.define.registry import Registry
 from amends.define.saga import Saga
 from amends.errors import (
     DefinitionError,
-    IdConflict,
     NotRunning,
     StoreUnavailable,
     TransportRefused,
     UnknownSaga,
     ValueRefused,
 )
-from amends.run import journal
+from amends.observe.events import About, SagaRequested, WorkerLeft
+from amends.observe.hub import Hub
 from amends.run.asking import Asking
 from amends.run.asking import check_id as check_id  # tools take it from here
+from amends.run.bulk_duty import Bulking, bulking_of
 from amends.run.chance import id_text
 from amends.run.committer import Committer
 from amends.run.config import Config as Config  # tools and tests take it from here
@@ -43,10 +41,13 @@ from amends.run.live import Live
 from amends.run.outcomes import Outcome, outcome_of
 from amends.run.plans import Plans
 from amends.run.remote import Services
+from amends.run.sealing import Seals, opened_or_not
+from amends.run.starting import held_write, kept_hash, new_of, same_or_conflict
+from amends.run.starting import input_hash as input_hash  # those who watch take it from here
 from amends.run.transactions import Transactions
 from amends.run.waiting import Waiting
 from amends.run.worker import Worker
-from amends.store.base import OPEN, Fate, Head, Loaded, NewSaga, SagaRow, Store, Write
+from amends.store.base import OPEN, Fate, Loaded, NewSaga, SagaRow, Store, Write
 from amends.transport.open import Broker, transport_for
 
 AWAY_PAUSE_SECONDS = 0.1
@@ -59,11 +60,14 @@ class Session(Asking, Enlisting):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.seals: Seals | None = None if config.keys is None else Seals(config.keys, config.namespace)
         self.store: Store = store_of(config.database, config.namespace, migrate=config.migrate)
         self.worker: Worker | None = None
         self.waiting: Waiting = Waiting(self.store)
         self.plans: Plans = Plans(config.registry)
+        self.hub: Hub = Hub(config.observers)
         self._committer: Committer | None = None
+        self._bulking: Bulking | None = None
         self._broken: BaseException | None = None
         self._left = False
         self._hints_due: set[int] = set()
@@ -81,9 +85,8 @@ class Session(Asking, Enlisting):
             else:
                 await self.plans.register(self.store)
                 self.store.listen(self._hinted)
-                self._committer = Committer(
-                    self.store, None, self.config.settings.batch_writes, retired=_never, broken=self._break
-                )
+                most = self.config.settings.batch_writes
+                self._committer = Committer(self.store, None, most, self.hub, retired=_never, broken=self._break)
         except BaseException:
             await self.store.close()
             raise
@@ -102,9 +105,13 @@ class Session(Asking, Enlisting):
             transactions=self._transactions(),
             threads=config.threads,
             services=services_of(config),
+            hub=self.hub,
+            seals=self.seals,
         )
         await self.worker.start()
         self.plans = self.worker.ownership.plans
+        self._bulking = bulking_of(self, self.worker)
+        self._bulking.start()
 
     def _transactions(self) -> Transactions | None:
         """The effects database, if any step takes a transaction."""
@@ -113,8 +120,12 @@ class Session(Asking, Enlisting):
     async def close(self) -> None:
         """Drain the worker, if there is one, and close the store."""
         try:
+            if self._bulking is not None:
+                await self._bulking.stop()
             if self.worker is not None:
                 await self.worker.drain()
+                if self.hub.on:
+                    self.hub.tell(WorkerLeft(self.worker.worker, self.store.now()))
             if self._committer is not None:
                 async with asyncio.timeout(self.config.settings.drain_seconds):
                     await self._committer.drain()
@@ -148,7 +159,7 @@ class Session(Asking, Enlisting):
                 return await self._started(saga, value, write, told)
         except TimeoutError:
             raise StoreUnavailable(
-                f"the saga {_new(write).key!r} is not on disk after {seconds:g} s: "
+                f"the saga {new_of(write).key!r} is not on disk after {seconds:g} s: "
                 f"{self._obstacle(write.saga)}. It is written when that passes, if this process "
                 "lives; to be sure, start it again with the same id"
             ) from None
@@ -173,7 +184,7 @@ class Session(Asking, Enlisting):
 
     async def _started(self, saga: Saga[Any, Any], value: Any, write: Write, told: asyncio.Future[Fate]) -> str:
         """The id of a saga, once it is on disk."""
-        new = _new(write)
+        new = new_of(write)
         fate = await told
         while fate is not Fate.WRITTEN:
             if fate is Fate.REFUSED:
@@ -182,7 +193,7 @@ class Session(Asking, Enlisting):
                 existing = await self._patiently(lambda: self.store.head(new.key))
                 if existing is not None:
                     await self._patiently(lambda: self.plans.refresh(self.store))
-                    _same_or_conflict(saga, new, existing, self.plans)
+                    same_or_conflict(saga, write, existing, self.plans, self.seals)
                     break
             fate = await self._start_again(saga, value, write)
         if self.worker is None:
@@ -195,7 +206,8 @@ class Session(Asking, Enlisting):
         await asyncio.sleep(AWAY_PAUSE_SECONDS)
         self._raise_if_broken()
         payload, _ = saga.program.input.admit(value, f"the input of {saga.name}", self.config.settings.payload_bytes)
-        held = _held_write(self.config, saga, payload, write.saga, _new(write)._replace(created_at=self.store.now()))
+        new = new_of(write)._replace(created_at=self.store.now())
+        held = held_write(self.config, saga, payload, write.saga, new, self.seals)
         return await self._write_start(held._replace(op=write.op), None)
 
     def _prepare(
@@ -210,19 +222,21 @@ class Session(Asking, Enlisting):
         now = self.store.now()
         internal_id = self.config.chance.uuid7(now)
         name = id_text(internal_id) if key is None else check_id(key)
+        if self.hub.on:
+            self.hub.tell(SagaRequested(About(self.config.namespace, saga.name, name, internal_id), now))
         number = self.plans.number_of(program.plan.fingerprint)
-        new = NewSaga(name, number, input_hash(saga.name, payload), now)
+        new = NewSaga(name, number, kept_hash(saga.name, payload, self.seals), now)
         worker = self.worker
         if worker is None or hold or not worker.room:
-            return _held_write(self.config, saga, payload, internal_id, new), None
+            return held_write(self.config, saga, payload, internal_id, new, self.seals), None
         live = Live(worker, program, internal_id, name, 1)
         return live.prepare(payload, kept, new), live
 
     def _held(self, saga: Saga[Any, Any], value: Any, key: str | None) -> Write:
         return self._prepare(saga, value, key, hold=True)[0]
 
-    def _same(self, saga: Saga[Any, Any], new: NewSaga, existing: SagaRow) -> None:
-        _same_or_conflict(saga, new, existing, self.plans)
+    def _same(self, saga: Saga[Any, Any], write: Write, existing: SagaRow) -> None:
+        same_or_conflict(saga, write, existing, self.plans, self.seals)
 
     def _write_start(self, write: Write, live: Live | None) -> asyncio.Future[Fate]:
         told: asyncio.Future[Fate] = self.loop.create_future()
@@ -271,6 +285,7 @@ class Session(Asking, Enlisting):
         loaded = await self._patiently(lambda: self.store.load(key))
         if loaded is None:
             raise UnknownSaga(f"the saga {key!r} has been pruned")
+        loaded = opened_or_not(loaded, self.seals)
         program = self.program_of(loaded, saga)
         return outcome_of(program, state_of(loaded))
 
@@ -343,17 +358,6 @@ def check_services(registry: Registry, services: Sequence[Service], broker: Brok
             raise DefinitionError(f"Orchestrator(broker=…): {error}") from None
 
 
-def input_hash(name: str, payload: bytes) -> bytes:
-    """What two starts with the same id must have in common."""
-    return hashlib.blake2b(payload, digest_size=16, key=name.encode()[:64]).digest()
-
-
-def _new(write: Write) -> NewSaga:
-    if write.new is None:
-        raise TypeError("a start carries its saga")
-    return write.new
-
-
 def _tell(told: asyncio.Future[Fate], fate: Fate) -> None:
     if not told.done():
         told.set_result(fate)
@@ -361,18 +365,3 @@ def _tell(told: asyncio.Future[Fate], fate: Fate) -> None:
 
 def _never() -> None:
     raise RuntimeError("a client has no registration to lose")
-
-
-def _held_write(config: Config, saga: Saga[Any, Any], payload: bytes, internal_id: bytes, new: NewSaga) -> Write:
-    """The rows of a saga that goes to whichever worker claims it."""
-    now = new.created_at
-    row = journal.encode(now, 0, decide(saga.plan, None, m.Start(payload, hold=True), now).events)
-    return Write(internal_id, 0, config.chance.operation(), row, new, Head("running", None, now))
-
-
-def _same_or_conflict(saga: Saga[Any, Any], new: NewSaga, existing: SagaRow, plans: Plans) -> None:
-    """The same id with equal saga and input is the same saga."""
-    name = plans.name_of(existing.plan)
-    if existing.input_hash != new.input_hash:
-        other = f"another input of {saga.name}" if name == saga.name else f"the saga {name or 'of another name'}"
-        raise IdConflict(f"the id {new.key!r} belongs to {other}; choose another id, or pass the same input")

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol
 
 from amends.decide.draft import Decision
 from amends.decide.events import Phase
 from amends.decide.messages import Message
+from amends.observe.hub import Hub
 from amends.run.attempt import Attempt, Runner
+from amends.run.sealing import Seals
 from amends.run.settings import Settings
 from amends.run.timers import Deadlines
 from amends.store.base import Fate, Write
@@ -30,10 +33,13 @@ class Shell(Runner, Protocol):
     loop: asyncio.AbstractEventLoop
     worker: int
     namespace: str
+    seals: Seals | None  # where payloads are sealed
     resources: dict[Any, Any]
     alone: asyncio.Lock  # held by the one attempt that runs carefully
     deadlines: Deadlines
     draining: bool
+    hub: Hub
+    context: Context  # what steps see of it is the same for all, whoever starts a saga or wakes it
 
     def now(self) -> float:
         """The store's clock."""

@@ -20,8 +20,10 @@ from amends.define.policy import Reject, seconds
 from amends.define.program import Program
 from amends.define.values import describe
 from amends.errors import LimitExceeded, ValueRefused
+from amends.run.changed_arguments import changed, codec_of
 from amends.run.outcomes import list_of
 from amends.run.settings import Settings
+from amends.run.unsaid import in_state, unsaid
 
 if TYPE_CHECKING:
     from amends.run.attempt import Attempt
@@ -51,7 +53,20 @@ class Supply:
                 given[name] = self._value("", state.input)
             else:
                 given[name] = self._other(kind, key, attempt, state)
+        if state.given and attempt.address in state.given:
+            given |= self._changed(attempt, state.given[attempt.address])
         return given
+
+    def _changed(self, attempt: Attempt, arguments: bytes) -> dict[str, Any]:
+        """What a person changed, which the compensation takes too, where it takes the same: it undoes what was done
+        with that. Raises ValueRefused."""
+        names, address = changed(arguments), attempt.address
+        same = {one.name: one for one in self._program.step(address).action.arguments if one.name in names}
+        return {
+            argument.name: codec_of(self._program, address, argument).decode(bytes(names[argument.name]))
+            for argument in attempt.call.arguments
+            if argument.name in names and argument == same.get(argument.name)
+        }
 
     def _command(self, address: str, state: State) -> bytes:
         """The command that a request builds. Raises whatever the user's function does."""
@@ -85,6 +100,10 @@ class Supply:
 
     def answer(self, question: Question, state: State, now: float) -> m.Answer:
         """Call the user's function that a question is about; what it raises is an answer too."""
+        said = self._answer(question, state, now)
+        return said._replace(error=unsaid(said.error, in_state(self._program.plan, state))) if said.error else said
+
+    def _answer(self, question: Question, state: State, now: float) -> m.Answer:
         kind, address = question.kind, question.address
         try:
             if kind == "accept":

@@ -24,9 +24,10 @@ from amends.decide.events import Phase
 from amends.decide.messages import Message
 from amends.decide.state import Action
 from amends.define.context import Context
-from amends.errors import StoreError, StoreUnavailable
+from amends.errors import StoreError, StoreUnavailable, ValueRefused
 from amends.run.attempt import Attempt, Runner, failure, inside
-from amends.run.barrier import Try, as_entry, entry_of, row_of
+from amends.run.barrier import Try, as_entry, entry_of, opened, row_of, sealed
+from amends.run.sealing import Seal
 from amends.store.effects_rows import InboxRow
 
 INBOX_SECONDS = 7 * 24 * 3600.0  # no row of the inbox goes earlier
@@ -77,7 +78,7 @@ class Transactions(ABC):
         """One attempt; how it ended, as a message for the core."""
         attempt.task = None  # a cancelled task would leave the transaction open
         it = StepTry(runner, attempt, ctx)
-        return await surrounded(it, ctx, lambda: self._until_told(it))
+        return await surrounded(it, lambda: self._until_told(it))
 
     async def once(self, it: Try) -> Message:
         """One transaction, in its turn. Raises StoreUnavailable where it is to be tried again, StoreError where
@@ -98,7 +99,7 @@ class Transactions(ABC):
         return it.given_up()
 
 
-async def surrounded(it: Try, ctx: Context, until_told: Callable[[], Awaitable[Message]]) -> Message:
+async def surrounded(it: Try, until_told: Callable[[], Awaitable[Message]]) -> Message:
     """What becomes of it, inside what the user put around it, which sees what the function raised."""
     if not it.runner.has_around:
         return await until_told()
@@ -116,7 +117,7 @@ async def surrounded(it: Try, ctx: Context, until_told: Callable[[], Awaitable[M
         return it.message
 
     try:
-        await inside(it.runner, ctx, shown)
+        await inside(it.runner, it.attempt, shown)
     except BaseException as error:
         if it.message is None:
             if own:
@@ -135,6 +136,8 @@ class StepTry(Try):
         self._live = attempt.live
         self._began = attempt.began
         self._ctx = ctx
+        seals = attempt.live.shell.seals
+        self._seal: Seal | None = None if seals is None else seals.inbox(ctx.namespace, ctx.internal_id)
 
     def away(self, error: StoreUnavailable) -> None:
         """It is to be tried again; now and then somebody is told why it takes so long."""
@@ -161,7 +164,8 @@ class StepTry(Try):
     def kept(self, message: m.Done, rows: list[InboxRow]) -> InboxRow:
         """The row that says that the function has done it."""
         if message.phase is Phase.ACTION:
-            return row_of(self.round, Entry(Kept.SUCCEEDED, result=message.result))
+            entry = sealed(Entry(Kept.SUCCEEDED, result=message.result), self._seal, self.attempt.address)
+            return row_of(self.round, entry)
         entry = entry_of(rows, self.round) or Entry(Kept.SUCCEEDED)
         return row_of(self.round, entry._replace(compensated=True))
 
@@ -183,7 +187,10 @@ class StepTry(Try):
                 return m.Done(address, phase)
             if entry.action is Kept.REJECTED:
                 return m.No(address, phase, entry.reason, sure=True)
-            return m.Done(address, phase, entry.result or b"null")
+            try:
+                return m.Done(address, phase, opened(entry, self._seal, address).result or b"null")
+            except StoreError as error:
+                return m.Failure(address, phase, f"it is done, and what it gave is not known: {error}", park=True)
         if verdict is Verdict.FENCED:
             return m.Failure(address, phase, "its compensation, or a later round, came first", final=True)
         word = (
@@ -195,6 +202,11 @@ class StepTry(Try):
         """What the function is called with; in a compensation the result is the inbox's."""
         given = self.attempt.arguments()
         entry = entry_of(rows, self.round)
+        if entry is not None:
+            try:
+                entry = opened(entry, self._seal, self.attempt.address)
+            except StoreError as error:
+                raise ValueRefused(str(error)) from None
         for argument in self.call.arguments:
             if argument.own and entry is not None and entry.result is not None:
                 given[argument.name] = self._live.program.codec_at(self.attempt.address).decode(entry.result)

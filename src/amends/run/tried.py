@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from amends.decide.events import Phase
@@ -81,6 +81,10 @@ class Tried:
     @abstractmethod
     def admit(self, result: Any) -> bytes:
         """The payload of a result. Raises ValueRefused and LimitExceeded."""
+
+    def secrets(self) -> Sequence[object]:
+        """The marked values that it knows, which nothing that it says may have."""
+        return ()
 
     def start_clock(self) -> None:
         """Begin to count the timeout."""

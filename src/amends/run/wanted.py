@@ -9,54 +9,77 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import hashlib
 import json
 import uuid
 from typing import NamedTuple, Never
 
 from amends.decide.baton import Mark, Saga, Stand
 from amends.define.values import PAYLOAD_BYTES_MAX, clean
-from amends.errors import NotAnswered, Refused, TooLate, UnknownSaga
-from amends.run.hops import mark_row
-from amends.run.mailbox import flaw_of
+from amends.errors import AmendsError, Changed, NotAnswered, Refused, TooLate, UnknownSaga
+from amends.run.asking import check_id
+from amends.run.hops import mark_from, mark_row
+from amends.run.mailbox import Wish, flaw_of
 from amends.run.transactions import Transactions
 
 REASON_CHARACTERS_MAX = 2000
 HAS_ENDED = "the saga has ended"
 ACCEPTED, TOO_LATE = "accepted", "too late"
+_ERRORS: dict[str, type[AmendsError]] = {TOO_LATE: TooLate, "changed": Changed}
 
 
 class Word(NamedTuple):
-    """What the holder of a saga says to what somebody wants: `accepted`, `refused` or `too late`."""
+    """What the holder of a saga says to what somebody wants: `accepted`, `refused`, `changed` or `too late`."""
 
     word: str
     detail: str
 
 
-class Act(NamedTuple):
-    """Something that somebody wants. verb: `cancel`, or an operator's on the step at `address`. result: of a step that
-    is resolved, as JSON."""
-
-    verb: str
-    address: str = ""
-    actor: str = ""
-    reason: str = ""
-    result: bytes | None = None
-
-
-async def keep(transactions: Transactions, service: str, key: str, act: Act, *, seconds: float) -> Mark | Word:
-    """Keep what is wanted of the saga with this id; the word at once of one that has ended. seconds: until it goes out
-    from the home's own sweep. Raises UnknownSaga, Refused, StoreError."""
-    check(act)
+async def keep(
+    transactions: Transactions, service: str, key: str, wish: Wish, *, message: str | None = None, seconds: float
+) -> Mark | Word:
+    """Keep what is wanted of the saga with this id; the word at once of one that has ended. message: an id of the
+    sender's, under which it counts once. seconds: until it goes out from the home's own sweep. Raises UnknownSaga,
+    Refused, StoreError."""
+    check(wish)
     found = await transactions.ask("home_at", json.dumps({"service": service, "key": key}))
     if not found:
         raise UnknownSaga(f"the service {service} has started no saga {key!r:.80}")
     id_, plan, fingerprint, stand, _, _ = found[0]
+    saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, service)
+    mark = mark_of(saga, uuid.uuid4().hex if message is None else _named(saga, message), wish)
+    if message is not None and (kept := await _kept_before(transactions, mark)) is not None:
+        return kept
     if stand == Stand.ENDED:
         return Word(TOO_LATE, HAS_ENDED)
-    saga = Saga(bytes.fromhex(id_), key, plan, fingerprint, service)
-    actor, reason = clean(act.actor), clean(act.reason)
-    mark = Mark(saga, uuid.uuid4().hex, act.verb, act.address, actor, reason, act.result)
-    await transactions.ask("mark_keep", mark_row(mark, service, at_home=True, seconds=seconds))
+    if not await transactions.ask("mark_keep", mark_row(mark, service, at_home=True, seconds=seconds)):
+        return await _kept_before(transactions, mark) or mark  # somebody else has just sent it
+    return mark
+
+
+def mark_of(saga: Saga, id_: str, wish: Wish) -> Mark:
+    """The mark of what is wanted: as `journey.wish_of` reads it."""
+    address = wish.person if wish.verb == "assign" else wish.address
+    value = wish.value if wish.arguments is None else wish.arguments
+    actor, reason = clean(wish.actor), clean(wish.reason)
+    return Mark(saga, id_, wish.verb, address, actor, reason, value, wish.version, wish.settled)
+
+
+def _named(saga: Saga, message: str) -> str:
+    """The id of a mark that its sender has named: the same for the same saga and name."""
+    return hashlib.blake2b(check_id(message).encode(), digest_size=16, key=saga.id).hexdigest()
+
+
+async def _kept_before(transactions: Transactions, mark: Mark) -> Mark | None:
+    """The mark, if it was kept before under its id. Raises Refused where that said something else."""
+    rows = await transactions.ask("mark_at", mark.saga.id.hex(), mark.saga.home, mark.id)
+    if not rows:
+        return None
+    if mark_from(mark.saga, *rows[0]) != mark:
+        raise Refused(
+            f"{mark.saga.key}: this id belongs to something else that was asked before, and counts once; ask this "
+            "under another"
+        )
     return mark
 
 
@@ -66,22 +89,26 @@ async def said_to(transactions: Transactions, mark: Mark) -> Word | None:
     return Word(*rows[0]) if rows and rows[0][0] else None
 
 
-def check(act: Act) -> None:
+def check(wish: Wish) -> None:
     """See that it can be kept, and carried. Raises Refused."""
-    for what, text in (("actor", act.actor), ("reason", act.reason), ("step", act.address)):
+    texts = (("actor", wish.actor), ("reason", wish.reason), ("step", wish.address), ("person", wish.person))
+    for what, text in texts:
         if len(text) > REASON_CHARACTERS_MAX:
             raise Refused(f"{what}: {len(text)} characters, the limit is {REASON_CHARACTERS_MAX}")
-    if not act.address.isprintable():
-        raise Refused(f"step: {act.address!r:.80} is the address of none")
-    if act.result is not None and (flaw := flaw_of(act.result, PAYLOAD_BYTES_MAX)):
-        raise Refused(f"the result of {act.address}: {flaw}")
+    if not wish.address.isprintable():
+        raise Refused(f"step: {wish.address!r:.80} is the address of none")
+    if not wish.person.isprintable():
+        raise Refused(f"person: {wish.person!r:.80} is the name of none")
+    for what, payload in (("result", wish.value), ("arguments", wish.arguments)):
+        if payload is not None and (flaw := flaw_of(payload, PAYLOAD_BYTES_MAX)):
+            raise Refused(f"the {what} of {wish.address}: {flaw}")
 
 
 def accepted(key: str, word: Word) -> Word:
-    """The word, if it is that something was done. Raises TooLate, Refused."""
+    """The word, if it is that something was done. Raises TooLate, Changed, Refused."""
     if word.word == ACCEPTED:
         return word
-    raise (TooLate if word.word == TOO_LATE else Refused)(f"{key}: {word.detail}")
+    raise _ERRORS.get(word.word, Refused)(f"{key}: {word.detail}")
 
 
 def unanswered(key: str, verb: str, home: str, seconds: float, has_it: str = "") -> Never:

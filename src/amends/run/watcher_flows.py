@@ -93,7 +93,7 @@ class Flows:
         flows = [flow for flow in self._flows.values() if any(one.type == message.type for one in flow.events)]
         return [Told(flow, chain.correlation, seen) for flow in flows]
 
-    async def run(self, worker: Callable[[], int], registered: Callable[[], Awaitable[object]]) -> None:
+    async def run(self, worker: Callable[[], int], registered: Callable[[int], Awaitable[object]]) -> None:
         """Fold what comes, until cancelled. worker: as who. registered: registers anew where that is gone."""
         while True:
             if not self._came:
@@ -107,12 +107,12 @@ class Flows:
             for delivery, _ in batch:
                 await delivery.ack()
 
-    async def _written(self, told: Sequence[Told], worker: int, registered: Callable[[], Awaitable[object]]) -> bool:
+    async def _written(self, told: Sequence[Told], worker: int, registered: Callable[[int], Awaitable[object]]) -> bool:
         """Whether it is on disk, or never will be."""
         try:
             await self._fold(told, worker)
         except Retired:
-            await registered()
+            await registered(worker)
             return False
         except StoreError as error:
             if not self.away:

@@ -21,6 +21,7 @@ from amends.decide.state import State
 from amends.decide.watching import Watched, fold, silent_from, sketch
 from amends.errors import ImpossibleTransition, MessageRefused, StoreDamaged
 from amends.run import journal
+from amends.run.heads import mark
 from amends.run.journey import rows_of
 from amends.run.outcomes import first_trouble, why_back
 from amends.run.session import input_hash
@@ -237,7 +238,9 @@ def _after(known: Known, rows: Sequence[tuple[bytes, journal.Row]]) -> Known:
 def _head(plan: Plan, state: State, at: float, patience: float | None) -> Head:
     """What finding the saga needs. Its `wake_at` is when it falls silent."""
     reason = state.parked or why_back(state) or None
-    return Head(str(state.status), None, silent_from(plan, state, at, patience), first_trouble(state), reason)
+    due, trouble = silent_from(plan, state, at, patience), first_trouble(state)
+    fingerprint, step = mark(plan.name, state)
+    return Head(str(state.status), None, due, trouble, reason, fingerprint=fingerprint, step=step)
 
 
 def _name(saga: Saga, taken: int) -> str:

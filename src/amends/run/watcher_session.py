@@ -86,6 +86,7 @@ class WatcherSession:
         self._tasks: list[asyncio.Task[None]] = []
         self._burying: set[asyncio.Task[None]] = set()
         self._worker = 0
+        self._registering: asyncio.Lock = asyncio.Lock()
         self._why_not = ""
         self._away: dict[str, str] = {}  # why what cannot be written
         self._pruned_at = 0.0
@@ -243,10 +244,11 @@ class WatcherSession:
 
     async def _written(self, batch: Sequence[Came]) -> bool:
         """Write; whether that is done with. What befalls one message must not befall the others."""
+        worker = self._worker
         try:
-            return await self._folder.fold(self._worker, [one.heard for one in batch])
+            return await self._folder.fold(worker, [one.heard for one in batch])
         except Retired:
-            return await self._registered() and await self._written(batch)
+            return await self._registered(worker) and await self._written(batch)
         except StoreError as error:
             self._say_away(HISTORIES, str(error))
             return False
@@ -275,9 +277,9 @@ class WatcherSession:
             await asyncio.sleep(self._config.settings.lease_seconds / BEATS)
 
     async def _renew(self) -> None:
-        hears = await self._is_current()
-        if not await self.store.renew(self._worker, self._info(hears=hears)):
-            await self._register()
+        hears, worker = await self._is_current(), self._worker
+        if not await self.store.renew(worker, self._info(hears=hears)):
+            await self._register(worker)
         self._away.pop(PRESENCE, None)
         await self._forget()
 
@@ -296,18 +298,22 @@ class WatcherSession:
             async for _ in batches(self.store, self.store.now() - keep, None):
                 await asyncio.sleep(0)
 
-    async def _register(self) -> None:
-        """Be there; those of this place that are not any more, are gone for good. Raises StoreError."""
-        now = self.store.now()
-        for row in await self.store.workers():
-            if row.retired_at is None and row.expires_at < now:
-                await self.store.deregister(row.id, survived=False)
-        self._worker = await self.store.register(self._info(hears=False))
+    async def _register(self, gone: int | None = None) -> None:
+        """Be there; those of this place that are not any more, are gone for good. gone: the number under which one of
+        its duties was not there any more; another may have seen to that already. Raises StoreError."""
+        async with self._registering:
+            if gone not in (None, self._worker):
+                return
+            now = self.store.now()
+            for row in await self.store.workers():
+                if row.retired_at is None and row.expires_at < now:
+                    await self.store.deregister(row.id, survived=False)
+            self._worker = await self.store.register(self._info(hears=False))
 
-    async def _registered(self) -> bool:
+    async def _registered(self, gone: int) -> bool:
         """Register anew; whether that could be done."""
         try:
-            await self._register()
+            await self._register(gone)
         except StoreError as error:
             self._say_away(HISTORIES, str(error))
             return False

@@ -8,6 +8,7 @@ Must not: decide, write SQL, or talk to users.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import os
 import socket
@@ -23,7 +24,7 @@ from amends.define.context import Context
 from amends.define.registry import Registry
 from amends.define.resources import Resources
 from amends.errors import AmendsError, StoreError, StoreUnavailable
-from amends.run import mailbox
+from amends.observe.hub import OFF, Hub
 from amends.run.attempt import Attempt
 from amends.run.chance import Chance
 from amends.run.committer import Committer
@@ -31,6 +32,8 @@ from amends.run.live import Live
 from amends.run.ownership import Ownership
 from amends.run.remote import Remote, Services
 from amends.run.retention import Retention
+from amends.run.sealed_mail import understood
+from amends.run.sealing import Seals
 from amends.run.settings import Settings
 from amends.run.threads import Threads
 from amends.run.timers import Deadlines
@@ -67,12 +70,16 @@ class Worker:
         transactions: Transactions | None = None,
         threads: Executor | None = None,
         services: Services | None = None,
+        seals: Seals | None = None,
+        hub: Hub = OFF,
     ) -> None:
         self.store = store
         self.registry = registry
         self.settings = settings
         self.namespace = namespace
+        self.seals: Seals | None = seals
         self.waiting = waiting
+        self.hub = hub
         self.resources: dict[Any, Any] = {}
         self.worker: int = 0
         self.lives: dict[bytes, Live] = {}
@@ -106,6 +113,7 @@ class Worker:
         """Open the resources, register, take over what is there, and look for work from now on."""
         try:
             self.resources = await self._providers.open(self._stack)
+            self.context: contextvars.Context = contextvars.copy_context()
             if self._transactions is not None:
                 await self._transactions.open()
             await self._remote.open()
@@ -121,9 +129,8 @@ class Worker:
         """Be a worker that was never there before. Gives when it was asked for: the lease counts from there."""
         asked = self.loop.time()
         self.worker = await self.store.register(self.info())
-        self._committer = Committer(
-            self.store, self.worker, self.settings.batch_writes, retired=self.retired, broken=self.broken
-        )
+        most = self.settings.batch_writes
+        self._committer = Committer(self.store, self.worker, most, self.hub, retired=self.retired, broken=self.broken)
         return asked
 
     def info(self) -> WorkerInfo:
@@ -131,8 +138,7 @@ class Worker:
         return WorkerInfo(socket.gethostname(), os.getpid(), self.ownership.plans.exact, self.settings.lease_seconds)
 
     async def drain(self) -> None:
-        """Finish what is in flight, let everything go, and leave. Gives up waiting after
-        `drain_seconds`; what is in flight then is unresolved to whoever takes over."""
+        """Finish what is in flight, let everything go, and leave. What still is after `drain_seconds` is unresolved."""
         if self.draining:
             return
         fault.point("drain.before")
@@ -337,7 +343,7 @@ class Worker:
                 continue
             live.mails.add(mail.message)
             try:
-                live.tell(*mailbox.understood(mail, live, live_workers))
+                live.tell(*understood(mail, live, live_workers))
             except Exception as error:  # noqa: BLE001  # what befalls one saga must not befall the others
                 self.broke(live, error)
 

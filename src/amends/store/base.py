@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Literal, Protocol
 
+from amends.store.bulk import Bulks
+from amends.store.finding import Finder
 from amends.store.rows import (
     OPEN,
     Ended,
@@ -114,6 +116,12 @@ class Store(Protocol):
 
     leases: bool
     """Whether registrations expire. Without, one worker at a time holds the whole store."""
+
+    bulks: Bulks
+    """The bulk operations of the namespace."""
+
+    finder: Finder
+    """Its sagas, for people who look among very many."""
 
     async def open(self, *, work: bool) -> None:
         """Connect and check; a file is migrated too. `work`: this process is going to register a worker.
@@ -288,6 +296,10 @@ class Store(Protocol):
     async def count(self, *, open_only: bool = False) -> dict[tuple[int, str], int]:
         """How many sagas there are, by plan and status. The open ones alone are counted without
         a look at those that ended."""
+        ...
+
+    async def lengths(self, sagas: Sequence[bytes]) -> list[int]:
+        """How many rows the journal of each has, 0 where there is none."""
         ...
 
     async def overdue(self, before: float, limit: int) -> list[SagaRow]:

@@ -27,6 +27,7 @@ SQL = statements("sqlite_effects")
 MIGRATIONS = migrations("sqlite_effects")
 Row = tuple[Any, ...]
 CODE_VERSION = MIGRATIONS[-1][0]
+_READS = frozenset(name for name, statement in SQL.items() if statement.startswith("SELECT"))
 # sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction"
 _ROLL_BACK = {
     sqlite3.SQLITE_FULL,
@@ -174,7 +175,7 @@ def _schema(connection: sqlite3.Connection) -> tuple[int, int]:
     there = {str(row[0]) for row in rows}
     if "amends_inbox_version" not in there:
         return len(there), 0
-    version, floor = connection.execute("SELECT version, floor FROM amends_inbox_version").fetchone()
+    version, floor = connection.execute(SQL["version"]).fetchone()
     return int(version), int(floor)
 
 
@@ -265,10 +266,15 @@ def forget(connection: sqlite3.Connection, namespace: str, sagas: Sequence[bytes
 
 
 def ask(connection: sqlite3.Connection, name: str, values: Sequence[object]) -> list[Row]:
-    """A statement of the services' own, in a transaction of its own; gives its rows."""
+    """A statement of the services' own, in a transaction of its own; gives its rows. One that only reads keeps nobody
+    from writing."""
     take_back(connection)
-    in_turn(connection, "BEGIN IMMEDIATE")
     try:
+        if name in _READS:
+            connection.execute("BEGIN")
+            in_turn(connection, SQL["version"])  # it waits while a commit shuts readers out
+        else:
+            in_turn(connection, "BEGIN IMMEDIATE")
         rows = fetch(connection, name, values)
         commit(connection)
     except BaseException:

@@ -3,7 +3,8 @@
 A session joins the step's transaction behind a savepoint of its own, so its commit() and rollback()
 end that savepoint and nothing else; what it has not flushed is flushed when the step returns.
 
-Guarantees: connection and session are closed with the step, whoever still holds them.
+Guarantees: connection and session are closed with the step, whoever still holds them; no connection of an engine of our
+own outlives its lender and its step.
 Must not: dispose of an engine of the user's.
 """
 
@@ -19,6 +20,7 @@ import sqlalchemy
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
+from sqlalchemy.util import greenlet_spawn
 
 from amends.errors import DefinitionError
 from amends.store.effects_over import already_over, connection_of
@@ -90,18 +92,35 @@ class _Lender:
 
     def __init__(self, given: Given, *, session: bool) -> None:
         self._given = given
-        self._session = session
+        self._sessions = given.sessions if session else None
+        self._pool = given.engine.pool  # an engine that is disposed of has another
+        self._closed = False
 
     async def open(self) -> None:
         """An engine connects when it is used."""
+
+    async def close(self) -> None:
+        """A step may still hold a connection: it is closed when that comes back."""
+        if self._given.own:
+            self._closed = True
+            await self._dispose()
+
+    async def came_back(self) -> None:
+        """A connection is in the pool again, where nobody takes it any more if this is closed."""
+        if self._closed:
+            await self._dispose()
+
+    async def _dispose(self) -> None:
+        self._pool.dispose()
 
 
 class _Transaction:
     """A transaction on a connection, which may be lent as a session."""
 
-    def __init__(self, connection: Any, sessions: Callable[..., Any] | None) -> None:
+    def __init__(self, connection: Any, sessions: Callable[..., Any] | None, lender: _Lender) -> None:
         self._connection = connection
         self._sessions = sessions
+        self._lender = lender
         self._session: Any = None
         self.given: Any = connection
 
@@ -125,15 +144,11 @@ class SqlalchemyLender(_Lender):
 
     awaited = False
 
-    async def close(self) -> None:
-        if self._given.own:
-            self._given.engine.dispose()
-
     async def once(self, name: str, *values: object) -> Sequence[Row] | None:
         return None
 
     async def lend(self) -> Transaction:
-        return Transaction(self._given.engine.connect(), self._given.sessions if self._session else None)
+        return Transaction(self._given.engine.connect(), self._sessions, self)
 
 
 class Transaction(_Transaction):
@@ -173,6 +188,7 @@ class Transaction(_Transaction):
             with suppress(SQLAlchemyError):
                 self._session.close()
         self._connection.close()
+        await self._lender.came_back()
 
     def interrupt(self) -> None:
         self._interrupted = True  # a request to cancel that comes late must not meet the next step
@@ -185,9 +201,8 @@ class AsyncSqlalchemyLender(_Lender):
 
     awaited = True
 
-    async def close(self) -> None:
-        if self._given.own:
-            await self._given.engine.dispose()
+    async def _dispose(self) -> None:
+        await greenlet_spawn(self._pool.dispose)
 
     async def once(self, name: str, *values: object) -> Sequence[Row] | None:
         return None
@@ -199,7 +214,7 @@ class AsyncSqlalchemyLender(_Lender):
             await connection.invalidate()
             await connection.close()
             connection = await self._given.engine.connect()
-        return AsyncTransaction(connection, self._given.sessions if self._session else None)
+        return AsyncTransaction(connection, self._sessions, self)
 
 
 class AsyncTransaction(_Transaction):
@@ -273,6 +288,7 @@ class AsyncTransaction(_Transaction):
             with suppress(SQLAlchemyError):
                 await self._session.close()
         await self._connection.close()
+        await self._lender.came_back()
 
     def interrupt(self) -> None:
         """A cancelled task cancels its statement by itself."""

@@ -32,6 +32,10 @@ from amends.store.base import (
     WorkerRow,
     Write,
 )
+from amends.store.bulk import Bulks
+from amends.store.bulk_memory import MemoryBulks
+from amends.store.finding import Finder
+from amends.store.finding_memory import MemoryFinder
 from amends.store.memory_database import MemoryDatabase
 from amends.store.rows import id_bound
 
@@ -47,6 +51,8 @@ class MemoryStore:
         self._db = MemoryDatabase() if database is None else database
         self._open = False
         self._listener: Callable[[str], None] | None = None
+        self.bulks: Bulks = MemoryBulks(lambda: self._up().bulks, self.now)
+        self.finder: Finder = MemoryFinder(self._up)
 
     async def open(self, *, work: bool) -> None:
         self._open = True
@@ -258,6 +264,9 @@ class MemoryStore:
         for saga in (self._up().open if open_only else self._up().sagas).values():
             counts[saga.plan, saga.status] = counts.get((saga.plan, saga.status), 0) + 1
         return counts
+
+    async def lengths(self, sagas: Sequence[bytes]) -> list[int]:
+        return [len(self._up().journal.get(saga, ())) for saga in sagas]
 
     async def overdue(self, before: float, limit: int) -> list[SagaRow]:
         late = [saga for saga in self._up().open.values() if saga.owner is None and _is_due(saga, before)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from amends.store.base import OPEN, Fate, MailRow, NewMail, NewSaga, PlanRow, SagaRow, TokenKey, WorkerRow, Write
+from amends.store.bulk_memory import Kept
 
 Entry = tuple[int, bytes]  # operation number and row
 
@@ -34,6 +35,7 @@ class MemoryDatabase:
     listeners: list[Callable[[str], None]] = field(default_factory=list)
     open: dict[bytes, SagaRow] = field(default_factory=dict)
     mail_ids: dict[tuple[bytes, str], int] = field(default_factory=dict)
+    bulks: dict[str, Kept] = field(default_factory=dict)
 
     def put(self, saga: SagaRow) -> None:
         """Keep a head; the open ones once more by themselves, so that nothing walks over the rest."""
@@ -61,7 +63,7 @@ class MemoryDatabase:
             self.put(_head(write.saga, write.new))
         if write.head is not None:
             old = self.sagas[write.saga]
-            status, owner, wake_at, stuck, reason, plan = write.head
+            status, owner, wake_at, stuck, reason, plan, assigned, note, fingerprint, step = write.head
             self.put(
                 old._replace(
                     status=status,
@@ -70,6 +72,10 @@ class MemoryDatabase:
                     stuck=stuck,
                     reason=reason,
                     plan=old.plan if plan is None else plan,
+                    assigned=assigned,
+                    note=note,
+                    fingerprint=fingerprint,
+                    step=step,
                     updated_at=now,
                 )
             )
@@ -96,6 +102,7 @@ class MemoryDatabase:
         """Take a mail, and with a word answer it."""
         self.taken.add(mail.id)
         if word is None:
+            self.mails[mail.id] = self.open_mails[mail.id] = mail._replace(detail=detail)
             return
         del self.open_mails[mail.id]
         self.mails[mail.id] = mail._replace(answer=word, detail=detail, answered_at=self.clock())

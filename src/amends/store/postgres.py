@@ -34,6 +34,10 @@ from amends.store.base import (
     WorkerRow,
     Write,
 )
+from amends.store.bulk import Bulks
+from amends.store.bulk_postgres import PostgresBulks
+from amends.store.finding import Finder
+from amends.store.finding_postgres import PostgresFinder
 from amends.store.postgres_batch import fit
 from amends.store.postgres_check import check_server
 from amends.store.postgres_clock import ServerClock
@@ -70,6 +74,8 @@ class PostgresStore:
         self._lines = Lines(self.place, "amends", SETTINGS, LINES)
         self._hints: PostgresHints | None = None
         self._join: PostgresJoin | None = None
+        self.bulks: Bulks = PostgresBulks(self._lines.fetch, lambda: self._number)
+        self.finder: Finder = PostgresFinder(self._lines.fetch, lambda: self._number)
 
     async def open(self, *, work: bool) -> None:
         self._work = work
@@ -248,6 +254,10 @@ class PostgresStore:
             self._looks.fetch("count_open", self._number) if open_only else self._lines.fetch("count", self._number)
         )
         return {(plan, status): number for plan, status, number in rows}
+
+    async def lengths(self, sagas: Sequence[bytes]) -> list[int]:
+        found = {row[0]: row[1] for row in await self._lines.fetch("lengths", self._number, list(sagas))}
+        return [found.get(saga) or 0 for saga in sagas]
 
     async def overdue(self, before: float, limit: int) -> list[SagaRow]:
         return [SagaRow(*row) for row in await self._lines.fetch("overdue", self._number, before, limit)]

@@ -24,10 +24,10 @@ class Batch:
 
     def __init__(self, writes: Sequence[Write]) -> None:
         self.sagas: int = 0
-        self.added: tuple[Column, ...] = tuple([] for _ in range(10))
+        self.added: tuple[Column, ...] = tuple([] for _ in range(12))
         self.first: tuple[Column, ...] = tuple([] for _ in range(4))
         self.further: tuple[Column, ...] = tuple([] for _ in range(4))
-        self.changed: tuple[Column, ...] = tuple([] for _ in range(7))
+        self.changed: tuple[Column, ...] = tuple([] for _ in range(11))
         self.answers: tuple[Column, ...] = tuple([] for _ in range(4))
         for _, group in groupby(sorted(writes, key=_saga_of), _saga_of):
             self._add(list(group))
@@ -35,8 +35,10 @@ class Batch:
     @property
     def columns(self) -> list[Column | None]:
         """All of them, in the statement's order. An empty one is NULL, which is no rows either, and costs the
-        driver a fraction of a microsecond in place of two."""
-        return [column or None for part in self._parts() for column in part]
+        driver a fraction of a microsecond in place of two; what hardly a saga has is NULL where none has it."""
+        kept = [column or None for part in self._parts() for column in part]
+        seldom = (*self.changed[7:], *self.added[10:])
+        return [*kept, *(column if any(column) else None for column in seldom)]
 
     @property
     def rows(self) -> int:
@@ -44,7 +46,7 @@ class Batch:
         return len(self.first[0]) + len(self.further[0])
 
     def _parts(self) -> tuple[tuple[Column, ...], ...]:
-        return self.added, self.first, self.further, self.changed, self.answers
+        return self.added[:10], self.first, self.further, self.changed[:7], self.answers
 
     def _add(self, writes: list[Write]) -> None:
         """One saga's part. What does not follow upon the row before it is left out: it is lost."""
@@ -58,8 +60,9 @@ class Batch:
         if first.new is not None:
             self._add_new(first.saga, first.new, head)
         elif head is not None:
-            status, owner, wake_at, stuck, reason, plan = head
-            _append(self.changed, first.saga, status, owner, wake_at, fit(stuck), fit(reason), plan)
+            status, owner, wake_at, stuck, reason, plan, *said = head
+            values = (first.saga, status, owner, wake_at, fit(stuck), fit(reason), plan, *map(fit, said))
+            _append(self.changed, *values)
 
     def _add_further(self, writes: list[Write], head: Head | None) -> Head | None:
         """The rows that follow the first; gives the head that stands in the end."""
@@ -79,7 +82,7 @@ class Batch:
         if head is None:
             raise TypeError("a new saga comes with its head")
         plan = new.plan if head.plan is None else head.plan
-        status, owner, wake_at, stuck, reason, _ = head
+        status, owner, wake_at, stuck, reason, _, _, _, fingerprint, step = head
         _append(
             self.added,
             saga,
@@ -92,6 +95,8 @@ class Batch:
             new.input_hash,
             fit(stuck),
             fit(reason),
+            fingerprint,
+            fit(step),
         )
 
 
@@ -100,7 +105,7 @@ def starts(writes: Sequence[Write]) -> list[Column]:
     if any(write.new is None or write.head is None or write.head.owner is not None for write in writes):
         raise ValueError("a client may only add sagas, and own none")
     batch = Batch(writes)
-    saga, key, plan, status, _, *rest = batch.added
+    saga, key, plan, status, _, *rest = batch.added[:10]
     return [saga, key, plan, status, *rest, *batch.first]
 
 

@@ -193,7 +193,7 @@ def _text(value: object) -> str | None:
 
 
 def _saga_row(row: Row) -> SagaRow:
-    return SagaRow._make((bytes.fromhex(row[0].replace("-", "")), *row[1:12], bytes.fromhex(row[12])))
+    return SagaRow._make((bytes.fromhex(row[0].replace("-", "")), *row[1:12], bytes.fromhex(row[12]), *row[13:]))
 
 
 def _tell_apart(error: Exception) -> None:

@@ -23,7 +23,7 @@ from amends.store.postgres_errors import ELSEWHERE, FAILED, LOST, translate
 from amends.store.postgres_place import Place
 from amends.store.sql import statements
 
-SQL = statements("postgres")
+SQL = statements("postgres") | statements("postgres_bulk") | statements("postgres_finding")
 IDLE = "idle_in_transaction_session_timeout"
 IDLE_SECONDS_MIN = 0.5  # below it a busy machine alone would look like a frozen client
 Record: TypeAlias = "asyncpg.Record"

@@ -31,8 +31,12 @@ async def upgrade(line: Line) -> list[int]:
 
 
 async def _apply(line: Line, sql: Mapping[str, str], scripts: Sequence[tuple[int, str]]) -> list[int]:
+    async with line.transaction() as connection:
+        there, _ = await _schema(connection, sql)  # mostly all of it
     applied: list[int] = []
     for number, script in scripts:
+        if number <= there:
+            continue
         async with line.transaction() as connection:
             await connection.execute("SET LOCAL lock_timeout = 0")  # whoever migrates now is waited for
             await connection.execute(sql["schema_lock"], timeout=MIGRATION_SECONDS)

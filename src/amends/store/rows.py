@@ -29,7 +29,8 @@ class Head(NamedTuple):
     """What finding a saga needs.
 
     owner: a worker, or None for a saga that waits or ended. wake_at: when an unowned one is
-    due. stuck: its first stuck step, in words. reason: why it is parked or went back.
+    due. stuck: its first stuck step, in words. reason: why it is parked or went back. fingerprint, step: of what went
+    wrong, and where.
     """
 
     status: str
@@ -38,6 +39,10 @@ class Head(NamedTuple):
     stuck: str | None = None
     reason: str | None = None
     plan: int | None = None  # where the saga moved to another plan
+    assigned: str | None = None  # the person who sees to it
+    note: str | None = None  # the last one that somebody left
+    fingerprint: str | None = None
+    step: str | None = None
 
 
 class MailAnswer(NamedTuple):
@@ -135,6 +140,10 @@ class SagaRow(NamedTuple):
     reason: str | None
     stalled: str | None
     input_hash: bytes
+    assigned: str | None = None
+    note: str | None = None
+    fingerprint: str | None = None
+    step: str | None = None
 
 
 class Loaded(NamedTuple):
@@ -154,7 +163,7 @@ class NewMail(NamedTuple):
 
 
 class MailRow(NamedTuple):
-    """A mail as it is read. `answer` is None until it was taken."""
+    """A mail as it is read. `answer` is None until it was answered, and `detail` until it was taken."""
 
     id: int
     saga: bytes
@@ -165,6 +174,11 @@ class MailRow(NamedTuple):
     answer: str | None
     detail: str | None
     answered_at: float | None
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a decision knows of it."""
+        return self.answer is not None or self.detail is not None
 
 
 class Peek(NamedTuple):

@@ -36,7 +36,11 @@ from amends.store.base import (
     WorkerRow,
     Write,
 )
+from amends.store.bulk import Bulks
+from amends.store.bulk_sqlite import SqliteBulks
 from amends.store.clock import Clock
+from amends.store.finding import Finder
+from amends.store.finding_sqlite import SqliteFinder
 from amends.store.hints import Hints
 from amends.store.rows import mail_of
 from amends.store.sqlite_check import check_file
@@ -45,7 +49,7 @@ from amends.store.sqlite_errors import moved
 from amends.store.sqlite_file import CODE_VERSION, MIGRATIONS, SQL, check_place, connect, schema_at
 from amends.store.sqlite_join import SqliteTransaction
 from amends.store.sqlite_lock import WorkerLock
-from amends.store.sqlite_read import find_rows, forget, look_for_old
+from amends.store.sqlite_read import find_rows, forget, lengths, look_for_old
 from amends.store.sqlite_thread import ConnectionThread
 from amends.store.sqlite_transaction import in_turn, reading, writing
 
@@ -68,6 +72,8 @@ class SqliteStore:
         self._thread = ConnectionThread(self.path)
         self._hints: Hints | None = None
         self._work = False
+        self.bulks: Bulks = SqliteBulks(self._read, self._write, lambda: self._number, self.now)
+        self.finder: Finder = SqliteFinder(self._read, lambda: self._number)
 
     async def open(self, *, work: bool) -> None:
         self._work = work
@@ -127,14 +133,7 @@ class SqliteStore:
     # Workers
 
     async def register(self, info: WorkerInfo) -> int:
-        def job(connection: sqlite3.Connection) -> int:
-            now = self.now()
-            connection.execute(SQL["worker_tidy"], (self._number, now - TIDY_SECONDS))
-            plans = json.dumps(info.plans)
-            row = (self._number, info.host, info.pid, plans, now, now + info.lease_seconds)
-            return int(connection.execute(SQL["worker_add"], row).lastrowid or 0)
-
-        return await self._write(job)
+        return await self._write(lambda connection: _add_worker(connection, self._number, info, self.now()))
 
     async def renew(self, worker: int, info: WorkerInfo) -> bool:
         values = (self.now() + info.lease_seconds, json.dumps(info.plans), worker)
@@ -272,6 +271,9 @@ class SqliteStore:
         rows = await self._rows("count_open" if open_only else "count", self._number)
         return {(row[0], row[1]): row[2] for row in rows}
 
+    async def lengths(self, sagas: Sequence[bytes]) -> list[int]:
+        return await self._read(partial(lengths, self._number, sagas))
+
     async def overdue(self, before: float, limit: int) -> list[SagaRow]:
         return [SagaRow(*row) for row in await self._rows("overdue", self._number, before, limit)]
 
@@ -358,6 +360,12 @@ class SqliteStore:
 def _plan_number(connection: sqlite3.Connection, namespace: int, fingerprint: str) -> int:
     row = connection.execute(SQL["plan_number"], (namespace, fingerprint)).fetchone()
     return 0 if row is None else int(row[0])
+
+
+def _add_worker(connection: sqlite3.Connection, namespace: int, info: WorkerInfo, now: float) -> int:
+    connection.execute(SQL["worker_tidy"], (namespace, now - TIDY_SECONDS))
+    row = (namespace, info.host, info.pid, json.dumps(info.plans), now, now + info.lease_seconds)
+    return int(connection.execute(SQL["worker_add"], row).lastrowid or 0)
 
 
 def _send(connection: sqlite3.Connection, namespace: int, mail: NewMail, now: float) -> MailRow | None:

@@ -141,6 +141,8 @@ def _new_row(namespace: int, write: Write, now: float) -> tuple[object, ...]:
         head.stuck,
         head.reason,
         new.input_hash,
+        head.fingerprint,
+        head.step,
     )
 
 
@@ -148,4 +150,4 @@ def _change_row(namespace: int, write: Write, now: float) -> tuple[object, ...]:
     head = write.head
     if head is None:
         raise TypeError("only a write with a head changes it")
-    return (head.status, head.owner, head.wake_at, head.stuck, head.reason, head.plan, now, namespace, write.saga)
+    return (*head, now, namespace, write.saga)  # the statement has a head's fields in their order

@@ -27,6 +27,12 @@ def find_rows(connection: sqlite3.Connection, namespace: int, wanted: Filter) ->
     return [SagaRow(*row) for row in connection.execute(SQL[wanted.statement], values)]
 
 
+def lengths(namespace: int, sagas: Sequence[bytes], connection: sqlite3.Connection) -> list[int]:
+    """How many rows the journal of each has."""
+    found = (connection.execute(SQL["length"], (namespace, saga)).fetchone() for saga in sagas)
+    return [0 if row is None else int(row[0]) for row in found]
+
+
 def look_for_old(
     namespace: int, before: float, after: bytes | None, limit: int, connection: sqlite3.Connection
 ) -> Ended:

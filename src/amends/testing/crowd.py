@@ -13,6 +13,7 @@ from typing import Any
 from amends.decide.state import Action, State
 from amends.define.nodes import Signal, wait_for
 from amends.errors import NotAnswered, Refused, TooLate
+from amends.run.mailbox import Wish, act_mail
 from amends.run.session import Session, state_of
 from amends.testing.laws import Laws, Wanted
 
@@ -90,12 +91,16 @@ class Crowd:
             verb, address = self._verb(state)
             self.laws.counts[f"operator {verb}"] += 1
             result = b'"by hand"' if verb == "resolve" else None
-            told = await self._ask(
-                self.session.act(wanted.key, verb, address, actor="bob", reason="it is mended", result=result)
-            )
-            wanted.acts.append((verb, told))
+            if self.chance.random() < 0.2:  # which moves nothing, and is in nobody's way
+                await self._do(wanted, Wish("note", "", "bob", "hm"))
+                await self._do(wanted, Wish("assign", "", "bob", person="bob"))
+            wish = Wish(verb, address, "bob", "it is mended", result, version=len(loaded.rows))
+            wanted.acts.append((verb, await self._do(wanted, wish)))
             await asyncio.sleep(5.0)
         self.laws.fail(wanted, "an operator cannot bring it to its end")
+
+    async def _do(self, wanted: Wanted, wish: Wish) -> str:
+        return await self._ask(self.session.ask(act_mail(wanted.key, self.session.message_id(), wish)))
 
     def _verb(self, state: State) -> tuple[str, str]:
         """What the operator does next, and to which step."""

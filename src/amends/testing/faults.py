@@ -37,6 +37,8 @@ from amends.store.base import (
     WorkerRow,
     Write,
 )
+from amends.store.bulk import Bulks
+from amends.store.finding import Finder
 
 T = TypeVar("T")
 
@@ -131,6 +133,8 @@ class FaultyStore:
         self._store = store
         self._gate = gate
         self.leases: bool = store.leases
+        self.bulks: Bulks = store.bulks  # beside the gate: what comes of them is mail
+        self.finder: Finder = store.finder  # it only reads
 
     def now(self) -> float:
         return self._store.now()
@@ -248,6 +252,9 @@ class FaultyStore:
 
     async def count(self, *, open_only: bool = False) -> dict[tuple[int, str], int]:
         return await self._store.count(open_only=open_only)
+
+    async def lengths(self, sagas: Sequence[bytes]) -> list[int]:
+        return await self._store.lengths(sagas)
 
     async def overdue(self, before: float, limit: int) -> list[SagaRow]:
         return await self._store.overdue(before, limit)

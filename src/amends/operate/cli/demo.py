@@ -13,7 +13,9 @@ import shutil
 import signal
 import sys
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import click
 from rich.console import Console
@@ -24,10 +26,11 @@ from amends.operate.demo.plain import PlainShow
 from amends.operate.demo.process import WorkerDied
 from amends.operate.demo.story import Result, Show, Story, Tempo
 from amends.operate.demo.system import Run
-from amends.operate.demo.weather import ORDERS_MAX, ORDERS_MIN, orders_of
+from amends.operate.demo.weather import ORDERS_MAX, ORDERS_MIN, SIBLINGS_AMONG, orders_of
 
 ORDERS = 40
 INTERRUPTED = 130
+T = TypeVar("T", covariant=True)
 
 
 @click.command()
@@ -40,7 +43,23 @@ INTERRUPTED = 130
 @click.option("--plain", is_flag=True, help="Lines instead of a live table; so it is where there is no terminal.")
 @click.option("--json", "as_json", is_flag=True, help="Only a summary, as JSON.")
 @click.option("--keep", is_flag=True, help="Keep the databases, to look into them afterwards.")
-def demo(orders: int, seed: int, speed: float, fast: bool, plain: bool, as_json: bool, keep: bool) -> None:
+@click.option("--web", is_flag=True, help="Another story: with a dashboard, and parked orders for you to repair.")
+@click.option(
+    "--minutes", type=click.FloatRange(0.01, 240), default=30, show_default=True, help="With --web: when it ends."
+)
+@click.option("--port", type=click.IntRange(0, 65_535), default=0, help="With --web: the dashboard's. [default: any]")
+def demo(
+    orders: int,
+    seed: int,
+    speed: float,
+    fast: bool,
+    plain: bool,
+    as_json: bool,
+    keep: bool,
+    web: bool,
+    minutes: float,
+    port: int,
+) -> None:
     """Orders through three services, under failures and kills.
 
     Cards are declined, goods are sold out, services do their work and never say so, and the worker
@@ -51,8 +70,12 @@ def demo(orders: int, seed: int, speed: float, fast: bool, plain: bool, as_json:
       amends demo
       amends demo --orders 200 --speed 4 --keep
       amends demo --fast --json
+      amends demo --web
     """
     directory = Path(tempfile.mkdtemp(prefix="amends-demo-"))
+    if web:
+        _by_hand(directory, seed, speed, minutes, port, keep=keep)
+        return
     run, tempo = _paced(directory, orders, seed, speed, fast=fast)
     console = Console(highlight=False)
     try:
@@ -70,6 +93,31 @@ def demo(orders: int, seed: int, speed: float, fast: bool, plain: bool, as_json:
         if not keep:
             shutil.rmtree(directory, ignore_errors=True)
     sys.exit(0 if result.well else 1)
+
+
+def _by_hand(directory: Path, seed: int, speed: float, minutes: float, port: int, *, keep: bool) -> None:
+    """The story in which whoever watches does the mending."""
+    missing = [name for name in ("starlette", "uvicorn", "jinja2") if find_spec(name) is None]
+    if missing:
+        raise click.ClickException(f"the dashboard needs {', '.join(missing)}: pip install 'amends[web]'")
+    from amends.operate.demo.by_hand import ByHand, Pace
+
+    pace = Pace(0.25 / speed, 3.0 / speed, minutes * 60)
+    count = min(SIBLINGS_AMONG + int(pace.limit / pace.later), ORDERS_MAX)
+    run = Run(directory, count, seed, 0.2 / speed, 1.0, by_hand=True)
+    click.echo("amends demo: an order system, with a dashboard")
+    try:
+        asyncio.run(_until_told_to_stop(ByHand(run, pace, port, click.echo)))
+        if keep:
+            click.echo(f"amends show {run.placed[0].order.id} --database {run.url}")
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        click.echo("Stopped. The worker is stopped too.")
+        sys.exit(INTERRUPTED)
+    except WorkerDied as died:
+        raise click.ClickException(str(died)) from None
+    finally:
+        if not keep:
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _live(console: Console) -> bool:
@@ -102,7 +150,13 @@ def _story(run: Run, tempo: Tempo, show: Show) -> Result:
     return asyncio.run(_until_told_to_stop(Story(run, orders_of(run.count, run.seed), tempo, show)))
 
 
-async def _until_told_to_stop(story: Story) -> Result:
+class _Tells(Protocol[T]):
+    """A story of the demo."""
+
+    async def tell(self) -> T: ...
+
+
+async def _until_told_to_stop(story: _Tells[T]) -> T:
     """SIGTERM and a closed terminal end the demo as Ctrl-C does."""
     task = asyncio.current_task()
     if task is not None:

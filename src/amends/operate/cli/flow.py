@@ -12,24 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from amends.operate.cli.output import word
-from amends.operate.drawing import ASCII, LINES, Drawn, Strokes
+from amends.operate.drawing import ASCII, LINES, SIGNS, Drawn, Strokes
 
-_SIGNS = {
-    "pending": ("·", "."),
-    "running": ("▶", ">"),
-    "waiting": ("◷", "~"),
-    "succeeded": ("✓", "+"),
-    "completed": ("✓", "+"),
-    "rejected": ("✗", "x"),
-    "unknown": ("?", "?"),
-    "stuck": ("!", "!"),
-    "parked": ("!", "!"),
-    "skipped": ("-", "-"),
-    "closed": ("✎", "*"),
-    "compensated": ("↩", "<"),
-    "compensating": ("↩", "<"),
-    "void": ("∅", "0"),
-}
 NAME_GAP = 2
 
 
@@ -57,7 +41,7 @@ def _text(line: Drawn, left: int, kinds: int, strokes: Strokes) -> Text:
     made.append(" " * (left - len(line.stem) - len(line.name)))
     made.append_text(word(line.kind.ljust(kinds), "dim"))
     if line.status:
-        sign = _SIGNS.get(line.status, ("", ""))[strokes is ASCII]
+        sign = SIGNS.get(line.status, ("", ""))[strokes is ASCII]
         made.append_text(word(f"{sign} {line.status}".strip(), line.status))
     if line.note:
         made.append_text(word(f"  {line.note}", ""))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from amends.define.program import Program
 from amends.operate.cli.place import Place, command_line
-from amends.operate.values import Act, SagaView
+from amends.operate.values import Act, SagaLine, SagaView
 
 REASON = "--reason=say why"
 VALUE_EXAMPLE = "{}"
@@ -32,20 +32,21 @@ def next_steps(view: SagaView, place: Place, program: Program | None) -> list[Ne
     """What a person may do now, the mildest first."""
     only = sum(act.verb == "retry" for act in view.acts) == 1  # then to unpark is to retry
     acts = [act for act in view.acts if not (only and act.verb == "unpark")]
-    return [Next(act, _what(act, view), command_of(act, view.line.id, place, program)) for act in acts]
+    return [Next(act, f"{_what(act, view)}: {act.effect}", command_of(act, view.line, place, program)) for act in acts]
 
 
-def command_of(act: Act, saga_id: str, place: Place, program: Program | None) -> str:
-    """The command that does something."""
-    options, positional = place.options(), [saga_id]
+def command_of(act: Act, line: SagaLine, place: Place, program: Program | None) -> str:
+    """The command that does something to a saga, unless that has changed meanwhile."""
+    options, positional = place.options(), [line.id]
+    seen = [f"--if-version={line.version}"] if line.version else []
     if act.step:
         positional.append(act.step)
     if act.verb == "signal":
         positional.append(_example(act, program))
-        return command_line(act.verb, options=options, positional=positional)
+        return command_line(act.verb, options=[*options, *seen], positional=positional)
     if act.needs_value:
         options.append(f"--result={_example(act, program)}")
-    return command_line(act.verb, options=[*options, REASON], positional=positional)
+    return command_line(act.verb, options=[*options, REASON, *seen], positional=positional)
 
 
 def _example(act: Act, program: Program | None) -> str:

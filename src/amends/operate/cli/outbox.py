@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from amends.operate import as_json as shapes
 from amends.operate.cli.app import AppError, hosted_of
 from amends.operate.cli.output import ago, console, emit_json, word
 from amends.operate.cli.prune import span
@@ -54,7 +55,7 @@ def status(app: str | None, database: str | None, service: str | None, as_json: 
     keeping = _keeping(app, database, service)
     found = asyncio.run(sizes_of(keeping))
     if as_json:
-        emit_json({"service": keeping.service, "database": keeping.where, **found._asdict()})
+        emit_json(shapes.outbox(keeping, found))
         return
     out = console()
     out.print(word(f"{keeping.service} at {keeping.where}", ""))
@@ -88,7 +89,7 @@ def republish(since: float, app: str | None, database: str | None, service: str 
     keeping = _keeping(app, database, service)
     count = asyncio.run(republish_since(keeping, since))
     if as_json:
-        emit_json({"service": keeping.service, "database": keeping.where, "republished": count})
+        emit_json(shapes.republished(keeping, count))
         return
     events = "event is" if count == 1 else "events are"
     text = f"{count} {events} published again as soon as a participant of {keeping.service} works"

@@ -7,6 +7,7 @@ Must not: open anything.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,7 +18,10 @@ from amends.operate.cli.quote import quoted
 from amends.operate.database import check_there, url_of
 from amends.run.database import check_database, is_postgres, masked, sqlite_path
 from amends.run.orchestrator import Orchestrator
+from amends.run.sealing import Keyring
 from amends.run.session import Config
+
+KEYS_VARIABLE = "AMENDS_KEYS"
 
 
 class Place(NamedTuple):
@@ -50,6 +54,8 @@ class Place(NamedTuple):
             config = replace(config, database=self.database)
         if self.namespace is not None:
             config = replace(config, namespace=self.namespace)
+        if config.keys is None:
+            config = replace(config, keys=keys_of_environment())
         if answer_seconds is not None:
             config = replace(config, settings=replace(config.settings, answer_seconds=answer_seconds))
         return config
@@ -69,6 +75,15 @@ class Place(NamedTuple):
         if self.app is not None:
             return place_of(self.app)
         return Orchestrator(None, sagas=(), namespace=self.namespace or "default").config
+
+
+def keys_of_environment() -> Keyring | None:
+    """The keys that the environment names, to read what is sealed. Raises DefinitionError."""
+    if KEYS_VARIABLE not in os.environ:
+        return None
+    from amends.crypto import Keys  # an extra
+
+    return Keys.from_env(KEYS_VARIABLE)
 
 
 def check_given(url: str) -> None:

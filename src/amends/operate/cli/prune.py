@@ -34,6 +34,11 @@ def span(_: click.Context, option: click.Parameter, text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
+def optional_span(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    """The same, where one may be left out."""
+    return None if text is None else span(context, option, text)
+
+
 @click.command(
     "prune",
     cls=Verb,

@@ -20,7 +20,7 @@ from amends.operate.cli.flow import strokes_of
 from amends.operate.cli.next_steps import command_of, next_steps
 from amends.operate.cli.output import clock, console, emit_json, heading, print_table, value, when, word
 from amends.operate.cli.place import Place
-from amends.operate.cli.verb import Verb, json_option, place_options
+from amends.operate.cli.verb import Verb, json_option, place_options, user
 from amends.operate.homes import HomeOperations
 from amends.operate.values import Line, SagaView, StepLine
 
@@ -39,17 +39,17 @@ NEXT_STEPS = 3  # of very many stuck steps, those whose commands are printed
         "amends show order-42 --all --database=sqlite:///orders.db",
         "amends show order-42 --json | jq .steps",
         "amends show order-42 --app=orders:app   # a choreographed one, at its home",
+        "amends show order-42 --reveal   # also what is marked as secret",
     ],
 )
 @click.argument("saga_id", metavar="ID")
 @click.option("--all", "everything", is_flag=True, help="Every step and the whole history, however long they are.")
+@click.option("--reveal", is_flag=True, help="Show fields that are marked as secret; that is logged.")
 @place_options
 @json_option
-def show(
-    saga_id: str, everything: bool, database: str | None, app: str | None, namespace: str | None, as_json: bool
-) -> None:
-    place = Place(database, app, namespace)
-    view, program = asyncio.run(_read(place, saga_id))
+def show(saga_id: str, everything: bool, reveal: bool, as_json: bool, **given: str | None) -> None:
+    place = Place(**given)
+    view, program = asyncio.run(_read(place, saga_id, reveal=reveal))
     if as_json:
         emit_json(json_of(view, place, program))
         return
@@ -60,9 +60,9 @@ def show(
     print_next(out, view, place, program)
 
 
-async def _read(place: Place, saga_id: str) -> tuple[SagaView, Program | None]:
+async def _read(place: Place, saga_id: str, *, reveal: bool) -> tuple[SagaView, Program | None]:
     async with desk(place) as found:
-        view = await found.show(saga_id)
+        view = await found.show(saga_id, reveal=reveal, reader=user())
         if isinstance(found, HomeOperations):
             return view, await found.program(saga_id)
         try:
@@ -75,7 +75,7 @@ async def _read(place: Place, saga_id: str) -> tuple[SagaView, Program | None]:
 
 def json_of(view: SagaView, place: Place, program: Program | None) -> dict[str, object]:
     """A saga for scripts."""
-    return as_json.view(view, lambda act: command_of(act, view.line.id, place, program))
+    return as_json.view(view, lambda act: command_of(act, view.line, place, program))
 
 
 def print_head(out: Console, view: SagaView) -> None:
@@ -107,6 +107,11 @@ def print_head(out: Console, view: SagaView) -> None:
         facts.append(("due", when(line.due_at)))
     if line.worker is not None:
         facts.append(("worker", str(line.worker)))
+    if line.assigned:
+        facts.append(("assigned", line.assigned))
+    if line.note:
+        facts.append(("note", line.note))
+    facts.append(("version", str(line.version)))
     if view.waiting_mail:
         facts.append(("mail", f"{view.waiting_mail} not answered yet; {_who_answers(view)}"))
     for name, text in facts:
@@ -190,7 +195,7 @@ def print_history(out: Console, lines: tuple[Line, ...], total: int) -> None:
 def history_text(line: Line) -> Text:
     """One line of a history."""
     made = Text.assemble(word(f"  {clock(line.at)}  ", "dim"), word(line.text, line.tone))
-    if line.actor and line.event not in ("operated", "refused"):
+    if line.actor and line.event not in ("operated", "refused", "assigned", "noted"):
         made.append_text(word(f" (from {line.actor})", "person"))
     if line.value is not None:
         made.append_text(word(f"  {value(line.value)}", "dim"))

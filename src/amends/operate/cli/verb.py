@@ -99,7 +99,7 @@ def actor_option(command: F) -> F:
     return click.option(
         "--actor",
         envvar="AMENDS_ACTOR",
-        default=_user,
+        default=user,
         show_default="you",
         help="Who acts, for the saga's history.",
     )(command)
@@ -110,7 +110,8 @@ def reason_option(command: F) -> F:
     return click.option("--reason", required=True, help="Why, for the saga's history.")(command)
 
 
-def _user() -> str:
+def user() -> str:
+    """Who this process runs as."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

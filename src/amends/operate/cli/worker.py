@@ -13,19 +13,21 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
+from amends.observe.hub import Observer
 from amends.operate.cli.app import AppError, hosted_of
 from amends.operate.cli.exits import Exit
 from amends.operate.cli.hosting import Hosting, Sagas, Service, Watching
 from amends.operate.cli.loops import run_on_loop
 from amends.operate.cli.place import Place
 from amends.operate.cli.probes import Probes
-from amends.operate.cli.safe import safe
+from amends.operate.cli.telemetry import Watched, set_up_logs, watched_options
 from amends.operate.cli.verb import Verb, place_options
 from amends.operate.reach import Asked, Asker, out_of_reach
 from amends.run.orchestrator import Orchestrator
@@ -52,6 +54,7 @@ LEVELS = ("debug", "info", "warning", "error")
         "amends worker shop:orchestrator inventory:app payment:app",
         "amends worker --app=shop:orchestrator --log-level=warning",
         "amends worker shop:orchestrator --alive-file=/run/shop/alive --ready-file=/run/shop/ready",
+        "amends worker shop:orchestrator --metrics=9464 --log-json",
     ],
 )
 @click.argument("targets", metavar="[MODULE[:NAME]]...", nargs=-1)
@@ -77,30 +80,34 @@ LEVELS = ("debug", "info", "warning", "error")
     help="The same, but only while it is registered, the database answers and the broker is there; removed when it is "
     "asked to stop. Of several, only while all of them are.",
 )
+@watched_options
 @place_options
 def worker(
     targets: tuple[str, ...],
     log_level: str,
     alive_file: Path | None,
     ready_file: Path | None,
-    **given: str | None,
+    **given: Any,
 ) -> None:
+    watched = Watched(given.pop("metrics"), log_json=given.pop("log_json"), trace=given.pop("trace"))
     place = Place(**given)
     named = targets or ((place.app,) if place.app else ())
     if not named:
         raise click.UsageError("name what is to run, such as shop:orchestrator, or set AMENDS_APP")
-    _set_up_logs(log_level)
-    services, sagas, watchers = _parts(named, place)
+    set_up_logs(log_level, as_json=watched.log_json)
+    services, sagas, watchers = _parts(named, place, watched.observers)
     _warn(services, sagas)
     probes = Probes(alive_file, ready_file, os.environ.get("NOTIFY_SOCKET"))
     try:
         probes.prepare()
     except OSError as error:
         raise click.UsageError(f"a file for probes cannot be written: {error}") from error
-    run_on_loop(_work(Hosting(services, sagas, probes, watchers), probes))
+    run_on_loop(_work(Hosting(services, sagas, probes, watchers), probes, watched))
 
 
-def _parts(named: Sequence[str], place: Place) -> tuple[list[Service], list[Sagas], list[Watching]]:
+def _parts(
+    named: Sequence[str], place: Place, observers: tuple[Observer, ...]
+) -> tuple[list[Service], list[Sagas], list[Watching]]:
     """The participants, orchestrators and watchers that are named, checked as far as can be without opening
     anything."""
     found = [hosted_of(text) for text in named]
@@ -119,7 +126,11 @@ def _parts(named: Sequence[str], place: Place) -> tuple[list[Service], list[Saga
         if not value.config.registry.names:
             raise AppError(f"{text!r} knows no saga, so there is nothing to run")
     watchers = [Watching(text, value) for text, value in found if isinstance(value, Watcher)]
-    return services, [Sagas(text, place._replace(app=text).config()) for text, _ in orchestrators], watchers
+    configs = [(text, place._replace(app=text).config()) for text, _ in orchestrators]
+    for service in services:
+        service.participant.observed_by(*observers)
+    sagas = [Sagas(text, replace(config, observers=config.observers + observers)) for text, config in configs]
+    return services, sagas, watchers
 
 
 def _warn(services: Sequence[Service], sagas: Sequence[Sagas]) -> None:
@@ -129,22 +140,14 @@ def _warn(services: Sequence[Service], sagas: Sequence[Sagas]) -> None:
         _log.warning("%s", text)
 
 
-class SafeFormatter(logging.Formatter):
-    """Log lines for a terminal: what came from outside cannot play with it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return safe(super().format(record), lines=True)
-
-
-def _set_up_logs(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(SafeFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=level.upper())
-
-
-async def _work(hosting: Hosting, probes: Probes) -> None:
+async def _work(hosting: Hosting, probes: Probes, watched: Watched) -> None:
     stop = Stop(asyncio.get_running_loop())
-    await hosting.open()
+    await watched.open()
+    try:
+        await hosting.open()
+    except BaseException:
+        await watched.close()
+        raise
     failed = hosting.failed
     try:
         with contextlib.suppress(asyncio.CancelledError):
@@ -152,6 +155,7 @@ async def _work(hosting: Hosting, probes: Probes) -> None:
     finally:
         async with probes.leaving():
             await hosting.close()
+        await watched.close()
         stop.forget()
     for failure in failed:
         if failure.done():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amends import Context, Park, Resource, Retry, Saga, pivot, step
+from amends import Context, Park, Resource, Retry, Saga, Secret, pivot, step
 from amends.operate.demo.services import CourierRefuses, Declined, Inventory, Orders, Payments, SoldOut, Withdrawn
 
 
@@ -21,7 +21,7 @@ class Order:
     sku: str
     quantity: int
     cents: int
-    card: str
+    card: Secret[str]
     courier: str
 
 

@@ -16,20 +16,34 @@ from amends import Orchestrator
 from amends.operate.demo.sagas import place_order
 from amends.operate.demo.service import Line
 from amends.operate.demo.services import EXPIRED, VALID, Inventory, Orders, Payments
-from amends.operate.demo.weather import PRICES, SCARCE, Placed, Trouble
+from amends.operate.demo.weather import PRICES, SCARCE, Placed, Trouble, orders_of, orders_to_mend
 
 SAGAS_FILE = "sagas.db"
+REFUSED_FILE = "certificate-expired"  # there while the bank refuses refunds
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the processes of one run have in common. pace, slow: as in `BadLine`."""
+    """What the processes of one run have in common. pace, slow: as in `BadLine`. by_hand: a person is to mend what is
+    parked, and orders keep coming."""
 
     directory: Path
     count: int
     seed: int
     pace: float
     slow: float
+    by_hand: bool = False
+
+    @property
+    def placed(self) -> list[Placed]:
+        """The orders, and what each meets."""
+        make = orders_to_mend if self.by_hand else orders_of
+        return make(self.count, self.seed)
+
+    @property
+    def certificate(self) -> Path:
+        """A file that is there while the bank refuses refunds."""
+        return self.directory / REFUSED_FILE
 
     @property
     def url(self) -> str:
@@ -61,7 +75,7 @@ def prepare(run: Run, placed: list[Placed]) -> None:
         service(run.directory / f"{name}.db").close()
     shelf = [(sku, run.count * 3) for sku in sorted(PRICES)] + [(SCARCE, 1)]
     couriers = [("post", VALID), ("express", EXPIRED)]
-    minds = {Trouble.WITHDRAWN, Trouble.SLOW_REFUND}
+    minds = {Trouble.WITHDRAWN, Trouble.SLOW_REFUND, Trouble.NO_REFUND}
     with _writing(run.directory / "inventory.db") as db:
         db.executemany("INSERT INTO stock VALUES (?, ?, ?)", [(sku, some, some) for sku, some in shelf])
         db.executemany("INSERT INTO courier VALUES (?, ?)", couriers)

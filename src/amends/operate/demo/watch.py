@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from amends.errors import UnknownSaga
 from amends.operate.demo.sagas import Order
 from amends.operate.operations import Operations
-from amends.operate.values import SagaView, StepLine
+from amends.operate.values import Line, SagaView, StepLine
 
 # The steps of the order saga, and what the table calls them.
 STEPS = {
@@ -71,6 +71,10 @@ class Watch:
                 self.views[view.order.id] = found
                 changed.append(found)
         return changed
+
+    async def history(self, order: str) -> tuple[Line, ...]:
+        """The history of one saga."""
+        return await self._operations.history(order)
 
     async def timeline(self, order: str) -> list[str]:
         """The history of one saga as lines: when, in which worker, what."""

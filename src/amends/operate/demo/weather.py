@@ -13,6 +13,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import NamedTuple
 
+from amends import Park
 from amends.operate.demo.sagas import Order
 from amends.operate.demo.service import Line
 
@@ -23,6 +24,9 @@ GOOD_CARD, BAD_CARD = "4242424242424242", "4000000000000002"
 CUSTOMERS = ("Ada", "Alan", "Barbara", "Edsger", "Frances", "Grace", "Hector", "Kenneth", "Leslie", "Radia")
 NEVER = 3600.0
 COURIER_FAILURES = 3
+CERTIFICATE = "the bank refuses our certificate for refunds"
+SIBLINGS = 6  # orders that meet the same fault, where a person is to mend them
+SIBLINGS_AMONG = 18
 
 
 class Trouble(StrEnum):
@@ -38,6 +42,7 @@ class Trouble(StrEnum):
     COURIER = "the courier is down for a while, after the pivot"
     CREDENTIALS = "the courier refuses our credentials"
     SLOW_REFUND = "the customer changes their mind, and the refund takes its time"
+    NO_REFUND = "the customer changes their mind, and the bank refuses our certificate for refunds"
 
 
 SHARES = {
@@ -72,6 +77,20 @@ def orders_of(count: int, seed: int) -> list[Placed]:
     ]
 
 
+def orders_to_mend(count: int, seed: int) -> list[Placed]:
+    """The orders of a run in which a person does the mending: some of the first meet one and the same fault; what comes
+    later only what mends itself."""
+    chance = random.Random(seed)  # noqa: S311  # as above
+    first = [Trouble.NO_REFUND] * SIBLINGS + [Trouble.DECLINED, Trouble.COURIER, Trouble.LOST]
+    first += [Trouble.NONE] * (SIBLINGS_AMONG - len(first))
+    chance.shuffle(first)
+    often = (Trouble.DECLINED, Trouble.SOLD_OUT, Trouble.LOST, Trouble.COURIER, *[Trouble.NONE] * 8)
+    troubles = [*first, *chance.choices(often, k=max(count - len(first), 0))]
+    return [
+        Placed(_order(f"order-{number:03}", trouble, chance), trouble) for number, trouble in enumerate(troubles, 1)
+    ]
+
+
 def _order(name: str, trouble: Trouble, chance: random.Random) -> Order:
     sku, quantity = chance.choice(sorted(PRICES)), chance.randint(1, 3)
     cents = PRICES[sku] * quantity
@@ -85,10 +104,14 @@ def _order(name: str, trouble: Trouble, chance: random.Random) -> Order:
 class BadLine(Line):
     """A line that delays every call, and some of them in worse ways.
 
-    pace: about how long a call takes, in seconds. slow: how long a slow answer takes.
+    pace: about how long a call takes, in seconds. slow: how long a slow answer takes. refused: whether the bank
+    refuses our certificate.
     """
 
-    def __init__(self, placed: list[Placed], pace: float, slow: float) -> None:
+    def __init__(
+        self, placed: list[Placed], pace: float, slow: float, refused: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._refused = refused
         self._troubles = {order.id: trouble for order, trouble in placed}
         self._pace = pace
         self._slow = slow
@@ -106,6 +129,8 @@ class BadLine(Line):
             await asyncio.sleep(NEVER)  # until the step's timeout
         if trouble is Trouble.COURIER and call == "ship" and nth <= COURIER_FAILURES:
             raise ConnectionRefusedError("courier down")
+        if trouble is Trouble.NO_REFUND and call == "refund" and await asyncio.to_thread(self._refused):
+            raise Park(CERTIFICATE)  # what a client for the bank would raise: no retry mends a certificate
         answer = await asyncio.to_thread(work)
         if trouble is Trouble.LOST and call == "reserve" and nth == 1:
             raise ConnectionResetError("answer lost")

@@ -13,18 +13,18 @@ import sys
 from pathlib import Path
 
 from amends.operate.demo.system import Run, orchestrator_of
-from amends.operate.demo.weather import BadLine, orders_of
+from amends.operate.demo.weather import BadLine
 
 
 def command(run: Run) -> list[str]:
     """The command line of a worker."""
-    values = (run.directory, run.count, run.seed, run.pace, run.slow)
+    values = (run.directory, run.count, run.seed, run.pace, run.slow, int(run.by_hand))
     return [sys.executable, "-m", "amends.operate.demo.worker", *map(str, values)]
 
 
 async def work(run: Run) -> None:
     """Be a worker: say so on standard output, and work until told to leave."""
-    line = BadLine(orders_of(run.count, run.seed), run.pace, run.slow)
+    line = BadLine(run.placed, run.pace, run.slow, run.certificate.exists)
     leave = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, leave.set)
@@ -42,8 +42,8 @@ def _leave_at_end(source: int, leave: asyncio.Event) -> None:
 
 def main(arguments: list[str]) -> None:
     """Read the command line that `command` writes."""
-    directory, count, seed, pace, slow = arguments
-    asyncio.run(work(Run(Path(directory), int(count), int(seed), float(pace), float(slow))))
+    directory, count, seed, pace, slow, by_hand = arguments
+    asyncio.run(work(Run(Path(directory), int(count), int(seed), float(pace), float(slow), by_hand == "1")))
 
 
 if __name__ == "__main__":

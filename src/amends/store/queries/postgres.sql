@@ -8,8 +8,10 @@
 -- for in a table comes out of a fence (OFFSET 0, a CTE that locks), its namespace too, and a CASE hides
 -- what would let a partial index be read from end to end. So no plan is left but a lookup by whole key.
 
+-- Asked of the catalog's rows: a session may remember by its name that a table was not there, also behind a lock.
 -- name: schema_there
-SELECT to_regclass('amends.schema_version') IS NOT NULL
+SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'amends' AND c.relname = 'schema_version')
 
 -- name: schema
 SELECT version, floor FROM amends.schema_version
@@ -119,11 +121,13 @@ WITH alive AS MATERIALIZED (
     SELECT id FROM amends.worker WHERE id = $2 AND retired_at IS NULL FOR SHARE
 ), added AS (
     INSERT INTO amends.saga
-        (ns, plan, id, key, status, epoch, owner, wake_at, created_at, updated_at, input_hash, stuck, reason)
-    SELECT $1, n.plan, n.id, n.key, n.status, 1, n.owner, n.wake_at, n.created_at, $3, n.input_hash, n.stuck, n.reason
+        (ns, plan, id, key, status, epoch, owner, wake_at, created_at, updated_at, input_hash, stuck, reason,
+         fingerprint, step)
+    SELECT $1, n.plan, n.id, n.key, n.status, 1, n.owner, n.wake_at, n.created_at, $3, n.input_hash, n.stuck, n.reason,
+           n.fingerprint, n.step
     FROM alive, unnest($4::uuid[], $5::text[], $6::int[], $7::text[], $8::bigint[], $9::float8[], $10::float8[],
-                       $11::bytea[], $12::text[], $13::text[])
-         AS n (id, key, plan, status, owner, wake_at, created_at, input_hash, stuck, reason)
+                       $11::bytea[], $12::text[], $13::text[], $37::text[], $38::text[])
+         AS n (id, key, plan, status, owner, wake_at, created_at, input_hash, stuck, reason, fingerprint, step)
     ORDER BY n.key COLLATE "C"  -- two processes that start the same ones wait for each other in one direction only
     ON CONFLICT DO NOTHING
     RETURNING id
@@ -143,10 +147,12 @@ WITH alive AS MATERIALIZED (
 ), changed AS (
     UPDATE amends.saga s
     SET status = c.status, owner = c.owner, wake_at = c.wake_at, stuck = c.stuck, reason = c.reason,
-        plan = coalesce(c.plan, s.plan), updated_at = $3
+        plan = coalesce(c.plan, s.plan), assigned = c.assigned, note = c.note, fingerprint = c.fingerprint,
+        step = c.step, updated_at = $3
     FROM (SELECT $1::int AS ns, c.*
-          FROM unnest($22::uuid[], $23::text[], $24::bigint[], $25::float8[], $26::text[], $27::text[], $28::int[])
-               AS c (saga, status, owner, wake_at, stuck, reason, plan)
+          FROM unnest($22::uuid[], $23::text[], $24::bigint[], $25::float8[], $26::text[], $27::text[], $28::int[],
+                      $33::text[], $34::text[], $35::text[], $36::text[])
+               AS c (saga, status, owner, wake_at, stuck, reason, plan, assigned, note, fingerprint, step)
           WHERE CASE WHEN c.saga IN (SELECT saga FROM first) THEN true END OFFSET 0) AS c
     WHERE s.ns = c.ns AND s.id = c.saga
 ), answered AS (
@@ -238,7 +244,7 @@ WITH alive AS MATERIALIZED (
     UPDATE amends.saga s SET owner = $2, epoch = epoch + 1, stalled = NULL
     FROM alive, found WHERE s.ns = found.ns AND s.id = found.id
     RETURNING s.id, s.key, s.plan, s.status, s.owner, s.epoch, s.wake_at, s.created_at, s.updated_at, s.stuck, s.reason,
-              s.stalled, s.input_hash
+              s.stalled, s.input_hash, s.assigned, s.note, s.fingerprint, s.step
 )
 SELECT alive.plans IS NOT NULL, owned.*
 FROM (SELECT 1) AS one LEFT JOIN alive ON true LEFT JOIN owned ON true ORDER BY owned.wake_at
@@ -257,13 +263,19 @@ WITH alive AS MATERIALIZED (
     UPDATE amends.saga s SET owner = $2, epoch = epoch + 1, stalled = NULL
     FROM alive, found WHERE s.ns = found.ns AND s.id = found.id
     RETURNING s.id, s.key, s.plan, s.status, s.owner, s.epoch, s.wake_at, s.created_at, s.updated_at, s.stuck, s.reason,
-              s.stalled, s.input_hash
+              s.stalled, s.input_hash, s.assigned, s.note, s.fingerprint, s.step
 )
 SELECT alive.plans IS NOT NULL, owned.* FROM (SELECT 1) AS one LEFT JOIN alive ON true LEFT JOIN owned ON true
 
+-- How many rows the journals of some sagas have, each a lookup of its last one.
+-- name: lengths
+SELECT w.id, (SELECT j.seq + 1 FROM amends.journal j WHERE j.ns = w.ns AND j.saga = w.id ORDER BY j.seq DESC LIMIT 1)
+FROM (SELECT $1::int AS ns, w.* FROM unnest($2::uuid[]) AS w (id) OFFSET 0) AS w
+
 -- What was due long ago and nobody took, by the same index as what is due.
 -- name: overdue
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends.saga
 WHERE ns = $1 AND owner IS NULL AND wake_at <= $2::float8 AND status IN ('running', 'compensating', 'parked')
 ORDER BY wake_at LIMIT $3
@@ -273,7 +285,8 @@ SELECT saga, row FROM amends.journal WHERE ns = $1 AND saga = ANY($2::uuid[]) OR
 
 -- name: owned
 SELECT s.id, s.key, s.plan, s.status, s.owner, s.epoch, s.wake_at, s.created_at, s.updated_at, s.stuck, s.reason,
-       s.stalled, s.input_hash, ARRAY(SELECT j.row FROM amends.journal j WHERE j.ns = s.ns AND j.saga = s.id ORDER BY j.seq)
+       s.stalled, s.input_hash, s.assigned, s.note, s.fingerprint, s.step,
+       ARRAY(SELECT j.row FROM amends.journal j WHERE j.ns = s.ns AND j.saga = s.id ORDER BY j.seq)
 FROM amends.saga s
 WHERE s.ns = $1 AND s.owner = $2 AND s.status IN ('running', 'compensating', 'parked') AND s.id <> ALL($3::uuid[])
 
@@ -368,17 +381,20 @@ SELECT id, saga, message, kind, body, created_at, answer, detail, answered_at
 FROM amends.mail WHERE ns = $1 AND saga = $2 ORDER BY id
 
 -- name: head
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends.saga WHERE ns = $1 AND key = $2
 
 -- name: load
 SELECT s.id, s.key, s.plan, s.status, s.owner, s.epoch, s.wake_at, s.created_at, s.updated_at, s.stuck, s.reason,
-       s.stalled, s.input_hash, ARRAY(SELECT j.row FROM amends.journal j WHERE j.ns = s.ns AND j.saga = s.id ORDER BY j.seq)
+       s.stalled, s.input_hash, s.assigned, s.note, s.fingerprint, s.step,
+       ARRAY(SELECT j.row FROM amends.journal j WHERE j.ns = s.ns AND j.saga = s.id ORDER BY j.seq)
 FROM amends.saga s WHERE s.ns = $1 AND s.key = $2
 
 -- Newest first, along the primary key.
 -- name: find
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends.saga
 WHERE ns = $1 AND ($2::uuid IS NULL OR id < $2)
   AND ($3::text[] IS NULL OR status = ANY($3)) AND ($4::int[] IS NULL OR plan = ANY($4))
@@ -386,14 +402,16 @@ ORDER BY id DESC LIMIT $5
 
 -- Only open ones, by their index, however many have ended.
 -- name: find_open
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends.saga
 WHERE ns = $1 AND ($2::uuid IS NULL OR id < $2) AND status IN ('running', 'compensating', 'parked')
   AND ($3::text[] IS NULL OR status = ANY($3)) AND ($4::int[] IS NULL OR plan = ANY($4))
 ORDER BY id DESC LIMIT $5
 
 -- name: find_trouble
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends.saga
 WHERE ns = $1 AND ($2::uuid IS NULL OR id < $2) AND (stuck IS NOT NULL OR stalled IS NOT NULL)
   AND ($3::text[] IS NULL OR status = ANY($3)) AND ($4::int[] IS NULL OR plan = ANY($4))
@@ -415,7 +433,8 @@ FROM amends.saga WHERE ns = $1 AND id > $2::uuid AND id < $5::uuid ORDER BY id L
 -- name: prune
 WITH gone AS (
     DELETE FROM amends.saga
-    WHERE ns = $1 AND id = ANY($2::uuid[]) AND status IN ('completed', 'compensated') AND updated_at < $3::float8
+    WHERE ns = $1 AND id = ANY($2::uuid[])
+      AND CASE WHEN status IN ('completed', 'compensated') AND updated_at < $3::float8 THEN true END
     RETURNING ns, id
 ), journal AS (
     DELETE FROM amends.journal j USING gone WHERE j.ns = gone.ns AND j.saga = gone.id

@@ -118,8 +118,10 @@ WITH kept AS (
 )
 SELECT CAST(saga AS text) FROM kept
 
+-- Of the catalog's rows, as the store's own.
 -- name: schema_there
-SELECT to_regclass('amends.inbox_version') IS NOT NULL
+SELECT EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'amends' AND c.relname = 'inbox_version')
 
 -- name: schema
 SELECT version, floor FROM amends.inbox_version
@@ -408,21 +410,26 @@ FROM amends.hop
 WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND stand IN ('waiting', 'parked')
 
 -- name: mark_keep
-INSERT INTO amends.mark (saga, service, id, at_home, verb, address, actor, reason, result, due, at)
-SELECT saga, service, id, at_home, verb, address, actor, reason, result,
+INSERT INTO amends.mark (saga, service, id, at_home, verb, address, actor, reason, result, more, due, at)
+SELECT saga, service, id, at_home, verb, address, actor, reason, result, more,
     CASE WHEN at_home THEN extract(epoch FROM clock_timestamp()) + seconds END, extract(epoch FROM clock_timestamp())
 FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS m (
     saga uuid, service text, id text, at_home boolean, verb text, address text, actor text, reason text, result text,
-    seconds double precision
+    more text, seconds double precision
 )
 ON CONFLICT DO NOTHING
 RETURNING 1
 
 -- Of a saga, in a service, for whoever holds it.
 -- name: marks_of
-SELECT id, verb, address, actor, reason, result FROM amends.mark
+SELECT id, verb, address, actor, reason, result, more FROM amends.mark
 WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND NOT at_home
 ORDER BY at
+
+-- One that was kept at its home before.
+-- name: mark_at
+SELECT id, verb, address, actor, reason, result, more FROM amends.mark
+WHERE saga = CAST(CAST($1 AS text) AS uuid) AND service = CAST($2 AS text) AND id = CAST($3 AS text) AND at_home
 
 -- What was said to it in a service.
 -- name: mark_said
@@ -460,7 +467,7 @@ WHERE h.saga = m.saga AND (m.saga, m.service, m.id, m.at_home) IN (
     ORDER BY due LIMIT CAST($2 AS integer) FOR UPDATE SKIP LOCKED
 )
 RETURNING replace(CAST(m.saga AS text), '-', ''), h.key, h.plan, h.fingerprint, h.stand, h.marks, h.way, m.id, m.verb,
-    m.address, m.actor, m.reason, m.result
+    m.address, m.actor, m.reason, m.result, m.more
 
 -- name: home_open
 INSERT INTO amends.home (saga, service, key, plan, fingerprint, way, seconds, first, history, length, due, at)
@@ -491,15 +498,33 @@ CROSS JOIN LATERAL jsonb_array_elements_text(h.keys) AS k (key)
 JOIN amends.home AS o ON o.service = h.service AND o.key = k.key
 WHERE o.stand IN ('ended', 'parked')
 
--- Of a service, newest first: for people.
+-- Of a service, newest first: for people. Along the primary key, and so without sorting: a database has few services;
+-- with nothing appended the index of (service, key) is no use.
 -- name: home_list
+WITH h AS (
+    SELECT service, stands, plans, coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AS before
+    FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, stands jsonb, plans jsonb, before uuid)
+)
 SELECT replace(CAST(o.saga AS text), '-', ''), o.plan, o.fingerprint, o.stand, o.first, o.history, o.key
 FROM amends.home AS o
-JOIN jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, stands jsonb, plans jsonb, before uuid)
-    ON o.service = h.service
-WHERE jsonb_exists(h.stands, o.stand)
-    AND (h.plans IS NULL OR jsonb_typeof(h.plans) = 'null' OR jsonb_exists(h.plans, o.plan))
-    AND (h.before IS NULL OR o.saga < h.before)
+WHERE o.service || '' = (SELECT service FROM h)
+    AND jsonb_exists((SELECT stands FROM h), o.stand)
+    AND (coalesce(jsonb_typeof((SELECT plans FROM h)), 'null') = 'null' OR jsonb_exists((SELECT plans FROM h), o.plan))
+    AND o.saga < (SELECT before FROM h)
+ORDER BY o.saga DESC LIMIT CAST($2 AS integer)
+
+-- The same where none that has ended is looked for: the index has the others, in this order.
+-- name: home_list_open
+WITH h AS (
+    SELECT service, stands, plans, coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AS before
+    FROM jsonb_to_record(CAST(CAST($1 AS text) AS jsonb)) AS h (service text, stands jsonb, plans jsonb, before uuid)
+)
+SELECT replace(CAST(o.saga AS text), '-', ''), o.plan, o.fingerprint, o.stand, o.first, o.history, o.key
+FROM amends.home AS o
+WHERE o.service = (SELECT service FROM h) AND o.stand <> 'ended'
+    AND jsonb_exists((SELECT stands FROM h), o.stand)
+    AND (coalesce(jsonb_typeof((SELECT plans FROM h)), 'null') = 'null' OR jsonb_exists((SELECT plans FROM h), o.plan))
+    AND o.saga < (SELECT before FROM h)
 ORDER BY o.saga DESC LIMIT CAST($2 AS integer)
 
 -- name: home_marks

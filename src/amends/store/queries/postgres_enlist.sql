@@ -42,7 +42,7 @@ SELECT CAST((SELECT count(*) FROM added) AS int), now FROM given
 
 -- name: head
 SELECT CAST(s.id AS text), s.key, s.plan, s.status, s.owner, s.epoch, s.wake_at, s.created_at, s.updated_at, s.stuck,
-       s.reason, s.stalled, encode(s.input_hash, 'hex')
+       s.reason, s.stalled, encode(s.input_hash, 'hex'), s.assigned, s.note, s.fingerprint, s.step
 FROM json_to_record(CAST(CAST($1 AS text) AS json)) AS g (ns int, key text)
 JOIN amends.saga s ON s.ns = g.ns AND s.key = g.key
 

@@ -65,8 +65,8 @@ FROM amends_worker WHERE ns = ? ORDER BY id
 
 -- name: saga_add
 INSERT INTO amends_saga
-    (ns, id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, input_hash)
-VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)
+    (ns, id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, input_hash, fingerprint, step)
+VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- The second guard: this row must not be there (the primary key says so) ...
 -- name: journal_begin
@@ -83,7 +83,8 @@ SELECT op FROM amends_journal WHERE ns = ? AND saga = ? AND seq = ?
 
 -- name: saga_change
 UPDATE amends_saga
-SET status = ?, owner = ?, wake_at = ?, stuck = ?, reason = ?, plan = coalesce(?, plan), updated_at = ?
+SET status = ?, owner = ?, wake_at = ?, stuck = ?, reason = ?, plan = coalesce(?, plan), assigned = ?, note = ?,
+    fingerprint = ?, step = ?, updated_at = ?
 WHERE ns = ? AND id = ?
 
 -- name: mail_answer
@@ -97,7 +98,8 @@ SELECT EXISTS (SELECT 1 FROM amends_saga WHERE ns = ?1 AND owner IS NULL AND wak
 
 -- What is due, by the partial index; the longest due first. A stalled saga has no wake-up.
 -- name: claim_due
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends_saga
 WHERE ns = ?1 AND owner IS NULL AND wake_at <= ?2
   AND status IN ('running', 'compensating', 'parked')
@@ -106,7 +108,8 @@ ORDER BY wake_at LIMIT ?4
 
 -- What was due long ago and nobody took, by the same index.
 -- name: overdue
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends_saga INDEXED BY amends_saga_open
 WHERE ns = ?1 AND owner IS NULL AND wake_at <= ?2 AND status IN ('running', 'compensating', 'parked')
 ORDER BY wake_at LIMIT ?3
@@ -115,7 +118,7 @@ ORDER BY wake_at LIMIT ?3
 -- at any time.
 -- name: claim_mailed
 SELECT DISTINCT s.id, s.key, s.plan, s.status, s.owner, s.epoch, s.wake_at, s.created_at, s.updated_at,
-       s.stuck, s.reason, s.stalled, s.input_hash
+       s.stuck, s.reason, s.stalled, s.input_hash, s.assigned, s.note, s.fingerprint, s.step
 FROM amends_mail m JOIN amends_saga s ON s.ns = m.ns AND s.id = m.saga
 WHERE m.ns = ?1 AND m.answer IS NULL AND m.taken = 0 AND s.owner IS NULL
   AND s.status IN ('running', 'compensating', 'parked')
@@ -126,7 +129,8 @@ LIMIT ?4
 
 -- Stalled sagas of plans that the worker runs: another worker could not.
 -- name: claim_stalled
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends_saga INDEXED BY amends_saga_trouble
 WHERE ns = ?1 AND stalled IS NOT NULL AND owner IS NULL
   AND status IN ('running', 'compensating', 'parked')
@@ -134,13 +138,15 @@ WHERE ns = ?1 AND stalled IS NOT NULL AND owner IS NULL
 LIMIT ?3
 
 -- name: owned_by
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends_saga INDEXED BY amends_saga_open
 WHERE ns = ?2 AND owner = ?1 AND status IN ('running', 'compensating', 'parked') LIMIT ?3
 
 -- As above, but for those that are stalled and that the worker cannot run either.
 -- name: adoptable
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends_saga INDEXED BY amends_saga_open
 WHERE ns = ?2 AND owner = ?1 AND status IN ('running', 'compensating', 'parked')
   AND (stalled IS NULL OR plan IN (SELECT value FROM json_each(?4))) LIMIT ?3
@@ -150,6 +156,10 @@ UPDATE amends_saga SET owner = ?, epoch = epoch + 1, stalled = NULL WHERE ns = ?
 
 -- name: journal_rows
 SELECT row FROM amends_journal WHERE ns = ? AND saga = ? ORDER BY seq
+
+-- How many rows a journal has: a lookup of the last one.
+-- name: length
+SELECT seq + 1 FROM amends_journal WHERE ns = ? AND saga = ? ORDER BY seq DESC LIMIT 1
 
 -- No wake-up: a saga that nobody here can run is not due, or every look would find it. One that was
 -- taken over falls back to the retired worker whose attempts are not settled.
@@ -201,12 +211,14 @@ SELECT id, saga, message, kind, body, created_at, answer, detail, answered_at
 FROM amends_mail WHERE ns = ? AND saga = ? ORDER BY id
 
 -- name: head
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends_saga WHERE ns = ? AND key = ?
 
 -- Newest first, along the primary key.
 -- name: find
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends_saga
 WHERE ns = ?1 AND id < ?2
   AND (?3 IS NULL OR status IN (SELECT value FROM json_each(?3)))
@@ -215,7 +227,8 @@ ORDER BY id DESC LIMIT ?5
 
 -- Only open ones: the index has all that the filter asks for, however many have ended.
 -- name: find_open
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends_saga
 WHERE ns = ?1 AND id IN (
     SELECT id FROM amends_saga INDEXED BY amends_saga_open
@@ -227,7 +240,8 @@ ORDER BY id DESC
 
 -- Only those in trouble; their index is in the order of the primary key.
 -- name: find_trouble
-SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash
+SELECT id, key, plan, status, owner, epoch, wake_at, created_at, updated_at, stuck, reason, stalled, input_hash,
+       assigned, note, fingerprint, step
 FROM amends_saga INDEXED BY amends_saga_trouble
 WHERE ns = ?1 AND id < ?2 AND (stuck IS NOT NULL OR stalled IS NOT NULL)
   AND (?3 IS NULL OR status IN (SELECT value FROM json_each(?3)))
@@ -268,5 +282,11 @@ WHERE ns = ? AND stalled IS NOT NULL AND status IN ('running', 'compensating', '
 -- name: doctor_mail
 SELECT count(*), min(created_at) FROM amends_mail WHERE ns = ? AND answer IS NULL
 
+-- Of what ended the last of an index, and of what is open each: however many have ended.
 -- name: doctor_clock
-SELECT max(updated_at) FROM amends_saga WHERE ns = ?
+SELECT max(at) FROM (
+    SELECT max(updated_at) AS at FROM amends_saga INDEXED BY amends_saga_ended
+    WHERE ns = ?1 AND status IN ('completed', 'compensated')
+    UNION ALL
+    SELECT max(updated_at) FROM amends_saga INDEXED BY amends_saga_open
+    WHERE ns = ?1 AND status IN ('running', 'compensating', 'parked'))

@@ -202,17 +202,17 @@ SELECT saga, key, plan, fingerprint, home, address, phase, round, history, marks
 WHERE saga = ?1 AND service = ?2 AND stand IN ('waiting', 'parked')
 
 -- name: mark_keep
-INSERT INTO amends_mark (saga, service, id, at_home, verb, address, actor, reason, result, due, at)
+INSERT INTO amends_mark (saga, service, id, at_home, verb, address, actor, reason, result, more, due, at)
 SELECT json_extract(?1, '$.saga'), json_extract(?1, '$.service'), json_extract(?1, '$.id'), json_extract(?1, '$.at_home'),
     json_extract(?1, '$.verb'), json_extract(?1, '$.address'), json_extract(?1, '$.actor'),
-    json_extract(?1, '$.reason'), json_extract(?1, '$.result'),
+    json_extract(?1, '$.reason'), json_extract(?1, '$.result'), json_extract(?1, '$.more'),
     CASE WHEN json_extract(?1, '$.at_home') THEN (julianday('now') - 2440587.5) * 86400.0 + json_extract(?1, '$.seconds') END, (julianday('now') - 2440587.5) * 86400.0
 WHERE true
 ON CONFLICT DO NOTHING
 RETURNING 1
 
 -- name: marks_of
-SELECT id, verb, address, actor, reason, result FROM amends_mark WHERE saga = ?1 AND service = ?2 AND NOT at_home
+SELECT id, verb, address, actor, reason, result, more FROM amends_mark WHERE saga = ?1 AND service = ?2 AND NOT at_home
 ORDER BY at
 
 -- What was met with it is answered here, only if `hop_keep` gives a row.
@@ -222,6 +222,11 @@ UPDATE amends_mark SET word = json_extract(a.value, '$.word'), detail = json_ext
 FROM json_each(?1, '$.answers') AS a
 WHERE saga = json_extract(?1, '$.saga') AND service = json_extract(?1, '$.service')
     AND amends_mark.id = json_extract(a.value, '$.id') AND NOT at_home
+
+-- One that was kept at its home before.
+-- name: mark_at
+SELECT id, verb, address, actor, reason, result, more FROM amends_mark
+WHERE saga = ?1 AND service = ?2 AND id = ?3 AND at_home
 
 -- name: mark_said
 SELECT word, detail, length FROM amends_mark WHERE saga = ?1 AND service = ?2 AND id = ?3 AND NOT at_home AND word <> ''
@@ -244,7 +249,8 @@ RETURNING saga, (SELECT key FROM amends_home AS h WHERE h.saga = amends_mark.sag
     (SELECT fingerprint FROM amends_home AS h WHERE h.saga = amends_mark.saga),
     (SELECT stand FROM amends_home AS h WHERE h.saga = amends_mark.saga),
     (SELECT marks FROM amends_home AS h WHERE h.saga = amends_mark.saga),
-    (SELECT way FROM amends_home AS h WHERE h.saga = amends_mark.saga), id, verb, address, actor, reason, result
+    (SELECT way FROM amends_home AS h WHERE h.saga = amends_mark.saga), id, verb, address, actor, reason, result,
+    more
 
 -- It begins with INSERT, or Python's sqlite3 would not begin a transaction for it.
 -- name: home_open
@@ -272,12 +278,22 @@ SELECT key, stand, history FROM amends_home, (SELECT ?1 AS h)
 WHERE service = json_extract(h, '$.service') AND key IN (SELECT value FROM json_each(h, '$.keys'))
     AND stand IN ('ended', 'parked')
 
--- Of a service, newest first: for people.
+-- Of a service, newest first: for people. Along the primary key, and so without sorting: a file has few services; with
+-- the plus the index of (service, key) is no use.
 -- name: home_list
-SELECT saga, plan, fingerprint, stand, first, history, key FROM amends_home, (SELECT ?1 AS h)
-WHERE service = json_extract(h, '$.service') AND stand IN (SELECT value FROM json_each(h, '$.stands'))
-    AND (json_extract(h, '$.plans') IS NULL OR plan IN (SELECT value FROM json_each(h, '$.plans')))
-    AND (json_extract(h, '$.before') IS NULL OR saga < json_extract(h, '$.before'))
+SELECT saga, plan, fingerprint, stand, first, history, key FROM amends_home
+WHERE +service = json_extract(?1, '$.service') AND stand IN (SELECT value FROM json_each(?1, '$.stands'))
+    AND (json_extract(?1, '$.plans') IS NULL OR plan IN (SELECT value FROM json_each(?1, '$.plans')))
+    AND saga < coalesce(json_extract(?1, '$.before'), 'g')
+ORDER BY saga DESC LIMIT ?2
+
+-- The same where none that has ended is looked for: the index has the others, in this order.
+-- name: home_list_open
+SELECT saga, plan, fingerprint, stand, first, history, key FROM amends_home INDEXED BY amends_home_open
+WHERE service = json_extract(?1, '$.service') AND stand <> 'ended'
+    AND stand IN (SELECT value FROM json_each(?1, '$.stands'))
+    AND (json_extract(?1, '$.plans') IS NULL OR plan IN (SELECT value FROM json_each(?1, '$.plans')))
+    AND saga < coalesce(json_extract(?1, '$.before'), 'g')
 ORDER BY saga DESC LIMIT ?2
 
 -- name: home_marks
@@ -316,6 +332,9 @@ SELECT
         SELECT at FROM amends_outbox WHERE service = ?1 AND settled IS NULL ORDER BY number LIMIT 1
     ), 0),
     (SELECT count(*) FROM amends_inbox_death WHERE deaths > 0 OR parked > 0)
+
+-- name: version
+SELECT version, floor FROM amends_inbox_version
 
 -- name: now
 SELECT (julianday('now') - 2440587.5) * 86400.0

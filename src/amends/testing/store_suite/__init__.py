@@ -35,8 +35,10 @@ from __future__ import annotations
 import pytest
 
 from amends.testing.store_suite.batches import BatchRules
+from amends.testing.store_suite.bulk import BulkRules
 from amends.testing.store_suite.claims import ClaimRules, StallRules
 from amends.testing.store_suite.commits import CommitRules
+from amends.testing.store_suite.finding import FindingRules
 from amends.testing.store_suite.mailbox import MailboxRules
 from amends.testing.store_suite.reading import ReadingRules
 from amends.testing.store_suite.rig import Connect
@@ -47,7 +49,16 @@ __all__ = ["Connect", "StoreSuite"]
 
 
 class StoreSuite(
-    WorkerRules, CommitRules, BatchRules, ClaimRules, StallRules, MailboxRules, ReadingRules, SharingRules
+    WorkerRules,
+    CommitRules,
+    BatchRules,
+    ClaimRules,
+    StallRules,
+    MailboxRules,
+    ReadingRules,
+    SharingRules,
+    BulkRules,
+    FindingRules,
 ):
     """All rules. Override the fixture `connect`."""
 

@@ -58,6 +58,21 @@ class CommitRules:
         assert (found.stuck, found.reason, found.plan) == (head.stuck, head.reason, rig.other_plan)
 
     @rule
+    async def test_a_head_says_who_sees_to_a_saga_and_the_last_note(self, rig: Rig) -> None:
+        worker = await rig.worker()
+        saga, other = await rig.owned(worker), await rig.owned(worker)
+        head = Head("parked", None, None, assigned="ada", note="the bank \N{EM DASH} calls back")
+
+        await rig.first_store.commit(worker, [saga.next(head), other.next(Head("parked", None, None))])
+
+        found = await rig.head(saga)
+        assert (found.assigned, found.note) == ("ada", "the bank \N{EM DASH} calls back")
+        assert [(one.assigned, one.note) for one in [await rig.head(other)]] == [(None, None)]
+        assert await rig.first_store.send([saga.mail("m-1")])
+        [owned] = await rig.first_store.claim(worker, [rig.plan], 10)
+        assert (owned.head.assigned, owned.head.note) == (found.assigned, found.note)
+
+    @rule
     async def test_a_head_without_a_plan_leaves_the_plan(self, rig: Rig) -> None:
         worker = await rig.worker()
         saga = await rig.owned(worker, plan=rig.other_plan)

@@ -30,7 +30,7 @@ class MailboxRules:
         assert sent is not None
         assert (sent.saga, sent.message, sent.kind, sent.body) == (saga.id, "m", "cancel", b'{"reason":"late"}')
         assert before <= sent.created_at <= rig.first_store.now()
-        assert (sent.answer, sent.detail, sent.answered_at) == (None, None, None)
+        assert (sent.answer, sent.detail, sent.answered_at, sent.is_taken) == (None, None, None, False)
         assert await (await rig.store()).sent(saga.key, "m") == sent
 
     @rule
@@ -113,7 +113,7 @@ class MailboxRules:
         after = await rig.first_store.sent(saga.key, "m")
         assert between is not None
         assert after is not None
-        assert (between.answer, between.answered_at) == (None, None)
+        assert (between.answer, between.answered_at, between.is_taken) == (None, None, True)
         assert (after.answer, after.detail) == ("too late", "shipped")
 
     @rule

@@ -52,6 +52,15 @@ class ReadingRules:
         assert (loaded.head.owner, len(loaded.rows)) == (None, 1)
 
     @rule
+    async def test_how_long_journals_are_is_told_of_many_at_once(self, rig: Rig) -> None:
+        worker = await rig.worker()
+        first, second = await rig.owned(worker), await rig.owned(worker)
+        await rig.first_store.commit(worker, [second.next(), second.next()])
+
+        assert await rig.first_store.lengths([second.id, bytes(16), first.id]) == [3, 0, 1]
+        assert await rig.first_store.lengths([]) == []
+
+    @rule
     async def test_whoever_looks_again_sees_what_has_changed_since(self, rig: Rig) -> None:
         worker = await rig.worker()
         saga = await rig.owned(worker)

@@ -28,7 +28,7 @@ class Saga:
 
     def __init__(self, rig: Rig, key: str, number: int) -> None:
         self.key = key
-        self.id: bytes = (0x0190_0000_0000 + number).to_bytes(6, "big") + number.to_bytes(10, "big")
+        self.id: bytes = (rig.began + number).to_bytes(6, "big") + number.to_bytes(10, "big")
         self._rig = rig
         self._seq = 0
 
@@ -63,10 +63,12 @@ class Rig:
         self.operations: count[int] = count(1001)
         self.plan: int = 0
         self.other_plan: int = 0
+        self.began: int = 0  # in milliseconds: internal ids begin with when they were made
         self.first_store: Store
 
     async def __aenter__(self) -> Self:
         self.first_store = await self.store(work=True)
+        self.began = int(self.first_store.now() * 1000)
         self.plan, self.other_plan = await self.first_store.add_plans([PLAN, OTHER_PLAN])
         return self
 
